@@ -1,0 +1,61 @@
+"""How both programs end: one exit code for each kind of ending, and no traceback for what a user did."""
+
+import json
+import os
+import sys
+import traceback
+from typing import Any
+
+from schemas.errors import AamError
+
+DONE, INVALID_DATA, WRONG_USAGE, INTERNAL_ERROR = 0, 1, 2, 3
+
+
+def run(app: Any, program: str) -> None:
+    """Run a typer application and leave the process with the right exit code.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The program's commands.
+    program : str
+        Its name, for messages.
+    """
+    try:
+        app(prog_name=program)
+    except AamError as error:
+        say(f"{program}: {error}")
+        _print_json_error(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output (`| head`) went away: nothing is wrong, and nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(DONE)
+    except Exception:  # noqa: BLE001 - the last line of defence: a crash must not look like bad data
+        traceback.print_exc()
+        say(f"{program}: an internal error, which is a defect of {program}: please report the lines above.")
+        sys.exit(INTERNAL_ERROR)
+
+
+def say(message: str) -> None:
+    """Print a note to the user, on stderr, where it does not mix with results."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one JSON document on stdout."""
+    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _print_json_error(error: AamError) -> None:
+    """With `--json`, a script gets its document for bad data, too."""
+    if "--json" in sys.argv and error.exit_code == INVALID_DATA:
+        finding = {
+            "code": "unreadable",
+            "severity": "error",
+            "where": error.where,
+            "value": "",
+            "rule": error.what,
+            "remedy": error.fix,
+        }
+        print_json({"valid": False, "findings": [finding]})

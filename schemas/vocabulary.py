@@ -1,0 +1,102 @@
+"""Nucleotides as token ids.
+
+Ids 0 to 6 are those of published AAM checkpoints, so that these can be loaded. N stands for every IUPAC
+ambiguity code: it is a base that was not read clearly, never padding.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+PAD, A, C, G, T, START, MASK, N = range(8)
+SIZE = 8
+NAMES = ("PAD", "A", "C", "G", "T", "START", "MASK", "N")
+
+AMBIGUITY_CODES = "RYSWKMBDHVN"
+NUCLEOTIDE_CODES = "ACGTU" + AMBIGUITY_CODES
+
+SHORTEST_SEQUENCE_ID = 30
+"""A feature id of IUPAC letters shorter than this is an id (`GATTACA`), not a sequence."""
+
+_INVALID = 255
+
+
+def _token_of_byte() -> npt.NDArray[np.uint8]:
+    table = np.full(256, _INVALID, dtype=np.uint8)
+    tokens = {"A": A, "C": C, "G": G, "T": T, "U": T} | dict.fromkeys(AMBIGUITY_CODES, N)
+    for letter, token in tokens.items():
+        table[ord(letter)] = table[ord(letter.lower())] = token
+    return table
+
+
+_TOKEN_OF_BYTE = _token_of_byte()
+_LETTER_OF_TOKEN = np.frombuffer(b".ACGT^?N", dtype=np.uint8)
+
+
+def fold(sequence: str) -> str:
+    """Give a sequence its one spelling: upper case, T for U."""
+    return sequence.upper().replace("U", "T")
+
+
+def first_invalid_position(sequence: str) -> int | None:
+    """Find the first character that is not an IUPAC nucleotide code.
+
+    Returns
+    -------
+    int or None
+        The 0-based position, or None where every character is a code.
+    """
+    invalid = np.flatnonzero(_tokens_of(sequence) == _INVALID)
+    return int(invalid[0]) if len(invalid) else None
+
+
+def is_sequence(feature_id: str) -> bool:
+    """Tell whether a feature id is itself a nucleotide sequence: 30 or more IUPAC codes."""
+    return len(feature_id) >= SHORTEST_SEQUENCE_ID and first_invalid_position(feature_id) is None
+
+
+def encode(sequences: Sequence[str], length: int) -> npt.NDArray[np.uint8]:
+    """Write sequences as token ids.
+
+    Parameters
+    ----------
+    sequences : sequence of str, U of them
+        IUPAC nucleotide codes, in either case.
+    length : int
+        Tokens per ASV, L: START and as many bases as the longest sequence has.
+
+    Returns
+    -------
+    ndarray of uint8, shape (U, L)
+        START, the bases, then PAD.
+
+    Raises
+    ------
+    ValueError
+        If a sequence holds anything but IUPAC codes, or is longer than L - 1 bases.
+    """
+    tokens = np.zeros((len(sequences), length), dtype=np.uint8)
+    tokens[:, 0] = START
+    for row, sequence in enumerate(sequences):
+        bases = _tokens_of(sequence)
+        if len(bases) >= length or (bases == _INVALID).any():
+            raise ValueError(f"not {length - 1} or fewer nucleotide codes: {sequence[:50]!r}")
+        tokens[row, 1 : 1 + len(bases)] = bases
+    return tokens
+
+
+def decode(tokens: npt.NDArray[np.uint8]) -> list[str]:
+    """Read token ids back as bases, without START and padding; MASK reads as `?`.
+
+    Parameters
+    ----------
+    tokens : ndarray of uint8, shape (U, L)
+    """
+    letters = _LETTER_OF_TOKEN[tokens[:, 1:]]
+    return [row.tobytes().decode().rstrip(".") for row in letters]
+
+
+def _tokens_of(sequence: str) -> npt.NDArray[np.uint8]:
+    # "replace" turns whatever is not ASCII into "?", which is no nucleotide code.
+    return _TOKEN_OF_BYTE[np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)]
