@@ -1,0 +1,1 @@
+"""Streams shards into a padding-safe transformer and trains it."""

@@ -1,0 +1,54 @@
+"""The one type that the model takes in: samples as slots that point at their distinct ASVs.
+
+Shape letters, here and in every tensor module: B samples, S ASV slots per sample, U distinct ASVs, L tokens
+per ASV (START and bases), M masked bases, R real slots, D model width, K features, V vocabulary size.
+A mask says what True means: `is_real` is True for data and False for padding.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one micro-batch.
+
+    Each distinct ASV is there once, however many samples share it.
+    """
+
+    sample_ids: tuple[str, ...]
+    tokens: Int[Tensor, "U L"]
+    """Token ids of the distinct ASVs: START, bases, padding at the end. Any integer type."""
+    asv_row: Int[Tensor, " U"]
+    """Row of each in asvs.parquet: its name for the drawing of masks."""
+    slot: Int[Tensor, "B S"]
+    """Position in `tokens` of the ASV in each slot; 0 where there is none."""
+    count: Float[Tensor, "B S"]
+    """Reads of the ASV in each slot; 0 where there is none."""
+    is_real: Bool[Tensor, "B S"]
+    """True where a slot holds an ASV."""
+    distance: Float[Tensor, "B B"]
+    """True distance of each pair of samples; NaN where there is none (no tree, or no read in it)."""
+    masked: Int[Tensor, "M 2"]
+    """Row in `tokens` and position (1 to L - 1) of each base that the trainer hides."""
+    masked_token: Int[Tensor, " M"]
+    """What stood there."""
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of the batch, B."""
+        return len(self.sample_ids)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Copy every tensor to a device."""
+        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in self._tensors()})
+
+    def pin_memory(self) -> "Batch":
+        """Copy every tensor to pinned memory, for faster transfer to a device."""
+        return replace(self, **{name: value.pin_memory() for name, value in self._tensors()})
+
+    def _tensors(self) -> list[tuple[str, Tensor]]:
+        return [(one.name, getattr(self, one.name)) for one in fields(self) if one.name != "sample_ids"]

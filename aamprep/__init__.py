@@ -1,0 +1,1 @@
+"""BIOM tables in, validated and truncated Parquet shards out."""

@@ -1,0 +1,91 @@
+"""What validation says: rules with stable codes, and findings that name the place and the remedy."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How bad a finding is."""
+
+    ERROR = "error"
+    """It would be rejected."""
+    WARNING = "warning"
+    """It is kept, but worth knowing."""
+    NOTE = "note"
+    """It is good to know."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that is checked."""
+
+    code: str
+    """Stable, in words joined by dashes; scripts rely on it."""
+    severity: Severity
+    rule: str
+    """What holds for valid data, as a sentence."""
+    remedy: str
+    """What to do where it does not hold."""
+    example: str = ""
+    """A place and value that breaks it, for the documentation."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One place where a rule does not hold."""
+
+    rule: Rule
+    where: str
+    """The place as the user sees it: file, sample, ASV, row, column."""
+    value: str = ""
+    """What was found there."""
+
+    def as_dict(self) -> dict[str, str]:
+        """Give the form that `--json` prints."""
+        return {
+            "code": self.rule.code,
+            "severity": self.rule.severity.value,
+            "where": self.where,
+            "value": self.value,
+            "rule": self.rule.rule,
+            "remedy": self.rule.remedy,
+        }
+
+
+@dataclass
+class Findings:
+    """All findings of one validation, gathered as it goes; bad data never raises."""
+
+    found: list[Finding] = field(default_factory=list)
+    not_checked: dict[str, str] = field(default_factory=dict)
+    """Rules that could not run: code, and why."""
+
+    def add(self, rule: Rule, where: str, value: object = "") -> None:
+        """Record one place where a rule does not hold."""
+        self.found.append(Finding(rule, where, str(value)))
+
+    def add_each(self, rule: Rule, places: Iterable[tuple[str, object]]) -> None:
+        """Record several places where a rule does not hold."""
+        for where, value in places:
+            self.add(rule, where, value)
+
+    def skip(self, rule: Rule, reason: str) -> None:
+        """Record that a rule could not be checked."""
+        self.not_checked[rule.code] = reason
+
+    def counts(self) -> dict[Rule, int]:
+        """Count the findings of each rule, errors first, in order of the rules' codes."""
+        counts = Counter(finding.rule for finding in self.found)
+        order = list(Severity)
+        return dict(sorted(counts.items(), key=lambda item: (order.index(item[0].severity), item[0].code)))
+
+    def of(self, severity: Severity) -> list[Finding]:
+        """List the findings of one severity."""
+        return [finding for finding in self.found if finding.rule.severity is severity]
+
+    @property
+    def valid(self) -> bool:
+        """True where nothing would be rejected."""
+        return not self.of(Severity.ERROR)

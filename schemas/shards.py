@@ -1,0 +1,150 @@
+"""How a shard set lies on disk, format version 1: Arrow schemas and how the Parquet files are written.
+
+shards/
+  manifest.json, manifest.sha256         what is here, written last
+  asvs.parquet                           a row per distinct ASV, those that some sample keeps first
+  samples-train-00000-of-00009.parquet   a row per sample, one split per file
+  metadata.parquet                       optional: a row per sample, in manifest order
+  tree.parquet                           optional: a row per branch, parents before children
+  distances.npy                          optional: a precomputed matrix, in manifest order
+  rejected.parquet                       optional: samples and ASVs that did not pass, and why
+"""
+
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+FORMAT_VERSION = 1
+SPLITS = ("train", "validation", "test")
+
+ASVS_FILE = "asvs.parquet"
+METADATA_FILE = "metadata.parquet"
+TREE_FILE = "tree.parquet"
+DISTANCES_FILE = "distances.npy"
+REJECTED_FILE = "rejected.parquet"
+
+ROW_GROUP_BYTES = 1 << 20
+"""Aimed-at size of a row group, the unit of reading: small enough to shuffle, large enough to read fast."""
+
+_ROWS = pa.list_(pa.uint32())
+_READS = pa.list_(pa.float64())
+
+SAMPLES = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("study", pa.string(), nullable=False),
+        # Row numbers in asvs.parquet and reads of the ASVs that the token limit keeps, in order of selection.
+        pa.field("asv", _ROWS, nullable=False),
+        pa.field("count", _READS, nullable=False),
+        # The rest, in the same order, so that nothing is lost.
+        pa.field("dropped_asv", _ROWS, nullable=False),
+        pa.field("dropped_count", _READS, nullable=False),
+        pa.field("depth", pa.float64(), nullable=False),
+        pa.field("depth_before_rarefaction", pa.float64(), nullable=False),
+        pa.field("depth_kept", pa.float64(), nullable=False),
+        pa.field("num_asvs", pa.uint32(), nullable=False),
+        pa.field("num_asvs_kept", pa.uint32(), nullable=False),
+    ]
+)
+
+BRANCHES = pa.schema(
+    [
+        # Row numbers in tree.parquet of the branches that the whole sample covers, and the reads under each.
+        pa.field("branch", _ROWS, nullable=False),
+        pa.field("branch_count", _READS, nullable=False),
+        pa.field("depth_in_tree", pa.float64(), nullable=False),
+    ]
+)
+
+TREE = pa.schema(
+    [
+        pa.field("length", pa.float64(), nullable=False),
+        pa.field("parent", pa.uint32()),
+        pa.field("asv", pa.uint32()),
+    ]
+)
+
+REJECTED = pa.schema(
+    [
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("study", pa.string(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+
+
+def samples_schema(has_tree: bool) -> pa.Schema:
+    """Columns of a sample file, with the branch lists where there is a tree."""
+    return pa.schema(list(SAMPLES) + list(BRANCHES)) if has_tree else SAMPLES
+
+
+def asvs_schema(sequence_length: int) -> pa.Schema:
+    """Columns of asvs.parquet, whose `tokens` hold `sequence_length` ids each: START and the bases."""
+    return pa.schema(
+        [
+            pa.field("asv_id", pa.string(), nullable=False),
+            pa.field("aliases", pa.list_(pa.string()), nullable=False),
+            pa.field("sequence", pa.string(), nullable=False),
+            pa.field("tokens", pa.list_(pa.uint8(), sequence_length), nullable=False),
+            pa.field("prevalence", pa.uint32(), nullable=False),
+            pa.field("total_count", pa.float64(), nullable=False),
+        ]
+    )
+
+
+def samples_file(split: str, index: int, num_files: int) -> str:
+    """Name of one sample file, in the form that the field's tools know."""
+    return f"samples-{split}-{index:05d}-of-{num_files:05d}.parquet"
+
+
+def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a Parquet file for writing, with page checksums.
+
+    Statistics are off: nobody filters on list columns, and they would only make the footer larger.
+    """
+    return pq.ParquetWriter(
+        path, schema, compression="zstd", write_page_checksum=True, write_statistics=False, store_schema=True
+    )
+
+
+def write_parquet(table: pa.Table, path: Path, row_group_rows: int = 1 << 16) -> None:
+    """Write one table as one checksummed Parquet file."""
+    with parquet_writer(path, table.schema) as writer:
+        writer.write_table(table, row_group_size=row_group_rows)
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Open a Parquet file so that a flipped byte in a page is an error and not a wrong number."""
+    return pq.ParquetFile(path, page_checksum_verification=True, memory_map=False, pre_buffer=False)
+
+
+def footer_sha256(path: Path) -> str:
+    """Hash a Parquet file's footer, which page checksums do not cover.
+
+    The footer is the Thrift metadata, its length in four bytes, and the magic number `PAR1`
+    (https://parquet.apache.org/docs/file-format/).
+
+    Raises
+    ------
+    ValueError
+        If the file does not end as a Parquet file does.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - 8, 0))
+        tail = file.read(8)
+        length = int.from_bytes(tail[:4], "little") + 8
+        if tail[4:] != b"PAR1" or length > size:
+            raise ValueError("not the end of a Parquet file")
+        file.seek(size - length)
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Hash a whole file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
