@@ -1,0 +1,82 @@
+"""What makes a model: its sizes and choices, checked where they are made."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from schemas import vocabulary
+
+CountEmbedding = Literal["add", "concat", "film", "none"]
+HeadName = Literal["soft-branch", "euclidean"]
+
+_AT_LEAST_ONE = (
+    "sequence_length",
+    "width",
+    "heads",
+    "asv_layers",
+    "feed_forward",
+    "soft_branches",
+    "chunk_size",
+)
+_AT_LEAST_ZERO = ("sample_layers", "head_layers", "slot_positions", "checkpoint_tokens")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """Sizes and choices of a model."""
+
+    sequence_length: int
+    """Most tokens per ASV, L: START and as many bases as the longest ASV has."""
+    vocabulary_size: int = vocabulary.SIZE
+    """Token ids that the model knows, V; 6 or 7 for published checkpoints."""
+    width: int = 128
+    """Numbers per token and per ASV, D."""
+    heads: int = 4
+    """Attention heads; they divide the width."""
+    asv_layers: int = 4
+    """Blocks of the transformer over the bases of an ASV."""
+    sample_layers: int = 4
+    """Blocks of the transformer over the ASVs of a sample; with 0, ASVs of a sample do not see each other."""
+    head_layers: int = 0
+    """Blocks of a third transformer, over the ASVs again, in front of the distance head; published
+    checkpoints have one."""
+    feed_forward: int = 4
+    """Width of the feed-forward layers, in multiples of `width`."""
+    count_embedding: CountEmbedding = "add"
+    """How the logarithm of an ASV's count enters its embedding."""
+    slot_positions: int = 0
+    """Slots with a learned position of their own, for published checkpoints; with 0, a sample is a set."""
+    head: HeadName = "soft-branch"
+    """How samples are pooled and compared."""
+    soft_branches: int = 512
+    """Features of a sample in the soft-branch head, K."""
+    dropout: float = 0.0
+    """Share of each residual branch that is dropped while training; attention itself is never dropped, since
+    that takes it off its fast kernel."""
+    chunk_size: int = 32
+    """ASVs encoded at a time: small chunks stay in the processor's cache."""
+    checkpoint_tokens: int = 131_072
+    """Tokens of a batch (U x L) above which activations are computed again in the backward pass instead of
+    kept, which costs a third of the time and saves most of the memory."""
+
+    def __post_init__(self) -> None:
+        for name in _AT_LEAST_ONE:
+            _check(getattr(self, name) >= 1, f"{name} must be at least 1, and is {getattr(self, name)}")
+        for name in _AT_LEAST_ZERO:
+            _check(getattr(self, name) >= 0, f"{name} must not be negative, and is {getattr(self, name)}")
+        _check(self.width % self.heads == 0, f"heads ({self.heads}) must divide width ({self.width})")
+        _check(0 <= self.dropout < 1, f"dropout must lie in [0, 1), and is {self.dropout}")
+        _check(
+            vocabulary.START < self.vocabulary_size <= vocabulary.SIZE,
+            f"vocabulary_size must be 6, 7 or {vocabulary.SIZE}, and is {self.vocabulary_size}",
+        )
+        _check_choice("head", self.head, get_args(HeadName))
+        _check_choice("count_embedding", self.count_embedding, get_args(CountEmbedding))
+
+
+def _check(holds: bool, rule: str) -> None:
+    if not holds:
+        raise ValueError(rule)
+
+
+def _check_choice(name: str, choice: str, choices: tuple[str, ...]) -> None:
+    _check(choice in choices, f"{name} must be one of {', '.join(choices)}, and is {choice!r}")

@@ -1,0 +1,68 @@
+"""Which bases the trainer hides: a pure function of (seed, step, ASV), never of batch mates or rank.
+
+Free of torch, since it runs in the workers of the loader.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from aammodel.hashing import hash64
+from schemas import vocabulary
+
+_NEVER = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+def draw_masks(
+    tokens: npt.NDArray[np.uint8],
+    asv_row: npt.NDArray[np.integer],
+    seed: int,
+    step: int,
+    fraction: float = 0.15,
+    span: int = 1,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Choose the bases of each ASV that the trainer hides.
+
+    Parameters
+    ----------
+    tokens : ndarray of uint8, shape (U, L)
+        Token ids of distinct ASVs: START, bases, padding.
+    asv_row : ndarray of int, shape (U,)
+        Row of each ASV in asvs.parquet.
+    seed, step : int
+        Another seed or step hides other bases.
+    fraction : float
+        Share of an ASV's bases to hide, rounded to whole bases; at least one base is.
+    span : int
+        Neighbouring bases hidden together. An ASV is cut into spans at a place that is drawn too, and the
+        last of its chosen spans is cut short where the fraction asks for it.
+
+    Returns
+    -------
+    masked : ndarray of int64, shape (M, 2)
+        Row in `tokens` and position of each hidden base, in ascending order.
+    masked_token : ndarray of int64, shape (M,)
+        What stands there.
+    """
+    is_base = (tokens != vocabulary.PAD) & (tokens != vocabulary.START)
+    num_bases = is_base.sum(axis=1)
+    num_masked = np.minimum(np.maximum(1, np.rint(fraction * num_bases)), num_bases)
+    # Positions in the order of their drawn numbers; the first of them are hidden.
+    order = np.argsort(
+        np.where(is_base, _priority(asv_row, seed, step, tokens.shape[1], span), _NEVER),
+        axis=1,
+        kind="stable",
+    )
+    is_masked = np.zeros_like(is_base)
+    np.put_along_axis(is_masked, order, np.arange(tokens.shape[1]) < num_masked[:, None], axis=1)
+    masked = np.argwhere(is_masked).astype(np.int64)
+    return masked, tokens[is_masked].astype(np.int64)
+
+
+def _priority(
+    asv_row: npt.NDArray[np.integer], seed: int, step: int, length: int, span: int
+) -> npt.NDArray[np.uint64]:
+    """Draw a number for each position of each ASV, shape (U, L); positions of one span share theirs."""
+    drawn = hash64(seed, step, values=asv_row)
+    offset = drawn % np.uint64(span)
+    span_of_position = (np.arange(length, dtype=np.uint64) + offset[:, None]) // np.uint64(span)
+    return hash64(values=drawn[:, None] ^ hash64(values=span_of_position))
