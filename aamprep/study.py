@@ -1,0 +1,176 @@
+"""The study: tables whose feature ids are resolved to sequences, and what goes with them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aamprep import rules
+from aamprep.block import Integers
+from aamprep.branches import find_tips
+from aamprep.findings import Finding, Findings
+from aamprep.inputs import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
+from aamprep.read import (
+    read_distances,
+    read_metadata,
+    read_sequences,
+    read_table,
+    read_taxonomy,
+    read_tree,
+)
+from schemas.manifest import InputFile
+from schemas.vocabulary import first_invalid_position, fold, is_sequence
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files of a study, by role; None where there is none."""
+
+    tables: list[Path]
+    rep_seqs: Path | None = None
+    tree: Path | None = None
+    metadata: Path | None = None
+    taxonomy: Path | None = None
+    distances: Path | None = None
+
+
+@dataclass(frozen=True)
+class Asvs:
+    """The distinct sequences of all tables, sorted, and what they are called."""
+
+    sequences: tuple[str, ...]
+    """Upper case, T for U, sorted."""
+    ids: tuple[tuple[str, ...], ...]
+    """Feature ids of each, in order of appearance; the first is its name."""
+    taxa: tuple[str, ...] | None
+    """Taxon of each (empty where unknown), where a taxonomy is given."""
+
+    @property
+    def sequence_length(self) -> int:
+        """Tokens per ASV, L: START and the bases of the longest one."""
+        return 1 + max((len(sequence) for sequence in self.sequences), default=0)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that was read, resolved."""
+
+    tables: tuple[CountTable, ...]
+    asv_of_feature: tuple[Integers, ...]
+    """For each table, the position in `asvs` of each feature; -1 where it has no valid sequence."""
+    asvs: Asvs
+    tree: Tree | None
+    tip_of_asv: Integers
+    """Node of each ASV in the tree; -1 where it has none."""
+    without_sequence: tuple[tuple[str, str, Finding], ...]
+    """Study, id and finding of each feature that has no valid sequence: its reads are left out."""
+    metadata: Metadata | None
+    distances: Distances | None
+    inputs: tuple[InputFile, ...]
+
+
+def read_study(paths: Paths, findings: Findings) -> Study | None:
+    """Read all files of a study and resolve feature ids to sequences.
+
+    Returns
+    -------
+    Study or None
+        None where a table, or a file named for a role, cannot be used at all; the findings say why.
+    """
+    tables = [read_table(path, findings) for path in paths.tables]
+    sequences = read_sequences(paths.rep_seqs, findings) if paths.rep_seqs else None
+    tree = read_tree(paths.tree, findings) if paths.tree else None
+    metadata = read_metadata(paths.metadata, findings) if paths.metadata else None
+    taxonomy = read_taxonomy(paths.taxonomy, findings) if paths.taxonomy else None
+    distances = read_distances(paths.distances, findings) if paths.distances else None
+    given = [paths.rep_seqs, paths.tree, paths.metadata, paths.taxonomy, paths.distances]
+    read = [sequences, tree, metadata, taxonomy, distances]
+    unusable = any(path is not None and one is None for path, one in zip(given, read, strict=True))
+    usable = [table for table in tables if table is not None]
+    if unusable or len(usable) < len(tables):
+        return None
+
+    resolved = [[_resolve(feature_id, sequences, table) for feature_id in table.feature_ids] for table in usable]
+    if not _any_sequence(usable, resolved, sequences, findings):
+        return None
+    asvs, asv_of_feature = _unite(usable, resolved, taxonomy)
+    tip_of_asv = np.full(len(asvs.sequences), -1, dtype=np.int64)
+    if tree is not None:
+        names = [(*ids, sequence) for ids, sequence in zip(asvs.ids, asvs.sequences, strict=True)]
+        tip_of_asv = find_tips(tree, names)
+    return Study(
+        tables=tuple(usable),
+        asv_of_feature=asv_of_feature,
+        asvs=asvs,
+        tree=tree,
+        tip_of_asv=tip_of_asv,
+        without_sequence=tuple(
+            (table.study, feature_id, one)
+            for table, features in zip(usable, resolved, strict=True)
+            for feature_id, one in zip(table.feature_ids, features, strict=True)
+            if isinstance(one, Finding)
+        ),
+        metadata=metadata,
+        distances=distances,
+        inputs=tuple(one.source for one in [*usable, *read] if one is not None),
+    )
+
+
+def _resolve(feature_id: str, sequences: Sequences | None, table: CountTable) -> str | Finding:
+    """Find a feature's sequence, folded; or say why it has no valid one."""
+    if sequences is not None and feature_id in sequences.by_id:
+        return _valid_sequence(sequences.by_id[feature_id], f"{table.path}: ASV {feature_id}")
+    if is_sequence(feature_id):
+        return fold(feature_id)
+    return Finding(rules.NO_SEQUENCE, f"{table.path}: feature {feature_id}")
+
+
+def _valid_sequence(sequence: str, where: str) -> str | Finding:
+    position = first_invalid_position(sequence)
+    if position is not None:
+        return Finding(rules.NOT_A_NUCLEOTIDE, where, f"{sequence[position]!r} at base {position + 1}")
+    return fold(sequence) if sequence else Finding(rules.NOT_A_NUCLEOTIDE, where, "no base")
+
+
+def _any_sequence(
+    tables: list[CountTable], resolved: list[list[str | Finding]], sequences: Sequences | None, findings: Findings
+) -> bool:
+    """Record each feature without a sequence; where no feature has one, say once what the ids are."""
+    if any(isinstance(one, str) for features in resolved for one in features):
+        findings.found.extend(one for features in resolved for one in features if isinstance(one, Finding))
+        return True
+    for table in tables:
+        if not table.feature_ids:
+            findings.add(rules.NO_FEATURES, table.path)
+            continue
+        example = table.feature_ids[0]
+        rule = rules.HASH_IDS if _looks_like_hash(example) else rules.OTHER_IDS
+        given = f"none of them is in {sequences.source.name}" if sequences else "no rep-seqs were given"
+        findings.add(rule, table.path, f"{len(table.feature_ids)} ids such as {example!r}; {given}")
+    return False
+
+
+def _looks_like_hash(feature_id: str) -> bool:
+    return len(feature_id) in (32, 40, 64) and all(letter in "0123456789abcdef" for letter in feature_id.lower())
+
+
+def _unite(
+    tables: list[CountTable], resolved: list[list[str | Finding]], taxonomy: Taxonomy | None
+) -> tuple[Asvs, tuple[Integers, ...]]:
+    """Number the distinct sequences of all tables in sorted order."""
+    ids: dict[str, dict[str, None]] = {}
+    for table, sequences in zip(tables, resolved, strict=True):
+        for feature_id, sequence in zip(table.feature_ids, sequences, strict=True):
+            if isinstance(sequence, str):
+                ids.setdefault(sequence, {})[feature_id] = None
+    ordered = sorted(ids)
+    number = {sequence: position for position, sequence in enumerate(ordered)}
+    asv_of_feature = tuple(
+        np.array([number[s] if isinstance(s, str) else -1 for s in sequences], dtype=np.int64)
+        for sequences in resolved
+    )
+    all_ids = tuple(tuple(ids[sequence]) for sequence in ordered)
+    taxa = None
+    if taxonomy is not None:
+        taxa = tuple(next((taxonomy.by_id[i] for i in names if i in taxonomy.by_id), "") for names in all_ids)
+    return Asvs(sequences=tuple(ordered), ids=all_ids, taxa=taxa), asv_of_feature
