@@ -18,7 +18,7 @@ def _note(code: str, rule: str, remedy: str, example: str) -> Rule:
     return Rule(code, Severity.NOTE, rule, remedy, example)
 
 
-# --- Files: what can be wrong before the kind of content matters ---------------------------------------------
+# --- Files: what can be wrong before the kind of content matters ---
 
 FILE_EMPTY = _error(
     "file-empty",
@@ -71,11 +71,11 @@ FILE_ENCODING = _error(
 READER_CRASHED = _error(
     "reader-crashed",
     "a file can be read within the limits of memory and time",
-    "the file is damaged or hostile, or too large for the memory limit; try to write it anew with the tool that made it",
+    "the file is damaged, hostile, or too large for the memory limit: write it anew with the tool that made it",
     "table.biom: the reader ended with signal SIGSEGV",
 )
 
-# --- QIIME 2 artifacts -----------------------------------------------------------------------------------------
+# --- QIIME 2 artifacts ---
 
 ARTIFACT_TYPE = _error(
     "artifact-type",
@@ -109,7 +109,7 @@ ARTIFACT_CHECKSUM = _error(
     "table.qza: data/feature-table.biom",
 )
 
-# --- BIOM tables: structure --------------------------------------------------------------------------------------
+# --- BIOM tables: structure ---
 
 BIOM_PART_MISSING = _error(
     "biom-part-missing",
@@ -184,7 +184,7 @@ BIOM_FOREIGN = _error(
     "table.biom, sample/matrix: an external link",
 )
 
-# --- BIOM tables: content ----------------------------------------------------------------------------------------
+# --- BIOM tables: content ---
 
 SAMPLE_ID_EMPTY = _error(
     "sample-id-empty",
@@ -241,7 +241,7 @@ COUNT_TOO_LARGE = _error(
     "table.biom, sample 'S1', feature 'TACGG': 9007199254740993",
 )
 
-# --- FASTA ---------------------------------------------------------------------------------------------------------
+# --- FASTA ---
 
 FASTA_FORMAT = _error(
     "fasta-format",
@@ -268,7 +268,7 @@ FASTA_SEQUENCE_EMPTY = _error(
     "rep-seqs.fasta, line 3: 'ASV2'",
 )
 
-# --- newick --------------------------------------------------------------------------------------------------------
+# --- newick ---
 
 NEWICK_SYNTAX = _error(
     "newick-syntax",
@@ -297,7 +297,7 @@ NEWICK_LENGTH_MISSING = _warning(
 NEWICK_LENGTH_NEGATIVE = _warning(
     "newick-length-negative",
     "no branch is shorter than 0",
-    "neighbour joining makes such branches; UniFrac is not defined on them: set them to 0 or use another tree",
+    "neighbour joining makes such branches; UniFrac is not defined on them: set them to 0",
     "tree.nwk: 2 branches, the first above 'TACGG': -0.00012",
 )
 NEWICK_LENGTH_INFINITE = _error(
@@ -307,7 +307,7 @@ NEWICK_LENGTH_INFINITE = _error(
     "tree.nwk: 1 branch, above 'TACGG': inf",
 )
 
-# --- Metadata ------------------------------------------------------------------------------------------------------
+# --- Metadata ---
 
 METADATA_FORMAT = _error(
     "metadata-format",
@@ -372,7 +372,7 @@ METADATA_DIRECTIVE = _error(
 METADATA_NUMBER = _error(
     "metadata-number",
     "a column that #q2:types declares numeric holds finite numbers and empty cells only",
-    "empty the cell, declare the column categorical, or declare INSDC:missing for words such as 'not provided'",
+    "empty the cell, declare the column categorical, or INSDC:missing for words such as 'not provided'",
     "metadata.tsv, line 9, column 'age': 'unknown'",
 )
 METADATA_NOT_MISSING = _error(
@@ -388,7 +388,7 @@ METADATA_WORDS = _note(
     "metadata.tsv, column 'age': 'not provided' in 12 cells",
 )
 
-# --- Distances and taxonomy ------------------------------------------------------------------------------------------
+# --- Distances and taxonomy ---
 
 DISTANCES_FORMAT = _error(
     "distances-format",
@@ -421,7 +421,7 @@ TAXONOMY_ID = _error(
     "taxonomy.tsv, line 4: 'TACGG', first in line 2",
 )
 
-# --- Samples, ASVs and the study: the rules across files go here -------------------------------------------------
+# --- Samples, ASVs and the study: the rules across files go here ---
 
 
 def catalogue() -> dict[str, Rule]:
