@@ -71,7 +71,7 @@ FILE_ENCODING = _error(
 READER_CRASHED = _error(
     "reader-crashed",
     "a file can be read within the limits of memory and time",
-    "the file is damaged, hostile, or too large for the memory limit: write it anew with the tool that made it",
+    "the file is damaged, hostile, or too large for the memory limit: write it anew with its tool",
     "table.biom: the reader ended with signal SIGSEGV",
 )
 
