@@ -104,7 +104,9 @@ def cover(branches: Branches, num_asvs: int) -> sp.csr_matrix:
     return sp.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape)
 
 
-def reads_under(above: sp.csr_matrix, indptr: Integers, asv: Integers, count: npt.NDArray[np.float64]) -> sp.csr_matrix:
+def reads_under(
+    above: sp.csr_matrix, indptr: Integers, asv: Integers, count: npt.NDArray[np.float64]
+) -> sp.csr_matrix:
     """Count each sample's reads under each branch.
 
     Parameters

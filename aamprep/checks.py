@@ -14,7 +14,6 @@ from aamprep.summary import Summary
 
 PRIMERS = {
     "515F (EMP)": "GTGYCAGCMGCCGCGGTAA",
-    "515F": "GTGCCAGCMGCCGCGGTAA",
     "341F": "CCTACGGGNGGCWGCAG",
     "27F": "AGAGTTTGATYMTGGCTCAG",
     "806R": "GGACTACNVGGGTWTCTAAT",
@@ -111,7 +110,9 @@ def _check_sequences(sequences: tuple[str, ...], findings: Findings) -> None:
         pattern = re.compile("".join(f"[{_CODES.get(code, code)}]" for code in primer))
         found = sum(pattern.match(s) is not None for s in sequences)
         if found > PRIMER_SHARE * len(sequences):
-            findings.add(rules.PRIMER_LEFT_ON, name, f"{_of(found, len(sequences), 'ASVs')} begin with {primer}")
+            findings.add(
+                rules.PRIMER_LEFT_ON, name, f"{_of(found, len(sequences), 'ASVs')} begin with {primer}"
+            )
 
 
 def _check_tree(study: Study, findings: Findings) -> None:
@@ -119,13 +120,12 @@ def _check_tree(study: Study, findings: Findings) -> None:
         findings.skip(rules.NOT_IN_TREE, "no tree was given")
         return
     missing = np.flatnonzero(study.tip_of_asv < 0)
-    if len(missing) == len(study.tip_of_asv):
-        tip = next(iter(study.tree.tips), "")
-        findings.add(rules.NO_ASV_IN_TREE, study.tree.source.name, f"none of {len(missing):,}; its tips are such as {tip!r}")
-    elif len(missing):
+    if len(missing):
         names = [study.asvs.ids[asv][0] for asv in missing]
         findings.add(
-            rules.NOT_IN_TREE, f"{study.tree.source.name}: ASV {names[0]}", _of(len(names), len(study.tip_of_asv), "ASVs")
+            rules.NOT_IN_TREE,
+            f"{study.tree.source.name}: ASV {names[0]}",
+            _of(len(names), len(study.tip_of_asv), "ASVs"),
         )
 
 
@@ -142,16 +142,22 @@ def _check_counts(study: Study, findings: Findings) -> None:
 def _check_metadata(study: Study, metadata: Metadata, findings: Findings) -> None:
     samples = [sample_id for table in study.tables for sample_id in table.sample_ids]
     with_row, with_sample = set(metadata.ids), set(samples)
-    _report_absent([s for s in samples if s not in with_row], samples, metadata, rules.SAMPLE_WITHOUT_METADATA, findings)
+    _report_absent(
+        [s for s in samples if s not in with_row], samples, metadata, rules.SAMPLE_WITHOUT_METADATA, findings
+    )
     rows = list(metadata.ids)
-    _report_absent([r for r in rows if r not in with_sample], rows, metadata, rules.METADATA_WITHOUT_SAMPLE, findings)
+    _report_absent(
+        [r for r in rows if r not in with_sample], rows, metadata, rules.METADATA_WITHOUT_SAMPLE, findings
+    )
     for name, cells in metadata.columns.items():
         values = {cell for row, cell in zip(metadata.ids, cells, strict=True) if row in with_sample}
         if len(values) == 1 and len(with_sample) > 1:
             findings.add(rules.ONE_VALUE, f"{metadata.source.name}: column {name}", repr(values.pop() or ""))
 
 
-def _report_absent(absent: list[str], of: list[str], metadata: Metadata, rule: Rule, findings: Findings) -> None:
+def _report_absent(
+    absent: list[str], of: list[str], metadata: Metadata, rule: Rule, findings: Findings
+) -> None:
     if absent:
         noun = "samples" if rule is rules.SAMPLE_WITHOUT_METADATA else "rows"
         findings.add(rule, f"{metadata.source.name}: {absent[0]}", _of(len(absent), len(of), noun))

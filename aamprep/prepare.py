@@ -62,7 +62,9 @@ class Preparation:
         table = self._to_table(block, depth_before, split_keys)
         return self._reject_violations(table)
 
-    def _reject(self, block: Block, bad: Mask, rule: Rule, values: npt.NDArray[np.generic] | None = None) -> Block:
+    def _reject(
+        self, block: Block, bad: Mask, rule: Rule, values: npt.NDArray[np.generic] | None = None
+    ) -> Block:
         """Leave out samples; True is left out."""
         for row in np.flatnonzero(bad):
             value = "" if values is None else values[row]
@@ -77,7 +79,9 @@ class Preparation:
         bad[rows] = True
         for row, entry, total in zip(rows, bad_entries[first], number, strict=True):
             name = self.study.asvs.ids[block.asv[entry]][0]
-            values[row] = f"{block.count[entry]} in ASV {name}" + (f" and {total - 1} more" if total > 1 else "")
+            values[row] = f"{block.count[entry]} in ASV {name}" + (
+                f" and {total - 1} more" if total > 1 else ""
+            )
         return self._reject(block, bad, rules.BAD_COUNT, values)
 
     def _reject_missing_from_tree(self, block: Block) -> Block:
@@ -144,7 +148,9 @@ def _filter_asvs(preparation: Preparation) -> Mask:
         leave_out(study.tip_of_asv < 0, rules.ASV_DROPPED_NOT_IN_TREE)
     if choices.min_prevalence > 1 or choices.min_reads > 0:
         prevalence, reads = _totals(study)
-        leave_out(prevalence < choices.min_prevalence, rules.BELOW_PREVALENCE, f"below {choices.min_prevalence}")
+        leave_out(
+            prevalence < choices.min_prevalence, rules.BELOW_PREVALENCE, f"below {choices.min_prevalence}"
+        )
         leave_out(reads < choices.min_reads, rules.BELOW_READS, f"below {choices.min_reads:g}")
     return keep
 

@@ -44,6 +44,12 @@ FILE_KIND = _error(
     "name the right file for this role",
     "tree.nwk: FASTA sequences; a newick tree or a QIIME 2 artifact of one is needed",
 )
+FILE_TEXT_TABLE = _error(
+    "file-text-table",
+    "a table is BIOM or a QIIME 2 artifact, not text",
+    "turn it into BIOM: `biom convert -i table.txt -o table.biom --to-hdf5 --table-type 'OTU table'`",
+    "table.txt: tab-separated text",
+)
 FILE_UNREADABLE = _error(
     "file-unreadable",
     "a file is whole",
@@ -427,3 +433,184 @@ TAXONOMY_ID = _error(
 def catalogue() -> dict[str, Rule]:
     """Give every rule of this file by its code."""
     return {rule.code: rule for rule in globals().values() if isinstance(rule, Rule)}
+
+
+# --- Feature ids and sequences ---------------------------------------------------------------------------
+
+HASH_IDS = _error(
+    "ids-are-hashes",
+    "feature ids are sequences, or hashes whose sequences rep-seqs gives",
+    "give the sequences with --rep-seqs rep-seqs.qza (or .fasta), or put that file beside the table",
+    "table.qza: 770 ids such as '4b5eeb300368260019c1fbc7a3c718fc'; no rep-seqs were given",
+)
+OTHER_IDS = _error(
+    "ids-are-not-sequences",
+    "feature ids are nucleotide sequences, or names whose sequences rep-seqs gives",
+    "use the table of ASVs from DADA2 or Deblur, before it was collapsed to taxa or clustered to OTUs; or give --rep-seqs",
+    "table.qza: 98 ids such as 'k__Bacteria;p__Firmicutes'; no rep-seqs were given",
+)
+NO_FEATURES = _error(
+    "no-features",
+    "a table has at least one feature and one sample",
+    "export the table again; an empty one is often what a filter left",
+    "table.biom",
+)
+NO_SEQUENCE = _error(
+    "feature-without-sequence",
+    "every feature has a sequence: its id is one, or rep-seqs has it",
+    "add the feature to rep-seqs, or take it out of the table; its reads are left out until then",
+    "table.biom: feature OTU_17",
+)
+NOT_A_NUCLEOTIDE = _error(
+    "not-a-nucleotide",
+    "a sequence holds IUPAC nucleotide codes only, and at least one",
+    "correct the sequence in rep-seqs; the ASV is left out until then",
+    "table.qza: ASV 4b5e...: 'E' at base 12",
+)
+SAME_SEQUENCE = _warning(
+    "same-sequence-twice",
+    "each sequence has one feature id (case does not matter, and U is T)",
+    "nothing, if the ids mean the same ASV: their counts are summed and the ids kept as aliases",
+    "ACGT...: ids a1, a2",
+)
+AMBIGUITY_CODES = _warning(
+    "ambiguity-codes",
+    "sequences hold A, C, G and T only; every ambiguity code is read as N",
+    "denoise again without ambiguous reads if there are many",
+    "3 of 770 ASVs hold ambiguity codes, such as 4b5e...",
+)
+SEVERAL_LENGTHS = _note(
+    "several-lengths",
+    "all sequences have one length",
+    "nothing, for merged paired reads; for single reads, trim them to one length",
+    "221 to 259 bases, most often 253",
+)
+BOTH_ORIENTATIONS = _warning(
+    "both-orientations",
+    "all sequences run in one direction",
+    "turn the reverse reads round before denoising (QIIME 2: rescript orient-seqs)",
+    "12 ASVs are the reverse complement of another ASV, such as 4b5e...",
+)
+PRIMER_LEFT_ON = _warning(
+    "primer-left-on",
+    "sequences do not begin with a primer",
+    "cut the primer off before denoising (cutadapt): all ASVs share it, so it tells samples apart by nothing",
+    "768 of 770 ASVs begin with 515F (GTGYCAGCMGCCGCGGTAA)",
+)
+
+# --- Samples ---------------------------------------------------------------------------------------------
+
+EMPTY_SAMPLE = _error(
+    "sample-empty",
+    "a sample has at least one ASV with a count above 0",
+    "take it out of the table; `aamprep shard` rejects it and goes on",
+    "table.qza: sample 11884.A1",
+)
+BAD_COUNT = _error(
+    "count-not-finite",
+    "counts are finite and not negative",
+    "give raw counts, not log-ratios or scaled values; `aamprep shard` rejects the sample and goes on",
+    "table.biom: sample S1, ASV ACGT...: nan",
+)
+NOT_WHOLE = _warning(
+    "count-not-whole",
+    "counts are whole numbers of reads",
+    "give raw counts, not relative abundances; rarefaction refuses these",
+    "table.biom: 120 of 4,000 counts, such as 0.25 in sample S1",
+)
+CANNOT_RAREFY = _error(
+    "cannot-rarefy",
+    "a sample that is rarefied has whole counts, and at most a thousand million reads",
+    "give raw counts, or leave out --rarefy-depth",
+    "table.biom: sample S1: 0.25",
+)
+BELOW_DEPTH = _error(
+    "sample-below-rarefaction-depth",
+    "a sample has at least as many reads as the rarefaction depth",
+    "choose a smaller --rarefy-depth to keep it",
+    "table.qza: sample L1S8: 898 of 1,000",
+)
+DUPLICATE_SAMPLE = _error(
+    "sample-in-two-tables",
+    "a sample id stands in one table only",
+    "tell the studies apart with --prefix-samples, or rename the sample",
+    "sample S1: a/table.biom and b/table.biom",
+)
+CONTRACT = _error(
+    "sample-breaks-contract",
+    "a sample passes the pandera schema of the shards",
+    "mend the table where the value says",
+    "sample S1: an id is empty",
+)
+DROPPED_READS = _warning(
+    "token-limit-drops-reads",
+    "the token limit keeps 95 % or more of every sample's reads",
+    "choose a larger --token-limit; what is dropped stays on record in the shards",
+    "12 of 226 samples keep less, the least 71.3 % (sample S1)",
+)
+UNRAREFIED = _warning(
+    "depth-differs",
+    "samples that are compared by unweighted UniFrac have one depth: deeper samples show more rare ASVs",
+    "rarefy, with the depth that the value suggests or your own (--rarefy-depth)",
+    "depths of 898 to 9,820; a depth of 2,000 would keep 31 of 34 samples",
+)
+
+# --- Tree and metadata against the table -----------------------------------------------------------------
+
+NOT_IN_TREE = _warning(
+    "asv-not-in-tree",
+    "the tree has a tip for every ASV",
+    "make the tree from the same rep-seqs, or see --missing-from-tree: by default the model sees the ASV, UniFrac does not",
+    "129 of 10,099 ASVs, such as ACGT...",
+)
+NO_ASV_IN_TREE = _error(
+    "tree-of-other-asvs",
+    "the tree has a tip for some ASV of the table",
+    "give the tree that was made from this table's ASVs, or none with --no-tree",
+    "tree.qza: none of 770 ASVs; its tips are called such as 'OTU_1'",
+)
+SAMPLE_WITHOUT_METADATA = _warning(
+    "sample-without-metadata",
+    "the metadata have a row for every sample",
+    "add the rows; without them the sample is kept and its cells are empty",
+    "metadata.tsv: 150 of 952 samples, such as 11884.A1",
+)
+METADATA_WITHOUT_SAMPLE = _note(
+    "metadata-without-sample",
+    "the table has a sample for every row of the metadata",
+    "nothing: the rows are left out",
+    "metadata.tsv: 176 of 646 rows, such as 2538.A1",
+)
+ONE_VALUE = _note(
+    "column-with-one-value",
+    "a metadata column has more than one value among the samples",
+    "nothing: a model can learn nothing from it",
+    "metadata.tsv: column env_package: 'human-gut'",
+)
+
+# --- Filters that were asked for -------------------------------------------------------------------------
+
+BELOW_PREVALENCE = _note(
+    "asv-below-prevalence",
+    "an ASV occurs in at least as many samples as --min-prevalence asks for",
+    "nothing: you asked for it",
+    "4,100 ASVs, such as ACGT...: below 2",
+)
+BELOW_READS = _note(
+    "asv-below-reads",
+    "an ASV has at least as many reads in all as --min-reads asks for",
+    "nothing: you asked for it",
+    "4,100 ASVs, such as ACGT...: below 10",
+)
+ASV_DROPPED_NOT_IN_TREE = _note(
+    "asv-dropped-not-in-tree",
+    "with --missing-from-tree drop, the tree has a tip for every ASV",
+    "nothing: you asked for it",
+    "129 ASVs, such as ACGT...",
+)
+SAMPLE_NOT_IN_TREE = _error(
+    "sample-not-in-tree",
+    "with --missing-from-tree reject, the tree has a tip for every ASV of a sample",
+    "keep such samples with --missing-from-tree keep or drop, or give a tree that has the ASVs",
+    "table.biom: sample S1: 3 ASVs",
+)

@@ -197,7 +197,7 @@ def _asvs_table(study: Study, numbering: Numbering) -> pa.Table:
 
 
 def _unique_names(ids: list[tuple[str, ...]], sequences: list[str]) -> list[tuple[str, list[str]]]:
-    """Name each ASV by its first id that no other has (two studies may both have an OTU1), else its sequence."""
+    """Name each ASV by its first id that no other has (two studies may have an OTU1), else its sequence."""
     taken: set[str] = set()
     names = []
     for all_ids, sequence in zip(ids, sequences, strict=True):
@@ -237,7 +237,9 @@ def _metadata_table(metadata: Metadata, sample_ids: list[str], preparation: Prep
     """Put the metadata in the order of the samples, with empty cells where a sample has no row."""
     row_of = {sample_id: row for row, sample_id in enumerate(metadata.ids)}
     if preparation.prefix_samples:
-        row_of = {f"{t.study}.{i}": row_of[i] for t in preparation.study.tables for i in t.sample_ids if i in row_of}
+        row_of = {
+            f"{t.study}.{i}": row_of[i] for t in preparation.study.tables for i in t.sample_ids if i in row_of
+        }
     rows = [row_of.get(sample_id) for sample_id in sample_ids]
     columns: dict[str, pa.Array] = {"sample_id": pa.array(sample_ids, pa.string())}
     for name, cells in metadata.columns.items():

@@ -90,7 +90,9 @@ def read_study(paths: Paths, findings: Findings) -> Study | None:
     if unusable or len(usable) < len(tables):
         return None
 
-    resolved = [[_resolve(feature_id, sequences, table) for feature_id in table.feature_ids] for table in usable]
+    resolved = [
+        [_resolve(feature_id, sequences, table) for feature_id in table.feature_ids] for table in usable
+    ]
     if not _any_sequence(usable, resolved, sequences, findings):
         return None
     asvs, asv_of_feature = _unite(usable, resolved, taxonomy)
@@ -98,6 +100,11 @@ def read_study(paths: Paths, findings: Findings) -> Study | None:
     if tree is not None:
         names = [(*ids, sequence) for ids, sequence in zip(asvs.ids, asvs.sequences, strict=True)]
         tip_of_asv = find_tips(tree, names)
+        if (tip_of_asv < 0).all():
+            tip = next(iter(tree.tips), "")
+            value = f"none of {len(tip_of_asv):,} ASVs; its tips are called such as {tip!r}"
+            findings.add(rules.NO_ASV_IN_TREE, tree.source.name, value)
+            return None
     return Study(
         tables=tuple(usable),
         asv_of_feature=asv_of_feature,
@@ -133,7 +140,10 @@ def _valid_sequence(sequence: str, where: str) -> str | Finding:
 
 
 def _any_sequence(
-    tables: list[CountTable], resolved: list[list[str | Finding]], sequences: Sequences | None, findings: Findings
+    tables: list[CountTable],
+    resolved: list[list[str | Finding]],
+    sequences: Sequences | None,
+    findings: Findings,
 ) -> bool:
     """Record each feature without a sequence; where no feature has one, say once what the ids are."""
     if any(isinstance(one, str) for features in resolved for one in features):
@@ -151,13 +161,15 @@ def _any_sequence(
 
 
 def _looks_like_hash(feature_id: str) -> bool:
-    return len(feature_id) in (32, 40, 64) and all(letter in "0123456789abcdef" for letter in feature_id.lower())
+    return len(feature_id) in (32, 40, 64) and all(
+        letter in "0123456789abcdef" for letter in feature_id.lower()
+    )
 
 
 def _unite(
     tables: list[CountTable], resolved: list[list[str | Finding]], taxonomy: Taxonomy | None
 ) -> tuple[Asvs, tuple[Integers, ...]]:
-    """Number the distinct sequences of all tables in sorted order."""
+    """Give numbers to the distinct sequences of all tables in sorted order."""
     ids: dict[str, dict[str, None]] = {}
     for table, sequences in zip(tables, resolved, strict=True):
         for feature_id, sequence in zip(table.feature_ids, sequences, strict=True):

@@ -131,5 +131,3 @@ class Spool:
             for index in range(file.num_record_batches):
                 yield pa.table(file.get_batch(index))
         self.path.unlink()
-
-

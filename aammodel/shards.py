@@ -1,0 +1,112 @@
+"""Opening a shard set for the model: its manifest, its files, its ASVs and its branch lengths."""
+
+import io
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from schemas.errors import InvalidDataError
+from schemas.manifest import Manifest, ShardFile, read_manifest
+from schemas.publish import replace_file
+from schemas.shards import ASVS_FILE, TREE_FILE, footer_sha256, open_parquet
+
+
+@dataclass(frozen=True)
+class ShardSet:
+    """A shard set that lies in a folder."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def has_tree(self) -> bool:
+        """True where samples have branch lists, so that UniFrac is known."""
+        return self.manifest.num_branches > 0
+
+    @cached_property
+    def tokens(self) -> npt.NDArray[np.uint8]:
+        """Token ids of the ASVs that some sample keeps, shape (kept ASVs, L), memory-mapped from the cache."""
+        path = _cache_folder() / f"{self.manifest.sha256[:32]}.npy"
+        expected = (self.manifest.num_kept_asvs, self.manifest.sequence_length)
+        for _ in range(2):
+            if path.exists():
+                tokens = np.load(path, mmap_mode="r")
+                if tokens.shape == expected and tokens.dtype == np.uint8:
+                    return tokens
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, _npy_bytes(self._read_tokens()))
+        raise InvalidDataError(
+            f"{ASVS_FILE} does not hold {expected[0]} ASVs of {expected[1]} tokens", str(self.folder)
+        )
+
+    @cached_property
+    def branch_length(self) -> npt.NDArray[np.float64]:
+        """Length of each branch of the tree, shape (branches,); empty without a tree."""
+        if not self.has_tree:
+            return np.zeros(0)
+        with self.open(TREE_FILE) as file:
+            return file.read(columns=["length"])["length"].to_numpy()
+
+    def open(self, name: str) -> pq.ParquetFile:
+        """Open one Parquet file of the set, after a look at its size and footer.
+
+        Raises
+        ------
+        InvalidDataError
+            If the file is absent, or not the one that the manifest lists.
+        """
+        listed = next((file for file in self.manifest.files if file.name == name), None)
+        path = self.folder / name
+        if listed is None or not path.is_file():
+            raise InvalidDataError(
+                "this file of the shard set is missing", str(path), "copy the whole folder again"
+            )
+        if not _is_whole(path, listed):
+            raise InvalidDataError(
+                "this file is not the one that the manifest lists: it was changed or cut short",
+                str(path),
+                "copy the whole folder again, or make it anew with `aamprep shard`",
+            )
+        return open_parquet(path)
+
+    def _read_tokens(self) -> npt.NDArray[np.uint8]:
+        with self.open(ASVS_FILE) as file:
+            column = file.read(columns=["tokens"])["tokens"].combine_chunks()
+        tokens = column.flatten().to_numpy().reshape(len(column), -1)
+        return np.ascontiguousarray(tokens[: self.manifest.num_kept_asvs])
+
+
+def open_shards(folder: Path) -> ShardSet:
+    """Open a shard set.
+
+    Raises
+    ------
+    UsageError
+        If there is no such folder.
+    InvalidDataError
+        If it holds no shard set.
+    """
+    return ShardSet(folder, read_manifest(folder))
+
+
+def _is_whole(path: Path, listed: ShardFile) -> bool:
+    try:
+        return path.stat().st_size == listed.bytes and footer_sha256(path) == listed.footer_sha256
+    except ValueError:
+        return False
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "aam" / "tokens"
+
+
+def _npy_bytes(array: npt.NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()

@@ -1,0 +1,235 @@
+"""Shards to batches: read row groups in order, gather each batch's distinct ASVs, hide bases, know distances.
+
+Free of polars and pandera. Everything here is numpy until a batch is made: small torch operations stall when
+several threads share them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from aammodel.batch import Batch
+from aammodel.distance import unweighted_unifrac
+from aammodel.masking import draw_masks
+from aammodel.order import Order, batch_sizes
+from aammodel.shards import ShardSet
+from schemas.errors import InvalidDataError, UsageError
+
+WORKER_TIMEOUT_SECONDS = 600
+"""A worker that is silent for so long hangs: an error, instead of a job that waits for ever."""
+
+
+class Sample(NamedTuple):
+    """One sample as it lies in the shards."""
+
+    sample_id: str
+    asv: npt.NDArray[np.uint32]
+    """Rows in asvs.parquet, in order of selection."""
+    count: npt.NDArray[np.float64]
+    branch: npt.NDArray[np.uint32]
+    """Rows in tree.parquet of the branches that it covers; empty without a tree."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Masks:
+    """How bases are hidden."""
+
+    seed: int = 0
+    fraction: float = 0.15
+    """Share of each ASV's bases."""
+    span: int = 1
+    """Neighbouring bases hidden together."""
+
+
+@dataclass
+class BatchStream(IterableDataset[Batch]):
+    """An endless stream of micro-batches, one epoch after the other.
+
+    Where it stands is the number of samples consumed, so that a resumed run needs to read nothing of what
+    was seen; with several workers each makes every n-th batch, so their number changes no batch.
+    """
+
+    shards: ShardSet
+    split: str
+    order: Order
+    batch_size: int
+    token_limit: int
+    masks: Masks
+    accumulate: int = 1
+    """Micro-batches of a step, which hide the same bases of an ASV."""
+    redraw: bool = True
+    """Hide other bases at each step; False hides the same ones always, as validation does."""
+    start_batch: int = 0
+    """Micro-batches consumed already."""
+    _files: dict[str, pq.ParquetFile] = field(default_factory=dict, repr=False)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Micro-batches of an epoch."""
+        return len(batch_sizes(self.order.num_samples, self.batch_size))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of an epoch; the last one may have fewer micro-batches."""
+        return -(-self.batches_per_epoch // self.accumulate)
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        part, parts = (worker.id, worker.num_workers) if worker else (0, 1)
+        first_epoch, first_batch = divmod(self.start_batch, self.batches_per_epoch)
+        number = 0
+        for epoch in count(first_epoch):
+            start = first_batch if epoch == first_epoch else 0
+            for index, samples in enumerate(self._micro_batches(epoch, start * self.batch_size), start):
+                if number % parts == part:
+                    step = epoch * self.steps_per_epoch + index // self.accumulate
+                    yield self.make_batch(samples, step if self.redraw else 0)
+                number += 1
+
+    def epoch(self) -> Iterator[Batch]:
+        """Give the batches of one epoch, without workers."""
+        for samples in self._micro_batches(0, 0):
+            yield self.make_batch(samples, 0)
+
+    def make_batch(self, samples: list[Sample], step: int) -> Batch:
+        """Make a batch of samples: its distinct ASVs, its hidden bases, its true distances."""
+        asvs = [sample.asv[: self.token_limit] for sample in samples]
+        counts = [sample.count[: self.token_limit] for sample in samples]
+        sizes = np.array([len(one) for one in asvs])
+        distinct, position = np.unique(np.concatenate(asvs), return_inverse=True)
+        is_real = np.arange(sizes.max()) < sizes[:, None]
+        slot, slot_count = np.zeros(is_real.shape, dtype=np.int64), np.zeros(is_real.shape, dtype=np.float32)
+        slot[is_real], slot_count[is_real] = position, np.concatenate(counts)
+        tokens = self.shards.tokens[distinct]
+        tokens = tokens[:, : int((tokens != 0).sum(axis=1).max())]
+        masked, masked_token = draw_masks(
+            tokens, distinct, self.masks.seed, step, self.masks.fraction, self.masks.span
+        )
+        return Batch(
+            sample_ids=tuple(sample.sample_id for sample in samples),
+            tokens=torch.from_numpy(tokens),
+            asv_row=torch.from_numpy(distinct.astype(np.int64)),
+            slot=torch.from_numpy(slot),
+            count=torch.from_numpy(slot_count),
+            is_real=torch.from_numpy(is_real),
+            distance=torch.from_numpy(self._distances(samples).astype(np.float32)),
+            masked=torch.from_numpy(masked),
+            masked_token=torch.from_numpy(masked_token),
+        )
+
+    def samples(self, epoch: int = 0, start: int = 0) -> Iterator[Sample]:
+        """Read the samples of one epoch, in order."""
+        groups = self._groups()
+        for window in self.order.windows(epoch, start):
+            rows = [sample for group in window.groups for sample in self._read(*groups[group])]
+            yield from (rows[row] for row in window.order)
+
+    def _micro_batches(self, epoch: int, start: int) -> Iterator[list[Sample]]:
+        waiting: list[Sample] = []
+        for sample in self.samples(epoch, start):
+            waiting.append(sample)
+            if len(waiting) == self.batch_size:
+                yield waiting
+                waiting = []
+        if waiting:
+            yield waiting
+
+    def _distances(self, samples: list[Sample]) -> npt.NDArray[np.float64]:
+        if not self.shards.has_tree:
+            return np.full((len(samples), len(samples)), np.nan)
+        return unweighted_unifrac([sample.branch for sample in samples], self.shards.branch_length)
+
+    def _groups(self) -> list[tuple[str, int]]:
+        """List the row groups of the split: file, and number in it."""
+        files = self.shards.manifest.sample_files(self.split)
+        return [(file.name, group) for file in files for group in range(len(file.row_group_rows))]
+
+    def _read(self, name: str, group: int) -> list[Sample]:
+        columns = ["sample_id", "asv", "count"] + (["branch"] if self.shards.has_tree else [])
+        if name not in self._files:
+            self._files[name] = self.shards.open(name)
+        try:
+            table = self._files[name].read_row_group(group, columns=columns, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise InvalidDataError(
+                f"row group {group} cannot be read: {error}",
+                str(self.shards.folder / name),
+                "copy the file again, or make the shards anew with `aamprep shard`",
+            ) from error
+        return _samples_of(table, self.shards.manifest.num_kept_asvs)
+
+    def __getstate__(self) -> dict[str, object]:
+        # Each worker opens files of its own: handles do not survive the way into another process.
+        return self.__dict__ | {"_files": {}}
+
+
+def stream_split(
+    shards: ShardSet, split: str, order: Order, masks: Masks, batch_size: int, token_limit: int | None
+) -> BatchStream:
+    """Make the stream of one split.
+
+    Raises
+    ------
+    UsageError
+        If the token limit is larger than the shards'.
+    """
+    limit = shards.manifest.choices.token_limit
+    if token_limit is not None and token_limit > limit:
+        raise UsageError(
+            f"a token limit of {token_limit} is more than the {limit} that the shards keep",
+            "--token-limit",
+            f"give {limit} or less, or make the shards again with a larger limit",
+        )
+    return BatchStream(shards, split, order, batch_size, token_limit or limit, masks)
+
+
+def split_order(shards: ShardSet, split: str, seed: int, shuffled: bool) -> Order:
+    """Give the order of a split's samples."""
+    files = shards.manifest.sample_files(split)
+    return Order(tuple(rows for file in files for rows in file.row_group_rows), seed, shuffled=shuffled)
+
+
+def load(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Batch]:
+    """Stream batches, with workers that read ahead where there are any."""
+    loader = DataLoader(
+        stream,
+        batch_size=None,
+        num_workers=num_workers,
+        pin_memory=pin_memory,
+        multiprocessing_context="forkserver" if num_workers else None,
+        timeout=WORKER_TIMEOUT_SECONDS if num_workers else 0,
+    )
+    return iter(loader)
+
+
+def _samples_of(table: pa.Table, num_asvs: int) -> list[Sample]:
+    """Take a row group apart; a sample that the schemas would refuse is refused here, too, by name."""
+    ids = table["sample_id"].to_pylist()
+    asv, count_, branch = (_split(table, name) for name in ("asv", "count", "branch"))
+    for sample_id, its_asv, its_count in zip(ids, asv, count_, strict=True):
+        # NaN and infinite counts fail the comparison, too.
+        valid = len(its_asv) == len(its_count) and (its_count >= 0).all() and 0 < its_count.sum() < np.inf
+        if not valid or its_asv.max() >= num_asvs:
+            raise InvalidDataError(
+                "this sample has no ASV with a count above 0, or a count or an ASV that cannot be",
+                f"sample {sample_id}",
+                "find out with `aamprep validate` what is wrong, and make the shards again with `aamprep shard`",
+            )
+    return [Sample(*parts) for parts in zip(ids, asv, count_, branch, strict=True)]
+
+
+def _split(table: pa.Table, name: str) -> list[npt.NDArray[np.generic]]:
+    """Give the lists of a column as views of its values; empty ones where there is no such column."""
+    if name not in table.column_names:
+        return [np.zeros(0, dtype=np.uint32)] * len(table)
+    column = table[name].combine_chunks()
+    values, offsets = column.values.to_numpy(), column.offsets.to_numpy()
+    return [values[start:stop] for start, stop in zip(offsets[:-1], offsets[1:], strict=True)]

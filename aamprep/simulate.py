@@ -1,0 +1,193 @@
+"""A study with a known answer: a phylogeny, sequences that evolved along it, communities that differ.
+
+The demo's and the tests' data. Nothing here pretends to be a model of real evolution; it has what the
+product needs to be tried: ASVs whose sequences tell their place in the tree, samples whose communities
+follow their metadata, and depths that differ.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+SIGN = "table.biom"
+"""The file by which a simulated study is known."""
+
+HABITATS = ("gut", "skin", "soil", "sea")
+SEQUENCE_BASES = 100
+MEDIAN_DEPTH = 5000
+ASVS_PER_SAMPLE = 120
+MUTATIONS_PER_BASE = 0.6
+"""Expected substitutions per base from the root to a tip: related ASVs share most bases, distant ones few."""
+
+
+@dataclass(frozen=True)
+class SimulatedStudy:
+    """Everything that was simulated, and by which it was ruled."""
+
+    sequences: tuple[str, ...]
+    newick: str
+    counts: sp.csr_matrix
+    """Reads, shape (samples, ASVs)."""
+    sample_ids: tuple[str, ...]
+    habitat: tuple[str, ...]
+    """The signal: which part of the phylogeny a sample's ASVs come from."""
+    age: npt.NDArray[np.float64]
+    """A second, continuous signal, in years: it shifts abundance along the phylogeny."""
+
+
+def simulate_study(num_samples: int, num_asvs: int, seed: int) -> SimulatedStudy:
+    """Simulate a study.
+
+    Parameters
+    ----------
+    num_samples, num_asvs : int
+    seed : int
+        The same seed gives the same study.
+    """
+    rng = np.random.default_rng(seed)
+    parent, length = _phylogeny(num_asvs, rng)
+    sequences = _evolve(parent, length, num_asvs, rng)
+    traits = _diffuse(parent, length, num_asvs, rng)
+    habitat = rng.integers(len(HABITATS), size=num_samples)
+    age = np.round(rng.uniform(20, 80, size=num_samples), 1)
+    counts = _communities(traits, habitat, age, rng)
+    return SimulatedStudy(
+        sequences=tuple(sequences),
+        newick=_newick(parent, length, sequences),
+        counts=counts,
+        sample_ids=tuple(f"S{number:05d}" for number in range(num_samples)),
+        habitat=tuple(HABITATS[one] for one in habitat),
+        age=age,
+    )
+
+
+def write_study(study: SimulatedStudy, folder: Path) -> None:
+    """Write table.biom (BIOM 2.1), tree.nwk and metadata.tsv into a folder."""
+    write_biom(folder / "table.biom", study.sample_ids, study.sequences, study.counts)
+    (folder / "tree.nwk").write_text(study.newick + "\n")
+    rows = ["sample-id\thabitat\tage"]
+    rows += [f"{i}\t{h}\t{a:g}" for i, h, a in zip(study.sample_ids, study.habitat, study.age, strict=True)]
+    (folder / "metadata.tsv").write_text("\n".join(rows) + "\n")
+
+
+def write_biom(
+    path: Path, sample_ids: tuple[str, ...], feature_ids: tuple[str, ...], counts: sp.csr_matrix
+) -> None:
+    """Write a table as BIOM 2.1 (http://biom-format.org/documentation/format_versions/biom-2.1.html).
+
+    Parameters
+    ----------
+    path : Path
+    sample_ids, feature_ids : tuple of str
+    counts : scipy.sparse.csr_matrix of float64, shape (samples, features)
+    """
+    with h5py.File(path, "w") as file:
+        file.attrs["id"] = "No Table ID"
+        file.attrs["type"] = "OTU table"
+        file.attrs["format-url"] = "http://biom-format.org"
+        file.attrs["format-version"] = (2, 1)
+        file.attrs["generated-by"] = "aamprep simulate"
+        file.attrs["creation-date"] = "2026-01-01T00:00:00"
+        file.attrs["shape"] = (len(feature_ids), len(sample_ids))
+        file.attrs["nnz"] = counts.nnz
+        for axis, ids, matrix in (
+            ("sample", sample_ids, counts),
+            ("observation", feature_ids, counts.T.tocsr()),
+        ):
+            group = file.create_group(axis)
+            group.create_dataset("ids", data=[one.encode() for one in ids], dtype=h5py.string_dtype())
+            group.create_group("metadata")
+            group.create_group("group-metadata")
+            arrays = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr}
+            for name, values in arrays.items():
+                group.create_dataset(f"matrix/{name}", data=values, compression="gzip", compression_opts=1)
+
+
+def _phylogeny(
+    num_tips: int, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Join tips two by two (a Yule process backwards); tips are 0 to num_tips - 1, the root is last."""
+    num_nodes = 2 * num_tips - 1
+    parent, age = np.full(num_nodes, -1, dtype=np.int64), np.zeros(num_nodes)
+    lines = list(range(num_tips))
+    now = 0.0
+    for node in range(num_tips, num_nodes):
+        now += rng.exponential(1.0 / len(lines))
+        for _ in range(2):
+            chosen = int(rng.integers(len(lines)))
+            lines[chosen], lines[-1] = lines[-1], lines[chosen]
+            parent[lines.pop()] = node
+        age[node] = now
+        lines.append(node)
+    length = np.where(parent >= 0, age[parent] - age, 0.0) / max(now, 1e-12)
+    return parent, length
+
+
+def _evolve(
+    parent: npt.NDArray[np.int64], length: npt.NDArray[np.float64], num_tips: int, rng: np.random.Generator
+) -> list[str]:
+    """Let a sequence evolve along the tree (Jukes and Cantor 1969); equal tips are told apart."""
+    num_nodes = len(parent)
+    bases = np.zeros((num_nodes, SEQUENCE_BASES), dtype=np.uint8)
+    bases[-1] = rng.integers(4, size=SEQUENCE_BASES)
+    for node in range(num_nodes - 2, -1, -1):
+        changed = rng.random(SEQUENCE_BASES) < -np.expm1(-MUTATIONS_PER_BASE * length[node])
+        bases[node] = np.where(changed, rng.integers(4, size=SEQUENCE_BASES), bases[parent[node]])
+    letters = np.frombuffer(b"ACGT", dtype=np.uint8)
+    seen: set[str] = set()
+    for tip in range(num_tips):
+        while (sequence := letters[bases[tip]].tobytes().decode()) in seen:
+            bases[tip, rng.integers(SEQUENCE_BASES)] = rng.integers(4)
+        seen.add(sequence)
+    return [letters[bases[tip]].tobytes().decode() for tip in range(num_tips)]
+
+
+def _diffuse(
+    parent: npt.NDArray[np.int64], length: npt.NDArray[np.float64], num_tips: int, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Let preferences for each habitat, and a trend with age, diffuse along the tree: shape (tips, 5)."""
+    trait = np.zeros((len(parent), len(HABITATS) + 1))
+    for node in range(len(parent) - 2, -1, -1):
+        trait[node] = trait[parent[node]] + rng.normal(size=trait.shape[1]) * np.sqrt(length[node])
+    return trait[:num_tips] / trait[:num_tips].std(axis=0)
+
+
+def _communities(
+    traits: npt.NDArray[np.float64],
+    habitat: npt.NDArray[np.int64],
+    age: npt.NDArray[np.float64],
+    rng: np.random.Generator,
+) -> sp.csr_matrix:
+    """Draw each sample's ASVs by their preference for its habitat and age, and reads for each."""
+    num_asvs = len(traits)
+    richness = max(1, min(ASVS_PER_SAMPLE, num_asvs // 2))
+    rows = []
+    for where, years in zip(habitat, age, strict=True):
+        preference = 1.5 * traits[:, where] + traits[:, -1] * (years - 50) / 30
+        present = np.argsort(-(preference + rng.gumbel(size=num_asvs)))[
+            : rng.integers(richness // 2, richness * 3 // 2) + 1
+        ]
+        share = rng.lognormal(sigma=1.5, size=len(present))
+        depth = int(rng.lognormal(np.log(MEDIAN_DEPTH), 0.5)) + len(present)
+        reads = rng.multinomial(depth, share / share.sum())
+        reads[0] = max(reads[0], 1)
+        row = np.zeros(num_asvs)
+        row[present] = reads
+        rows.append(sp.csr_matrix(row))
+    return sp.vstack(rows, format="csr")
+
+
+def _newick(parent: npt.NDArray[np.int64], length: npt.NDArray[np.float64], names: list[str]) -> str:
+    """Write the tree; children come before their parents, so one pass builds every subtree's text."""
+    text = list(names) + [""] * (len(parent) - len(names))
+    children: list[list[str]] = [[] for _ in parent]
+    for node in range(len(parent)):
+        if children[node]:
+            text[node] = f"({','.join(children[node])})"
+        if parent[node] >= 0:
+            children[parent[node]].append(f"{text[node]}:{length[node]:.8g}")
+    return text[-1] + ";"

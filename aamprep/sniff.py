@@ -1,0 +1,119 @@
+"""What a file is, told by its content and never by its name.
+
+Nothing is parsed here and no library is called on the content, so this is safe on any file.
+"""
+
+import re
+import zipfile
+import zlib
+from enum import StrEnum
+from pathlib import Path
+
+HEAD_BYTES = 1 << 16
+_FAR_BYTES = 4 << 20
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_ARTIFACT_VERSION = re.compile(rf"{_UUID}/VERSION")
+_ARTIFACT_START = re.compile(rf"{_UUID}/".encode())
+_HTML = re.compile(
+    rb"<(?:!doctype\s+html|html|head|body|\?xml[^>]*>\s*<(?:!doctype\s+)?html)\b", re.IGNORECASE
+)
+_BIOM_JSON_KEY = re.compile(rb'"(?:matrix_type|matrix_element_type|columns)"|Biological Observation Matrix')
+_NEWICK = re.compile(rb"(?:\s|\[[^\]]*\])*\(")
+
+
+class Kind(StrEnum):
+    """What a file holds, in words."""
+
+    BIOM_HDF5 = "BIOM 2 table (HDF5)"
+    BIOM_JSON = "BIOM 1 table (JSON)"
+    ARTIFACT = "QIIME 2 artifact"
+    FASTA = "FASTA sequences"
+    NEWICK = "newick tree"
+    TSV = "tab-separated text"
+    SHARDS = "shard set"
+    HDF5 = "HDF5 file that is no BIOM table"
+    JSON = "JSON that is no BIOM table"
+    ZIP = "zip archive that is no QIIME 2 artifact"
+    HTML = "web page (HTML)"
+    LFS_POINTER = "Git LFS pointer"
+    EMPTY = "empty file"
+    TEXT = "plain text"
+    FOLDER = "folder that is no shard set"
+    UNKNOWN = "unknown content"
+
+
+def sniff(path: Path) -> Kind:
+    """Tell what a file is; for a gzipped file, what is inside.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    if path.is_dir():
+        return Kind.SHARDS if (path / "manifest.json").is_file() else Kind.FOLDER
+    with path.open("rb") as file:
+        head = file.read(_FAR_BYTES)
+        file.seek(max(file.seek(0, 2) - HEAD_BYTES, 0))
+        tail = file.read()
+    if head.startswith(b"PK"):
+        return Kind.ARTIFACT if _is_artifact(path, head) else Kind.ZIP
+    return sniff_bytes(_inflate(head), tail) if is_gzip(head) else sniff_bytes(head, tail)
+
+
+def is_gzip(head: bytes) -> bool:
+    """Tell whether content is gzipped, by its first bytes (RFC 1952)."""
+    return head.startswith(b"\x1f\x8b\x08")
+
+
+def sniff_bytes(head: bytes, tail: bytes = b"") -> Kind:
+    """Tell what content is by its first bytes and, where its kind needs them, its last."""
+    if not head:
+        return Kind.EMPTY
+    if head.startswith(_HDF5_SIGNATURE):
+        return Kind.BIOM_HDF5 if b"observation" in head + tail else Kind.HDF5
+    text = head[:HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if _is_text(head[:HEAD_BYTES]):
+        return _sniff_text(text, tail)
+    return Kind.UNKNOWN
+
+
+def _sniff_text(text: bytes, tail: bytes) -> Kind:
+    if not text:
+        return Kind.EMPTY
+    if text.startswith(b"version https://git-lfs.github.com/spec/"):
+        return Kind.LFS_POINTER
+    if _HTML.match(text):
+        return Kind.HTML
+    if text.startswith(b"{"):
+        return Kind.BIOM_JSON if _BIOM_JSON_KEY.search(text + tail) else Kind.JSON
+    if text.startswith(b">"):
+        return Kind.FASTA
+    if _NEWICK.match(text):
+        return Kind.NEWICK
+    return Kind.TSV if b"\t" in text else Kind.TEXT
+
+
+def _is_text(head: bytes) -> bool:
+    """Text may be in any encoding (that is for the reader to say), but holds no control characters."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, as spreadsheets write it
+        return True
+    return not re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", head)
+
+
+def _inflate(head: bytes) -> bytes:
+    """Unpack the first bytes of gzipped content, as far as they go."""
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, HEAD_BYTES)
+    except zlib.error:
+        return b"\x00"
+
+
+def _is_artifact(path: Path, head: bytes) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(_ARTIFACT_VERSION.fullmatch(name) for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        # Cut short: the first member's name, 30 bytes into the file, still tells.
+        return bool(_ARTIFACT_START.match(head[30:100]))
