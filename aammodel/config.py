@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from schemas import vocabulary
 
 CountEmbedding = Literal["add", "concat", "film", "none"]
-HeadName = Literal["soft-branch", "euclidean"]
+HeadName = Literal["soft-branch", "euclidean", "tanh-euclidean"]
 
 _AT_LEAST_ONE = (
     "sequence_length",
@@ -15,9 +15,8 @@ _AT_LEAST_ONE = (
     "asv_layers",
     "feed_forward",
     "soft_branches",
-    "chunk_size",
 )
-_AT_LEAST_ZERO = ("sample_layers", "head_layers", "slot_positions", "checkpoint_tokens")
+_AT_LEAST_ZERO = ("sample_layers", "head_layers", "slot_positions", "chunk_size", "checkpoint_tokens")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,8 +36,8 @@ class ModelConfig:
     sample_layers: int = 4
     """Blocks of the transformer over the ASVs of a sample; with 0, ASVs of a sample do not see each other."""
     head_layers: int = 0
-    """Blocks of a third transformer, over the ASVs again, in front of the distance head; published
-    checkpoints have one."""
+    """Blocks of a third transformer, over the ASVs again, in the Euclidean heads; published checkpoints have
+    one."""
     feed_forward: int = 4
     """Width of the feed-forward layers, in multiples of `width`."""
     count_embedding: CountEmbedding = "add"
@@ -52,11 +51,12 @@ class ModelConfig:
     dropout: float = 0.0
     """Share of each residual branch that is dropped while training; attention itself is never dropped, since
     that takes it off its fast kernel."""
-    chunk_size: int = 32
-    """ASVs encoded at a time: small chunks stay in the processor's cache."""
+    chunk_size: int = 0
+    """ASVs encoded at a time; with 0, as many as suits the device: few on a CPU, so that they stay in its
+    cache."""
     checkpoint_tokens: int = 131_072
-    """Tokens of a batch (U x L) above which activations are computed again in the backward pass instead of
-    kept, which costs a third of the time and saves most of the memory."""
+    """Tokens of a batch whose activations are kept, about 35 kB each at the default size; those of further
+    ones are computed again in the backward pass, which costs them a third more time."""
 
     def __post_init__(self) -> None:
         for name in _AT_LEAST_ONE:

@@ -1,0 +1,211 @@
+"""From tokens to ASV embeddings, and from a sample's ASVs to ASV embeddings that know each other.
+
+Both encoders have a plain form, `forward`, over tensors in which padding is really there, and a frugal form
+that gives the same numbers and computes no padding. Shape letters: see `batch.py`.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from aammodel.chunks import Chunk, chunks_by_length
+from aammodel.config import ModelConfig
+from aammodel.counts import CountEmbedding
+from aammodel.pooling import AttentionPooling
+from aammodel.transformer import Transformer, zero_padding
+from schemas import vocabulary
+
+
+class AsvEncoder(nn.Module):
+    """A transformer over the bases of each ASV, and attention pooling.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.chunk_size = config.chunk_size
+        self.checkpoint_tokens = config.checkpoint_tokens
+        self.token_embedding = nn.Embedding(config.vocabulary_size, config.width)
+        self.position_embedding = nn.Embedding(config.sequence_length, config.width)
+        self.transformer = Transformer(
+            config.width, config.heads, config.asv_layers, config.feed_forward, config.dropout
+        )
+        self.pooling = AttentionPooling(config.width)
+        for table in (self.token_embedding, self.position_embedding):
+            nn.init.trunc_normal_(table.weight, std=0.5)
+        self.transformer.start((2 * config.asv_layers) ** -0.5)
+
+    def forward(
+        self, tokens: Int[Tensor, "N T"], is_real: Bool[Tensor, "N T"] | None
+    ) -> tuple[Float[Tensor, "N T D"], Float[Tensor, "N D"]]:
+        """Encode every row of tokens.
+
+        Parameters
+        ----------
+        tokens : Tensor of int, shape (N, T)
+            Token ids; T may be less than the L of the configuration.
+        is_real : Tensor of bool, shape (N, T), or None
+            False where a token is padding; None where no token is.
+
+        Returns
+        -------
+        hidden : Tensor, shape (N, T, D)
+            One vector per token, zero where it is padding.
+        embedding : Tensor, shape (N, D)
+            One vector per ASV, exactly zero where all of it is padding.
+        """
+        position = self.position_embedding.weight[: tokens.shape[1]]
+        hidden = self.transformer(self.token_embedding(tokens.long()) + position, is_real)
+        embedding = self.pooling(hidden, is_real)
+        if is_real is not None:
+            embedding = torch.where(is_real.any(dim=1, keepdim=True), embedding, 0.0)
+        return hidden, embedding
+
+    def encode(
+        self, tokens: Int[Tensor, "U L"], wanted: Int[Tensor, "M 2"]
+    ) -> tuple[Float[Tensor, "U D"], Float[Tensor, "M D"]]:
+        """Encode ASVs in chunks of like length, each trimmed to its longest.
+
+        Beyond a budget of tokens, the activations of a chunk are computed again in the backward pass.
+
+        Parameters
+        ----------
+        tokens : Tensor of int, shape (U, L)
+            Token ids with padding at the end of each row.
+        wanted : Tensor of int, shape (M, 2)
+            Row and position of the tokens whose own vectors are wanted too.
+
+        Returns
+        -------
+        embedding : Tensor, shape (U, D)
+        wanted_hidden : Tensor, shape (M, D)
+        """
+        size = self.chunk_size or asvs_at_a_time(tokens.device)
+        chunks = chunks_by_length((tokens != vocabulary.PAD).sum(dim=1), size)
+        place = torch.cat([chunk.rows for chunk in chunks]).argsort()
+        wanted_place, wanted_order = place[wanted[:, 0]].sort(stable=True)
+        wanted_here = torch.stack([wanted_place % size, wanted[wanted_order, 1]], dim=1)
+        num_wanted = torch.bincount(wanted_place // size, minlength=len(chunks)).tolist()
+        parts = self._encode_chunks(tokens, chunks, wanted_here.split(num_wanted))
+        embedding, hidden = (torch.cat(part) for part in zip(*parts, strict=True))
+        return embedding.index_select(0, place), hidden.index_select(0, wanted_order.argsort())
+
+    def _encode_chunks(
+        self, tokens: Int[Tensor, "U L"], chunks: list[Chunk], wanted: tuple[Int[Tensor, "_ 2"], ...]
+    ) -> Iterator[tuple[Float[Tensor, "_ D"], Float[Tensor, "_ D"]]]:
+        num_tokens = 0
+        for chunk, wanted_here in zip(chunks, wanted, strict=True):
+            tokens_here = tokens[chunk.rows, : chunk.length]
+            num_tokens += tokens_here.numel()
+            if num_tokens > self.checkpoint_tokens and torch.is_grad_enabled():
+                yield checkpoint(
+                    self._encode_chunk, tokens_here, wanted_here, chunk.is_even, use_reentrant=False
+                )
+            else:
+                yield self._encode_chunk(tokens_here, wanted_here, chunk.is_even)
+
+    def _encode_chunk(
+        self, tokens: Int[Tensor, "N T"], wanted: Int[Tensor, "M 2"], is_even: bool
+    ) -> tuple[Float[Tensor, "N D"], Float[Tensor, "M D"]]:
+        hidden, embedding = self(tokens, None if is_even else tokens != vocabulary.PAD)
+        wanted_here = wanted[:, 0] * tokens.shape[1] + wanted[:, 1]
+        return embedding, hidden.flatten(0, 1).index_select(0, wanted_here)
+
+
+class SampleEncoder(nn.Module):
+    """A transformer over the ASVs of each sample, with their counts.
+
+    At the start its residual branches end in zeros, so that each ASV is encoded on its own.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.count_embedding = CountEmbedding(config.width, config.count_embedding)
+        self.slot_embedding = (
+            nn.Embedding(config.slot_positions, config.width) if config.slot_positions else None
+        )
+        self.transformer = Transformer(
+            config.width, config.heads, config.sample_layers, config.feed_forward, config.dropout
+        )
+        self.transformer.start(branch_scale=0.0)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B S D"],
+        count: Float[Tensor, "B S"],
+        is_real: Bool[Tensor, "B S"] | None,
+        position: Int[Tensor, "B S"],
+    ) -> Float[Tensor, "B S D"]:
+        """Encode the ASVs of each sample; padded slots come out exactly zero.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, S, D)
+            ASV embeddings.
+        count : Tensor, shape (B, S)
+            Reads of each.
+        is_real : Tensor of bool, shape (B, S), or None
+            False where a slot holds no ASV; None where all do.
+        position : Tensor of int, shape (B, S)
+            Rank of each ASV in its sample; read only by models that have slot positions.
+        """
+        if is_real is not None:
+            count = torch.where(is_real, count, 0.0)
+        x = self.count_embedding(zero_padding(x, is_real), count)
+        if self.slot_embedding is not None:
+            x = x + self.slot_embedding(position)
+        return self.transformer(x, is_real)
+
+    def encode(
+        self,
+        asv_embedding: Float[Tensor, "U D"],
+        slot: Int[Tensor, "B S"],
+        count: Float[Tensor, "B S"],
+        is_real: Bool[Tensor, "B S"],
+    ) -> Float[Tensor, "B S D"]:
+        """Encode samples in groups of like size, each over its real slots alone.
+
+        Parameters
+        ----------
+        asv_embedding : Tensor, shape (U, D)
+            Embeddings of distinct ASVs.
+        slot : Tensor of int, shape (B, S)
+            Row in `asv_embedding` of the ASV in each slot.
+        count : Tensor, shape (B, S)
+            Reads of each.
+        is_real : Tensor of bool, shape (B, S)
+            True where a slot holds an ASV.
+        """
+        num_slots = is_real.shape[1]
+        places, encoded = [], []
+        for chunk in chunks_by_length(is_real.sum(dim=1), samples_at_a_time(slot.device)):
+            rows = chunk.rows[:, None]
+            # Numbers of the real slots first, in their order.
+            front = is_real[chunk.rows].int().argsort(dim=1, descending=True, stable=True)[:, : chunk.length]
+            x = asv_embedding.index_select(0, slot[rows, front].flatten()).unflatten(0, front.shape)
+            is_real_here = None if chunk.is_even else is_real[rows, front]
+            encoded.append(self(x, count[rows, front], is_real_here, front).flatten(0, 1))
+            places.append((rows * num_slots + front).flatten())
+        values = torch.cat(encoded)
+        empty = values.new_zeros(is_real.numel(), values.shape[1])
+        return empty.index_copy(0, torch.cat(places), values).unflatten(0, is_real.shape)
+
+
+def asvs_at_a_time(device: torch.device) -> int:
+    """Chunk size where the configuration leaves it open: few stay in a processor's cache."""
+    return 32 if device.type == "cpu" else 1024
+
+
+def samples_at_a_time(device: torch.device) -> int:
+    """One on a CPU, so that there is neither padding nor a mask; many where starting a kernel is dear."""
+    return 1 if device.type == "cpu" else 64

@@ -1,0 +1,139 @@
+"""The whole model: a batch in, one typed output out. Shape letters: see `batch.py`."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from aammodel.batch import Batch
+from aammodel.config import ModelConfig
+from aammodel.encoder import AsvEncoder, SampleEncoder
+from aammodel.heads import distance_head
+from aammodel.transformer import start_linear
+from schemas import vocabulary
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the model says about a batch."""
+
+    asv_embedding: Float[Tensor, "U D"]
+    """One vector per distinct ASV."""
+    sample_embedding: Float[Tensor, "B K"]
+    """One vector per sample."""
+    distance: Float[Tensor, "B B"]
+    """Predicted distance of each pair of samples."""
+    nucleotide_logits: Float[Tensor, "M V"]
+    """Logits of each token id at each masked base."""
+
+
+@dataclass(frozen=True)
+class DenseOutput:
+    """What the model says about samples whose padding is really there."""
+
+    asv_embedding: Float[Tensor, "B S D"]
+    """One vector per slot, exactly zero where it holds no ASV."""
+    asv_in_sample: Float[Tensor, "B S D"]
+    """One vector per slot after the sample transformer, exactly zero where it holds no ASV."""
+    sample_embedding: Float[Tensor, "B K"]
+    """One vector per sample."""
+    distance: Float[Tensor, "B B"]
+    """Predicted distance of each pair of samples."""
+    nucleotide_logits: Float[Tensor, "B S L V"]
+    """Logits of each token id at every position; finite where there is padding, and without meaning."""
+
+
+class AamModel(nn.Module):
+    """Encoders of ASVs and of samples, and the heads for hidden bases and for distances.
+
+    Initial weights depend on nothing but the configuration and `torch.manual_seed`.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.asv_encoder = AsvEncoder(config)
+        self.sample_encoder = SampleEncoder(config)
+        self.nucleotide_head = nn.Linear(config.width, config.vocabulary_size)
+        self.distance_head = distance_head(config)
+        start_linear(self.nucleotide_head)
+
+    def forward(self, batch: Batch) -> Output:
+        """Compute each distinct ASV once, no padding, and logits only where a base is hidden."""
+        embedding, hidden = self.asv_encoder.encode(hide(batch.tokens, batch.masked), batch.masked)
+        features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
+        sample_embedding = self.distance_head.pool(features, batch.is_real)
+        return Output(
+            asv_embedding=embedding,
+            sample_embedding=sample_embedding,
+            distance=self.distance_head.distance(sample_embedding, sample_embedding),
+            nucleotide_logits=self.nucleotide_head(hidden),
+        )
+
+    def forward_dense(self, tokens: Int[Tensor, "B S L"], count: Float[Tensor, "B S"]) -> DenseOutput:
+        """Compute the same the plain way: every slot of every sample, with padding masked.
+
+        Parameters
+        ----------
+        tokens : Tensor of int, shape (B, S, L)
+            Token ids; a slot without an ASV is all padding.
+        count : Tensor, shape (B, S)
+            Reads of the ASV in each slot.
+        """
+        is_token = tokens != vocabulary.PAD
+        is_real = is_token.any(dim=-1)
+        hidden, embedding = self.asv_encoder(tokens.flatten(0, 1), is_token.flatten(0, 1))
+        embedding = embedding.unflatten(0, is_real.shape)
+        position = torch.arange(is_real.shape[1], device=tokens.device).expand(is_real.shape)
+        features = self.sample_encoder(embedding, count, is_real, position)
+        sample_embedding = self.distance_head.pool(features, is_real)
+        return DenseOutput(
+            asv_embedding=embedding,
+            asv_in_sample=features,
+            sample_embedding=sample_embedding,
+            distance=self.distance_head.distance(sample_embedding, sample_embedding),
+            nucleotide_logits=self.nucleotide_head(hidden).unflatten(0, is_real.shape),
+        )
+
+    def encode_asvs(self, tokens: Int[Tensor, "U L"]) -> Float[Tensor, "U D"]:
+        """Embed distinct ASVs, none of whose bases is hidden."""
+        return self.asv_encoder.encode(tokens, tokens.new_zeros((0, 2), dtype=torch.long))[0]
+
+    def embed_samples(
+        self,
+        asv_embedding: Float[Tensor, "U D"],
+        slot: Int[Tensor, "B S"],
+        count: Float[Tensor, "B S"],
+        is_real: Bool[Tensor, "B S"],
+    ) -> Float[Tensor, "B K"]:
+        """Embed samples whose distinct ASVs are embedded already.
+
+        Parameters
+        ----------
+        asv_embedding : Tensor, shape (U, D)
+            What `encode_asvs` gave.
+        slot, count, is_real : Tensors, shape (B, S)
+            As in `Batch`.
+        """
+        return self.distance_head.pool(
+            self.sample_encoder.encode(asv_embedding, slot, count, is_real), is_real
+        )
+
+    @torch.no_grad()
+    def start_from(self, batch: Batch) -> None:
+        """Choose the initial weights of the distance head that suit a first batch."""
+        embedding = self.encode_asvs(batch.tokens)
+        features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
+        self.distance_head.start_from(features, batch.is_real, batch.distance)
+
+
+def hide(tokens: Int[Tensor, "U L"], masked: Int[Tensor, "M 2"]) -> Int[Tensor, "U L"]:
+    """Write MASK over the bases that the model must guess."""
+    hidden = tokens.clone()
+    hidden[masked[:, 0], masked[:, 1]] = vocabulary.MASK
+    return hidden
