@@ -345,6 +345,12 @@ METADATA_ID_DUPLICATE = _error(
     "remove one of the rows; only the first was used",
     "metadata.tsv, line 9: 'S1', first in line 3",
 )
+METADATA_ID_RESERVED = _error(
+    "metadata-id-reserved",
+    "no sample is named like an id header",
+    "files were joined with their headers: remove the second header",
+    "metadata.tsv, line 42: 'sample-id'",
+)
 METADATA_COLUMN_EMPTY = _error(
     "metadata-column-empty",
     "every column has a name",
@@ -357,10 +363,10 @@ METADATA_COLUMN_DUPLICATE = _error(
     "rename one of them; only the first was used",
     "metadata.tsv, line 1, column 9: 'age', first in column 3",
 )
-METADATA_COLUMN_RESERVED = _error(
+METADATA_COLUMN_RESERVED = _warning(
     "metadata-column-reserved",
     "no column beside the first has the name of an id header",
-    "rename the column; QIIME 2 refuses it, too",
+    "the column was kept, but QIIME 2 refuses the file: rename the column to share it",
     "metadata.tsv, line 1, column 3: 'sample_name'",
 )
 METADATA_ROW_LENGTH = _error(

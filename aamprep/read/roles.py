@@ -1,0 +1,133 @@
+"""From the file that plays a role to the type that the pipeline takes."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from aamprep import rules
+from aamprep.findings import Findings
+from aamprep.inputs import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree, study_name
+from aamprep.isolate import spool_isolated
+from aamprep.read.distances import parse_distances
+from aamprep.read.fasta import parse_fasta
+from aamprep.read.metadata import parse_metadata
+from aamprep.read.newick import parse_newick
+from aamprep.read.qiime2 import open_artifact, pieces_of
+from aamprep.read.source import Limits, RefusedError, Source, content_of, open_source, text_of
+from aamprep.read.spool import load
+from aamprep.read.table import spool_table
+from aamprep.read.taxonomy import parse_taxonomy
+from aamprep.sniff import Kind
+from schemas.manifest import InputFile
+
+_KINDS = {
+    "rep-seqs": {Kind.FASTA},
+    "tree": {Kind.NEWICK},
+    "metadata": {Kind.TSV, Kind.TEXT},
+    "distances": {Kind.TSV},
+    "taxonomy": {Kind.TSV},
+}
+"""Kinds of text that serve each role, beside artifacts."""
+
+Product = TypeVar("Product")
+
+
+def table(
+    path: Path, findings: Findings, study: str | None, isolate: bool, limits: Limits | None
+) -> CountTable | None:
+    """Read a feature table (see `aamprep.read.read_table`)."""
+    try:
+        source = open_source(path)
+    except RefusedError as refused:
+        refused.report(findings)
+        return None
+    spool = spool_isolated if isolate else spool_table
+    with tempfile.TemporaryDirectory(prefix="aamprep-") as folder:
+        spooled = spool(source, Path(folder), findings, limits or Limits())
+        if spooled is None:
+            return None
+        # The arrays are mapped, so they outlive the folder, and nothing is left behind however we end.
+        arrays = load(Path(folder))
+    file = _input_file(source, "table", spooled.kind, spooled.uuid)
+    return CountTable(source=file, study=study or study_name(path), **arrays)
+
+
+def sequences(path: Path, findings: Findings) -> Sequences | None:
+    """Read the sequences of features."""
+
+    def make(file: InputFile, text: str) -> Sequences:
+        by_id = parse_fasta(text, file.name, findings)
+        return Sequences(file, by_id)
+
+    return _read(path, "rep-seqs", findings, make)
+
+
+def tree(path: Path, findings: Findings) -> Tree | None:
+    """Read a phylogeny."""
+
+    def make(file: InputFile, text: str) -> Tree:
+        parent, length, names = parse_newick(text, file.name, findings)
+        return Tree(file, parent, length, names)
+
+    return _read(path, "tree", findings, make)
+
+
+def metadata(path: Path, findings: Findings) -> Metadata | None:
+    """Read sample metadata."""
+
+    def make(file: InputFile, text: str) -> Metadata:
+        ids, columns, types = parse_metadata(text, file.name, findings)
+        return Metadata(file, ids, columns, types)
+
+    return _read(path, "metadata", findings, make)
+
+
+def distances(path: Path, findings: Findings) -> Distances | None:
+    """Read a distance matrix."""
+
+    def make(file: InputFile, text: str) -> Distances:
+        ids, matrix = parse_distances(text, file.name, findings)
+        return Distances(file, ids, matrix)
+
+    return _read(path, "distances", findings, make)
+
+
+def taxonomy(path: Path, findings: Findings) -> Taxonomy | None:
+    """Read the taxa of features."""
+
+    def make(file: InputFile, text: str) -> Taxonomy:
+        return Taxonomy(file, parse_taxonomy(text, file.name, findings))
+
+    return _read(path, "taxonomy", findings, make)
+
+
+def _read(
+    path: Path, role: str, findings: Findings, make: Callable[[InputFile, str], Product]
+) -> Product | None:
+    """Read a role that is played by text; what makes the file unusable becomes a finding."""
+    try:
+        source = open_source(path)
+        file, content = _content(source, role, Limits())
+        return make(file, text_of(content, source.name))
+    except RefusedError as refused:
+        refused.report(findings)
+        return None
+
+
+def _content(source: Source, role: str, limits: Limits) -> tuple[InputFile, bytes]:
+    if source.kind is Kind.ARTIFACT:
+        artifact = open_artifact(source, role, limits)
+        words = f"{source.kind}, {artifact.type}"
+        return _input_file(source, role, words, artifact.uuid), b"".join(pieces_of(artifact, limits))
+    if source.kind not in _KINDS[role]:
+        needed = " or ".join(sorted(_KINDS[role], reverse=True))
+        raise RefusedError(rules.FILE_KIND, source.name, f"{source.kind}; {needed} or an artifact is needed")
+    words = f"{source.kind}, gzipped" if source.is_gzip else str(source.kind)
+    return _input_file(source, role, words), content_of(source, limits)
+
+
+def _input_file(source: Source, role: str, kind: str, uuid: str = "") -> InputFile:
+    return InputFile(
+        role=role, name=source.name, bytes=source.bytes, sha256=source.sha256, uuid=uuid, kind=kind
+    )

@@ -1,0 +1,44 @@
+"""Taxonomy: tab-separated feature ids and taxa, with QIIME 2's header or none."""
+
+from aamprep import rules
+from aamprep.findings import Findings
+from aamprep.read.source import RefusedError
+
+_ID_HEADERS = {"feature id", "feature-id", "featureid", "id", "#otu id", "#otuid", "otu id", "asv"}
+_TAXON_HEADERS = {"taxon", "taxonomy", "consensuslineage"}
+
+
+def parse_taxonomy(text: str, where: str, findings: Findings) -> dict[str, str]:
+    """Parse a taxonomy.
+
+    Returns
+    -------
+    dict of str to str
+        Taxon by feature id; the first, where a feature occurs twice.
+
+    Raises
+    ------
+    RefusedError
+        If there is no row.
+    """
+    rows = [(number, line.split("\t")) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    column = 1
+    if rows and rows[0][1][0].strip().lower() in _ID_HEADERS:
+        header = [cell.strip().lower() for cell in rows.pop(0)[1]]
+        column = next((i for i, cell in enumerate(header) if cell in _TAXON_HEADERS), 1)
+    if not rows:
+        raise RefusedError(rules.TAXONOMY_FORMAT, where, "no rows")
+    first_line: dict[str, int] = {}
+    taxa: dict[str, str] = {}
+    for number, cells in rows:
+        place, name = f"{where}, line {number}", cells[0].strip()
+        if len(cells) <= column:
+            findings.add(rules.TAXONOMY_FORMAT, place, f"{len(cells)} cells")
+        elif not name:
+            findings.add(rules.TAXONOMY_ID, place, "no feature id")
+        elif name in first_line:
+            findings.add(rules.TAXONOMY_ID, place, f"{name!r}, first in line {first_line[name]}")
+        else:
+            taxa[name] = cells[column].strip()
+            first_line[name] = number
+    return taxa
