@@ -1,0 +1,121 @@
+"""What a run keeps on disk so that it can go on: safetensors and JSON, no pickle, published whole."""
+
+import json
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save, save_file
+from torch import Tensor, nn
+
+from schemas.errors import InvalidDataError, UsageError
+from schemas.publish import published_folder, replace_file
+
+MODEL_FILE, OPTIMIZER_FILE, STATE_FILE = "model.safetensors", "optimizer.safetensors", "state.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far a run has come: all that the next step depends on, besides weights and the optimiser."""
+
+    step: int = 0
+    """Optimiser steps taken."""
+    batches: int = 0
+    """Micro-batches consumed."""
+    best_loss: float | None = None
+    """Lowest validation loss so far."""
+    best_step: int = 0
+    validations_since_best: int = 0
+    is_finished: bool = False
+
+
+def save_checkpoint(run: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> Path:
+    """Write `checkpoints/step-NNNNNN/`; it appears whole or not at all."""
+    target = run / "checkpoints" / f"step-{progress.step:06d}"
+    with published_folder(target, STATE_FILE, overwrite=True) as folder:
+        save_file(_contiguous(model.state_dict()), folder / MODEL_FILE)
+        save_file(_optimizer_tensors(model, optimizer), folder / OPTIMIZER_FILE)
+        (folder / STATE_FILE).write_text(json.dumps(asdict(progress), indent=2) + "\n")
+    return target
+
+
+def load_checkpoint(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> Progress:
+    """Bring model and optimiser to where a checkpoint was written.
+
+    Raises
+    ------
+    InvalidDataError
+        If the checkpoint is damaged or of another model.
+    """
+    try:
+        model.load_state_dict(load_file(folder / MODEL_FILE, device=str(device)))
+        _load_optimizer(load_file(folder / OPTIMIZER_FILE, device=str(device)), model, optimizer)
+        return Progress(**json.loads((folder / STATE_FILE).read_text()))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise InvalidDataError(
+            f"this checkpoint cannot be read: {error}", str(folder), "remove its folder; the one before is used then"
+        ) from error
+
+
+def latest_checkpoint(run: Path) -> Path:
+    """Find the last checkpoint of a run.
+
+    Raises
+    ------
+    UsageError
+        If there is no such run, or it has no checkpoint.
+    """
+    checkpoints = list_checkpoints(run)
+    if not checkpoints:
+        raise UsageError("there is no run with a checkpoint here", str(run), "name the folder of a run (--output)")
+    return checkpoints[-1]
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """List the checkpoints of a run, oldest first."""
+    found = [path for path in (run / "checkpoints").glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def remove_old_checkpoints(run: Path, keep: int) -> None:
+    """Leave the last checkpoints only."""
+    for path in list_checkpoints(run)[:-keep]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def save_best(run: Path, model: nn.Module, model_config: dict[str, object]) -> None:
+    """Write `model.safetensors`, the best weights so far, with the model's configuration in its header."""
+    header = {"model_config": json.dumps(model_config)}
+    replace_file(run / MODEL_FILE, save(_contiguous(model.state_dict()), metadata=header))
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Load the weights of `model.safetensors` into a model of the same configuration."""
+    model.load_state_dict(load_file(path, device=str(next(model.parameters()).device)))
+
+
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+
+
+def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Name the optimiser's tensors by the parameter that they belong to: `exp_avg|encoder.weight`."""
+    return {
+        f"{key}|{name}": torch.as_tensor(value)
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _load_optimizer(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    parameters = dict(model.named_parameters())
+    for both, tensor in tensors.items():
+        key, name = both.split("|", 1)
+        # AdamW keeps its count of steps on the CPU.
+        value = tensor.cpu() if key == "step" else tensor
+        optimizer.state[parameters[name]][key] = value

@@ -1,0 +1,36 @@
+"""`metrics.jsonl`: one JSON object per line, only ever appended to."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+METRICS_FILE = "metrics.jsonl"
+
+Row = dict[str, float | int | None]
+
+
+def append_metrics(run: Path, row: Mapping[str, float | int | None]) -> None:
+    """Add a line; a number that is not finite is written as null, which JSON has."""
+    finite = {name: value if value is None or math.isfinite(value) else None for name, value in row.items()}
+    with (run / METRICS_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(finite) + "\n")
+
+
+def read_metrics(run: Path) -> list[Row]:
+    """Read all lines; a last line that was cut short by a kill is left out."""
+    path = run / METRICS_FILE
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def cut_metrics(run: Path, step: int) -> None:
+    """Take back the lines after a step, for a run that goes on from its checkpoint."""
+    rows = [row for row in read_metrics(run) if (row["step"] or 0) <= step]
+    (run / METRICS_FILE).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def column(rows: list[Row], name: str) -> tuple[list[float], list[float]]:
+    """Give the steps and values of one metric, where it is known."""
+    known = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
+    return [float(step or 0) for step, _ in known], [float(value or 0) for _, value in known]

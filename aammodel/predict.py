@@ -1,0 +1,56 @@
+"""Samples to embeddings and distances: every distinct ASV encoded once, only the sample part runs per sample."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aammodel.distance import unweighted_unifrac
+from aammodel.model import AamModel
+from aammodel.report import Prediction
+from aammodel.stream import BatchStream, Sample
+
+SAMPLES_AT_ONCE = 16
+
+
+@torch.no_grad()
+def embed(model: AamModel, stream: BatchStream, samples: list[Sample], device: torch.device) -> Tensor:
+    """Embed samples, none of whose bases is hidden.
+
+    Returns
+    -------
+    Tensor, shape (B, K)
+        In the order of the samples, on the device.
+    """
+    model.eval()
+    all_asvs = np.unique(np.concatenate([sample.asv[: stream.token_limit] for sample in samples]))
+    tokens = torch.from_numpy(stream.shards.tokens[all_asvs]).to(device)
+    embedding = model.encode_asvs(tokens)
+    parts = []
+    for start in range(0, len(samples), SAMPLES_AT_ONCE):
+        batch = stream.make_batch(samples[start : start + SAMPLES_AT_ONCE], step=0).to(device)
+        row = torch.from_numpy(np.searchsorted(all_asvs, batch.asv_row.cpu().numpy())).to(device)
+        parts.append(model.embed_samples(embedding[row], batch.slot, batch.count, batch.is_real))
+    return torch.cat(parts)
+
+
+def predict_distances(
+    model: AamModel, stream: BatchStream, samples: Iterable[Sample], device: torch.device
+) -> Prediction | None:
+    """Predict the distance of all pairs of samples, beside the true ones.
+
+    Returns
+    -------
+    Prediction or None
+        None where fewer than two samples have a read in the tree.
+    """
+    in_tree = [sample for sample in samples if len(sample.branch)]
+    if len(in_tree) < 2:
+        return None
+    embedding = embed(model, stream, in_tree, device)
+    with torch.no_grad():
+        predicted = model.distance_head.distance(embedding, embedding).cpu().double().numpy()
+    true = unweighted_unifrac([sample.branch for sample in in_tree], stream.shards.branch_length)
+    pair = np.triu_indices(len(in_tree), k=1)
+    return Prediction(predicted[pair], true[pair], len(in_tree))

@@ -1,0 +1,191 @@
+"""`aammodel pretrain`: from a shard set, or a run that was stopped, to a trained model and its report."""
+
+import json
+import platform
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aammodel.batch import Batch
+from aammodel.checkpoint import MODEL_FILE, Progress, latest_checkpoint, load_checkpoint, load_weights
+from aammodel.config import ModelConfig
+from aammodel.metrics import cut_metrics
+from aammodel.model import AamModel
+from aammodel.predict import predict_distances
+from aammodel.report import Prediction, write_report
+from aammodel.shards import ShardSet, open_shards
+from aammodel.stream import BatchStream, Masks, split_order, stream_split
+from aammodel.train import Trainer, make_optimizer
+from aammodel.train_config import TrainConfig
+from aammodel.watch import make_watcher
+from schemas.errors import InvalidDataError, UsageError
+from schemas.publish import published_folder
+
+CONFIG_FILE = "config.json"
+VALIDATION_BATCH = 16
+VALIDATION_SEED = 0
+"""Validation hides the same bases whatever the run's seed, so that losses of runs compare."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run is made of."""
+
+    shards: ShardSet
+    model: ModelConfig
+    train: TrainConfig
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what `config.json` holds."""
+        return {
+            "model": asdict(self.model),
+            "train": asdict(self.train),
+            "shards": {"folder": str(self.shards.folder.absolute()), "manifest_sha256": self.shards.manifest.sha256},
+            "versions": {
+                "python": platform.python_version(),
+                **{tool: version(tool) for tool in ("aamprep", "torch", "numpy", "pyarrow")},
+            },
+        }
+
+
+def make_plan(shards_folder: Path, model_values: dict[str, Any], train: TrainConfig) -> Plan:
+    """Open the shards and settle the configuration.
+
+    Raises
+    ------
+    UsageError
+        If a value of the configuration cannot be.
+    InvalidDataError
+        If the folder is no shard set, or has no training sample.
+    """
+    shards = open_shards(shards_folder)
+    if not shards.manifest.num_rows("train"):
+        raise InvalidDataError(
+            "there is no training sample", str(shards_folder), "shard a table with more samples (10 or so at least)"
+        )
+    if not shards.has_tree:
+        train = replace(train, unifrac_weight=0.0)
+    try:
+        model = ModelConfig(**({"sequence_length": shards.manifest.sequence_length} | model_values))
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error), "[model]", "correct the configuration") from error
+    return Plan(shards, model, train)
+
+
+def read_plan(run: Path) -> Plan:
+    """Read the plan of a run that was begun.
+
+    Raises
+    ------
+    UsageError, InvalidDataError
+        If there is no such run, or its shards are gone or have changed.
+    """
+    path = run / CONFIG_FILE
+    if not path.is_file():
+        raise UsageError(f"there is no run here: it has no {CONFIG_FILE}", str(run), "name the folder of a run")
+    config = json.loads(path.read_text(encoding="utf-8"))
+    shards = open_shards(Path(config["shards"]["folder"]))
+    if shards.manifest.sha256 != config["shards"]["manifest_sha256"]:
+        raise InvalidDataError(
+            "the shards are not those that this run began with",
+            str(shards.folder),
+            "bring the old ones back, or begin a new run",
+        )
+    return Plan(shards, ModelConfig(**config["model"]), TrainConfig(**config["train"]))
+
+
+def begin_run(plan: Plan, run: Path, overwrite: bool) -> None:
+    """Make the run's folder, with its configuration in it."""
+    with published_folder(run, CONFIG_FILE, overwrite) as folder:
+        content = json.dumps(plan.as_dict(), indent=2, ensure_ascii=False) + "\n"
+        (folder / CONFIG_FILE).write_text(content, encoding="utf-8")
+
+
+def make_trainer(plan: Plan, run: Path, resume: bool) -> Trainer:
+    """Make the trainer, at the beginning or where the last checkpoint was written."""
+    config, device = plan.train, pick_device(plan.train.device)
+    torch.manual_seed(config.seed)
+    model = AamModel(plan.model).to(device)
+    optimizer = make_optimizer(model, config)
+    stream = replace(
+        stream_split(
+            plan.shards,
+            "train",
+            split_order(plan.shards, "train", config.seed, shuffled=True),
+            Masks(seed=config.seed, fraction=config.mask_fraction, span=config.mask_span),
+            config.batch_size,
+            config.token_limit,
+        ),
+        accumulate=config.accumulate,
+    )
+    progress = Progress()
+    if resume:
+        progress = load_checkpoint(latest_checkpoint(run), model, optimizer, device)
+        cut_metrics(run, progress.step)
+    else:
+        model.start_from(_first_batch(stream).to(device))
+    return Trainer(
+        run=run,
+        config=config,
+        model=model,
+        optimizer=optimizer,
+        train_stream=stream,
+        validation=_validation_batches(plan),
+        watcher=make_watcher(),
+        progress=progress,
+        num_steps=config.max_steps or config.epochs * stream.steps_per_epoch,
+        device=device,
+        model_config=asdict(plan.model),
+    )
+
+
+def finish_run(plan: Plan, trainer: Trainer) -> Prediction | None:
+    """Compare the best weights with the truth on the validation samples, and write the report."""
+    load_weights(trainer.run / MODEL_FILE, trainer.model)
+    stream = _validation_stream(plan)
+    samples = list(islice(stream.samples(), plan.train.validation_samples))
+    prediction = predict_distances(trainer.model, stream, samples, trainer.device)
+    write_report(trainer.run, plan.as_dict(), prediction)
+    return prediction
+
+
+def pick_device(name: str) -> torch.device:
+    """Give the device of a name; auto is a GPU where there is one.
+
+    Raises
+    ------
+    UsageError
+        If there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"there is no device {name!r} here", "--device", "choose cpu, or cuda with a GPU") from error
+    return device
+
+
+def _first_batch(stream: BatchStream) -> Batch:
+    """Make the batch from which the distance head takes its initial weights, however small the batches are."""
+    samples = list(islice(stream.samples(), VALIDATION_BATCH))
+    return stream.make_batch(samples, step=0)
+
+
+def _validation_stream(plan: Plan) -> BatchStream:
+    config = plan.train
+    order = split_order(plan.shards, "validation", config.seed, shuffled=False)
+    masks = Masks(seed=VALIDATION_SEED, fraction=config.mask_fraction, span=config.mask_span)
+    stream = stream_split(plan.shards, "validation", order, masks, VALIDATION_BATCH, config.token_limit)
+    return replace(stream, redraw=False)
+
+
+def _validation_batches(plan: Plan) -> list[Batch]:
+    stream = _validation_stream(plan)
+    num_batches = -(-plan.train.validation_samples // VALIDATION_BATCH)
+    return list(islice(stream.epoch(), num_batches))

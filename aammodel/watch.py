@@ -1,0 +1,93 @@
+"""What whoever watches a run sees: a bar in a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from aammodel.metrics import Row
+from schemas.command import say
+
+SECONDS_BETWEEN_LINES = 20
+
+
+@dataclass
+class Lines:
+    """Prints a line every so many seconds, and one for each validation: for logs."""
+
+    _last: float = 0.0
+    _begun: tuple[float, float] | None = None
+
+    def on_step(self, row: Row, num_steps: int) -> None:
+        """Tell about a step."""
+        now, step = time.monotonic(), row["step"] or 0
+        self._begun = self._begun or (now, step)
+        if now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            rate = (now - self._begun[0]) / max(step - self._begun[1], 1)
+            left = f", {_duration(rate * (num_steps - step))} left" if step > self._begun[1] else ""
+            say(f"step {step}/{num_steps}: {_losses(row)}, {row['samples_per_second']:.1f} samples/s{left}")
+
+    def on_validation(self, row: Row) -> None:
+        """Tell about a validation."""
+        say(f"step {row['step']}: validation {_losses(row, 'val_')}")
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+@dataclass
+class Bar:
+    """Shows a bar with losses, speed and the time left, and a line for each validation."""
+
+    _progress: Progress = field(
+        default_factory=lambda: Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[news]}"),
+            console=Console(stderr=True),
+        )
+    )
+    _task: TaskID | None = None
+
+    def on_step(self, row: Row, num_steps: int) -> None:
+        """Tell about a step."""
+        if self._task is None:
+            self._progress.start()
+            self._task = self._progress.add_task("training", total=num_steps, news="")
+        news = f"{_losses(row)}, {row['samples_per_second']:.1f} samples/s"
+        self._progress.update(self._task, completed=row["step"], news=news)
+
+    def on_validation(self, row: Row) -> None:
+        """Tell about a validation."""
+        self._progress.console.print(f"step {row['step']}: validation {_losses(row, 'val_')}", highlight=False)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._progress.stop()
+
+
+Watcher = Lines | Bar
+
+
+def make_watcher() -> Watcher:
+    """Make a bar where stderr is a terminal, else lines."""
+    return Bar() if sys.stderr.isatty() else Lines()
+
+
+def _losses(row: Row, prefix: str = "") -> str:
+    parts = [f"loss {row[f'{prefix}loss']:.4f}"]
+    for name, word in (("nucleotide_loss", "bases"), ("unifrac_loss", "UniFrac")):
+        value = row[f"{prefix}{name}"]
+        if value is not None:
+            parts.append(f"{word} {value:.4f}")
+    return parts[0] + (f" ({', '.join(parts[1:])})" if len(parts) > 1 else "")
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
