@@ -3,7 +3,7 @@
 Bad data never raises out of these functions: they add findings, and give None where nothing can be used. A
 file that does not exist raises `schemas.errors.UsageError`.
 
-Everything is imported when it is called: the process that reads a table (`aamprep.isolate`) has to start fast.
+Imports wait for the call, since the process that reads a table (`aamprep.isolate`) has to start fast.
 """
 
 from __future__ import annotations

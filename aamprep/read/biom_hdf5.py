@@ -1,8 +1,8 @@
 """BIOM 2.0 and 2.1: HDF5 (https://biom-format.org/documentation/format_versions/biom-2.1.html).
 
 The matrix lies in the file twice, by sample (`sample/matrix`) and by feature (`observation/matrix`), each in
-compressed sparse form. Structure is checked with numpy before anything is built; both halves are read slice by
-slice and held against each other; taxonomy and other metadata are never touched.
+compressed sparse form. Structure is checked with numpy before anything is built; both halves are read slice
+by slice and held against each other; taxonomy and other metadata are never touched.
 """
 
 from collections.abc import Iterator

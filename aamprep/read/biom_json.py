@@ -12,8 +12,8 @@ from aamprep.findings import Findings
 from aamprep.read.source import RefusedError, text_of
 from aamprep.read.spool import SLICE, TableWriter, as_counts, check_ids
 
-_KEYS = ("id", "format", "format_url", "type", "generated_by", "date", "matrix_element_type")
-"""Mandatory keys that reading does not need."""
+_KEYS = ("id", "format", "format_url", "type", "generated_by", "date", "matrix_type", "matrix_element_type")
+"""Mandatory keys without which a table can still be read."""
 
 
 def spool_json(path: Path, folder: Path, where: str, findings: Findings) -> None:
@@ -64,13 +64,8 @@ def _parse(text: str, where: str) -> dict[str, Any]:
 
 
 def _ids(document: dict[str, Any], key: str, kind: str, where: str, findings: Findings) -> list[str]:
-    rows = document.get(key)
-    if not isinstance(rows, list):
-        raise RefusedError(
-            rules.BIOM_PART_MISSING, f"{where}, {key}", "missing" if rows is None else "no list"
-        )
-    ids = []
-    for position, row in enumerate(rows):
+    ids: list[str] = []
+    for position, row in enumerate(_list(document, key, where)):
         one = row.get("id") if isinstance(row, dict) else None
         if not isinstance(one, str) or not _is_utf8(one):
             raise RefusedError(rules.ID_NOT_TEXT, f"{where}, {key}[{position}]", repr(one)[:60])
@@ -88,16 +83,29 @@ def _entries(
     document: dict[str, Any], num_features: int, num_samples: int, where: str
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Give feature, sample and count of every entry."""
-    data, kind = document.get("data"), document.get("matrix_type")
-    if not isinstance(data, list):
-        raise RefusedError(
-            rules.BIOM_PART_MISSING, f"{where}, data", "missing" if data is None else "no list"
-        )
+    data = _list(document, "data", where)
+    kind = document.get("matrix_type", _guess_type(data, num_samples))
     if kind == "dense":
         return _dense(data, num_features, num_samples, where)
     if kind == "sparse":
         return _sparse(data, num_features, num_samples, where)
     raise RefusedError(rules.BIOM_TYPE, f"{where}, matrix_type", f"{kind!r}; sparse or dense are allowed")
+
+
+def _guess_type(data: list[Any], num_samples: int) -> str | None:
+    """Tell sparse from dense by the length of the rows, where the file does not say and it is plain."""
+    lengths = {len(row) for row in data if isinstance(row, list)}
+    if num_samples == 3 or len(lengths) != 1:
+        return None
+    return {3: "sparse", num_samples: "dense"}.get(lengths.pop())
+
+
+def _list(document: dict[str, Any], key: str, where: str) -> list[Any]:
+    found = document.get(key)
+    if not isinstance(found, list):
+        value = "missing" if found is None else "no list"
+        raise RefusedError(rules.BIOM_PART_MISSING, f"{where}, {key}", value)
+    return found
 
 
 def _dense(
@@ -122,19 +130,18 @@ def _sparse(
         if not isinstance(entry, list) or len(entry) != 3:
             value = f"{repr(entry)[:60]}; a list of row, column and count is needed"
             raise RefusedError(rules.BIOM_LENGTH, f"{where}, data[{position}]", value)
-    feature = _indices([entry[0] for entry in data], num_features, f"{where}, data[{{}}], row")
-    sample = _indices([entry[1] for entry in data], num_samples, f"{where}, data[{{}}], column")
+    feature = _indices([entry[0] for entry in data], num_features, where, "row")
+    sample = _indices([entry[1] for entry in data], num_samples, where, "column")
     return feature, sample, _numbers([entry[2] for entry in data], f"{where}, data")
 
 
-def _indices(values: list[Any], size: int, where: str) -> npt.NDArray[np.int64]:
+def _indices(values: list[Any], size: int, where: str, part: str) -> npt.NDArray[np.int64]:
     for position, value in enumerate(values):
         if type(value) is not int:
-            raise RefusedError(rules.BIOM_TYPE, where.format(position), repr(value)[:60])
+            raise RefusedError(rules.BIOM_TYPE, f"{where}, data[{position}], {part}", repr(value)[:60])
         if not 0 <= value < size:
-            raise RefusedError(
-                rules.BIOM_INDEX, where.format(position), f"{value}; allowed are 0 to {size - 1}"
-            )
+            allowed = f"{value}; allowed are 0 to {size - 1}"
+            raise RefusedError(rules.BIOM_INDEX, f"{where}, data[{position}], {part}", allowed)
     return np.array(values, dtype=np.int64)
 
 
@@ -143,10 +150,8 @@ def _numbers(values: list[Any], where: str) -> npt.NDArray[np.float64]:
     for position, value in enumerate(values):
         if type(value) is not int and type(value) is not float:
             raise RefusedError(rules.BIOM_TYPE, f"{where}, value {position + 1}", repr(value)[:60])
-    largest = 1 << 62
-    whole = all(type(value) is int for value in values)
-    if whole:
-        return as_counts(np.array([max(min(value, largest), -largest) for value in values], dtype=np.int64))
-    return np.array(
-        [float(value) if abs(value) <= largest else value * 1.0 for value in values], dtype=np.float64
-    )
+    # Whole numbers are held against 2^53 before they are rounded; one beyond 64 bits is too large anyway.
+    exact = [max(min(value, 1 << 62), -(1 << 62)) if type(value) is int else value for value in values]
+    if all(type(value) is int for value in exact):
+        return as_counts(np.array(exact, dtype=np.int64))
+    return np.array(exact, dtype=np.float64)

@@ -38,9 +38,8 @@ def parse_distances(
         value = f"{len(ids)} ids in the header, {len(rows) - 1} rows; its first cell: {header[0][:40]!r}"
         raise RefusedError(rules.DISTANCES_FORMAT, f"{where}, line {rows[0][0]}", value)
     if len(set(ids)) < len(ids) or "" in ids:
-        raise RefusedError(
-            rules.DISTANCES_ID, f"{where}, line {rows[0][0]}", "an id is empty or occurs twice"
-        )
+        problem = "an id is empty or occurs twice"
+        raise RefusedError(rules.DISTANCES_ID, f"{where}, line {rows[0][0]}", problem)
     matrix = np.empty((len(ids), len(ids)))
     for position, (number, line) in enumerate(rows[1:]):
         matrix[position] = _row(line, ids[position], len(ids), f"{where}, line {number}")
@@ -51,9 +50,8 @@ def parse_distances(
 def _row(line: str, expected: str, num_ids: int, where: str) -> list[float]:
     name, *cells = line.rstrip("\r\n").split("\t")
     if name.strip() != expected:
-        raise RefusedError(
-            rules.DISTANCES_ID, where, f"{name.strip()!r}, but the header has {expected!r} here"
-        )
+        value = f"{name.strip()!r}, but the header has {expected!r} here"
+        raise RefusedError(rules.DISTANCES_ID, where, value)
     if len(cells) != num_ids:
         raise RefusedError(rules.DISTANCES_FORMAT, where, f"{len(cells)} values, but {num_ids} samples")
     try:

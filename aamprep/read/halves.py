@@ -1,8 +1,8 @@
 """Whether the two halves of a BIOM table hold the same counts, in memory that does not grow with the counts.
 
-Every entry (sample, feature, count) is hashed to 64 bits, and the hashes are summed per sample and per feature.
-The sums do not depend on the order of the entries, so both halves give the same ones; a value that differs
-changes the sums of its sample and its feature, which names the cell.
+Every entry (sample, feature, count) is hashed to 64 bits, and the hashes are summed per sample and per
+feature. The sums do not depend on the order of the entries, so both halves give the same ones; a value that
+differs changes the sums of its sample and its feature, which names the cell.
 """
 
 import numpy as np

@@ -1,5 +1,7 @@
 """What is checked of an HDF5 file before its arrays are read: where they lie, and how much they declare."""
 
+import math
+
 import h5py
 
 from aamprep import rules
@@ -35,11 +37,12 @@ def dataset_in(parent: h5py.Group, name: str, where: str, limits: Limits) -> h5p
     _check_storage(properties, place)
     if array.shape is None:
         raise RefusedError(rules.BIOM_TYPE, place, "no shape")
-    declared = array.size * array.dtype.itemsize
+    # By Python's own integers, which do not overflow.
+    declared = math.prod(array.shape) * array.dtype.itemsize
     check_size(declared, array.id.get_storage_size(), place, limits)
-    if array.chunks and array.dtype.itemsize * _product(array.chunks) > _LARGEST_CHUNK:
-        value = f"chunks of {size_in_words(array.dtype.itemsize * _product(array.chunks))}"
-        raise RefusedError(rules.FILE_TOO_LARGE, place, value)
+    chunk = math.prod(array.chunks or ()) * array.dtype.itemsize
+    if chunk > _LARGEST_CHUNK:
+        raise RefusedError(rules.FILE_TOO_LARGE, place, f"chunks of {size_in_words(chunk)}")
     return array
 
 
@@ -52,9 +55,8 @@ def _child(parent: h5py.Group, name: str, where: str, kind: type) -> h5py.Group 
         raise RefusedError(rules.BIOM_FOREIGN, f"{where}, {name}", words)
     child = parent[name]
     if not isinstance(child, kind):
-        raise RefusedError(
-            rules.BIOM_PART_MISSING, f"{where}, {name}", f"is a {type(child).__name__.lower()}"
-        )
+        value = f"is a {type(child).__name__.lower()}"
+        raise RefusedError(rules.BIOM_PART_MISSING, f"{where}, {name}", value)
     return child
 
 
@@ -66,10 +68,3 @@ def _check_storage(properties: h5py.h5p.PropDCID, where: str) -> None:
     filters = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
     if unknown := [code for code in filters if code not in _FILTERS]:
         raise RefusedError(rules.BIOM_FOREIGN, where, f"filter {unknown[0]}")
-
-
-def _product(numbers: tuple[int, ...]) -> int:
-    total = 1
-    for number in numbers:
-        total *= number
-    return total

@@ -206,7 +206,7 @@ def _without_missing(
 def _type_of(
     column: _Column, cells: tuple[str | None, ...], lines: list[int], where: str, findings: Findings
 ) -> str:
-    """Take the declared type, or infer it: numeric where every cell that is not missing is a finite number."""
+    """Take the declared type, or infer it: numeric where every given cell is a finite number."""
     if column.declared == "categorical":
         return "categorical"
     wrong = [(line, cell) for line, cell in zip(lines, cells, strict=True) if cell and not is_number(cell)]

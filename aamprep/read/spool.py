@@ -18,6 +18,7 @@ from aamprep.read.source import RefusedError
 SLICE = 1 << 18
 """Entries handled at once: small enough for the processor's cache."""
 
+_NPY_HEADER = 128
 LARGEST_COUNT = 2.0**53
 _BAD_COUNTS = (
     (rules.COUNT_NAN, np.isnan),
@@ -149,5 +150,5 @@ def _new_array(path: Path, dtype: npt.DTypeLike, size: int) -> npt.NDArray[Any]:
 
 
 def _map(path: Path) -> npt.NDArray[Any]:
-    array = np.load(path, mmap_mode="r") if path.stat().st_size > 128 else np.load(path)
-    return array
+    has_entries = path.stat().st_size > _NPY_HEADER  # what has none cannot be mapped
+    return np.load(path, mmap_mode="r" if has_entries else None)

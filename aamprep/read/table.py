@@ -1,4 +1,4 @@
-"""Any kind of feature table into a folder of arrays: unpacked, taken out of its artifact, checked, spooled."""
+"""Any kind of feature table into a folder of arrays: unpacked or taken out of its artifact, checked."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
