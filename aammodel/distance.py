@@ -1,4 +1,4 @@
-"""True distances of samples, from the branches that they cover: exact for any pair, without an N x N matrix."""
+"""True distances of samples, from the branches that they cover: exact for any pair, with no N x N matrix."""
 
 from collections.abc import Sequence
 

@@ -30,7 +30,7 @@ class ShardSet:
 
     @cached_property
     def tokens(self) -> npt.NDArray[np.uint8]:
-        """Token ids of the ASVs that some sample keeps, shape (kept ASVs, L), memory-mapped from the cache."""
+        """Token ids of the ASVs that some sample keeps, (kept ASVs, L), memory-mapped from the cache."""
         path = _cache_folder() / f"{self.manifest.sha256[:32]}.npy"
         expected = (self.manifest.num_kept_asvs, self.manifest.sequence_length)
         for _ in range(2):
@@ -40,9 +40,7 @@ class ShardSet:
                     return tokens
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, _npy_bytes(self._read_tokens()))
-        raise InvalidDataError(
-            f"{ASVS_FILE} does not hold {expected[0]} ASVs of {expected[1]} tokens", str(self.folder)
-        )
+        raise InvalidDataError(f"{ASVS_FILE} does not hold {expected} tokens", str(self.folder))
 
     @cached_property
     def branch_length(self) -> npt.NDArray[np.float64]:

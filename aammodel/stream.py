@@ -6,7 +6,7 @@ several threads share them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -221,7 +221,7 @@ def _samples_of(table: pa.Table, num_asvs: int) -> list[Sample]:
             raise InvalidDataError(
                 "this sample has no ASV with a count above 0, or a count or an ASV that cannot be",
                 f"sample {sample_id}",
-                "find out with `aamprep validate` what is wrong, and make the shards again with `aamprep shard`",
+                "find out with `aamprep validate` what is wrong, and make the shards again",
             )
     return [Sample(*parts) for parts in zip(ids, asv, count_, branch, strict=True)]
 
@@ -232,4 +232,4 @@ def _split(table: pa.Table, name: str) -> list[npt.NDArray[np.generic]]:
         return [np.zeros(0, dtype=np.uint32)] * len(table)
     column = table[name].combine_chunks()
     values, offsets = column.values.to_numpy(), column.offsets.to_numpy()
-    return [values[start:stop] for start, stop in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [values[start:stop] for start, stop in pairwise(offsets.tolist())]

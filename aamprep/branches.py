@@ -89,7 +89,7 @@ def cover(branches: Branches, num_asvs: int) -> sp.csr_matrix:
     Returns
     -------
     scipy.sparse.csr_matrix of float64, shape (ASVs, branches)
-        1 where a branch lies above the ASV; the root, which has no branch, is left out.
+        1 where a branch lies above the ASV, and for the root, whose length is 0.
     """
     tips = np.flatnonzero(branches.asv >= 0)
     asv, branch, node = [], [], tips
@@ -97,7 +97,7 @@ def cover(branches: Branches, num_asvs: int) -> sp.csr_matrix:
         asv.append(branches.asv[tips])
         branch.append(node)
         above = branches.parent[node]
-        tips, node = tips[above > 0], above[above > 0]
+        tips, node = tips[above >= 0], above[above >= 0]
     rows = np.concatenate([np.zeros(0, dtype=np.int64), *asv])
     columns = np.concatenate([np.zeros(0, dtype=np.int64), *branch])
     shape = (num_asvs, len(branches.length))

@@ -33,6 +33,9 @@ PRIMER_SHARE = 0.5
 KEPT_SHARE = 0.95
 """Share of its reads that a sample should keep under the token limit."""
 
+REACHED_SHARE = 0.9
+"""Share of the samples that reach the rarefaction depth that is suggested."""
+
 DEPTH_RATIO = 2.0
 """How far depths may differ, deepest to shallowest tenth, before rarefaction is advised."""
 
@@ -74,16 +77,10 @@ def check_samples(study: Study, summary: Summary, rarefied: bool, findings: Find
 
 
 def suggested_depth(depth: npt.NDArray[np.float64]) -> int:
-    """Suggest a rarefaction depth: the one that keeps the most reads in all.
-
-    At depth d the samples with at least d reads keep d reads each; the product is largest between losing
-    samples and losing reads.
-    """
-    ascending = np.sort(depth)
-    reads_kept = ascending * np.arange(len(depth), 0, -1)
-    best = float(ascending[np.argmax(reads_kept)])
-    magnitude = 10 ** max(0, int(np.log10(max(best, 1))) - 1)
-    return max(1, int(best // magnitude * magnitude))
+    """Suggest a rarefaction depth: a round number that nine of ten samples reach."""
+    reached = float(np.quantile(depth, 1 - REACHED_SHARE))
+    magnitude = 10 ** max(0, int(np.log10(max(reached, 1))) - 1)
+    return max(1, int(reached // magnitude * magnitude))
 
 
 def _check_names(study: Study, findings: Findings) -> None:

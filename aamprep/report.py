@@ -1,5 +1,6 @@
 """Reports of a validation: on the terminal, and as one JSON document."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -70,11 +71,16 @@ def _print_rule(rule: Rule, found: list[Finding], how_many: int, console: Consol
     console.print(f"\n[{style}]{rule.severity.value}[/] [bold]{escape(rule.code)}[/]{times}")
     console.print(f"  should be: {escape(rule.rule)}", highlight=False)
     for one in found[:EXAMPLES_PER_RULE]:
-        value = f": {escape(one.value)}" if one.value else ""
-        console.print(f"  found:     {escape(one.where)}{value}", highlight=False)
+        found_there = f"{one.where}: {one.value}" if one.value else one.where
+        console.print(f"  found:     {escape(_shortened(found_there))}", highlight=False)
     if how_many > EXAMPLES_PER_RULE:
         console.print(f"             and {how_many - EXAMPLES_PER_RULE:,} more (all of them with --json)")
     console.print(f"  to do:     {escape(rule.remedy)}", highlight=False)
+
+
+def _shortened(text: str) -> str:
+    """Shorten sequences that serve as ids: a screen has no room for 150 bases (`--json` has)."""
+    return re.sub(r"[A-Z]{40,}", lambda match: f"{match[0][:20]}...({len(match[0])} bases)", text)
 
 
 def _figures_table(figures: dict[str, Any]) -> Table:

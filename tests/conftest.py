@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.studies import Programs
+
 RealData = Callable[[str], Path]
 
 
@@ -21,3 +23,15 @@ def real_data() -> RealData:
         return root / name
 
     return path_of
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Programs:
+    """Run `aamprep` or `aammodel` as a user does, and see how it ends."""
+    return Programs(monkeypatch, capsys)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep what is cached out of the user's home."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
