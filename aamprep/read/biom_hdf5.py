@@ -76,10 +76,10 @@ def _read(file: h5py.File, folder: Path, where: str, findings: Findings, limits:
     shape = len(samples.ids), len(features.ids)
     writer = TableWriter(folder, samples.ids, features.ids, samples.indptr)
     by_sample, by_feature = Fingerprint(*shape), Fingerprint(*shape)
-    for start, row, column, count in _slices(samples, shape[1]):
-        writer.write(start, column, count)
+    for row, column, count in _slices(samples, shape[1]):
+        writer.write(column, count)
         by_sample.add(row, column, count)
-    for _, row, column, count in _slices(features, shape[0]):
+    for row, column, count in _slices(features, shape[0]):
         by_feature.add(column, row, count)
     writer.finish(where, findings)
     report_disagreement(by_sample, by_feature, samples.ids, features.ids, where)
@@ -115,8 +115,8 @@ def _half(arrays: dict[str, h5py.Dataset], axis: str, where: str, findings: Find
     return _Half(axis, ids, offsets, indices, data, place)
 
 
-def _slices(half: _Half, num_columns: int) -> Iterator[tuple[int, Integers, Integers, Counts]]:
-    """Read a half slice by slice; yields start, row, column and count of the entries."""
+def _slices(half: _Half, num_columns: int) -> Iterator[tuple[Integers, Integers, Counts]]:
+    """Read a half slice by slice; yields row, column and count of the entries."""
     for start in range(0, half.data.size, SLICE):
         column = half.indices[start : start + SLICE]
         outside = np.flatnonzero((column < 0) | (column >= num_columns))
@@ -130,7 +130,7 @@ def _slices(half: _Half, num_columns: int) -> Iterator[tuple[int, Integers, Inte
         count = as_counts(half.data[start : start + SLICE])
         positions = np.arange(start, start + len(column))
         row = np.searchsorted(half.indptr, positions, side="right") - 1
-        yield start, row, column.astype(np.int64), count
+        yield row, column.astype(np.int64), count
 
 
 def _check_type(array: h5py.Dataset, kinds: str, where: str) -> None:
@@ -189,4 +189,4 @@ def _attribute(file: h5py.File, name: str) -> list[int] | None:
     stored = file.attrs.get_id(name)
     if stored.dtype.kind not in "iu" or stored.get_storage_size() > 64:
         return None
-    return [int(number) for number in np.atleast_1d(file.attrs[name])]
+    return [int(number) for number in np.ravel(file.attrs[name])]

@@ -49,7 +49,7 @@ def spool_json(path: Path, folder: Path, where: str, findings: Findings) -> None
     writer = TableWriter(folder, samples, features, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
     for start in range(0, len(order), SLICE):
         entries = order[start : start + SLICE]
-        writer.write(start, feature[entries], count[entries])
+        writer.write(feature[entries], count[entries])
     writer.finish(where, findings)
 
 

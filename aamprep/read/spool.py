@@ -5,8 +5,9 @@ pickle is involved: arrays are .npy, the rest is JSON.
 """
 
 import json
+import mmap
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,21 +46,24 @@ class TableWriter:
     ) -> None:
         self.folder, self.indptr = folder, indptr
         self.sample_ids, self.feature_ids = sample_ids, feature_ids
-        size = int(indptr[-1])
         np.save(folder / "indptr.npy", indptr)
-        self.feature = _new_array(folder / "feature.npy", np.int32, size)
-        self.count = _new_array(folder / "count.npy", np.float64, size)
+        self._feature = _new_array(folder / "feature.npy", np.dtype(np.int32), int(indptr[-1]))
+        self._count = _new_array(folder / "count.npy", np.dtype(np.float64), int(indptr[-1]))
+        self._written = 0
         self._bad: dict[tuple[Rule, int], tuple[str, int]] = {}
 
-    def write(self, start: int, feature: npt.NDArray[Any], count: npt.NDArray[Any]) -> None:
-        """Write the entries from `start` on."""
-        self.feature[start : start + len(feature)] = feature
-        self.count[start : start + len(count)] = count
+    def write(self, feature: npt.NDArray[Any], count: npt.NDArray[np.float64]) -> None:
+        """Write the next entries."""
         if not ((count >= 0) & (count <= LARGEST_COUNT)).all():
-            self._gather_bad(start, feature, count)
+            self._gather_bad(self._written, feature, count)
+        self._feature.write(feature.astype(np.int32).tobytes())
+        self._count.write(count.tobytes())
+        self._written += len(count)
 
     def finish(self, where: str, findings: Findings) -> None:
         """Write the ids, and report the counts that are none, sample by sample."""
+        self._feature.close()
+        self._count.close()
         for (rule, sample), (first, number) in self._bad.items():
             more = f" and {number - 1:,} more" if number > 1 else ""
             findings.add(rule, f"{where}: sample {self.sample_ids[sample]}", first + more)
@@ -142,13 +146,23 @@ def check_indptr(indptr: npt.NDArray[np.int64], num_rows: int, num_entries: int,
         )
 
 
-def _new_array(path: Path, dtype: npt.DTypeLike, size: int) -> npt.NDArray[Any]:
-    if size == 0:  # an empty file cannot be mapped
-        np.save(path, np.empty(0, dtype))
-        return np.empty(0, dtype)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(size,))
+def _new_array(path: Path, dtype: np.dtype[Any], size: int) -> IO[bytes]:
+    """Begin a .npy file; its numbers are appended (a map for writing would count as memory)."""
+    file = path.open("wb")
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (size,)}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file
 
 
 def _map(path: Path) -> npt.NDArray[Any]:
     has_entries = path.stat().st_size > _NPY_HEADER  # what has none cannot be mapped
     return np.load(path, mmap_mode="r" if has_entries else None)
+
+
+def forget_pages(array: npt.NDArray[Any]) -> None:
+    """Give back the memory that a mapped array's pages take; reading on fetches them from the file again.
+
+    Without it, what was read counts as memory of the process until the system needs it elsewhere.
+    """
+    if isinstance(array, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array._mmap.madvise(mmap.MADV_DONTNEED)
