@@ -54,7 +54,7 @@ class ModelConfig:
     chunk_size: int = 0
     """ASVs encoded at a time; with 0, as many as suits the device: few on a CPU, so that they stay in its
     cache."""
-    checkpoint_tokens: int = 131_072
+    checkpoint_tokens: int = 65_536
     """Tokens of a batch whose activations are kept, about 35 kB each at the default size; those of further
     ones are computed again in the backward pass, which costs them a third more time."""
 

@@ -33,13 +33,10 @@ class AsvEncoder(nn.Module):
         self.checkpoint_tokens = config.checkpoint_tokens
         self.token_embedding = nn.Embedding(config.vocabulary_size, config.width)
         self.position_embedding = nn.Embedding(config.sequence_length, config.width)
-        self.transformer = Transformer(
-            config.width, config.heads, config.asv_layers, config.feed_forward, config.dropout
-        )
+        self.transformer = Transformer(config, config.asv_layers, (2 * config.asv_layers) ** -0.5)
         self.pooling = AttentionPooling(config.width)
         for table in (self.token_embedding, self.position_embedding):
             nn.init.trunc_normal_(table.weight, std=0.5)
-        self.transformer.start((2 * config.asv_layers) ** -0.5)
 
     def forward(
         self, tokens: Int[Tensor, "N T"], is_real: Bool[Tensor, "N T"] | None
@@ -134,10 +131,7 @@ class SampleEncoder(nn.Module):
         self.slot_embedding = (
             nn.Embedding(config.slot_positions, config.width) if config.slot_positions else None
         )
-        self.transformer = Transformer(
-            config.width, config.heads, config.sample_layers, config.feed_forward, config.dropout
-        )
-        self.transformer.start(branch_scale=0.0)
+        self.transformer = Transformer(config, config.sample_layers, branch_scale=0.0)
 
     def forward(
         self,
@@ -207,5 +201,5 @@ def asvs_at_a_time(device: torch.device) -> int:
 
 
 def samples_at_a_time(device: torch.device) -> int:
-    """One on a CPU, so that there is neither padding nor a mask; many where starting a kernel is dear."""
-    return 1 if device.type == "cpu" else 64
+    """Few of like size on a CPU, so that there is little padding; many where starting a kernel is dear."""
+    return 4 if device.type == "cpu" else 64

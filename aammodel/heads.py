@@ -139,10 +139,7 @@ class EuclideanHead(DistanceHead):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.transformer = Transformer(
-            config.width, config.heads, config.head_layers, config.feed_forward, config.dropout
-        )
-        self.transformer.start(branch_scale=0.0)
+        self.transformer = Transformer(config, config.head_layers, branch_scale=0.0)
         self.pooling = AttentionPooling(config.width)
         self.affine = None if config.head == "tanh-euclidean" else Affine()
 

@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from aammodel.config import ModelConfig
+
 # cuDNN's attention gives NaN gradients on H100 and H200 with a mask at some lengths (pytorch issue 196678).
 torch.backends.cuda.enable_cudnn_sdp(False)
 
@@ -45,9 +47,13 @@ class Block(nn.Module):
         Width of the feed-forward layer in multiples of D.
     dropout : float
         Share of each residual branch that is dropped while training.
+    branch_scale : float
+        How large the last weights of each residual branch start; with 0, a block starts by changing nothing.
     """
 
-    def __init__(self, width: int, heads: int, feed_forward: int = 4, dropout: float = 0.0) -> None:
+    def __init__(
+        self, width: int, heads: int, feed_forward: int = 4, dropout: float = 0.0, branch_scale: float = 1.0
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.attention_norm = nn.LayerNorm(width)
@@ -57,6 +63,10 @@ class Block(nn.Module):
         self.expand = nn.Linear(width, feed_forward * width)
         self.contract = nn.Linear(feed_forward * width, width)
         self.dropout = nn.Dropout(dropout)
+        start_linear(self.qkv)
+        start_linear(self.attention_out, branch_scale)
+        start_linear(self.expand)
+        start_linear(self.contract, branch_scale)
 
     def forward(
         self, x: Float[Tensor, "N T D"], is_real: Bool[Tensor, "N T"] | None = None
@@ -70,8 +80,9 @@ class Block(nn.Module):
     def _attend(
         self, x: Float[Tensor, "N T D"], is_real: Bool[Tensor, "N T"] | None
     ) -> Float[Tensor, "N T D"]:
-        by_head = self.qkv(x).unflatten(-1, (3, self.heads, -1))
-        query, key, value = by_head.permute(2, 0, 3, 1, 4).unbind(0)
+        # Cut along the last axis: the gradient then flows back in one copy.
+        parts = self.qkv(x).chunk(3, dim=-1)
+        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         may_attend = None if is_real is None else attendable(is_real)[:, None, None, :]
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=may_attend)
         return self.attention_out(attended.transpose(1, 2).flatten(2))
@@ -82,18 +93,19 @@ class Transformer(nn.Module):
 
     Parameters
     ----------
-    width, heads, feed_forward, dropout
-        As for `Block`.
+    config : ModelConfig
+        Its width, heads, feed-forward and dropout.
     layers : int
         Number of blocks; a stack of none hands its input through.
+    branch_scale : float
+        As for `Block`.
     """
 
-    def __init__(
-        self, width: int, heads: int, layers: int, feed_forward: int = 4, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, config: ModelConfig, layers: int, branch_scale: float = 1.0) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(width, heads, feed_forward, dropout) for _ in range(layers))
-        self.norm = nn.LayerNorm(width, eps=1e-6) if layers else nn.Identity()
+        shape = (config.width, config.heads, config.feed_forward, config.dropout)
+        self.blocks = nn.ModuleList(Block(*shape, branch_scale) for _ in range(layers))
+        self.norm = nn.LayerNorm(config.width, eps=1e-6) if layers else nn.Identity()
 
     def forward(
         self, x: Float[Tensor, "N T D"], is_real: Bool[Tensor, "N T"] | None = None
@@ -103,25 +115,11 @@ class Transformer(nn.Module):
             x = block(x, is_real)
         return zero_padding(self.norm(x), is_real)
 
-    def start(self, branch_scale: float) -> None:
-        """Draw initial weights: 1 / sqrt(inputs), and the end of each residual branch smaller by a factor.
 
-        Parameters
-        ----------
-        branch_scale : float
-            With 0, the stack starts as no more than its last normalisation.
-        """
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                start_linear(layer)
-        with torch.no_grad():
-            for block in self.blocks:
-                block.attention_out.weight.mul_(branch_scale)
-                block.contract.weight.mul_(branch_scale)
-
-
-def start_linear(layer: nn.Linear) -> None:
-    """Draw weights that keep the spread of normalised input; no bias."""
+def start_linear(layer: nn.Linear, scale: float = 1.0) -> None:
+    """Draw weights that keep the spread of normalised input, times a scale; no bias."""
     nn.init.trunc_normal_(layer.weight, std=layer.in_features**-0.5)
+    with torch.no_grad():
+        layer.weight.mul_(scale)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
