@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aamprep import rules
+from aamprep.block import ENTRIES_PER_BLOCK
 from aamprep.findings import Findings, Rule
 from aamprep.inputs import Metadata
 from aamprep.study import Study
@@ -127,12 +128,17 @@ def _check_tree(study: Study, findings: Findings) -> None:
 
 
 def _check_counts(study: Study, findings: Findings) -> None:
+    """Look for counts that are not whole, a slice at a time: the table may not fit into memory."""
     for table in study.tables:
-        part_read = table.count % 1 != 0
-        bad = np.flatnonzero(part_read & np.isfinite(table.count))
-        if len(bad):
-            sample = table.sample_ids[int(np.searchsorted(table.indptr, bad[0], side="right")) - 1]
-            value = f"{_of(len(bad), len(table.count), 'counts')}, such as {table.count[bad[0]]:g}"
+        num_bad, first = 0, -1
+        for start in range(0, len(table.count), ENTRIES_PER_BLOCK):
+            count = np.asarray(table.count[start : start + ENTRIES_PER_BLOCK])
+            bad = np.flatnonzero(np.isfinite(count) & (np.floor(count) != count))
+            first = start + int(bad[0]) if first < 0 and len(bad) else first
+            num_bad += len(bad)
+        if num_bad:
+            sample = table.sample_ids[int(np.searchsorted(table.indptr, first, side="right")) - 1]
+            value = f"{_of(num_bad, len(table.count), 'counts')}, such as {table.count[first]:g}"
             findings.add(rules.NOT_WHOLE, f"{table.path}: sample {sample}", value)
 
 

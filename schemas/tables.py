@@ -62,6 +62,11 @@ def _frame_check(rule: pl.Expr, name: str, error: str) -> pa.Check:
     return pa.Check(check, name=name, error=error)
 
 
+def _equal(one: pl.Expr, other: pl.Expr) -> pl.Expr:
+    """Compare sums, which differ in the last digits with the order of their terms."""
+    return (one - other).abs() <= 1e-9 * other.abs()
+
+
 def _is_count(count: pl.Expr) -> pl.Expr:
     return count.is_finite() & (count >= 0)
 
@@ -72,6 +77,9 @@ HAS_READS = _check(
     lambda c: c.list.eval(pl.element() > 0).list.any(),
     "has_reads",
     "no ASV of the sample has a count above 0",
+)
+READS_GIVEN = _check(
+    lambda c: c.is_finite() & (c > 0), "reads_given", "a number of reads is not above 0 and finite"
 )
 NO_ASV_TWICE = _check(lambda c: c.list.n_unique() == c.list.len(), "no_asv_twice", "an ASV is listed twice")
 STARTS_WITH_START = _check(
@@ -127,9 +135,7 @@ def asv_table(sequence_length: int) -> pa.DataFrameSchema:
                 ],
             ),
             "prevalence": pa.Column(pl.UInt32, pa.Check.ge(1)),
-            "total_count": pa.Column(
-                pl.Float64, _check(lambda c: c.is_finite() & (c > 0), "reads", "no reads")
-            ),
+            "total_count": pa.Column(pl.Float64, READS_GIVEN),
         },
         strict=False,
         name="asvs",
@@ -162,9 +168,9 @@ def sample_table(token_limit: int, num_asvs: int, num_branches: int = 0) -> pa.D
             "count": pa.Column(pl.List(pl.Float64), [HAS_READS, COUNTS_FINITE]),
             "dropped_asv": pa.Column(pl.List(pl.UInt32), [exists, NO_ASV_TWICE]),
             "dropped_count": pa.Column(pl.List(pl.Float64), COUNTS_FINITE),
-            "depth": pa.Column(pl.Float64, pa.Check.gt(0)),
-            "depth_before_rarefaction": pa.Column(pl.Float64, pa.Check.gt(0)),
-            "depth_kept": pa.Column(pl.Float64, pa.Check.gt(0)),
+            "depth": pa.Column(pl.Float64, READS_GIVEN),
+            "depth_before_rarefaction": pa.Column(pl.Float64, READS_GIVEN),
+            "depth_kept": pa.Column(pl.Float64, READS_GIVEN),
             "num_asvs": pa.Column(pl.UInt32, pa.Check.ge(1)),
             "num_asvs_kept": pa.Column(pl.UInt32, pa.Check.ge(1)),
         }
@@ -181,6 +187,12 @@ def sample_table(token_limit: int, num_asvs: int, num_branches: int = 0) -> pa.D
                 & (pl.col("num_asvs") == pl.col("asv").list.len() + pl.col("dropped_asv").list.len()),
                 "totals_match",
                 "num_asvs or num_asvs_kept is not what the lists hold",
+            ),
+            _frame_check(
+                _equal(pl.col("depth_kept"), pl.col("count").list.sum())
+                & _equal(pl.col("depth"), pl.col("depth_kept") + pl.col("dropped_count").list.sum()),
+                "depths_match",
+                "depth or depth_kept is not the sum of the counts",
             ),
         ],
         strict=False,

@@ -1,0 +1,179 @@
+"""The commands answer: what they take, what they print, and with which code they end."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.conftest import RealData
+from tests.studies import Programs, random_counts, random_newick, random_sequences, write_table
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the current folder, with table.biom, tree.nwk and metadata.tsv in it."""
+    sequences = random_sequences(20)
+    write_table(tmp_path, random_counts(12, 20), sequences)
+    (tmp_path / "tree.nwk").write_text(random_newick(sequences))
+    (tmp_path / "metadata.tsv").write_text("sample-id\tage\n" + "".join(f"S{n}\t{n}\n" for n in range(12)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_commands_as_typed(study: Path, run: Programs) -> None:
+    validated = run("aamprep", "validate", "table.biom")
+    assert validated.code == 0
+    assert validated.out.startswith("valid: 0 errors")
+    sharded = run("aamprep", "shard", "--token-limit", 512)
+    assert sharded.code == 0
+    assert "tree.nwk (tree), metadata.tsv (metadata)" in sharded.err
+    assert "12 samples" in sharded.out
+    assert (study / "shards" / "manifest.json").exists()
+
+
+def test_json_is_one_document(study: Path, run: Programs) -> None:
+    document = json.loads(run("aamprep", "validate", "table.biom", "--json").out)
+    assert document["valid"] is True
+    assert document["facts"]["samples_read"] == 12
+
+
+def test_an_empty_sample_is_invalid_and_named(study: Path, run: Programs) -> None:
+    counts = random_counts(12, 20)
+    counts[4] = 0
+    write_table(study, counts, random_sequences(20))
+    ran = run("aamprep", "validate", "table.biom", "--json")
+    assert ran.code == 1
+    document = json.loads(ran.out)
+    assert document["valid"] is False
+    errors = [one for one in document["findings"] if one["severity"] == "error"]
+    assert [one["code"] for one in errors] == ["sample-empty"]
+    assert errors[0]["where"].endswith("sample S4")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -3.0])
+def test_counts_that_cannot_be_are_named_by_sample_and_asv(value: float, study: Path, run: Programs) -> None:
+    counts = random_counts(12, 20)
+    counts[7, 3] = value
+    write_table(study, counts, random_sequences(20))
+    ran = run("aamprep", "validate", "table.biom", "--json")
+    assert ran.code == 1
+    found = [one for one in json.loads(ran.out)["findings"] if one["severity"] == "error"]
+    assert any(
+        "S7" in one["where"] and random_sequences(20)[3] in one["where"] + one["value"] for one in found
+    )
+    sharded = run("aamprep", "shard")
+    assert sharded.code == 0
+    assert "11 samples" in sharded.out
+
+
+def test_all_findings_at_once(study: Path, run: Programs) -> None:
+    counts = random_counts(12, 20)
+    counts[1] = 0
+    counts[2, 2] = np.nan
+    write_table(study, counts, random_sequences(20)[:-1] + ["not a sequence"])
+    codes = {
+        one["code"] for one in json.loads(run("aamprep", "validate", "table.biom", "--json").out)["findings"]
+    }
+    assert {"sample-empty", "feature-without-sequence", "asv-not-in-tree"} - codes <= {"asv-not-in-tree"}
+    assert any("count" in code for code in codes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["validate", "absent.biom"], ["absent.biom", "no such file"]),
+        (["shard", "absent.biom"], ["absent.biom", "no such file"]),
+        (["shard", "--token-limit", 0], ["token limit of 0", "1 or more"]),
+        (["shard", "--rarefy-depth", 0], ["depth of 0", "1 or more"]),
+        (["shard", "--tree", "absent.nwk"], ["absent.nwk", "--tree"]),
+        (["shard", "--split-by", "colour"], ["colour", "age"]),
+        (["shard", "--no-such-option"], ["--no-such-option"]),
+        (["shard", "--select", "best"], ["best", "abundance"]),
+        (["no-such-command"], ["no-such-command"]),
+    ],
+)
+def test_wrong_usage_is_2_and_says_what_to_do(
+    arguments: list[object], words: list[str], study: Path, run: Programs
+) -> None:
+    ran = run("aamprep", *arguments)
+    assert ran.code == 2
+    assert all(word in " ".join(ran.err.split()) for word in words)
+    assert "Traceback" not in ran.err
+    assert not (study / "shards").exists()
+
+
+def test_an_output_that_exists_is_2_and_names_overwrite(study: Path, run: Programs) -> None:
+    assert run("aamprep", "shard").code == 0
+    again = run("aamprep", "shard")
+    assert again.code == 2
+    assert "--overwrite" in again.err
+    assert run("aamprep", "shard", "--overwrite", "--token-limit", 3).code == 0
+
+
+def test_two_candidates_for_one_role_are_2(study: Path, run: Programs) -> None:
+    (study / "rooted-tree.nwk").write_text((study / "tree.nwk").read_text())
+    ran = run("aamprep", "shard")
+    assert ran.code == 2
+    assert "tree.nwk and rooted-tree.nwk" in ran.err
+    assert run("aamprep", "shard", "--tree", "tree.nwk").code == 0
+
+
+def test_no_tree_turns_the_tree_off(study: Path, run: Programs) -> None:
+    ran = run("aamprep", "shard", "--no-tree")
+    assert ran.code == 0
+    assert not (study / "shards" / "tree.parquet").exists()
+
+
+def test_without_a_table_the_error_names_what_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Programs
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = run("aamprep", "shard")
+    assert ran.code == 2
+    assert "table.biom or table.qza" in ran.err
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<!doctype html><html></html>", b"hello", b"\x89HDF\r\n\x1a\n" + b"\0" * 50]
+)
+def test_a_file_that_is_no_table_is_1(content: bytes, study: Path, run: Programs) -> None:
+    (study / "table.biom").write_bytes(content)
+    for command in (["validate", "table.biom"], ["shard"]):
+        ran = run("aamprep", *command)
+        assert ran.code == 1
+        assert "Traceback" not in ran.err
+    document = json.loads(run("aamprep", "validate", "table.biom", "--json").out)
+    assert document["valid"] is False
+    assert document["findings"]
+
+
+def test_another_hdf5_file_is_1(study: Path, run: Programs) -> None:
+    with h5py.File(study / "table.biom", "w") as file:
+        file["x"] = [1, 2, 3]
+    assert run("aamprep", "validate", "table.biom").code == 1
+
+
+@pytest.mark.real
+def test_hashes_without_rep_seqs_are_never_read_as_bases(
+    real_data: RealData, run: Programs, tmp_path: Path
+) -> None:
+    table = real_data("moving-pictures/table.qza")
+    ran = run("aamprep", "shard", table, "--no-rep-seqs", "--output", tmp_path / "shards")
+    assert ran.code == 1
+    assert "ids-are-hashes" in ran.err
+    assert "--rep-seqs" in ran.err
+    assert not (tmp_path / "shards").exists()
+    document = json.loads(run("aamprep", "validate", table, "--no-rep-seqs", "--json").out)
+    assert document["valid"] is False
+    assert [one["code"] for one in document["findings"] if one["severity"] == "error"] == ["ids-are-hashes"]
+
+
+def test_simulating_twice_gives_the_same_study(tmp_path: Path, run: Programs) -> None:
+    for name in ("one", "two"):
+        assert run("aamprep", "simulate", tmp_path / name, "--samples", 8, "--asvs", 30).code == 0
+    for file in ("tree.nwk", "metadata.tsv"):
+        assert (tmp_path / "one" / file).read_text() == (tmp_path / "two" / file).read_text()
+    validated = run("aamprep", "validate", tmp_path / "one" / "table.biom")
+    assert validated.code == 0
