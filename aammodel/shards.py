@@ -2,12 +2,15 @@
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.errors import InvalidDataError
@@ -47,7 +50,7 @@ class ShardSet:
         """Length of each branch of the tree, shape (branches,); empty without a tree."""
         if not self.has_tree:
             return np.zeros(0)
-        with self.open(TREE_FILE) as file:
+        with self.open(TREE_FILE) as file, reading(self.folder / TREE_FILE):
             return file.read(columns=["length"])["length"].to_numpy()
 
     def open(self, name: str) -> pq.ParquetFile:
@@ -70,13 +73,32 @@ class ShardSet:
                 str(path),
                 "copy the whole folder again, or make it anew with `aamprep shard`",
             )
-        return open_parquet(path)
+        with reading(path):
+            return open_parquet(path)
 
     def _read_tokens(self) -> npt.NDArray[np.uint8]:
-        with self.open(ASVS_FILE) as file:
+        with self.open(ASVS_FILE) as file, reading(self.folder / ASVS_FILE):
             column = file.read(columns=["tokens"])["tokens"].combine_chunks()
         tokens = column.flatten().to_numpy().reshape(len(column), -1)
         return np.ascontiguousarray(tokens[: self.manifest.num_kept_asvs])
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what Parquet raises for a damaged page into an error that names the file.
+
+    Raises
+    ------
+    InvalidDataError
+    """
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise InvalidDataError(
+            f"this file is damaged: {error}",
+            str(path),
+            "copy it again, or make the shards anew with `aamprep shard`",
+        ) from error
 
 
 def open_shards(folder: Path) -> ShardSet:

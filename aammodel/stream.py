@@ -20,7 +20,7 @@ from aammodel.batch import Batch
 from aammodel.distance import unweighted_unifrac
 from aammodel.masking import draw_masks
 from aammodel.order import Order, batch_sizes
-from aammodel.shards import ShardSet
+from aammodel.shards import ShardSet, reading
 from schemas.errors import InvalidDataError, UsageError
 
 WORKER_TIMEOUT_SECONDS = 600
@@ -156,14 +156,8 @@ class BatchStream(IterableDataset[Batch]):
         columns = ["sample_id", "asv", "count"] + (["branch"] if self.shards.has_tree else [])
         if name not in self._files:
             self._files[name] = self.shards.open(name)
-        try:
+        with reading(self.shards.folder / name):
             table = self._files[name].read_row_group(group, columns=columns, use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            raise InvalidDataError(
-                f"row group {group} cannot be read: {error}",
-                str(self.shards.folder / name),
-                "copy the file again, or make the shards anew with `aamprep shard`",
-            ) from error
         return _samples_of(table, self.shards.manifest.num_kept_asvs)
 
     def __getstate__(self) -> dict[str, object]:

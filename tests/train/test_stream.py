@@ -1,0 +1,197 @@
+"""Shards to batches: the right samples, the right ASVs, the right distances, and nothing that is broken."""
+
+import json
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from aammodel.shards import ShardSet, open_shards
+from aammodel.stream import BatchStream, Masks, load, split_order, stream_split
+from schemas.errors import AamError, InvalidDataError
+from schemas.manifest import read_manifest, write_manifest
+from schemas.shards import file_sha256, footer_sha256, write_parquet
+from schemas.vocabulary import decode
+from tests.studies import Programs
+from tests.train.shards import counts_by_sample, make_shards
+
+
+def stream_of(shards: ShardSet, batch_size: int = 4, split: str = "train") -> BatchStream:
+    return stream_split(
+        shards, split, split_order(shards, split, 0, shuffled=True), Masks(), batch_size, None
+    )
+
+
+def take(stream: BatchStream, number: int) -> list[tuple[str, ...]]:
+    return [batch.sample_ids for batch in islice(iter(stream), number)]
+
+
+def test_a_batch_holds_the_samples_as_the_table_has_them(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path)
+    asvs = pq.read_table(tmp_path / "shards" / "asvs.parquet")["sequence"].to_pylist()
+    table = counts_by_sample()
+    for batch in stream_of(shards).epoch():
+        assert decode(batch.tokens.numpy()) == [asvs[row] for row in batch.asv_row.tolist()]
+        assert len(set(batch.asv_row.tolist())) == len(batch.asv_row)
+        for row, sample_id in enumerate(batch.sample_ids):
+            real = batch.is_real[row]
+            assert (batch.count[row][~real] == 0).all()
+            assert sorted(batch.count[row][real].tolist()) == sorted(table[sample_id][table[sample_id] > 0])
+            # Most abundant first: an order that any limit may cut.
+            assert (batch.count[row][real].diff() <= 0).all()
+
+
+def test_a_token_limit_takes_a_prefix(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path)
+    stream = stream_of(shards)
+    for whole, cut in zip(stream.epoch(), replace(stream, token_limit=3).epoch(), strict=True):
+        assert cut.is_real.sum(dim=1).max() <= 3
+        assert torch.equal(cut.count, whole.count[:, :3])
+        # Truncation changes what the model sees, never the truth that it learns.
+        assert torch.equal(cut.distance, whole.distance)
+
+
+def test_a_limit_above_the_shards_is_wrong_usage(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path, "--token-limit", 5)
+    with pytest.raises(AamError, match="more than the 5"):
+        stream_split(shards, "train", split_order(shards, "train", 0, shuffled=True), Masks(), 4, 6)
+
+
+def test_the_stream_goes_on_where_it_stopped(run: Programs, tmp_path: Path) -> None:
+    stream = stream_of(make_shards(run, tmp_path))
+    whole = list(islice(iter(stream), 30))
+    for start in (1, 7, stream.batches_per_epoch, stream.batches_per_epoch + 3):
+        for late, batch in zip(iter(replace(stream, start_batch=start)), whole[start:], strict=False):
+            assert late.sample_ids == batch.sample_ids
+            assert torch.equal(late.masked, batch.masked)
+
+
+def test_every_sample_comes_once_an_epoch(run: Programs, tmp_path: Path) -> None:
+    stream = stream_of(make_shards(run, tmp_path))
+    per_epoch = stream.batches_per_epoch
+    ids = [
+        [i for batch in take(replace(stream, start_batch=e * per_epoch), per_epoch) for i in batch]
+        for e in range(3)
+    ]
+    assert ids[0] != ids[1]
+    assert sorted(ids[0]) == sorted(ids[1]) == sorted(ids[2]) == sorted(set(ids[0]))
+
+
+def test_workers_change_nothing(run: Programs, tmp_path: Path) -> None:
+    stream = stream_of(make_shards(run, tmp_path))
+    alone = [(batch.sample_ids, batch.masked.tolist()) for batch in islice(load(stream, 0, False), 15)]
+    helped = [(batch.sample_ids, batch.masked.tolist()) for batch in islice(load(stream, 2, False), 15)]
+    assert alone == helped
+
+
+def test_without_a_tree_there_is_no_distance(run: Programs, tmp_path: Path) -> None:
+    batch = next(iter(stream_of(make_shards(run, tmp_path, has_tree=False))))
+    assert batch.distance.isnan().all()
+
+
+def rewrite_samples(shards: ShardSet, column: str, values: pa.Array) -> ShardSet:
+    """Change a column of the first sample file, as another tool might write it, with a manifest that agrees."""
+    name = shards.manifest.sample_files("train")[0].name
+    path = shards.folder / name
+    table = pq.read_table(path)
+    table = table.set_column(table.column_names.index(column), table.schema.field(column), values)
+    path.unlink()
+    write_parquet(table, path)
+    described = {
+        "bytes": path.stat().st_size,
+        "sha256": file_sha256(path),
+        "footer_sha256": footer_sha256(path),
+    }
+    files = tuple(
+        replace(file, **described, row_group_rows=(file.rows,)) if file.name == name else file
+        for file in shards.manifest.files
+    )
+    write_manifest(shards.folder, replace(shards.manifest, files=files))
+    return open_shards(shards.folder)
+
+
+@pytest.mark.parametrize("count", [[0.0], [float("nan")], [-1.0], [float("inf")]])
+def test_a_sample_that_the_schemas_would_refuse_is_refused_by_name(
+    count: list[float], run: Programs, tmp_path: Path
+) -> None:
+    shards = make_shards(run, tmp_path)
+    table = pq.read_table(shards.folder / shards.manifest.sample_files("train")[0].name)
+    lists = table["count"].to_pylist()
+    lists[2] = count * len(lists[2])
+    changed = rewrite_samples(shards, "count", pa.array(lists, pa.list_(pa.float64())))
+    with pytest.raises(InvalidDataError) as error:
+        list(stream_of(changed).epoch())
+    assert table["sample_id"][2].as_py() in str(error.value)
+
+
+def test_an_asv_that_does_not_exist_is_refused_by_name(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path)
+    table = pq.read_table(shards.folder / shards.manifest.sample_files("train")[0].name)
+    lists = table["asv"].to_pylist()
+    lists[0][0] = 10**6
+    changed = rewrite_samples(shards, "asv", pa.array(lists, pa.list_(pa.uint32())))
+    with pytest.raises(InvalidDataError) as error:
+        list(stream_of(changed).epoch())
+    assert table["sample_id"][0].as_py() in str(error.value)
+
+
+def test_one_changed_byte_is_noticed_before_a_wrong_value_is_used(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path)
+    names = [file.name for file in shards.manifest.files if file.split == "train"] + [
+        "tree.parquet",
+        "asvs.parquet",
+    ]
+    truth = [
+        (b.sample_ids, b.slot.tolist(), b.count.tolist(), b.distance.tolist())
+        for b in stream_of(shards).epoch()
+    ]
+    rng = np.random.default_rng(0)
+    for trial in range(40):
+        path = shards.folder / names[trial % len(names)]
+        content = path.read_bytes()
+        changed = bytearray(content)
+        changed[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        path.write_bytes(changed)
+        try:
+            fresh = open_shards(shards.folder)
+            seen = [
+                (b.sample_ids, b.slot.tolist(), b.count.tolist(), b.distance.tolist())
+                for b in stream_of(fresh).epoch()
+            ]
+        except AamError:
+            pass  # noticed, with a message
+        else:
+            assert seen == truth, f"trial {trial}: a wrong value was used"
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", ["absent", "changed", "version", "not json", "no checksum", "cut"])
+def test_what_is_no_shard_set_is_said_so(damage: str, run: Programs, tmp_path: Path) -> None:
+    folder = make_shards(run, tmp_path).folder
+    manifest = folder / "manifest.json"
+    if damage == "absent":
+        manifest.unlink()
+    elif damage == "changed":
+        manifest.write_text(manifest.read_text().replace('"seed": 0', '"seed": 1'))
+    elif damage == "no checksum":
+        (folder / "manifest.sha256").unlink()
+    elif damage == "cut":
+        manifest.write_text(manifest.read_text()[:100])
+    else:
+        document = json.loads(manifest.read_text()) | {"format_version": 99}
+        text = "[" if damage == "not json" else json.dumps(document)
+        manifest.write_text(text)
+        import hashlib
+
+        (folder / "manifest.sha256").write_text(hashlib.sha256(text.encode()).hexdigest())
+    with pytest.raises(InvalidDataError):
+        read_manifest(folder)
+    ran = run("aammodel", "pretrain", folder, "--output", tmp_path / "run")
+    assert ran.code == 1
+    assert "Traceback" not in ran.err
+    assert not (tmp_path / "run").exists()
