@@ -118,6 +118,8 @@ def unpack(source: Source, limits: Limits) -> Iterator[bytes]:
 def content_of(source: Source, limits: Limits) -> bytes:
     """Read a whole file that is no artifact, unpacked where it is gzipped."""
     if source.is_gzip:
+        for _ in unpack(source, limits):  # once for its size, so that a bomb is never held in memory
+            pass
         return b"".join(unpack(source, limits))
     check_size(source.bytes, source.bytes, source.name, limits)
     return source.path.read_bytes()

@@ -1,0 +1,95 @@
+"""Distance matrices and taxonomies."""
+
+from pathlib import Path
+
+import pytest
+
+from aamprep import rules
+from aamprep.findings import Findings
+from aamprep.read import read_distances, read_taxonomy
+from tests.conftest import RealData
+
+GOOD = "\ta\tb\tc\na\t0\t1\t2\nb\t1\t0\t3\nc\t2\t3\t0\n"
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "file.tsv").write_text(text)
+    return folder / "file.tsv"
+
+
+@pytest.mark.parametrize(
+    "text", [GOOD, "# a comment\n\n" + GOOD, GOOD.replace("\n", "\r\n"), GOOD.replace("1", "1e0")]
+)
+def test_a_matrix_is_read(tmp_path: Path, text: str) -> None:
+    findings = Findings()
+    distances = read_distances(write(tmp_path, text), findings)
+    assert findings.found == []
+    assert distances.ids == ("a", "b", "c")
+    assert distances.matrix.tolist() == [[0, 1, 2], [1, 0, 3], [2, 3, 0]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("c\t2\t3\t0\n", "", rules.DISTANCES_FORMAT.code),
+        ("b\t1\t0\t3", "b\t1\t0", rules.DISTANCES_FORMAT.code),
+        ("b\t1\t0\t3", "b\t1\t0\tx", rules.DISTANCES_FORMAT.code),
+        ("\ta\tb\tc", "id\ta\tb\tc", rules.DISTANCES_FORMAT.code),
+        ("\nb\t", "\nx\t", rules.DISTANCES_ID.code),
+        ("\ta\tb\tc", "\ta\ta\tc", rules.DISTANCES_ID.code),
+    ],
+)
+def test_what_is_no_matrix_is_refused(tmp_path: Path, old: str, new: str, code: str) -> None:
+    findings = Findings()
+    assert read_distances(write(tmp_path, GOOD.replace(old, new)), findings) is None
+    assert [finding.rule.code for finding in findings.found] == [code]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("b\t1\t0\t3", "b\t7\t0\t3"), ("a\t0", "a\t1"), ("\t3", "\t-3"), ("\t3", "\tnan"), ("\t3", "\tinf")],
+)
+def test_values_that_are_no_distances_are_found(tmp_path: Path, old: str, new: str) -> None:
+    findings = Findings()
+    assert read_distances(write(tmp_path, GOOD.replace(old, new)), findings) is not None
+    assert [finding.rule for finding in findings.found] == [rules.DISTANCES_VALUE]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Feature ID\tTaxon\tConfidence\nf1\tk__A; p__B\t0.9\nf2\tUnassigned\t1\n",
+        "#OTU ID\ttaxonomy\nf1\tk__A; p__B\nf2\tUnassigned\n",
+        "Feature ID\tConfidence\tTaxon\nf1\t0.9\tk__A; p__B\nf2\t1\tUnassigned\n",
+        "f1\tk__A; p__B\nf2\tUnassigned\n",
+    ],
+)
+def test_a_taxonomy_is_read_with_or_without_a_header(tmp_path: Path, text: str) -> None:
+    findings = Findings()
+    taxonomy = read_taxonomy(write(tmp_path, text), findings)
+    assert findings.found == []
+    assert taxonomy.by_id == {"f1": "k__A; p__B", "f2": "Unassigned"}
+
+
+def test_rows_that_are_wrong_are_found(tmp_path: Path) -> None:
+    findings = Findings()
+    taxonomy = read_taxonomy(write(tmp_path, "Feature ID\tTaxon\nf1\tA\nf1\tB\nf2\n\tC\n"), findings)
+    assert taxonomy.by_id == {"f1": "A"}
+    codes = [(finding.rule.code, finding.where[-6:]) for finding in findings.found]
+    assert codes == [("taxonomy-id", "line 3"), ("taxonomy-format", "line 4"), ("taxonomy-id", "line 5")]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("moving-pictures/unweighted-unifrac.qza", 34),
+        ("lifestyle9/weighted-unifrac.qza", 9),
+        ("exmp/unweighted-unifrac.qza", 583),
+        ("exmp/grouped-unweighted-unifrac.qza", 246),
+    ],
+)
+def test_published_matrices_are_read(real_data: RealData, name: str, size: int) -> None:
+    findings = Findings()
+    assert read_distances(real_data(name), findings).matrix.shape == (size, size)
+    assert findings.found == []

@@ -1,0 +1,68 @@
+"""FASTA."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from aamprep import rules
+from aamprep.findings import Findings
+from aamprep.inputs import Sequences
+from aamprep.read import read_sequences
+
+
+def read(folder: Path, content: bytes) -> tuple[Sequences | None, list[tuple[str, str, str]]]:
+    path = folder / "rep-seqs"
+    path.write_bytes(content)
+    findings = Findings()
+    sequences = read_sequences(path, findings)
+    found = [(f.rule.code, f.where.removeprefix(str(path)), f.value) for f in findings.found]
+    return sequences, found
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b">a first\nACGT\nacgu\n>b\nNNN\n",
+        b">a\r\nACGT\r\nacgu\r\n>b\r\nNNN",
+        b"\n\n>a\tx\nACGTacgu\n\n\n>b \nNN\n N\n",
+        gzip.compress(b">a\nACGTacgu\n>b\nNNN\n"),
+    ],
+)
+def test_ids_end_at_the_first_blank_and_lines_are_joined(tmp_path: Path, content: bytes) -> None:
+    sequences, found = read(tmp_path, content)
+    assert found == []
+    assert sequences.by_id == {"a": "ACGTacgu", "b": "NNN"}
+
+
+def test_every_problem_is_found_with_its_line(tmp_path: Path) -> None:
+    sequences, found = read(tmp_path, b">a x\nAC\nGT\n>b\n\n> c\nAC\n>a y\nGG\n>\nT\n")
+    assert sequences.by_id == {"a": "ACGT"}
+    assert found == [
+        (rules.FASTA_SEQUENCE_EMPTY.code, ", line 4", "'b'"),
+        (rules.FASTA_ID_EMPTY.code, ", line 6", ""),
+        (rules.FASTA_ID_DUPLICATE.code, ", line 8", "'a', first in line 1"),
+        (rules.FASTA_ID_EMPTY.code, ", line 10", ""),
+    ]
+
+
+def test_a_greater_sign_within_a_header_begins_no_entry(tmp_path: Path) -> None:
+    sequences, found = read(tmp_path, b">a>b c>d\nACGT\n")
+    assert found == []
+    assert sequences.by_id == {"a>b": "ACGT"}
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", rules.FILE_EMPTY.code),
+        (b"a\tb\n1\t2\n", rules.FILE_KIND.code),
+        (b"ACGT\n>a\nACGT\n", rules.FILE_KIND.code),
+        (b"<html></html>", rules.FILE_HTML.code),
+        (b">a\nAC\xff\n", rules.FILE_ENCODING.code),
+    ],
+)
+def test_what_is_no_fasta_is_named(tmp_path: Path, content: bytes, code: str) -> None:
+    sequences, found = read(tmp_path, content)
+    assert sequences is None
+    assert [one[0] for one in found] == [code]

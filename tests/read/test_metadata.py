@@ -1,0 +1,209 @@
+"""Metadata by QIIME 2's rules, against scikit-bio's reader where that reads a file at all."""
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from skbio.metadata import SampleMetadata
+
+from aamprep import rules
+from aamprep.findings import Findings
+from aamprep.inputs import Metadata
+from aamprep.read import read_metadata
+from tests.conftest import RealData
+
+
+def read(folder: Path, text: str) -> tuple[Metadata | None, list[tuple[str, str, str]]]:
+    path = folder / "metadata.tsv"
+    path.write_bytes(text.encode())
+    findings = Findings()
+    metadata = read_metadata(path, findings)
+    found = [(f.rule.code, f.where.removeprefix(str(path)), f.value) for f in findings.found]
+    return metadata, found
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(
+            "id",
+            "ID",
+            "SampleID",
+            "sampleid",
+            "sample id",
+            "Sample-ID",
+            "featureid",
+            "feature id",
+            "feature-id",
+        ),
+        *("#SampleID", "#Sample ID", "#OTUID", "#OTU ID", "sample_name"),
+    ],
+)
+def test_every_id_header_of_qiime_2_is_known(tmp_path: Path, header: str) -> None:
+    metadata, found = read(tmp_path, f"{header}\tage\nS1\t4\n")
+    assert found == []
+    assert metadata.ids == ("S1",)
+    assert metadata.columns == {"age": ("4",)}
+    assert metadata.types == {"age": "numeric"}
+
+
+@pytest.mark.parametrize("header", ["Run", "", "sample_id", "#sampleid", "SAMPLE_NAME"])
+def test_another_id_header_is_a_warning(tmp_path: Path, header: str) -> None:
+    metadata, found = read(tmp_path, f"{header}\tage\nS1\t4\n")
+    assert found == [(rules.METADATA_ID_HEADER.code, ", line 1", repr(header))]
+    assert metadata.ids == ("S1",)
+
+
+def test_blanks_comments_byte_order_mark_quotes_and_line_ends(tmp_path: Path) -> None:
+    text = (
+        "\ufeff# exported\r\n\r\n sample-id \t age\tnote\t\t\r\n#q2:types\tnumeric\tcategorical\r\n"
+        '# S0\t1\t2\r\n S1 \t 4 \t"a ""b""\tc"\r\n\t\t\r\nS2\r\nS3\t\t7\t\t\r\n'
+    )
+    metadata, found = read(tmp_path, text)
+    assert found == []
+    assert metadata.ids == ("S1", "S2", "S3")
+    assert metadata.columns == {"age": ("4", None, None), "note": ('a "b"\tc', None, "7")}
+    assert metadata.types == {"age": "numeric", "note": "categorical"}
+
+
+def test_ids_stay_text(tmp_path: Path) -> None:
+    ids = ["2538.1001130", "15e38", "250e8", "03497", "1.0", "TRUE", "NA"]
+    metadata, found = read(tmp_path, "id\tx\n" + "".join(f"{one}\t1\n" for one in ids))
+    assert found == []
+    assert metadata.ids == tuple(ids)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["1", "-2.5", "1e3", ""], "numeric"),
+        (["1", "x"], "categorical"),
+        (["1", "nan"], "categorical"),
+        (["1", "inf"], "categorical"),
+        (["1", "1_000"], "categorical"),
+        (["1", "61,373"], "categorical"),
+        (["", ""], "numeric"),
+        (["1e999", "1"], "categorical"),
+    ],
+)
+def test_a_column_of_finite_numbers_is_numeric(tmp_path: Path, cells: list[str], kind: str) -> None:
+    rows = "".join(f"S{number}\t{cell}\n" for number, cell in enumerate(cells))
+    metadata, _ = read(tmp_path, f"id\tx\n{rows}")
+    assert metadata.types == {"x": kind}
+
+
+def test_declared_types_and_missing_words(tmp_path: Path) -> None:
+    text = (
+        "id\ta\tb\tc\n#q2:types\tCategorical\tnumeric\n#q2:missing\t\tINSDC:missing\tno-missing\n"
+        "S1\t1\t2\tx\nS2\t2\tnot collected\ty\n"
+    )
+    metadata, found = read(tmp_path, text)
+    assert found == []
+    assert metadata.types == {"a": "categorical", "b": "numeric", "c": "categorical"}
+    assert metadata.columns["b"] == ("2", None)
+
+
+def test_all_errors_are_found_at_once_with_line_and_column(tmp_path: Path) -> None:
+    text = (
+        "id\tage\tage\tid\t\tsex\n#q2:types\tnumeric\tnumeric\tcategorical\t\tnumber\n#q2:units\tyears\n"
+        "S1\t4\t\t\t\tf\n\t5\nS1\t6\nS2\told\t\t\t\t\textra\nid\t7\n#q2:missing\tblank\n"
+    )
+    metadata, found = read(tmp_path, text)
+    assert metadata.ids == ("S1", "S2")
+    assert set(found) == {
+        (rules.METADATA_COLUMN_DUPLICATE.code, ", line 1, column 3", "'age', first in column 2"),
+        (rules.METADATA_COLUMN_RESERVED.code, ", line 1, column 4", "'id'"),
+        (rules.METADATA_COLUMN_EMPTY.code, ", line 1, column 5", ""),
+        (rules.METADATA_DIRECTIVE.code, ", line 2, column 'sex'", "'number'"),
+        (rules.METADATA_DIRECTIVE.code, ", line 3", "'#q2:units' is no directive"),
+        (rules.METADATA_ID_EMPTY.code, ", line 5", ""),
+        (rules.METADATA_ID_DUPLICATE.code, ", line 6", "'S1', first in line 4"),
+        (rules.METADATA_ROW_LENGTH.code, ", line 7", "7 cells, but 6 columns"),
+        (rules.METADATA_ID_RESERVED.code, ", line 8", "'id'"),
+        (rules.METADATA_DIRECTIVE.code, ", line 9", "#q2:missing comes after the first sample"),
+        (rules.METADATA_NUMBER.code, ", line 7, column 'age'", "'old'"),
+    }
+
+
+def test_an_empty_cell_where_none_may_be(tmp_path: Path) -> None:
+    _, found = read(tmp_path, "id\tage\n#q2:missing\tno-missing\nS1\t\nS2\t4\n")
+    assert found == [(rules.METADATA_NOT_MISSING.code, ", line 3, column 'age'", "")]
+
+
+def test_words_that_keep_a_column_from_being_numeric_are_noted(tmp_path: Path) -> None:
+    metadata, found = read(tmp_path, "id\tage\nS1\tMissing: Not provided\nS2\t4\nS3\tn/a\n")
+    assert metadata.types == {"age": "categorical"}
+    assert [one[0] for one in found] == [rules.METADATA_WORDS.code]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("id,age\nS1,4\n", rules.METADATA_FORMAT.code),
+        ('id\tage\nS1\t"4\n', rules.METADATA_FORMAT.code),
+        ("id\tage\n", rules.METADATA_EMPTY.code),
+        ("# only\n# comments\n", rules.METADATA_EMPTY.code),
+        ("\n\n", rules.FILE_EMPTY.code),
+        (">a\nACGT\n", rules.FILE_KIND.code),
+    ],
+)
+def test_what_is_no_metadata_is_named(tmp_path: Path, text: str, code: str) -> None:
+    metadata, found = read(tmp_path, text)
+    assert metadata is None
+    assert [one[0] for one in found] == [code]
+
+
+cells = st.text(st.sampled_from("ab1 .-e0\u00e9'\"#"), max_size=5)
+ids = st.lists(
+    st.text(st.sampled_from("ab1.-e0_"), min_size=1, max_size=5), min_size=1, max_size=6, unique=True
+)
+
+
+@given(ids, st.data())
+def test_any_table_reads_as_scikit_bio_reads_it(
+    tmp_path_factory: pytest.TempPathFactory, sample_ids: list[str], data: st.DataObject
+) -> None:
+    rows = [[one, *(data.draw(cells) for _ in "xyz")] for one in sample_ids]
+    quoted = ["\t".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows]
+    text = "\n".join(["sample-id\tx\ty\tz", *quoted]) + "\n"
+    metadata, found = read(tmp_path_factory.getbasetemp(), text)
+    expected = SampleMetadata.load(io.StringIO(text))
+    assert [one for one in found if one[0] != rules.METADATA_WORDS.code] == []
+    assert metadata.ids == expected.ids
+    assert metadata.types == {name: column.type for name, column in expected.columns.items()}
+    for name, column in metadata.columns.items():
+        theirs = expected.get_column(name).to_series()
+        assert [cell is None for cell in column] == theirs.isna().tolist()
+        if metadata.types[name] == "numeric":
+            assert [float(cell) for cell in column if cell is not None] == theirs.dropna().tolist()
+        else:
+            assert [cell for cell in column if cell is not None] == theirs.dropna().tolist()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "num_rows", "num_columns"),
+    [
+        ("moving-pictures", 34, 8),
+        ("lifestyle9", 9, 4),
+        ("crc-udca2", 802, 16),
+        ("ibd-2538", 646, 127),
+        ("exmp", 618, None),
+        ("oral-age", 2537, 2),
+        ("homes-10333", 226, 74),
+        ("mackerel-11721", 639, 114),
+        ("cfs", 88, 58),
+        ("saliva32", 32, 41),
+        ("anemia-11402", 190, 17),
+    ],
+)
+def test_published_metadata_is_read(
+    real_data: RealData, name: str, num_rows: int, num_columns: int | None
+) -> None:
+    findings = Findings()
+    metadata = read_metadata(real_data(f"{name}/metadata.tsv"), findings)
+    assert findings.valid
+    assert len(metadata.ids) == num_rows
+    assert num_columns is None or len(metadata.columns) == num_columns
