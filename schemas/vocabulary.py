@@ -4,6 +4,7 @@ Ids 0 to 6 are those of published AAM checkpoints, so that these can be loaded. 
 ambiguity code: it is a base that was not read clearly, never padding.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,6 +33,7 @@ def _token_of_byte() -> npt.NDArray[np.uint8]:
 
 _TOKEN_OF_BYTE = _token_of_byte()
 _LETTER_OF_TOKEN = np.frombuffer(b".ACGT^?N", dtype=np.uint8)
+_NO_CODE = re.compile(f"[^{NUCLEOTIDE_CODES}{NUCLEOTIDE_CODES.lower()}]")
 
 
 def fold(sequence: str) -> str:
@@ -47,8 +49,8 @@ def first_invalid_position(sequence: str) -> int | None:
     int or None
         The 0-based position, or None where every character is a code.
     """
-    invalid = np.flatnonzero(_tokens_of(sequence) == _INVALID)
-    return int(invalid[0]) if len(invalid) else None
+    invalid = _NO_CODE.search(sequence)
+    return invalid.start() if invalid else None
 
 
 def is_sequence(feature_id: str) -> bool:
@@ -76,13 +78,14 @@ def encode(sequences: Sequence[str], length: int) -> npt.NDArray[np.uint8]:
     ValueError
         If a sequence holds anything but IUPAC codes, or is longer than L - 1 bases.
     """
+    for sequence in sequences:
+        if len(sequence) >= length or first_invalid_position(sequence) is not None:
+            raise ValueError(f"not {length - 1} or fewer nucleotide codes: {sequence[:50]!r}")
+    num_bases = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
     tokens = np.zeros((len(sequences), length), dtype=np.uint8)
     tokens[:, 0] = START
-    for row, sequence in enumerate(sequences):
-        bases = _tokens_of(sequence)
-        if len(bases) >= length or (bases == _INVALID).any():
-            raise ValueError(f"not {length - 1} or fewer nucleotide codes: {sequence[:50]!r}")
-        tokens[row, 1 : 1 + len(bases)] = bases
+    letters = np.frombuffer("".join(sequences).encode("ascii"), dtype=np.uint8)
+    tokens[:, 1:][np.arange(length - 1) < num_bases[:, None]] = _TOKEN_OF_BYTE[letters]
     return tokens
 
 
@@ -95,8 +98,3 @@ def decode(tokens: npt.NDArray[np.uint8]) -> list[str]:
     """
     letters = _LETTER_OF_TOKEN[tokens[:, 1:]]
     return [row.tobytes().decode().rstrip(".") for row in letters]
-
-
-def _tokens_of(sequence: str) -> npt.NDArray[np.uint8]:
-    # "replace" turns whatever is not ASCII into "?", which is no nucleotide code.
-    return _TOKEN_OF_BYTE[np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)]

@@ -1,0 +1,64 @@
+"""What a command costs: its time, and the memory of its processes together. Linux only (it reads /proc)."""
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SECONDS_BETWEEN_LOOKS = 0.02
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run of a command took."""
+
+    seconds: float
+    peak_bytes: int
+    """Largest sum, over all processes of the command at one moment, of resident memory."""
+    output: str
+
+
+def run(command: Sequence[str], folder: Path) -> Cost:
+    """Run a command in a folder and measure it.
+
+    Raises
+    ------
+    RuntimeError
+        If it fails; what it said is in the message.
+    """
+    with tempfile.TemporaryFile("w+") as output:
+        start, peak = time.perf_counter(), 0
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            peak = max(peak, sum(_resident_bytes(pid) for pid in _family(process.pid)))
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        seconds = time.perf_counter() - start
+        output.seek(0)
+        said = output.read()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{said}")
+    return Cost(seconds, peak, said)
+
+
+def _family(pid: int) -> list[int]:
+    """List a process and all processes under it; those that are gone have no children."""
+    family = [pid]
+    for one in family:
+        for children in Path(f"/proc/{one}/task").glob("*/children"):
+            family.extend(int(child) for child in _read(children).split())
+    return family
+
+
+def _resident_bytes(pid: int) -> int:
+    lines = _read(Path(f"/proc/{pid}/status")).splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+
+
+def _read(path: Path) -> str:
+    """Read a file of /proc; empty where the process has just ended."""
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
