@@ -3,6 +3,7 @@
 Nothing is parsed here and no library is called on the content, so this is safe on any file.
 """
 
+import mmap
 import re
 import zipfile
 import zlib
@@ -10,7 +11,6 @@ from enum import StrEnum
 from pathlib import Path
 
 HEAD_BYTES = 1 << 16
-_FAR_BYTES = 4 << 20
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _ARTIFACT_VERSION = re.compile(rf"{_UUID}/VERSION")
@@ -54,9 +54,11 @@ def sniff(path: Path) -> Kind:
     if path.is_dir():
         return Kind.SHARDS if (path / "manifest.json").is_file() else Kind.FOLDER
     with path.open("rb") as file:
-        head = file.read(_FAR_BYTES)
+        head = file.read(HEAD_BYTES)
         file.seek(max(file.seek(0, 2) - HEAD_BYTES, 0))
         tail = file.read()
+    if head.startswith(_HDF5_SIGNATURE):
+        return Kind.BIOM_HDF5 if _holds_observations(path) else Kind.HDF5
     if head.startswith(b"PK"):
         return Kind.ARTIFACT if _is_artifact(path, head) else Kind.ZIP
     return sniff_bytes(_inflate(head), tail) if is_gzip(head) else sniff_bytes(head, tail)
@@ -72,9 +74,9 @@ def sniff_bytes(head: bytes, tail: bytes = b"") -> Kind:
     if not head:
         return Kind.EMPTY
     if head.startswith(_HDF5_SIGNATURE):
-        return Kind.BIOM_HDF5 if b"observation" in head + tail else Kind.HDF5
-    text = head[:HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
-    if _is_text(head[:HEAD_BYTES]):
+        return Kind.BIOM_HDF5 if b"observation" in head else Kind.HDF5
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if _is_text(head):
         return _sniff_text(text, tail)
     return Kind.UNKNOWN
 
@@ -108,6 +110,12 @@ def _inflate(head: bytes) -> bytes:
         return zlib.decompressobj(wbits=31).decompress(head, HEAD_BYTES)
     except zlib.error:
         return b"\x00"
+
+
+def _holds_observations(path: Path) -> bool:
+    """Tell whether an HDF5 file names the group that every BIOM table has; it may lie anywhere."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"observation") >= 0
 
 
 def _is_artifact(path: Path, head: bytes) -> bool:

@@ -51,36 +51,36 @@ def read_table(
     return table(path, findings, study, isolate, limits)
 
 
-def read_sequences(path: Path, findings: Findings) -> Sequences | None:
+def read_sequences(path: Path, findings: Findings, *, limits: Limits | None = None) -> Sequences | None:
     """Read the sequences of features: FASTA, gzipped or not, or a FeatureData[Sequence] artifact."""
     from aamprep.read.roles import sequences
 
-    return sequences(path, findings)
+    return sequences(path, findings, limits)
 
 
-def read_tree(path: Path, findings: Findings) -> Tree | None:
+def read_tree(path: Path, findings: Findings, *, limits: Limits | None = None) -> Tree | None:
     """Read a phylogeny: newick, gzipped or not, or a Phylogeny[Rooted] artifact."""
     from aamprep.read.roles import tree
 
-    return tree(path, findings)
+    return tree(path, findings, limits)
 
 
-def read_metadata(path: Path, findings: Findings) -> Metadata | None:
+def read_metadata(path: Path, findings: Findings, *, limits: Limits | None = None) -> Metadata | None:
     """Read sample metadata: tab-separated text by QIIME 2's rules, or an artifact that serves as metadata."""
     from aamprep.read.roles import metadata
 
-    return metadata(path, findings)
+    return metadata(path, findings, limits)
 
 
-def read_distances(path: Path, findings: Findings) -> Distances | None:
+def read_distances(path: Path, findings: Findings, *, limits: Limits | None = None) -> Distances | None:
     """Read a distance matrix: tab-separated text, or a DistanceMatrix artifact."""
     from aamprep.read.roles import distances
 
-    return distances(path, findings)
+    return distances(path, findings, limits)
 
 
-def read_taxonomy(path: Path, findings: Findings) -> Taxonomy | None:
+def read_taxonomy(path: Path, findings: Findings, *, limits: Limits | None = None) -> Taxonomy | None:
     """Read the taxa of features: tab-separated text, or a FeatureData[Taxonomy] artifact."""
     from aamprep.read.roles import taxonomy
 
-    return taxonomy(path, findings)
+    return taxonomy(path, findings, limits)

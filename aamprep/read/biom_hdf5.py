@@ -60,7 +60,9 @@ def spool_hdf5(path: Path, folder: Path, where: str, findings: Findings, limits:
         with h5py.File(path, "r", locking=False) as file:
             _read(file, folder, where, findings, limits)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
-        raise RefusedError(rules.FILE_UNREADABLE, where, f"HDF5: {error}") from error
+        # The library names the file that it opened, which may be our own unpacked copy.
+        words = str(error).replace(str(path), where)
+        raise RefusedError(rules.FILE_UNREADABLE, where, f"HDF5: {words}") from error
 
 
 def _read(file: h5py.File, folder: Path, where: str, findings: Findings, limits: Limits) -> None:

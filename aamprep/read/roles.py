@@ -53,62 +53,66 @@ def table(
     return CountTable(source=file, study=study or study_name(path), **arrays)
 
 
-def sequences(path: Path, findings: Findings) -> Sequences | None:
+def sequences(path: Path, findings: Findings, limits: Limits | None) -> Sequences | None:
     """Read the sequences of features."""
 
     def make(file: InputFile, text: str) -> Sequences:
         by_id = parse_fasta(text, file.name, findings)
         return Sequences(file, by_id)
 
-    return _read(path, "rep-seqs", findings, make)
+    return _read(path, "rep-seqs", findings, limits, make)
 
 
-def tree(path: Path, findings: Findings) -> Tree | None:
+def tree(path: Path, findings: Findings, limits: Limits | None) -> Tree | None:
     """Read a phylogeny."""
 
     def make(file: InputFile, text: str) -> Tree:
         parent, length, names = parse_newick(text, file.name, findings)
         return Tree(file, parent, length, names)
 
-    return _read(path, "tree", findings, make)
+    return _read(path, "tree", findings, limits, make)
 
 
-def metadata(path: Path, findings: Findings) -> Metadata | None:
+def metadata(path: Path, findings: Findings, limits: Limits | None) -> Metadata | None:
     """Read sample metadata."""
 
     def make(file: InputFile, text: str) -> Metadata:
         ids, columns, types = parse_metadata(text, file.name, findings)
         return Metadata(file, ids, columns, types)
 
-    return _read(path, "metadata", findings, make)
+    return _read(path, "metadata", findings, limits, make)
 
 
-def distances(path: Path, findings: Findings) -> Distances | None:
+def distances(path: Path, findings: Findings, limits: Limits | None) -> Distances | None:
     """Read a distance matrix."""
 
     def make(file: InputFile, text: str) -> Distances:
         ids, matrix = parse_distances(text, file.name, findings)
         return Distances(file, ids, matrix)
 
-    return _read(path, "distances", findings, make)
+    return _read(path, "distances", findings, limits, make)
 
 
-def taxonomy(path: Path, findings: Findings) -> Taxonomy | None:
+def taxonomy(path: Path, findings: Findings, limits: Limits | None) -> Taxonomy | None:
     """Read the taxa of features."""
 
     def make(file: InputFile, text: str) -> Taxonomy:
         return Taxonomy(file, parse_taxonomy(text, file.name, findings))
 
-    return _read(path, "taxonomy", findings, make)
+    return _read(path, "taxonomy", findings, limits, make)
 
 
 def _read(
-    path: Path, role: str, findings: Findings, make: Callable[[InputFile, str], Product]
+    path: Path,
+    role: str,
+    findings: Findings,
+    limits: Limits | None,
+    make: Callable[[InputFile, str], Product],
 ) -> Product | None:
     """Read a role that is played by text; what makes the file unusable becomes a finding."""
     try:
         source = open_source(path)
-        file, content = _content(source, role, Limits())
+        file, content = _content(source, role, limits or Limits())
         return make(file, text_of(content, source.name))
     except RefusedError as refused:
         refused.report(findings)

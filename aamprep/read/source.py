@@ -71,12 +71,14 @@ def open_source(path: Path) -> Source:
     Raises
     ------
     UsageError
-        If there is no such file, or it may not be read.
+        If there is no such file, it may not be read, or it is a pipe.
     RefusedError
         If it is empty, a web page or a pointer to the data.
     """
     if not path.exists():
         raise UsageError("there is no such file", str(path), "check the path")
+    if not path.is_file() and not path.is_dir():
+        raise UsageError("this is a pipe or a device, not a file", str(path), "write it to a file first")
     try:
         kind = sniff(path)
         refuse_no_data(kind, str(path))

@@ -165,4 +165,4 @@ def forget_pages(array: npt.NDArray[Any]) -> None:
     Without it, what was read counts as memory of the process until the system needs it elsewhere.
     """
     if isinstance(array, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
-        array._mmap.madvise(mmap.MADV_DONTNEED)
+        array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]

@@ -39,20 +39,19 @@ def spool_table(source: Source, folder: Path, findings: Findings, limits: Limits
 
 
 def _spool(source: Source, folder: Path, findings: Findings, limits: Limits) -> Spooled:
-    path, words, uuid = source.path, str(source.kind), ""
     if source.kind is Kind.ARTIFACT:
         artifact = open_artifact(source, "table", limits)
-        path, uuid = _write(folder / _UNPACKED, pieces_of(artifact, limits)), artifact.uuid
-        words = f"{source.kind}, {artifact.type}"
-    elif source.is_gzip:
+        path = _write(folder / _UNPACKED, pieces_of(artifact, limits))
+        _spool_plain(path, folder, source.name, findings, limits)
+        return Spooled(f"{source.kind}, {artifact.type}", artifact.uuid)
+    if source.is_gzip:
         path = _write(folder / _UNPACKED, unpack(source, limits))
-        words = f"{source.kind}, gzipped"
-    _spool_plain(path, folder, source.name, findings, limits)
-    return Spooled(words, uuid)
+        return Spooled(f"{_spool_plain(path, folder, source.name, findings, limits)}, gzipped")
+    return Spooled(_spool_plain(source.path, folder, source.name, findings, limits))
 
 
-def _spool_plain(path: Path, folder: Path, where: str, findings: Findings, limits: Limits) -> None:
-    """Read a BIOM file that is neither packed nor in an artifact."""
+def _spool_plain(path: Path, folder: Path, where: str, findings: Findings, limits: Limits) -> Kind:
+    """Read a BIOM file that is neither packed nor in an artifact; gives what it turned out to be."""
     # Imported here: reading JSON needs no HDF5, and reading HDF5 no more than h5py.
     kind = sniff(path)
     refuse_no_data(kind, where)
@@ -60,14 +59,15 @@ def _spool_plain(path: Path, folder: Path, where: str, findings: Findings, limit
         from aamprep.read.biom_hdf5 import spool_hdf5
 
         spool_hdf5(path, folder, where, findings, limits)
-    elif kind in (Kind.BIOM_JSON, Kind.JSON):
+        return Kind.BIOM_HDF5
+    if kind in (Kind.BIOM_JSON, Kind.JSON):
         from aamprep.read.biom_json import spool_json
 
         spool_json(path, folder, where, findings)
-    elif kind is Kind.TSV:
+        return Kind.BIOM_JSON
+    if kind is Kind.TSV:
         raise RefusedError(rules.FILE_TEXT_TABLE, where, kind)
-    else:
-        raise RefusedError(rules.FILE_KIND, where, f"{kind}; a BIOM table or a QIIME 2 artifact is needed")
+    raise RefusedError(rules.FILE_KIND, where, f"{kind}; a BIOM table or a QIIME 2 artifact is needed")
 
 
 def _write(path: Path, pieces: Iterable[bytes]) -> Path:

@@ -1,5 +1,6 @@
 """BIOM 2: every edit that the reference validator lets through, bombs, and what is none of the file's own."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from aamprep.findings import Findings, Rule
 from aamprep.inputs import CountTable
 from aamprep.read import read_table
 from aamprep.read.source import Limits
+from aamprep.read.spool import forget_pages
 from schemas.errors import UsageError
 from tests.read.biom_files import COUNTS, FEATURES, SAMPLES, dense, write_hdf5
 
@@ -66,6 +68,21 @@ def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path, monkeypatch: py
 def test_a_missing_file_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         read(tmp_path / "none.biom")
+
+
+def test_a_pipe_is_wrong_usage(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="pipe"):
+        read(tmp_path / "pipe")
+
+
+def test_memory_of_a_mapped_table_can_be_given_back(tmp_path: Path) -> None:
+    table, _ = read(write_hdf5(tmp_path / "t.biom"))
+    before = dense(table)
+    forget_pages(table.count)
+    forget_pages(table.feature)
+    forget_pages(np.zeros(3))
+    assert (dense(table) == before).all()
 
 
 def set_value(file: h5py.File, axes: tuple[str, ...], value: float) -> None:

@@ -10,7 +10,7 @@ import biom
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aamprep.findings import Findings
@@ -62,16 +62,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz")
 
 
+@settings(deadline=None)
 @given(tables(), st.booleans())
 def test_any_table_comes_back_from_json(folder: Path, table: tuple, is_dense: bool) -> None:
     check_equal(write_json(folder / "t.json", as_json(*table, dense=is_dense)), *table)
 
 
+@settings(deadline=None)
 @given(tables())
 def test_any_table_comes_back_from_hdf5(folder: Path, table: tuple) -> None:
     check_equal(write_hdf5(folder / "t.biom", *table), *table)
 
 
+@settings(deadline=None)
 @given(tables())
 def test_any_table_that_biom_writes_comes_back(folder: Path, table: tuple) -> None:
     matrix, samples, features = table
@@ -101,7 +104,7 @@ def same(table: CountTable) -> bool:
     return ids and bool((dense(table) == COUNTS).all())
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None)
 @given(edits=edits, keep=st.sampled_from([1.0, 1.0, 0.9]))
 def test_damaged_hdf5_is_found_or_does_no_harm(
     folder: Path, edits: list[tuple[float, int]], keep: float
@@ -114,6 +117,7 @@ def test_damaged_hdf5_is_found_or_does_no_harm(
     assert findings.found or (table is not None and same(table))
 
 
+@settings(deadline=None)
 @given(edits=edits, keep=st.sampled_from([1.0, 1.0, 0.9]))
 @pytest.mark.parametrize("kind", ["artifact", "gzip"])
 def test_damaged_archives_are_found_or_do_no_harm(
@@ -141,6 +145,7 @@ TEXTS: dict[str, tuple[Callable[[Path, Findings], object], str]] = {
 }
 
 
+@settings(deadline=None)
 @given(edits=edits, keep=st.floats(0, 1))
 @pytest.mark.parametrize("kind", TEXTS)
 def test_damaged_text_never_crashes(
@@ -154,6 +159,7 @@ def test_damaged_text_never_crashes(
     assert product is not None or findings.found
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=300),
     st.sampled_from(["", "PK\x03\x04", "\x1f\x8b\x08", "{", ">", "(", "\x89HDF\r\n\x1a\n"]),

@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from skbio.metadata import SampleMetadata
 
@@ -161,6 +161,7 @@ ids = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(ids, st.data())
 def test_any_table_reads_as_scikit_bio_reads_it(
     tmp_path_factory: pytest.TempPathFactory, sample_ids: list[str], data: st.DataObject

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from skbio import TreeNode
 
@@ -126,6 +126,7 @@ trees = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(trees)
 def test_any_tree_reads_as_scikit_bio_reads_it(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     tree, _ = read(tmp_path_factory.getbasetemp(), f"({text}:1);")
