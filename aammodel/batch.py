@@ -5,7 +5,8 @@ per ASV (START and bases), M masked bases, R real slots, D model width, K featur
 A mask says what True means: `is_real` is True for data and False for padding.
 """
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -44,11 +45,15 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """Copy every tensor to a device."""
-        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in self._tensors()})
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
         """Copy every tensor to pinned memory, for faster transfer to a device."""
-        return replace(self, **{name: value.pin_memory() for name, value in self._tensors()})
+        return self._map(Tensor.pin_memory)
 
-    def _tensors(self) -> list[tuple[str, Tensor]]:
-        return [(one.name, getattr(self, one.name)) for one in fields(self) if one.name != "sample_ids"]
+    def tensors(self) -> dict[str, Tensor]:
+        """Give every tensor by name."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "sample_ids"}
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        return Batch(self.sample_ids, **{name: change(tensor) for name, tensor in self.tensors().items()})

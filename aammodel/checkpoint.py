@@ -32,7 +32,9 @@ class Progress:
     is_finished: bool = False
 
 
-def save_checkpoint(run: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> Path:
+def save_checkpoint(
+    run: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> Path:
     """Write `checkpoints/step-NNNNNN/`; it appears whole or not at all."""
     target = run / "checkpoints" / f"step-{progress.step:06d}"
     with published_folder(target, STATE_FILE, overwrite=True) as folder:
@@ -58,7 +60,9 @@ def load_checkpoint(
         return Progress(**json.loads((folder / STATE_FILE).read_text()))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise InvalidDataError(
-            f"this checkpoint cannot be read: {error}", str(folder), "remove its folder; the one before is used then"
+            f"this checkpoint cannot be read: {error}",
+            str(folder),
+            "remove its folder; the one before is used then",
         ) from error
 
 
@@ -72,7 +76,9 @@ def latest_checkpoint(run: Path) -> Path:
     """
     checkpoints = list_checkpoints(run)
     if not checkpoints:
-        raise UsageError("there is no run with a checkpoint here", str(run), "name the folder of a run (--output)")
+        raise UsageError(
+            "there is no run with a checkpoint here", str(run), "name the folder of a run (--output)"
+        )
     return checkpoints[-1]
 
 

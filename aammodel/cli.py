@@ -30,14 +30,22 @@ def _program() -> None:
 def pretrain(
     shards: Annotated[Path | None, typer.Argument(help="Folder that `aamprep shard` wrote.")] = None,
     output: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("run"),
-    max_steps: Annotated[int | None, typer.Option(help="Optimiser steps. Default: those of --epochs.")] = None,
+    max_steps: Annotated[
+        int | None, typer.Option(help="Optimiser steps. Default: those of --epochs.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Times that every sample is seen. Default: 50.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples of a micro-batch. Default: 8.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Micro-batches of a step. Default: 1.")] = None,
-    token_limit: Annotated[int | None, typer.Option(help="Most ASVs per sample. Default: the shards'.")] = None,
+    token_limit: Annotated[
+        int | None, typer.Option(help="Most ASVs per sample. Default: the shards'.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and hidden bases. Default: 0.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda ... Default: a GPU where there is one.")] = None,
-    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints. Default: 100.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda ... Default: a GPU where there is one.")
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(help="Steps between checkpoints. Default: 100.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with [train] and [model].")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run's folder.")] = False,
@@ -64,7 +72,7 @@ def _begin(
     shards: Path | None, output: Path, chosen: dict[str, Any], config: Path | None, overwrite: bool
 ) -> None:
     if shards is None:
-        raise UsageError("no shards were named", "aammodel pretrain", "name the folder that `aamprep shard` wrote")
+        raise UsageError("no shards were named", "pretrain", "name the folder that `aamprep shard` wrote")
     from aammodel.train_config import TrainConfig, read_config
     from schemas.publish import check_target
 
@@ -103,7 +111,9 @@ def _train(plan: "Plan", trainer: "Trainer") -> None:
 
     trainer.fit()
     if trainer.stop_signal:
-        say(f"stopped after step {trainer.progress.step}; go on with: aammodel pretrain --resume {trainer.run}")
+        say(
+            f"stopped after step {trainer.progress.step}; go on with: aammodel pretrain --resume {trainer.run}"
+        )
         sys.exit(128 + trainer.stop_signal)
     prediction = finish_run(plan, trainer)
     best = trainer.progress

@@ -1,12 +1,11 @@
-"""What happens when a number stops being finite: training stops, says where it was born, and keeps the batch."""
+"""When a number stops being finite: training stops, says where it was born, and keeps the batch."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 from aammodel.batch import Batch
 from aammodel.finite import first_non_finite
@@ -48,9 +47,8 @@ def stop_at_non_finite(
 
 def save_batch(batch: Batch, path: Path) -> None:
     """Write a batch as safetensors, its sample ids in the header."""
-    tensors = {one.name: getattr(batch, one.name) for one in fields(batch) if one.name != "sample_ids"}
     header = {"sample_ids": "\n".join(batch.sample_ids)}
-    content = {name: tensor.cpu().contiguous() for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
+    content = {name: tensor.cpu().contiguous() for name, tensor in batch.tensors().items()}
     replace_file(path, save(content, metadata=header))
 
 
@@ -64,8 +62,9 @@ def _first_bad_gradient(model: nn.Module) -> str:
 def _stop(born: str, batch: Batch, step: int, run: Path) -> None:
     path = run / f"offending-batch-step-{step:06d}.safetensors"
     save_batch(batch, path)
+    samples = ", ".join(batch.sample_ids)
     raise NonFiniteError(
-        f"a number stopped being finite at step {step}, first in {born}; samples: {', '.join(batch.sample_ids)}",
+        f"a number stopped being finite at step {step}, first in {born}; samples: {samples}",
         str(run),
         f"the batch is kept in {path.name}; try a smaller learning rate, and look for counts that cannot be",
     )

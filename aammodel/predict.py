@@ -1,4 +1,4 @@
-"""Samples to embeddings and distances: every distinct ASV encoded once, only the sample part runs per sample."""
+"""Samples to embeddings and distances: every distinct ASV encoded once, the sample part per sample."""
 
 from collections.abc import Iterable
 

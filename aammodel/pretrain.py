@@ -44,7 +44,10 @@ class Plan:
         return {
             "model": asdict(self.model),
             "train": asdict(self.train),
-            "shards": {"folder": str(self.shards.folder.absolute()), "manifest_sha256": self.shards.manifest.sha256},
+            "shards": {
+                "folder": str(self.shards.folder.absolute()),
+                "manifest_sha256": self.shards.manifest.sha256,
+            },
             "versions": {
                 "python": platform.python_version(),
                 **{tool: version(tool) for tool in ("aamprep", "torch", "numpy", "pyarrow")},
@@ -65,7 +68,9 @@ def make_plan(shards_folder: Path, model_values: dict[str, Any], train: TrainCon
     shards = open_shards(shards_folder)
     if not shards.manifest.num_rows("train"):
         raise InvalidDataError(
-            "there is no training sample", str(shards_folder), "shard a table with more samples (10 or so at least)"
+            "there is no training sample",
+            str(shards_folder),
+            "shard a table with more samples (10 or so at least)",
         )
     if not shards.has_tree:
         train = replace(train, unifrac_weight=0.0)
@@ -86,7 +91,9 @@ def read_plan(run: Path) -> Plan:
     """
     path = run / CONFIG_FILE
     if not path.is_file():
-        raise UsageError(f"there is no run here: it has no {CONFIG_FILE}", str(run), "name the folder of a run")
+        raise UsageError(
+            f"there is no run here: it has no {CONFIG_FILE}", str(run), "name the folder of a run"
+        )
     config = json.loads(path.read_text(encoding="utf-8"))
     shards = open_shards(Path(config["shards"]["folder"]))
     if shards.manifest.sha256 != config["shards"]["manifest_sha256"]:
@@ -167,7 +174,9 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"there is no device {name!r} here", "--device", "choose cpu, or cuda with a GPU") from error
+        raise UsageError(
+            f"there is no device {name!r} here", "--device", "choose cpu, or cuda with a GPU"
+        ) from error
     return device
 
 

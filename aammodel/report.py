@@ -15,8 +15,8 @@ import numpy.typing as npt
 from aammodel.metrics import Row, column, read_metrics
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 REPORT_FILE = "report.html"
 
@@ -30,9 +30,13 @@ _LOSSES = {
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>
-  body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-  img {{ max-width: 100%; height: auto }} h1 {{ font-size: 1.5rem }} h2 {{ font-size: 1.15rem; margin-top: 2rem }}
-  table {{ border-collapse: collapse }} td, th {{ padding: .2rem 1rem .2rem 0; text-align: left; vertical-align: top }}
+  body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
+    color: #222 }}
+  img {{ max-width: 100%; height: auto }}
+  h1 {{ font-size: 1.5rem }}
+  h2 {{ font-size: 1.15rem; margin-top: 2rem }}
+  table {{ border-collapse: collapse }}
+  td, th {{ padding: .2rem 1rem .2rem 0; text-align: left; vertical-align: top }}
   pre {{ background: #f5f5f4; padding: 1rem; overflow-x: auto; font-size: .85rem }}
 </style>
 <h1>{title}</h1>
@@ -75,7 +79,11 @@ def write_report(run: Path, config: dict[str, Any], prediction: Prediction | Non
         Distances of the validation samples; None where there are none to compare.
     """
     rows = read_metrics(run)
-    parts = [_figures_table(rows, prediction), "<h2>Losses</h2>", _picture(_draw_losses(rows), run / "losses.png")]
+    parts = [
+        _figures_table(rows, prediction),
+        "<h2>Losses</h2>",
+        _picture(_draw_losses(rows), run / "losses.png"),
+    ]
     if prediction is not None:
         parts += ["<h2>UniFrac of the validation samples</h2>"]
         parts += [_picture(_draw_distances(prediction), run / "unifrac.png")]
@@ -91,7 +99,9 @@ def _draw_losses(rows: list[Row]) -> Figure:
     figure, axes = plt.subplots(1, max(len(shown), 1), figsize=(6 * max(len(shown), 1), 4), squeeze=False)
     for axis, name in zip(axes[0], shown, strict=False):
         axis.plot(*column(rows, name), color=TRAIN_COLOUR, linewidth=1, label="training")
-        axis.plot(*column(rows, f"val_{name}"), "o-", color=VALIDATION_COLOUR, markersize=4, label="validation")
+        axis.plot(
+            *column(rows, f"val_{name}"), "o-", color=VALIDATION_COLOUR, markersize=4, label="validation"
+        )
         axis.set(title=_LOSSES[name], xlabel="step")
         axis.legend(frameon=False)
         axis.spines[["top", "right"]].set_visible(False)
@@ -103,9 +113,13 @@ def _draw_distances(prediction: Prediction) -> Figure:
     figure, axis = plt.subplots(figsize=(5.5, 5.5))
     axis.plot([0, 1], [0, 1], color="#a8a29e", linewidth=1, zorder=0)
     size = 12 if len(prediction.true) < 2000 else 4
-    axis.scatter(prediction.true, prediction.predicted, s=size, alpha=0.35, color=VALIDATION_COLOUR, linewidths=0)
+    axis.scatter(
+        prediction.true, prediction.predicted, s=size, alpha=0.35, color=VALIDATION_COLOUR, linewidths=0
+    )
     axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="true unweighted UniFrac", ylabel="predicted")
-    axis.set_title(f"r = {prediction.r:.3f}, {len(prediction.true):,} pairs of {prediction.num_samples} samples")
+    axis.set_title(
+        f"r = {prediction.r:.3f}, {len(prediction.true):,} pairs of {prediction.num_samples} samples"
+    )
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure
@@ -123,10 +137,15 @@ def _picture(figure: Figure, path: Path) -> str:
 
 def _figures_table(rows: list[Row], prediction: Prediction | None) -> str:
     figures: list[tuple[str, str]] = []
-    for name, words in (("val_nucleotide_loss", "validation loss, bases"), ("val_unifrac_loss", "validation loss, UniFrac")):
-        steps, values = column(rows, name)
+    for name, words in (
+        ("val_nucleotide_loss", "validation loss, bases"),
+        ("val_unifrac_loss", "validation loss, UniFrac"),
+    ):
+        _, values = column(rows, name)
         if values:
-            figures.append((words, f"{values[0]:.4f} untrained, {min(values):.4f} at best, {values[-1]:.4f} at last"))
+            figures.append(
+                (words, f"{values[0]:.4f} untrained, {min(values):.4f} at best, {values[-1]:.4f} at last")
+            )
     if prediction is not None:
         figures.append(("distance r", f"{prediction.r:.3f}"))
         figures.append(("distance mean absolute error", f"{prediction.mean_absolute_error:.4f}"))

@@ -7,7 +7,7 @@ several threads share them.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count, pairwise
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,8 @@ WORKER_TIMEOUT_SECONDS = 600
 """A worker that is silent for so long hangs: an error, instead of a job that waits for ever."""
 
 
-class Sample(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sample:
     """One sample as it lies in the shards."""
 
     sample_id: str
@@ -205,22 +206,28 @@ def load(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Ba
 
 
 def _samples_of(table: pa.Table, num_asvs: int) -> list[Sample]:
-    """Take a row group apart; a sample that the schemas would refuse is refused here, too, by name."""
-    ids = table["sample_id"].to_pylist()
-    asv, count_, branch = (_split(table, name) for name in ("asv", "count", "branch"))
-    for sample_id, its_asv, its_count in zip(ids, asv, count_, strict=True):
-        # NaN and infinite counts fail the comparison, too.
-        valid = len(its_asv) == len(its_count) and (its_count >= 0).all() and 0 < its_count.sum() < np.inf
-        if not valid or its_asv.max() >= num_asvs:
-            raise InvalidDataError(
-                "this sample has no ASV with a count above 0, or a count or an ASV that cannot be",
-                f"sample {sample_id}",
-                "find out with `aamprep validate` what is wrong, and make the shards again",
-            )
-    return [Sample(*parts) for parts in zip(ids, asv, count_, branch, strict=True)]
+    """Take a row group apart."""
+    lists = zip(*(_split(table, name) for name in ("asv", "count", "branch")), strict=True)
+    samples = [Sample(i, *parts) for i, parts in zip(table["sample_id"].to_pylist(), lists, strict=True)]
+    for sample in samples:
+        _check(sample, num_asvs)
+    return samples
 
 
-def _split(table: pa.Table, name: str) -> list[npt.NDArray[np.generic]]:
+def _check(sample: Sample, num_asvs: int) -> None:
+    """Refuse a sample that the schemas would refuse, by name, whichever tool wrote it."""
+    reads = sample.count.sum()
+    # NaN and infinite counts fail the comparisons, too.
+    valid = len(sample.asv) == len(sample.count) and (sample.count >= 0).all() and 0 < reads < np.inf
+    if not valid or sample.asv.max() >= num_asvs:
+        raise InvalidDataError(
+            "this sample has no ASV with a count above 0, or a count or an ASV that cannot be",
+            f"sample {sample.sample_id}",
+            "find out with `aamprep validate` what is wrong, and make the shards again",
+        )
+
+
+def _split(table: pa.Table, name: str) -> list[npt.NDArray[Any]]:
     """Give the lists of a column as views of its values; empty ones where there is no such column."""
     if name not in table.column_names:
         return [np.zeros(0, dtype=np.uint32)] * len(table)

@@ -99,7 +99,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         losses = self._backward(batches)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-        stop_at_non_finite(self.model, batches, [losses.nucleotide, losses.distance, norm.item()], step, self.run)
+        stop_at_non_finite(
+            self.model, batches, [losses.nucleotide, losses.distance, norm.item()], step, self.run
+        )
         self.optimizer.step()
         self.progress = replace(self.progress, step=step + 1, batches=self.progress.batches + len(batches))
         self._report_step(batches, losses, norm.item(), time.perf_counter() - started)
@@ -164,7 +166,9 @@ class Trainer:
     def _keep_if_best(self, loss: float) -> None:
         progress = self.progress
         if progress.best_loss is None or loss < progress.best_loss:
-            self.progress = replace(progress, best_loss=loss, best_step=progress.step, validations_since_best=0)
+            self.progress = replace(
+                progress, best_loss=loss, best_step=progress.step, validations_since_best=0
+            )
             save_best(self.run, self.model, self.model_config)
         else:
             self.progress = replace(progress, validations_since_best=progress.validations_since_best + 1)
@@ -196,5 +200,8 @@ def make_optimizer(model: AamModel, config: TrainConfig) -> torch.optim.AdamW:
     """Make AdamW (Loshchilov and Hutter 2019), which shrinks matrices but neither biases nor norms."""
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     rest = [p for p in model.parameters() if p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))

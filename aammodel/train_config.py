@@ -98,7 +98,7 @@ def read_config(path: Path) -> dict[str, dict[str, Any]]:
     for table, values in document.items():
         if table not in known or not isinstance(values, dict):
             raise UsageError(f"there is no table [{table}]", str(path), "use [train] and [model]")
-        names = [one.name for one in fields(known[table])]  # type: ignore[arg-type]
+        names = [one.name for one in fields(known[table])]
         for name in values:
             if name not in names:
                 raise UsageError(f"[{table}] has no {name!r}", str(path), f"choose among: {', '.join(names)}")

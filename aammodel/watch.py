@@ -64,7 +64,9 @@ class Bar:
 
     def on_validation(self, row: Row) -> None:
         """Tell about a validation."""
-        self._progress.console.print(f"step {row['step']}: validation {_losses(row, 'val_')}", highlight=False)
+        self._progress.console.print(
+            f"step {row['step']}: validation {_losses(row, 'val_')}", highlight=False
+        )
 
     def close(self) -> None:
         """Leave the terminal as it was."""

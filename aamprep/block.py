@@ -37,7 +37,7 @@ class Block:
     @property
     def depth(self) -> npt.NDArray[np.float64]:
         """Total reads of each sample."""
-        return np.bincount(self.row, weights=self.count, minlength=len(self.sample_ids))
+        return np.bincount(self.row, self.count, len(self.sample_ids)).astype(np.float64)
 
     @property
     def num_asvs(self) -> Integers:

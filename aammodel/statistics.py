@@ -1,0 +1,75 @@
+"""Statistics of a tensor that are right for any tensor: the one function behind every error message."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class TensorStatistics:
+    """What a tensor holds; None where the question has no answer (the mean of nothing, of whole numbers)."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    smallest: float | int | None
+    """Smallest finite value."""
+    largest: float | int | None
+    """Largest finite value."""
+    mean: float | None
+    """Mean of the finite values of a floating-point tensor."""
+    num_nan: int
+    num_infinite: int
+    share_finite: float | None
+
+    def __str__(self) -> str:
+        """One line."""
+        size = "x".join(map(str, self.shape)) or "scalar"
+        parts = [f"{self.dtype} {size}"]
+        if self.smallest is None:
+            parts.append("nothing finite" if self.num_nan + self.num_infinite else "empty")
+        else:
+            parts.append(f"{self.smallest:.6g} to {self.largest:.6g}")
+        if self.mean is not None:
+            parts.append(f"mean {self.mean:.6g}")
+        if self.num_nan + self.num_infinite:
+            parts.append(f"{self.num_nan} NaN, {self.num_infinite} infinite")
+        return ", ".join(parts)
+
+
+def describe(tensor: Tensor) -> TensorStatistics:
+    """Describe a tensor of any type and size, in chunks, summing in float64; it never raises.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Of any real type; integers and booleans have no mean here.
+    """
+    is_floating = tensor.is_floating_point()
+    smallest: float | int | None = None
+    largest: float | int | None = None
+    total, num_finite, num_nan = 0.0, 0, 0
+    for chunk in tensor.detach().reshape(-1).split(_CHUNK):
+        values = chunk.double() if is_floating else chunk.long()
+        finite = values[values.isfinite()]
+        num_nan += int(values.isnan().sum())
+        num_finite += len(finite)
+        if len(finite):
+            low, high = finite.min().item(), finite.max().item()
+            smallest, largest = (
+                (low if smallest is None else min(low, smallest)),
+                (high if largest is None else max(high, largest)),
+            )
+            total += float(finite.double().sum())
+    size = tensor.numel()
+    return TensorStatistics(
+        shape=tuple(tensor.shape),
+        dtype=str(tensor.dtype).removeprefix("torch."),
+        smallest=smallest,
+        largest=largest,
+        mean=total / num_finite if is_floating and num_finite else None,
+        num_nan=num_nan,
+        num_infinite=size - num_finite - num_nan,
+        share_finite=num_finite / size if size else None,
+    )

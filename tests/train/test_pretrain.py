@@ -1,0 +1,200 @@
+"""`aammodel pretrain`, as a user runs it: what it writes, what it learns, how it goes on and how it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from aammodel.metrics import read_metrics
+from tests.studies import Programs
+from tests.train.killing import train_until
+from tests.train.shards import make_shards, tiny_config
+
+
+def losses(run_folder: Path) -> list[tuple[object, ...]]:
+    names = ("step", "loss", "nucleotide_loss", "unifrac_loss", "val_loss")
+    return [tuple(row.get(name) for name in names) for row in read_metrics(run_folder)]
+
+
+def weights(run_folder: Path) -> dict[str, torch.Tensor]:
+    last = max((run_folder / "checkpoints").iterdir(), key=lambda path: path.name)
+    return load_file(last / "model.safetensors")
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def pretrain(run: Programs, folder: Path, output: Path, *options: object) -> Path:
+    ran = run(
+        "aammodel", "pretrain", folder, "--output", output, "--config", tiny_config(output.parent), *options
+    )
+    assert ran.code == 0, ran.err
+    return output
+
+
+def test_a_run_writes_what_it_promises(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path).folder
+    output = pretrain(run, shards, tmp_path / "run", "--max-steps", 7)
+    files = {path.name for path in output.iterdir()}
+    assert {
+        "config.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "report.html",
+        "losses.png",
+        "unifrac.png",
+    } <= files
+    assert {path.name for path in (output / "checkpoints").iterdir()} == {"step-000006", "step-000007"}
+    assert (output / "checkpoints" / "step-000007" / "model.safetensors").exists()
+    rows = read_metrics(output)
+    steps = [row["step"] for row in rows if "loss" in row]
+    assert steps == list(range(1, 8))
+    assert [row["step"] for row in rows if "val_loss" in row] == [0, 4, 7]
+    for row in rows:
+        assert all(value is None or np.isfinite(value) for value in row.values())
+        assert ("samples_per_second" in row) == ("loss" in row)
+    config = json.loads((output / "config.json").read_text())
+    assert config["train"]["max_steps"] == 7
+    assert config["model"]["width"] == 16
+    page = (output / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_training_lowers_the_losses(run: Programs, tmp_path: Path) -> None:
+    """On a simulated study, whose sequences tell their place in the tree."""
+    assert run("aamprep", "simulate", tmp_path / "study", "--samples", 60, "--asvs", 80).code == 0
+    study = tmp_path / "study" / "table.biom"
+    assert run("aamprep", "shard", study, "--rarefy-depth", 500, "--output", tmp_path / "shards").code == 0
+    config = tiny_config(tmp_path)
+    config.write_text(config.read_text().replace("dropout = 0.1", "").replace("= 4", "= 20"))
+    output = tmp_path / "run"
+    ran = run(
+        "aammodel", "pretrain", tmp_path / "shards", "--output", output, "--config", config, "--max-steps", 60
+    )
+    assert ran.code == 0, ran.err
+    validation = [row for row in read_metrics(output) if "val_loss" in row]
+    assert validation[-1]["val_nucleotide_loss"] < validation[0]["val_nucleotide_loss"] - 0.3
+    assert validation[-1]["val_unifrac_loss"] < validation[0]["val_unifrac_loss"]
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_stopped_run_ends_in_the_same_weights(accumulate: int, run: Programs, tmp_path: Path) -> None:
+    """Bit for bit, with dropout on, whatever the checkpoint it goes on from."""
+    shards = make_shards(run, tmp_path).folder
+    options = ("--accumulate", accumulate, "--batch-size", 5, "--checkpoint-every", 1)
+    whole = pretrain(run, shards, tmp_path / "whole", "--max-steps", 9, *options)
+    part = pretrain(run, shards, tmp_path / "part", "--max-steps", 9, *options)
+    for stopped_after in (1, 4, 8):
+        train_until(part, stopped_after)
+        ran = run("aammodel", "pretrain", "--resume", part)
+        assert ran.code == 0, ran.err
+        assert losses(part) == losses(whole)
+        assert same(weights(part), weights(whole))
+        assert same(load_file(part / "model.safetensors"), load_file(whole / "model.safetensors"))
+
+
+def test_a_finished_run_says_so(run: Programs, tmp_path: Path) -> None:
+    output = pretrain(run, make_shards(run, tmp_path).folder, tmp_path / "run", "--max-steps", 2)
+    ran = run("aammodel", "pretrain", "--resume", output)
+    assert ran.code == 0
+    assert "finished" in ran.err
+
+
+def test_a_signal_ends_a_run_with_a_checkpoint(run: Programs, tmp_path: Path) -> None:
+    shards, config = make_shards(run, tmp_path).folder, tiny_config(tmp_path)
+    arguments = ["pretrain", str(shards), "--output", str(tmp_path / "run"), "--config", str(config)]
+    call = [
+        sys.executable,
+        "-c",
+        "from aammodel.cli import main; main()",
+        *arguments,
+        "--max-steps",
+        "100000",
+    ]
+    process = subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while not any(row["step"] or 0 > 3 for row in read_metrics(tmp_path / "run")):
+        assert process.poll() is None, process.communicate()
+    os.kill(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "--resume" in err
+    last = max((tmp_path / "run" / "checkpoints").iterdir())
+    assert json.loads((last / "state.json").read_text())["step"] == read_metrics(tmp_path / "run")[-1]["step"]
+
+
+def test_without_a_tree_it_learns_from_bases_alone_and_says_so(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path, has_tree=False).folder
+    ran = run(
+        "aammodel",
+        "pretrain",
+        shards,
+        "--output",
+        tmp_path / "run",
+        "--config",
+        tiny_config(tmp_path),
+        "--max-steps",
+        2,
+    )
+    assert ran.code == 0
+    assert "no tree" in ran.err
+    assert all(row.get("unifrac_loss") is None for row in read_metrics(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "no shards were named"),
+        (["absent"], 2, "no such folder"),
+        (["."], 1, "not a shard set"),
+        (["shards", "--max-steps", 0], 2, "max_steps must be at least 1"),
+        (["shards", "--batch-size", 0], 2, "batch_size must be at least 1"),
+        (["shards", "--token-limit", 513], 2, "more than the 512"),
+        (["shards", "--device", "toaster"], 2, "no device 'toaster'"),
+        (["shards", "--config", "absent.toml"], 2, "cannot be read"),
+        (["shards", "--config", "bad.toml"], 2, "no 'widht'"),
+        (["shards", "--config", "heads.toml"], 2, "must divide width"),
+        (["shards", "--output", "taken"], 2, "exists already"),
+        (["--resume", "absent"], 2, "no run here"),
+        (["--resume", "taken", "--max-steps", 5], 2, "--max-steps"),
+    ],
+)
+def test_wrong_use_is_answered(
+    arguments: list[object],
+    code: int,
+    words: str,
+    run: Programs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_shards(run, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.toml").write_text("[model]\nwidht = 3\n")
+    (tmp_path / "heads.toml").write_text("[model]\nwidth = 10\nheads = 4\n")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "config.json").write_text("{}")
+    ran = run("aammodel", "pretrain", *arguments)
+    assert ran.code == code, ran.err
+    assert words in " ".join(ran.err.split())
+    assert "Traceback" not in ran.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_resuming_with_other_shards_is_refused(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path).folder
+    output = pretrain(run, shards, tmp_path / "run", "--max-steps", 2)
+    again = run(
+        "aamprep", "shard", tmp_path / "table.biom", "--output", shards, "--overwrite", "--token-limit", 7
+    )
+    assert again.code == 0, again.err
+    ran = run("aammodel", "pretrain", "--resume", output)
+    assert ran.code == 1
+    assert "not those that this run began with" in ran.err
