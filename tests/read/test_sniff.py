@@ -5,10 +5,14 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from aamprep import rules
+from aamprep.findings import Findings, Rule
+from aamprep.read import read_table
 from aamprep.sniff import Kind, sniff
 from tests.read.biom_files import as_json, write_artifact, write_hdf5
 
@@ -70,6 +74,35 @@ def test_hdf5_tables_artifacts_and_archives(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "e.qza", "w") as archive:
         archive.writestr("a.txt", "x")
     assert sniff(tmp_path / "e.qza") is Kind.ZIP
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (b"\n", rules.FILE_EMPTY),
+        (HTML, rules.FILE_HTML),
+        (POINTER, rules.FILE_LFS_POINTER),
+        (b"#OTU ID\tS1\nf1\t3\n", rules.FILE_TEXT_TABLE),
+        (b">a\nACGT\n", rules.FILE_KIND),
+        (b"(a,b);", rules.FILE_KIND),
+        (b"\x00\x01", rules.FILE_KIND),
+    ],
+)
+def test_what_is_no_table_is_named(
+    tmp_path: Path, content: bytes, rule: Rule, pack: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "table.biom"
+    path.write_bytes(pack(content))
+    findings = Findings()
+    assert read_table(path, findings) is None
+    assert [finding.rule for finding in findings.found] == [rule]
+
+
+def test_a_folder_is_no_table(tmp_path: Path) -> None:
+    findings = Findings()
+    assert read_table(tmp_path, findings) is None
+    assert [finding.rule for finding in findings.found] == [rules.FILE_KIND]
 
 
 def test_folders(tmp_path: Path) -> None:
