@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aamprep.commands import register
 from schemas.command import INVALID_DATA, print_json, run, say
 from schemas.errors import UsageError
 
@@ -326,6 +327,9 @@ def _print_written(manifest: "Manifest", preparation: "Preparation", output: Pat
             f"rejected: {manifest.num_rejected_samples:,} samples and {manifest.num_rejected_asvs:,} ASVs, "
             f"listed with their reasons in {output}/rejected.parquet"
         )
+
+
+register(app)
 
 
 def main() -> None:

@@ -1,0 +1,69 @@
+"""Reading a shard set back: its samples in sparse form, a few row groups at a time, and its tree."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from aamprep.block import Integers
+from aamprep.branches import Branches
+from schemas.shards import open_parquet
+
+GROUPS_AT_ONCE = 16
+"""Row groups, of about a megabyte, that are read together."""
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Kept and dropped ASVs of some samples, in order of selection: sample i has `indptr[i]` to `[i + 1]`."""
+
+    indptr: Integers
+    asv: Integers
+    """Rows of asvs.parquet."""
+    count: npt.NDArray[np.float64]
+
+    @property
+    def row(self) -> Integers:
+        """Sample of each entry."""
+        return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+
+
+def batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """Read a Parquet file in pieces of about 16 MB, checking its page checksums."""
+    with open_parquet(path) as file:
+        for start in range(0, file.num_row_groups, GROUPS_AT_ONCE):
+            stop = min(start + GROUPS_AT_ONCE, file.num_row_groups)
+            yield file.read_row_groups(range(start, stop), columns=columns)
+
+
+def entries(samples: pa.Table) -> Entries:
+    """Put what the token limit keeps of each sample before what it drops."""
+    row, asv, count = [], [], []
+    for asv_column, count_column in (("asv", "count"), ("dropped_asv", "dropped_count")):
+        row.append(np.repeat(np.arange(len(samples)), list_sizes(samples, asv_column)))
+        asv.append(list_values(samples, asv_column).astype(np.int64))
+        count.append(list_values(samples, count_column).astype(np.float64))
+    rows = np.concatenate(row)
+    order = np.argsort(rows, kind="stable")
+    indptr = np.searchsorted(rows[order], np.arange(len(samples) + 1))
+    return Entries(indptr, np.concatenate(asv)[order], np.concatenate(count)[order])
+
+
+def list_values(table: pa.Table, name: str) -> npt.NDArray[np.generic]:
+    """Give the values of a list column, all rows in one."""
+    return table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+
+
+def list_sizes(table: pa.Table, name: str) -> Integers:
+    """Give the number of values in each row of a list column."""
+    return pc.list_value_length(table[name]).to_numpy().astype(np.int64)
+
+
+def branches_of(tree: pa.Table) -> Branches:
+    """Turn the rows of tree.parquet into branches; null is -1."""
+    rows = {name: tree[name].cast(pa.int64()).fill_null(-1).to_numpy() for name in ("parent", "asv")}
+    return Branches(length=tree["length"].to_numpy(), parent=rows["parent"], asv=rows["asv"])

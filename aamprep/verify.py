@@ -1,0 +1,226 @@
+"""Verifying a shard set: that every byte is the one that was written, and that what it says is true."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from aamprep import rules_shards as rules
+from aamprep.block import Mask
+from aamprep.findings import Findings, Rule
+from aamprep.stored import batches
+from schemas.errors import InvalidDataError
+from schemas.manifest import CHECKSUM_FILE, MANIFEST_FILE, Manifest, ShardFile, read_manifest
+from schemas.shards import SPLITS, file_sha256, footer_sha256, open_parquet, samples_file
+from schemas.tables import violations
+from schemas.vocabulary import NAMES
+
+LONGEST_SEQUENCE = 1 << 20
+"""Tokens per ASV that a manifest may declare: no amplicon is near a megabase."""
+
+
+@dataclass
+class ShardCheck:
+    """A shard set whose manifest is sound, while its files are checked."""
+
+    folder: Path
+    manifest: Manifest
+    findings: Findings
+    whole: set[str]
+    """Files whose content is worth reading: nothing is wrong with them yet."""
+
+    def read(self, name: str, schema: pa.Schema) -> Iterator[pa.Table]:
+        """Read every page of a file; what cannot be read becomes a finding.
+
+        Yields
+        ------
+        pyarrow.Table
+            The columns of the schema, some rows at a time.
+        """
+        path = self.folder / name
+        try:
+            with open_parquet(path) as file:
+                wrong = _wrong_columns(file.schema_arrow, schema)
+            for column, found in wrong:
+                self.add(rules.COLUMNS, name, f"column {column}", found)
+            if not wrong:
+                for table in batches(path):
+                    yield table.select(schema.names)
+                return
+        except (OSError, pa.ArrowException) as error:
+            self.add(rules.PAGES, name, "", error)
+        self.whole.discard(name)
+
+    def passes(self, schema: object, frame: pl.DataFrame, name: str, ids: list[str]) -> bool:
+        """Hold rows against their pandera schema: a finding for each check that fails."""
+        failures = violations(schema, frame)  # type: ignore[arg-type]
+        for (column, check), rows in failures.group_by("column", "check", maintain_order=True):
+            index = rows["index"].drop_nulls().to_list()
+            place = ids[min(index)] if index else f"column {column}"
+            self.add(rules.CONTRACT, name, place, f"{check}, in {len(rows):,} rows")
+        return failures.is_empty()
+
+    def add(self, rule: Rule, name: str, place: str = "", value: object = "") -> None:
+        """Record what is wrong in a file."""
+        where = f"{self.folder / name}"
+        self.findings.add(rule, f"{where}: {place}" if place else where, value)
+
+    def add_some(self, rule: Rule, name: str, ids: list[str], bad: Mask, noun: str) -> None:
+        """Record the rows that are wrong (True is wrong) as one finding, which names the first."""
+        if bad.any():
+            first = ids[int(np.argmax(bad))]
+            self.add(rule, name, f"{noun} {first}", f"{int(bad.sum()):,} of {len(bad):,} {noun}s")
+
+    def number(self, name: str, listed: int, found: int) -> None:
+        """Compare a number of the manifest with that of the files."""
+        if listed != found:
+            self.add(
+                rules.NUMBERS, MANIFEST_FILE, name, f"{listed:,} in the manifest, {found:,} in the files"
+            )
+
+
+def verify_shards(folder: Path, findings: Findings) -> Manifest | None:
+    """Check everything about a shard set; bad data never raises, but becomes findings.
+
+    Parameters
+    ----------
+    folder : Path
+    findings : Findings
+        Takes what is wrong.
+
+    Returns
+    -------
+    Manifest or None
+        None where there is no sound manifest, so that nothing else could be checked.
+
+    Raises
+    ------
+    UsageError
+        If there is no such folder.
+    """
+    from aamprep.verify_content import check_content
+
+    manifest = check_manifest(folder, findings)
+    if manifest is not None:
+        check_content(ShardCheck(folder, manifest, findings, check_files(folder, manifest, findings)))
+    return manifest
+
+
+def check_manifest(folder: Path, findings: Findings) -> Manifest | None:
+    """Read a manifest, and check that it is sound and that manifest.sha256 is what its writer wrote."""
+    try:
+        manifest = read_manifest(folder)
+        expected = f"{file_sha256(folder / MANIFEST_FILE)}  {MANIFEST_FILE}\n"
+        if (folder / CHECKSUM_FILE).read_bytes() != expected.encode():
+            raise InvalidDataError(f"{CHECKSUM_FILE} was changed")
+        unsound = _unsound(manifest)
+    except (InvalidDataError, OSError) as error:
+        findings.add(
+            rules.MANIFEST, str(folder), error.what if isinstance(error, InvalidDataError) else error
+        )
+        return None
+    for problem in unsound:
+        findings.add(rules.MANIFEST, str(folder / MANIFEST_FILE), problem)
+    return None if unsound else manifest
+
+
+def check_files(folder: Path, manifest: Manifest, findings: Findings) -> set[str]:
+    """Check that every file is the one that the manifest lists, and that there is no other.
+
+    Returns
+    -------
+    set of str
+        Names of the files that are.
+    """
+    whole = set()
+    for file in manifest.files:
+        problem = _problem(folder / file.name, file)
+        if problem is None:
+            whole.add(file.name)
+        else:
+            rule, value = problem
+            findings.add(rule, str(folder / file.name), value)
+    known = {file.name for file in manifest.files} | {MANIFEST_FILE, CHECKSUM_FILE}
+    for path in sorted(folder.iterdir()):
+        if path.name not in known:
+            findings.add(rules.FILE_UNKNOWN, str(path))
+    return whole
+
+
+def _problem(path: Path, listed: ShardFile) -> tuple[Rule, str] | None:
+    """Find the first difference between a file and what the manifest lists."""
+    if not path.is_file():
+        return rules.FILE_MISSING, ""
+    try:
+        size = path.stat().st_size
+        if size != listed.bytes:
+            return rules.FILE_CHANGED, f"{size:,} bytes; the manifest lists {listed.bytes:,}"
+        if file_sha256(path) != listed.sha256:
+            return rules.FILE_CHANGED, "its sha256 is another"
+        if path.suffix == ".parquet":
+            return _footer_problem(path, listed)
+    except OSError as error:
+        return rules.FILE_MISSING, str(error)
+    return None
+
+
+def _footer_problem(path: Path, listed: ShardFile) -> tuple[Rule, str] | None:
+    try:
+        if footer_sha256(path) != listed.footer_sha256:
+            return rules.FILE_CHANGED, "the sha256 of its footer is another"
+        with open_parquet(path) as file:
+            rows = tuple(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))
+    except (ValueError, OSError, pa.ArrowException) as error:
+        return rules.PAGES, str(error)
+    if rows != listed.row_group_rows or sum(rows) != listed.rows:
+        return rules.FILE_CHANGED, f"{sum(rows):,} rows in {len(rows):,} groups; the manifest lists others"
+    return None
+
+
+def _unsound(manifest: Manifest) -> list[str]:
+    """Find what is of the wrong type or out of bounds in a manifest, before anything relies on it."""
+    problems = []
+    numbers = {
+        one.name: getattr(manifest, one.name) for one in fields(manifest) if one.name.startswith("num_")
+    }
+    for file in manifest.files:
+        if not isinstance(file.name, str) or Path(file.name).name != file.name:
+            problems.append(f"a file called {file.name!r}")
+        numbers |= {f"rows of {file.name}": file.rows, f"bytes of {file.name}": file.bytes}
+    problems += [
+        f"{name}: {value!r}" for name, value in numbers.items() if not isinstance(value, int) or value < 0
+    ]
+    limit, length = manifest.choices.token_limit, manifest.sequence_length
+    if not isinstance(limit, int) or limit < 1:
+        problems.append(f"token_limit: {limit!r}")
+    if not isinstance(length, int) or not 2 <= length <= LONGEST_SEQUENCE:
+        problems.append(f"sequence_length: {length!r}")
+    if manifest.vocabulary != NAMES:
+        problems.append(f"vocabulary: {manifest.vocabulary!r}")
+    return problems + _wrongly_named(manifest)
+
+
+def _wrongly_named(manifest: Manifest) -> list[str]:
+    names = [file.name for file in manifest.files]
+    problems = [f"{name} is listed twice" for name in sorted({str(n) for n in names if names.count(n) > 1})]
+    for split in SPLITS:
+        files = manifest.sample_files(split)
+        expected = [samples_file(split, index, len(files)) for index in range(len(files))]
+        if [file.name for file in files] != expected:
+            problems.append(f"the files of {split} are not called {', '.join(expected)}")
+    others = {str(file.split) for file in manifest.files} - {*SPLITS, ""}
+    return problems + [f"a split called {name!r}" for name in sorted(others)]
+
+
+def _wrong_columns(found: pa.Schema, needed: pa.Schema) -> list[tuple[str, str]]:
+    """List the columns that are missing, there twice, or of another type."""
+    wrong = []
+    for field in needed:
+        types = [found.field(index).type for index in found.get_all_field_indices(field.name)]
+        if types != [field.type]:
+            words = ", ".join(map(str, types)) or "missing"
+            wrong.append((field.name, f"{words}; {field.type} is needed"))
+    return wrong
