@@ -10,8 +10,10 @@ from aamprep import rules
 from aamprep.block import ENTRIES_PER_BLOCK
 from aamprep.findings import Findings, Rule
 from aamprep.inputs import Metadata
+from aamprep.overlap import Overlap, asvs_and_tree, features_and_rep_seqs, samples_and_metadata
 from aamprep.study import Study
 from aamprep.summary import Summary
+from schemas.vocabulary import fold
 
 PRIMERS = {
     "515F (EMP)": "GTGYCAGCMGCCGCGGTAA",
@@ -26,6 +28,7 @@ _CODES = {
     "R": "AG", "Y": "CT", "S": "CG", "W": "AT", "K": "GT", "M": "AC",
     "B": "CGT", "D": "AGT", "H": "ACT", "V": "ACG", "N": "ACGT",
 }  # fmt: skip
+_AMBIGUOUS = re.compile("[^ACGT]")
 _COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
 
 PRIMER_SHARE = 0.5
@@ -47,10 +50,8 @@ def check_study(study: Study, findings: Findings) -> None:
     _check_sequences(study.asvs.sequences, findings)
     _check_tree(study, findings)
     _check_counts(study, findings)
-    if study.metadata is not None:
-        _check_metadata(study, study.metadata, findings)
-    else:
-        findings.skip(rules.SAMPLE_WITHOUT_METADATA, "no metadata were given")
+    _check_rep_seqs(study, findings)
+    _check_metadata(study, findings)
 
 
 def check_samples(study: Study, summary: Summary, rarefied: bool, findings: Findings) -> None:
@@ -86,12 +87,12 @@ def suggested_depth(depth: npt.NDArray[np.float64]) -> int:
 
 def _check_names(study: Study, findings: Findings) -> None:
     for ids, sequence in zip(study.asvs.ids, study.asvs.sequences, strict=True):
-        if len({one.upper().replace("U", "T") for one in ids}) > 1 or len(ids) > len(study.tables):
+        if len(ids) > 1 and (len({fold(one) for one in ids}) > 1 or len(ids) > len(study.tables)):
             findings.add(rules.SAME_SEQUENCE, f"{sequence[:40]}...", f"ids {', '.join(ids)}")
 
 
 def _check_sequences(sequences: tuple[str, ...], findings: Findings) -> None:
-    ambiguous = [s for s in sequences if s.strip("ACGT")]
+    ambiguous = [s for s in sequences if _AMBIGUOUS.search(s)]
     if ambiguous:
         findings.add(
             rules.AMBIGUITY_CODES, f"ASV {ambiguous[0]}", f"{_of(len(ambiguous), len(sequences), 'ASVs')}"
@@ -114,17 +115,11 @@ def _check_sequences(sequences: tuple[str, ...], findings: Findings) -> None:
 
 
 def _check_tree(study: Study, findings: Findings) -> None:
-    if study.tree is None:
+    overlap = asvs_and_tree(study)
+    if overlap is None:
         findings.skip(rules.NOT_IN_TREE, "no tree was given")
-        return
-    missing = np.flatnonzero(study.tip_of_asv < 0)
-    if len(missing):
-        names = [study.asvs.ids[asv][0] for asv in missing]
-        findings.add(
-            rules.NOT_IN_TREE,
-            f"{study.tree.source.name}: ASV {names[0]}",
-            _of(len(names), len(study.tip_of_asv), "ASVs"),
-        )
+    else:
+        _check_absent(rules.NOT_IN_TREE, overlap, overlap.only_here, findings)
 
 
 def _check_counts(study: Study, findings: Findings) -> None:
@@ -142,28 +137,51 @@ def _check_counts(study: Study, findings: Findings) -> None:
             findings.add(rules.NOT_WHOLE, f"{table.path}: sample {sample}", value)
 
 
-def _check_metadata(study: Study, metadata: Metadata, findings: Findings) -> None:
-    samples = [sample_id for table in study.tables for sample_id in table.sample_ids]
-    with_row, with_sample = set(metadata.ids), set(samples)
-    _report_absent(
-        [s for s in samples if s not in with_row], samples, metadata, rules.SAMPLE_WITHOUT_METADATA, findings
-    )
-    rows = list(metadata.ids)
-    _report_absent(
-        [r for r in rows if r not in with_sample], rows, metadata, rules.METADATA_WITHOUT_SAMPLE, findings
-    )
+def _check_metadata(study: Study, findings: Findings) -> None:
+    overlap = samples_and_metadata(study)
+    if overlap is None or study.metadata is None:
+        for rule in (rules.SAMPLE_WITHOUT_METADATA, rules.METADATA_WITHOUT_SAMPLE, rules.ONE_VALUE):
+            findings.skip(rule, "no metadata were given")
+        return
+    if not overlap.both:
+        value = f"none of {len(overlap.only_here):,} samples; {overlap.hint or _ids_of_both(overlap)}"
+        findings.add(rules.NO_SAMPLE_IN_METADATA, overlap.file, value)
+        return
+    _check_absent(rules.SAMPLE_WITHOUT_METADATA, overlap, overlap.only_here, findings)
+    _check_absent(rules.METADATA_WITHOUT_SAMPLE, overlap, overlap.only_there, findings)
+    _check_values(study.metadata, set(overlap.both), findings)
+
+
+def _check_values(metadata: Metadata, samples: set[str], findings: Findings) -> None:
     for name, cells in metadata.columns.items():
-        values = {cell for row, cell in zip(metadata.ids, cells, strict=True) if row in with_sample}
-        if len(values) == 1 and len(with_sample) > 1:
-            findings.add(rules.ONE_VALUE, f"{metadata.source.name}: column {name}", repr(values.pop() or ""))
+        values = {cell for row, cell in zip(metadata.ids, cells, strict=True) if row in samples}
+        if len(values) == 1 and len(samples) > 1:
+            value = values.pop()
+            findings.add(
+                rules.ONE_VALUE,
+                f"{metadata.source.name}: column {name}",
+                "no value at all" if value is None else repr(value),
+            )
 
 
-def _report_absent(
-    absent: list[str], of: list[str], metadata: Metadata, rule: Rule, findings: Findings
-) -> None:
+def _check_rep_seqs(study: Study, findings: Findings) -> None:
+    overlap = features_and_rep_seqs(study)
+    if overlap is None:
+        findings.skip(rules.REP_SEQS_WITHOUT_FEATURE, "no rep-seqs were given")
+    else:
+        _check_absent(rules.REP_SEQS_WITHOUT_FEATURE, overlap, overlap.only_there, findings)
+
+
+def _check_absent(rule: Rule, overlap: Overlap, absent: tuple[str, ...], findings: Findings) -> None:
+    """Report ids that one of two files lacks: an example, the three counts, what may have befallen them."""
     if absent:
-        noun = "samples" if rule is rules.SAMPLE_WITHOUT_METADATA else "rows"
-        findings.add(rule, f"{metadata.source.name}: {absent[0]}", _of(len(absent), len(of), noun))
+        value = f"{len(absent):,} such as {absent[0]}; {overlap.counts}"
+        findings.add(rule, overlap.file, value + (f"; {overlap.hint}" if overlap.hint else ""))
+
+
+def _ids_of_both(overlap: Overlap) -> str:
+    here, there = (next(iter(ids), "") for ids in (overlap.only_here, overlap.only_there))
+    return f"the table has ids such as {here!r}, the metadata such as {there!r}"
 
 
 def _of(part: int, whole: int, noun: str) -> str:

@@ -1,8 +1,8 @@
 """How long `aamprep shard` takes, in units of opening the same file with biom-format.
 
-A simulated table of 10,000 samples x 100,000 ASVs (about 3 million counts, ids of 100 to 150 bases) is sharded
-by `aamprep shard`: the whole program, from its start through reading, validation and writing to the published
-folder. Against it stands `biom.load_table` on the same file: that one call alone, without Python's start and
+A simulated table of 10,000 samples x 100,000 ASVs (about 3 million counts, ids of 100 to 150 bases) is
+sharded by `aamprep shard`: the whole program, from its start through reading, validation and writing.
+Against it stands `biom.load_table` on the same file: that one call alone, without Python's start and
 imports, and it validates nothing. Both run in turn, several times; medians are compared. The aim is to shard
 in no more than ten times what loading takes, so the ratio is 10 x load / shard: above 1, the aim is met.
 
