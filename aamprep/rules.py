@@ -452,7 +452,8 @@ HASH_IDS = _error(
 OTHER_IDS = _error(
     "ids-are-not-sequences",
     "feature ids are nucleotide sequences, or names whose sequences rep-seqs gives",
-    "use the table of ASVs from DADA2 or Deblur, before it was collapsed to taxa or clustered to OTUs; or give --rep-seqs",
+    "use the table of ASVs from DADA2 or Deblur, before it was collapsed to taxa or clustered to OTUs; "
+    "or give --rep-seqs",
     "table.qza: 98 ids such as 'k__Bacteria;p__Firmicutes'; no rep-seqs were given",
 )
 NO_FEATURES = _error(
@@ -566,8 +567,9 @@ UNRAREFIED = _warning(
 NOT_IN_TREE = _warning(
     "asv-not-in-tree",
     "the tree has a tip for every ASV",
-    "make the tree from the same rep-seqs, or see --missing-from-tree: by default the model sees the ASV, UniFrac does not",
-    "129 of 10,099 ASVs, such as ACGT...",
+    "make the tree from the same rep-seqs, or see --missing-from-tree: "
+    "by default the model sees the ASV, UniFrac does not",
+    "tree.nwk: 129 such as ACGT...; 9,970 ASVs in both, 129 only in the table, 0 only in the tree",
 )
 NO_ASV_IN_TREE = _error(
     "tree-of-other-asvs",
@@ -575,17 +577,29 @@ NO_ASV_IN_TREE = _error(
     "give the tree that was made from this table's ASVs, or none with --no-tree",
     "tree.qza: none of 770 ASVs; its tips are called such as 'OTU_1'",
 )
+NO_SAMPLE_IN_METADATA = _warning(
+    "metadata-of-other-samples",
+    "the metadata have a row for some sample of the table",
+    "give this table's metadata, or make the ids the same; as it is, no sample has a cell of metadata",
+    "metadata.tsv: none of 952 samples; 802 would match if case were ignored: 's1' is 'S1' there",
+)
 SAMPLE_WITHOUT_METADATA = _warning(
     "sample-without-metadata",
     "the metadata have a row for every sample",
     "add the rows; without them the sample is kept and its cells are empty",
-    "metadata.tsv: 150 of 952 samples, such as 11884.A1",
+    "metadata.tsv: 150 such as 11884.A1; 802 samples in both, 150 only in the table, 0 only in the metadata",
 )
 METADATA_WITHOUT_SAMPLE = _note(
     "metadata-without-sample",
     "the table has a sample for every row of the metadata",
     "nothing: the rows are left out",
-    "metadata.tsv: 176 of 646 rows, such as 2538.A1",
+    "metadata.tsv: 176 such as 2538.A1; 470 samples in both, 0 only in the table, 176 only in the metadata",
+)
+REP_SEQS_WITHOUT_FEATURE = _note(
+    "rep-seqs-without-feature",
+    "the table has a feature for every sequence of rep-seqs",
+    "nothing: the sequences are left out; a table that was filtered has fewer features",
+    "rep-seqs.qza: 16 such as 4b5e...; 754 features in both, 0 only in the table, 16 only in rep-seqs",
 )
 ONE_VALUE = _note(
     "column-with-one-value",

@@ -10,6 +10,7 @@ from aamprep.block import Integers
 from aamprep.branches import find_tips
 from aamprep.findings import Finding, Findings
 from aamprep.inputs import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
+from aamprep.near_misses import near_misses
 from aamprep.read import (
     read_distances,
     read_metadata,
@@ -64,6 +65,7 @@ class Study:
     """Node of each ASV in the tree; -1 where it has none."""
     without_sequence: tuple[tuple[str, str, Finding], ...]
     """Study, id and finding of each feature that has no valid sequence: its reads are left out."""
+    rep_seqs: Sequences | None
     metadata: Metadata | None
     distances: Distances | None
     inputs: tuple[InputFile, ...]
@@ -102,7 +104,8 @@ def read_study(paths: Paths, findings: Findings) -> Study | None:
         tip_of_asv = find_tips(tree, names)
         if (tip_of_asv < 0).all():
             tip = next(iter(tree.tips), "")
-            value = f"none of {len(tip_of_asv):,} ASVs; its tips are called such as {tip!r}"
+            hint = near_misses([ids[0] for ids in asvs.ids], list(tree.tips))
+            value = f"none of {len(tip_of_asv):,} ASVs; {hint or f'its tips are called such as {tip!r}'}"
             findings.add(rules.NO_ASV_IN_TREE, tree.source.name, value)
             return None
     return Study(
@@ -117,6 +120,7 @@ def read_study(paths: Paths, findings: Findings) -> Study | None:
             for feature_id, one in zip(table.feature_ids, features, strict=True)
             if isinstance(one, Finding)
         ),
+        rep_seqs=sequences,
         metadata=metadata,
         distances=distances,
         inputs=tuple(one.source for one in [*usable, *read] if one is not None),
@@ -155,7 +159,10 @@ def _any_sequence(
             continue
         example = table.feature_ids[0]
         rule = rules.HASH_IDS if _looks_like_hash(example) else rules.OTHER_IDS
-        given = f"none of them is in {sequences.source.name}" if sequences else "no rep-seqs were given"
+        given = "no rep-seqs were given"
+        if sequences:
+            hint = near_misses(table.feature_ids, list(sequences.by_id))
+            given = f"none of them is in {sequences.source.name}" + (hint and f"; {hint}")
         findings.add(rule, table.path, f"{len(table.feature_ids)} ids such as {example!r}; {given}")
     return False
 
