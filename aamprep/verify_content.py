@@ -31,7 +31,7 @@ _ROWS_AT_ONCE = 1 << 14
 def check_content(check: ShardCheck) -> None:
     """Check every file that is whole, each by itself and against the others."""
     asvs = _check_asvs(check)
-    branches = _check_tree(check)
+    branches = _check_tree(check, check.manifest.num_asvs if asvs is None else len(asvs))
     samples = SampleCheck(check, asvs, branches)
     samples.run()
     _check_metadata(check, samples)
@@ -79,7 +79,7 @@ def _check_tokens(check: ShardCheck, table: pa.Table, frame: pl.DataFrame) -> No
     check.add_some(rules.TOKENS, ASVS_FILE, frame["asv_id"].to_list(), bad, "ASV")
 
 
-def _check_tree(check: ShardCheck) -> Branches | None:
+def _check_tree(check: ShardCheck, num_asvs: int) -> Branches | None:
     """Check tree.parquet; give its branches where they are a tree."""
     listed = any(file.name == TREE_FILE for file in check.manifest.files)
     table = _table(check, TREE_FILE, TREE)
@@ -90,7 +90,7 @@ def _check_tree(check: ShardCheck) -> Branches | None:
         return None
     check.number("num_branches", check.manifest.num_branches, len(table))
     branches = branches_of(table)
-    problems = _tree_problems(branches, check.manifest.num_asvs)
+    problems = _tree_problems(branches, num_asvs)
     for row, problem in problems:
         check.add(rules.TREE, TREE_FILE, f"row {row}", problem)
     return None if problems else branches
