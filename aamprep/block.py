@@ -27,7 +27,7 @@ class Block:
     count: npt.NDArray[np.float64]
     """Reads of each entry."""
     position: Integers
-    """Position of each entry's feature in the table, for selection in the table's order."""
+    """Place of each entry in the table's order of selection: that of its feature, or its own."""
 
     @property
     def row(self) -> Integers:
@@ -97,14 +97,14 @@ def blocks(table: CountTable, asv_of_feature: Integers) -> Iterator[Block]:
     """
     for start, stop in _ranges(table.indptr):
         entries = slice(int(table.indptr[start]), int(table.indptr[stop]))
-        position = np.asarray(table.feature[entries], dtype=np.int64)
+        feature = np.asarray(table.feature[entries], dtype=np.int64)
         block = Block(
             study=table.study,
             sample_ids=table.sample_ids[start:stop],
             indptr=np.asarray(table.indptr[start : stop + 1], dtype=np.int64) - entries.start,
-            asv=asv_of_feature[position],
+            asv=asv_of_feature[feature],
             count=np.array(table.count[entries], dtype=np.float64),
-            position=position,
+            position=np.arange(entries.start, entries.stop) if table.in_order else feature,
         )
         yield block.keep_entries((block.asv >= 0) & (block.count != 0)).sum_duplicates()
 

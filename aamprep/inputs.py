@@ -28,6 +28,8 @@ class CountTable:
     """Position in `feature_ids` of each entry; in no particular order within a sample, and possibly twice."""
     count: npt.NDArray[np.float64]
     """Reads of each entry as the file has them: zero, negative, NaN and infinite ones, too."""
+    in_order: bool = False
+    """Whether the entries of a sample lie in its order of selection already, as in a shard set."""
 
     @property
     def path(self) -> str:

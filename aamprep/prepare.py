@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,15 @@ PREPARED = SAMPLES.append(pa.field("split", pa.string(), nullable=False))
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """What samples that were prepared before bring along, by sample id."""
+
+    split: dict[str, str] = field(default_factory=dict)
+    depth_before: dict[str, float] = field(default_factory=dict)
+    """Reads before rarefaction."""
+
+
+@dataclass(frozen=True)
 class Preparation:
     """How the samples of one study are prepared."""
 
@@ -34,6 +43,7 @@ class Preparation:
     prefix_samples: bool
     """Write `study.sample` for the sample id, so that studies with the same ids can be joined."""
     rejected: Rejected
+    earlier: Earlier = field(default_factory=Earlier)
 
     def blocks(self) -> Iterator[pa.Table]:
         """Prepare the samples of all tables, in order; those that do not pass are left out and recorded.
@@ -55,7 +65,8 @@ class Preparation:
         block = self._reject_bad_counts(block)
         block = self._reject_missing_from_tree(block.keep_entries(keep_asv[block.asv]))
         block = self._reject(block, block.depth <= 0, rules.EMPTY_SAMPLE)
-        depth_before = dict(zip(block.sample_ids, block.depth, strict=True))
+        depths = zip(block.sample_ids, block.depth, strict=True)
+        depth_before = {i: self.earlier.depth_before.get(i, depth) for i, depth in depths}
         if self.choices.rarefy_depth is not None:
             block = self._rarefy(block, self.choices.rarefy_depth)
         block = in_order_of_selection(block, Select(self.choices.select), self.choices.seed)
@@ -99,6 +110,7 @@ class Preparation:
 
     def _to_table(self, block: Block, depth_before: dict[str, float], split_keys: dict[str, str]) -> pa.Table:
         keep = within_limit(block, self.choices.token_limit)
+        split = [self.earlier.split.get(i) or split_of(split_keys.get(i, i)) for i in block.sample_ids]
         kept, dropped = block.keep_entries(keep), block.keep_entries(~keep)
         ids = [f"{block.study}.{i}" if self.prefix_samples else i for i in block.sample_ids]
         columns = {
@@ -113,7 +125,7 @@ class Preparation:
             "depth_kept": pa.array(kept.depth, pa.float64()),
             "num_asvs": pa.array(block.num_asvs.astype(np.uint32)),
             "num_asvs_kept": pa.array(kept.num_asvs.astype(np.uint32)),
-            "split": pa.array([split_of(split_keys.get(i, i)) for i in block.sample_ids], pa.string()),
+            "split": pa.array(split, pa.string()),
         }
         return pa.table(columns, schema=PREPARED)
 

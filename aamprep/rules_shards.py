@@ -103,7 +103,7 @@ ASV_TWICE = _error(
 )
 SELECTION = _error(
     "shards-selection",
-    "a sample keeps as many ASVs as the token limit allows; by abundance, those with most reads, ties by sequence",
+    "a sample keeps as many ASVs as the token limit allows: with --select abundance, the most abundant ones",
     _WRITER,
     "sample S1: 2 samples",
 )

@@ -1,5 +1,7 @@
 """The study: tables whose feature ids are resolved to sequences, and what goes with them."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,17 +99,10 @@ def read_study(paths: Paths, findings: Findings) -> Study | None:
     ]
     if not _any_sequence(usable, resolved, sequences, findings):
         return None
-    asvs, asv_of_feature = _unite(usable, resolved, taxonomy)
-    tip_of_asv = np.full(len(asvs.sequences), -1, dtype=np.int64)
-    if tree is not None:
-        names = [(*ids, sequence) for ids, sequence in zip(asvs.ids, asvs.sequences, strict=True)]
-        tip_of_asv = find_tips(tree, names)
-        if (tip_of_asv < 0).all():
-            tip = next(iter(tree.tips), "")
-            hint = near_misses([ids[0] for ids in asvs.ids], list(tree.tips))
-            value = f"none of {len(tip_of_asv):,} ASVs; {hint or f'its tips are called such as {tip!r}'}"
-            findings.add(rules.NO_ASV_IN_TREE, tree.source.name, value)
-            return None
+    asvs, asv_of_feature = unite(usable, resolved, taxonomy)
+    tip_of_asv = locate(asvs, tree, findings)
+    if tip_of_asv is None:
+        return None
     return Study(
         tables=tuple(usable),
         asv_of_feature=asv_of_feature,
@@ -173,8 +168,35 @@ def _looks_like_hash(feature_id: str) -> bool:
     )
 
 
-def _unite(
-    tables: list[CountTable], resolved: list[list[str | Finding]], taxonomy: Taxonomy | None
+def locate(asvs: Asvs, tree: Tree | None, findings: Findings) -> Integers | None:
+    """Find the tip of each ASV; -1 where the tree lacks it, or there is no tree.
+
+    A name that several ASVs have (two studies may have an OTU1) names no tip: only their sequences can.
+
+    Returns
+    -------
+    ndarray of int64, shape (ASVs,), or None
+        None where the tree has none of the ASVs; the findings say so.
+    """
+    if tree is None:
+        return np.full(len(asvs.sequences), -1, dtype=np.int64)
+    number = Counter(one for ids in asvs.ids for one in ids)
+    names = [
+        (*(one for one in ids if number[one] == 1), sequence)
+        for ids, sequence in zip(asvs.ids, asvs.sequences, strict=True)
+    ]
+    tip_of_asv = find_tips(tree, names)
+    if not (tip_of_asv < 0).all():
+        return tip_of_asv
+    tip = next(iter(tree.tips), "")
+    hint = near_misses([ids[0] for ids in asvs.ids], list(tree.tips))
+    value = f"none of {len(tip_of_asv):,} ASVs; {hint or f'its tips are called such as {tip!r}'}"
+    findings.add(rules.NO_ASV_IN_TREE, tree.source.name, value)
+    return None
+
+
+def unite(
+    tables: Sequence[CountTable], resolved: Sequence[Sequence[str | Finding]], taxonomy: Taxonomy | None
 ) -> tuple[Asvs, tuple[Integers, ...]]:
     """Give numbers to the distinct sequences of all tables in sorted order."""
     ids: dict[str, dict[str, None]] = {}

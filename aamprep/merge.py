@@ -1,0 +1,299 @@
+"""Several shard sets made into one: each set becomes tables again, and goes the way that tables go.
+
+Nothing is drawn or selected anew: a sample keeps its split, its reads and the order of its ASVs.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from aamprep import rules_shards as rules
+from aamprep.block import Integers
+from aamprep.findings import Findings
+from aamprep.inputs import CountTable, Metadata, Tree
+from aamprep.merge_choices import common_choices
+from aamprep.merge_metadata import StoredMetadata, unite_metadata
+from aamprep.prepare import Earlier, Preparation
+from aamprep.read.spool import TableWriter, load
+from aamprep.rejected import Rejected
+from aamprep.shard import write_shards
+from aamprep.stored import batches, entries
+from aamprep.study import Asvs, Study, locate, unite
+from aamprep.summary import Summary
+from schemas.manifest import MANIFEST_FILE, Choices, InputFile, Manifest, write_manifest
+from schemas.shards import (
+    ASVS_FILE,
+    DISTANCES_FILE,
+    METADATA_FILE,
+    REJECTED,
+    REJECTED_FILE,
+    TREE_FILE,
+    open_parquet,
+)
+
+_HEAD = ["sample_id", "study", "num_asvs", "depth_before_rarefaction"]
+
+
+@dataclass(frozen=True)
+class StoredSet:
+    """A shard set that was verified."""
+
+    folder: Path
+    manifest: Manifest
+    prefix_samples: bool
+    """Call each sample `STUDY.SAMPLE`."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return str(self.folder)
+
+    @cached_property
+    def head(self) -> pa.Table:
+        """Ids, study, depth before rarefaction, and split of each sample, in manifest order."""
+        files = [file for file in self.manifest.files if file.split]
+        parts = []
+        for file in files:
+            table = self._read(file.name, _HEAD)
+            parts.append(table.append_column("split", pa.array([file.split] * len(table), pa.string())))
+        return pa.concat_tables(parts)
+
+    @cached_property
+    def sample_ids(self) -> list[str]:
+        """Ids in the merged set, in manifest order."""
+        ids, studies = self.head["sample_id"].to_pylist(), self.head["study"].to_pylist()
+        if not self.prefix_samples:
+            return ids
+        return [f"{study}.{one}" for study, one in zip(studies, ids, strict=True)]
+
+    @cached_property
+    def asvs(self) -> pa.Table:
+        """Rows of asvs.parquet, without the tokens."""
+        with open_parquet(self.folder / ASVS_FILE) as file:
+            columns = [name for name in file.schema_arrow.names if name != "tokens"]
+            return file.read(columns=columns)
+
+    def optional(self, name: str) -> pa.Table | None:
+        """Read a file that not every set has."""
+        return self._read(name) if self.has(name) else None
+
+    def has(self, name: str) -> bool:
+        """Tell whether the set has a file."""
+        return any(file.name == name for file in self.manifest.files)
+
+    def sample_batches(self) -> Iterator[pa.Table]:
+        """Read all samples in manifest order."""
+        for file in self.manifest.files:
+            if file.split:
+                yield from batches(self.folder / file.name)
+
+    @property
+    def source(self) -> InputFile:
+        """The set itself, for the manifest of the merged set."""
+        size = (self.folder / MANIFEST_FILE).stat().st_size
+        return InputFile(
+            role="shards", name=self.name, bytes=size, sha256=self.manifest.sha256, kind="shard set"
+        )
+
+    def _read(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        with open_parquet(self.folder / name) as file:
+            return file.read(columns=columns)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Several sets as one study."""
+
+    preparation: Preparation
+    choices: Choices
+    """What the sets were made with."""
+
+    def write(self, folder: Path, command: str) -> tuple[Manifest, Summary]:
+        """Write the merged set as `write_shards` does, and what its samples were made with."""
+        manifest, summary = write_shards(self.preparation, folder, command)
+        manifest = replace(manifest, choices=self.choices)
+        write_manifest(folder, manifest)
+        return manifest, summary
+
+
+def prepare_merge(
+    sets: list[StoredSet], tree: Tree | None, token_limit: int | None, findings: Findings
+) -> Merged | None:
+    """Present shard sets as a study that is ready to be written.
+
+    Parameters
+    ----------
+    sets : list of StoredSet
+        Sets that `aamprep.verify` found sound.
+    tree : Tree, optional
+        The one tree of all ASVs.
+    token_limit : int, optional
+        By default the smallest of the sets'.
+    findings : Findings
+        Takes what is worth knowing, and why nothing can be written.
+
+    Returns
+    -------
+    Merged or None
+        None where a sample is in two sets, or the tree is of other ASVs.
+    """
+    if _report_twice(sets, findings):
+        return None
+    tables = tuple(table for one in sets for table in _tables(one))
+    asvs, asv_of_feature = _unite_asvs(sets, tables)
+    tip_of_asv = locate(asvs, tree, findings)
+    if tip_of_asv is None:
+        return None
+    study = Study(
+        tables=tables,
+        asv_of_feature=asv_of_feature,
+        asvs=asvs,
+        tree=tree,
+        tip_of_asv=tip_of_asv,
+        without_sequence=(),
+        rep_seqs=None,
+        metadata=_metadata(sets, findings),
+        distances=None,
+        inputs=_inputs(sets, tree),
+    )
+    _report_left_behind(sets, tree, findings)
+    all_in_tree = tree is not None and not (tip_of_asv < 0).any()
+    choices = common_choices(
+        {one.name: one.manifest.choices for one in sets}, token_limit, all_in_tree, findings
+    )
+    rejected = Rejected(findings, [row for one in sets for row in _rejected_rows(one)])
+    preparation = Preparation(study, _as_they_are(choices), False, rejected, _earlier(sets))
+    return Merged(preparation, choices)
+
+
+def _as_they_are(choices: Choices) -> Choices:
+    """Prepare no sample anew: the sets were filtered and rarefied, and are in the order of selection."""
+    return replace(
+        choices,
+        select="first",
+        rarefy_depth=None,
+        split_by=None,
+        missing_from_tree="keep",
+        min_prevalence=1,
+        min_reads=0.0,
+    )
+
+
+def _report_twice(sets: list[StoredSet], findings: Findings) -> bool:
+    """Report every sample id that is in more than one set."""
+    sets_of: dict[str, list[str]] = {}
+    for one in sets:
+        for sample_id in one.sample_ids:
+            sets_of.setdefault(sample_id, []).append(one.name)
+    twice = {sample_id: names for sample_id, names in sets_of.items() if len(names) > 1}
+    findings.add_each(
+        rules.MERGE_SAMPLE_TWICE,
+        ((f"sample {sample_id}", f"in {' and '.join(names)}") for sample_id, names in twice.items()),
+    )
+    return bool(twice)
+
+
+def _tables(one: StoredSet) -> Iterator[CountTable]:
+    """Give a table for each study of a set, on disk; samples stand in manifest order."""
+    studies = np.array(one.head["study"].to_pylist(), dtype=object)
+    num_asvs = one.head["num_asvs"].to_numpy().astype(np.int64)
+    ids = np.array(one.sample_ids, dtype=object)
+    with tempfile.TemporaryDirectory(prefix="aamprep-") as folder:
+        writers = {}
+        for number, study in enumerate(dict.fromkeys(studies)):
+            (Path(folder) / str(number)).mkdir()
+            indptr = np.concatenate([[0], np.cumsum(num_asvs[studies == study])])
+            writers[study] = TableWriter(
+                Path(folder) / str(number), ids[studies == study].tolist(), _feature_ids(one), indptr
+            )
+        for samples in one.sample_batches():
+            found = entries(samples)
+            study_of_entry = np.array(samples["study"].to_pylist(), dtype=object)[found.row]
+            for study, writer in writers.items():
+                mine = study_of_entry == study
+                writer.write(found.asv[mine], found.count[mine])
+        for study, writer in writers.items():
+            writer.finish(one.name, Findings())
+            # The arrays are mapped, so they outlive the folder.
+            yield CountTable(source=one.source, study=study, in_order=True, **load(writer.folder))
+
+
+def _feature_ids(one: StoredSet) -> list[str]:
+    """Every name of every ASV: first the rows of asvs.parquet, then the aliases, which have no entries."""
+    aliases = one.asvs["aliases"].combine_chunks().flatten().to_pylist()
+    return [*one.asvs["asv_id"].to_pylist(), *aliases]
+
+
+def _feature_sequences(one: StoredSet) -> list[str]:
+    """Give the sequence of each of `_feature_ids`."""
+    sequences = one.asvs["sequence"].to_pylist()
+    of_alias = one.asvs["aliases"].combine_chunks().value_parent_indices().to_pylist()
+    return [*sequences, *(sequences[row] for row in of_alias)]
+
+
+def _unite_asvs(sets: list[StoredSet], tables: tuple[CountTable, ...]) -> tuple[Asvs, tuple[Integers, ...]]:
+    """Unite ASVs by sequence; each keeps all its names, and the first taxon that is known."""
+    of_folder = {one.name: _feature_sequences(one) for one in sets}
+    asvs, asv_of_feature = unite(tables, [of_folder[table.path] for table in tables], None)
+    taxon: dict[str, str] = {}
+    for one in sets:
+        if "taxon" in one.asvs.column_names:
+            known = zip(one.asvs["sequence"].to_pylist(), one.asvs["taxon"].to_pylist(), strict=True)
+            taxon = {sequence: name for sequence, name in known if name} | taxon
+    if not taxon:
+        return asvs, asv_of_feature
+    taxa = tuple(taxon.get(sequence, "") for sequence in asvs.sequences)
+    return replace(asvs, taxa=taxa), asv_of_feature
+
+
+def _metadata(sets: list[StoredSet], findings: Findings) -> Metadata | None:
+    parts = [
+        StoredMetadata(one.name, tuple(one.sample_ids), one.manifest.metadata_types, table)
+        for one in sets
+        if (table := one.optional(METADATA_FILE)) is not None
+    ]
+    return unite_metadata(parts, sets[0].source, findings) if parts else None
+
+
+def _earlier(sets: list[StoredSet]) -> Earlier:
+    split: dict[str, str] = {}
+    depth: dict[str, float] = {}
+    for one in sets:
+        split |= zip(one.sample_ids, one.head["split"].to_pylist(), strict=True)
+        depth |= zip(one.sample_ids, one.head["depth_before_rarefaction"].to_pylist(), strict=True)
+    return Earlier(split, depth)
+
+
+def _rejected_rows(one: StoredSet) -> list[tuple[str, str, str, str, str]]:
+    """Give what did not pass when the set was made: it stays on record."""
+    table = one.optional(REJECTED_FILE)
+    if table is None:
+        return []
+    return list(zip(*(table[name].to_pylist() for name in REJECTED.names), strict=True))
+
+
+def _inputs(sets: list[StoredSet], tree: Tree | None) -> tuple[InputFile, ...]:
+    """List the files that the sets were made from, each once, the sets themselves, and the tree."""
+    files = [file for one in sets for file in one.manifest.inputs]
+    trees = [tree.source] if tree is not None else []
+    return tuple(dict.fromkeys([*files, *(one.source for one in sets), *trees]))
+
+
+def _report_left_behind(sets: list[StoredSet], tree: Tree | None, findings: Findings) -> None:
+    """Say which trees and distances of the sets the merged set cannot have."""
+    with_tree = [one for one in sets if one.has(TREE_FILE)]
+    if tree is None and with_tree:
+        files = {file for one in with_tree for file in one.manifest.inputs if file.role == "tree"}
+        names = " and ".join(sorted({file.name for file in files}))
+        one_file = len({file.sha256 for file in files}) == 1
+        hint = f": all were made with {names}, so give that" if one_file else f": they were made with {names}"
+        value = f"{len(with_tree)} of {len(sets)} sets have trees, the merged set has none{hint}"
+        findings.add(rules.MERGE_NO_TREE, with_tree[0].name, value)
+    for one in sets:
+        if one.has(DISTANCES_FILE):
+            findings.add(rules.MERGE_DISTANCES, one.name)
