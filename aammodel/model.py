@@ -61,7 +61,8 @@ class AamModel(nn.Module):
         self.sample_encoder = SampleEncoder(config)
         self.nucleotide_head = nn.Linear(config.width, config.vocabulary_size)
         self.distance_head = distance_head(config)
-        start_linear(self.nucleotide_head)
+        # Small, so that at first every base is nearly as likely as any other.
+        start_linear(self.nucleotide_head, scale=0.1)
 
     def forward(self, batch: Batch) -> Output:
         """Compute each distinct ASV once, no padding, and logits only where a base is hidden."""
@@ -126,9 +127,15 @@ class AamModel(nn.Module):
 
     @torch.no_grad()
     def start_from(self, batch: Batch) -> None:
-        """Choose the initial weights of the distance head that suit a first batch."""
-        embedding = self.encode_asvs(batch.tokens)
-        features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
+        """Choose initial weights that suit a first batch, its bases hidden.
+
+        Only weights are set: nothing that the model computes later depends on batch mates.
+        """
+        tokens = hide(batch.tokens, batch.masked)
+        self.asv_encoder.start_from(tokens)
+        features = self.sample_encoder.encode(
+            self.encode_asvs(tokens), batch.slot, batch.count, batch.is_real
+        )
         self.distance_head.start_from(features, batch.is_real, batch.distance)
 
 

@@ -15,6 +15,9 @@ def at_least_float32(x: Tensor) -> Tensor:
 class AttentionPooling(nn.Module):
     """A weighted mean over real positions, weighted by a softmax of one learned query, then normalised.
 
+    Before the normalisation a learned centre is subtracted. Means over many positions are all nearly alike:
+    centred on the mean of a first batch, the normalisation widens what tells them apart.
+
     Parameters
     ----------
     width : int
@@ -24,6 +27,7 @@ class AttentionPooling(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.query = nn.Linear(width, 1, bias=False)
+        self.centre = nn.Parameter(torch.zeros(width))
         self.norm = nn.LayerNorm(width)
         start_linear(self.query)
 
@@ -31,14 +35,15 @@ class AttentionPooling(nn.Module):
         self, x: Float[Tensor, "N T D"], is_real: Bool[Tensor, "N T"] | None = None
     ) -> Float[Tensor, "N D"]:
         """Pool each sequence; one that is all padding pools zeros, evenly, and is finite."""
-        x = zero_padding(x, is_real)
-        weights = self._weights(x, is_real)
-        return self.norm((weights[:, None, :] @ x.to(weights.dtype))[:, 0])
+        return self.norm(self.mean(x, is_real) - self.centre)
 
-    def _weights(
-        self, x: Float[Tensor, "N T D"], is_real: Bool[Tensor, "N T"] | None
-    ) -> Float[Tensor, "N T"]:
+    def mean(
+        self, x: Float[Tensor, "N T D"], is_real: Bool[Tensor, "N T"] | None = None
+    ) -> Float[Tensor, "N D"]:
+        """Weigh the positions of each sequence and add them up, no more."""
+        x = zero_padding(x, is_real)
         scores = at_least_float32(self.query(x)[..., 0]) / x.shape[-1] ** 0.5
         if is_real is not None:
             scores = scores.masked_fill(~attendable(is_real), -torch.inf)
-        return scores.softmax(dim=1)
+        weights = scores.softmax(dim=1)
+        return (weights[:, None, :] @ x.to(weights.dtype))[:, 0]
