@@ -16,6 +16,7 @@ from schemas.errors import UsageError
 if TYPE_CHECKING:
     from aamprep.findings import Findings
     from aamprep.prepare import Preparation
+    from aamprep.report import Validation
     from aamprep.study import Paths, Study
     from schemas.manifest import Choices, Manifest
 
@@ -100,33 +101,73 @@ def validate(
     token_limit: TokenLimit = 512,
     rarefy_depth: RarefyDepth = None,
     prefix_samples: Prefix = False,
+    report: Annotated[Path | None, typer.Option(help="Write the report as one .html page.")] = None,
+    findings: Annotated[Path | None, typer.Option(help="Write the findings as .parquet.")] = None,
     json: Json = False,
 ) -> None:
     """Say everything that is wrong with a table, at once. Exit code 1 where something would be rejected."""
     from rich.console import Console
 
-    from aamprep.checks import check_samples
-    from aamprep.report import as_json, facts, print_report
-    from aamprep.summary import Summary
+    from aamprep.report import as_json, print_report
 
+    _check_file(report, "--report", ".html")
+    _check_file(findings, "--findings", ".parquet")
     beside = Beside(
         (rep_seqs, no_rep_seqs), (tree, no_tree), (metadata, no_metadata), (taxonomy, no_taxonomy)
     )
     choices = _choices(token_limit=token_limit, rarefy_depth=rarefy_depth)
-    study, findings = _read(_paths(tables, beside))
-    summary = None
+    validation = _validate(_paths(tables, beside), choices, prefix_samples)
+    _write_reports(validation, report, findings)
+    if json:
+        print_json(as_json(validation.findings, validation.figures))
+    else:
+        print_report(validation.findings, validation.figures, Console())
+    if not validation.findings.valid:
+        raise typer.Exit(INVALID_DATA)
+
+
+def _check_file(path: Path | None, option: str, ending: str) -> None:
+    """Refuse to write a report where it cannot be, or over something that is no report."""
+    if path is None:
+        return
+    if path.suffix != ending:
+        raise UsageError(
+            f"the file for {option} does not end in {ending}", str(path), f"name it so: X{ending}"
+        )
+    if not path.parent.is_dir():
+        raise UsageError("there is no such folder", str(path.parent), "make it, or choose another")
+
+
+def _validate(paths: "Paths", choices: "Choices", prefix_samples: bool) -> "Validation":
+    """Prepare every sample as `shard` does, and write nothing."""
+    from aamprep.checked import note_what_was_checked
+    from aamprep.checks import check_samples
+    from aamprep.report import Validation
+    from aamprep.summary import Summary
+
+    study, findings = _read(paths)
+    summary, rarefied = None, choices.rarefy_depth is not None
     if study is not None:
         summary = Summary()
         for block in _preparation(study, choices, prefix_samples, findings).blocks():
             summary.add(block)
-        check_samples(study, summary, rarefy_depth is not None, findings)
-    figures = facts(study, summary)
-    if json:
-        print_json(as_json(findings, figures))
-    else:
-        print_report(findings, figures, Console())
-    if not findings.valid:
-        raise typer.Exit(INVALID_DATA)
+        check_samples(study, summary, rarefied, findings)
+    note_what_was_checked(study, rarefied, findings)
+    return Validation(", ".join(map(str, paths.tables)), findings, choices, study, summary)
+
+
+def _write_reports(validation: "Validation", report: Path | None, findings: Path | None) -> None:
+    from aamprep.report import as_parquet
+    from schemas.publish import replace_file
+
+    if report is not None:
+        from aamprep.report_html import as_html
+
+        replace_file(report, as_html(validation).encode())
+        say(f"wrote {report}")
+    if findings is not None:
+        replace_file(findings, as_parquet(validation.findings))
+        say(f"wrote {findings}")
 
 
 @app.command()
@@ -294,7 +335,7 @@ def _refuse(findings: "Findings", json: bool, strict: bool = False) -> None:
     if json:
         print_json(as_json(findings, {}))
     else:
-        print_report(findings, {}, Console(stderr=True))
+        print_report(findings, {}, Console(stderr=True), "not written")
     say("nothing was written" + (", since --strict was given and something was rejected" if strict else ""))
     raise typer.Exit(INVALID_DATA)
 
@@ -317,7 +358,7 @@ def _print_written(manifest: "Manifest", preparation: "Preparation", output: Pat
     if json:
         print_json(as_json(findings, figures))
         return
-    print_report(findings, {}, Console(stderr=True))
+    print_report(findings, {}, Console(stderr=True), "written")
     parts = ", ".join(f"{number:,} {split}" for split, number in splits.items())
     print(
         f"{output}: {manifest.num_samples:,} samples ({parts}), {manifest.num_asvs:,} ASVs, {manifest.num_branches:,} branches"

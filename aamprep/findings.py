@@ -61,6 +61,8 @@ class Findings:
     found: list[Finding] = field(default_factory=list)
     not_checked: dict[str, str] = field(default_factory=dict)
     """Rules that could not run: code, and why."""
+    held: list[Rule] = field(default_factory=list)
+    """Rules that were checked and found nothing, where the command tells."""
 
     def add(self, rule: Rule, where: str, value: object = "") -> None:
         """Record one place where a rule does not hold."""
