@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from schemas.errors import InvalidDataError, UsageError
+from schemas.publish import recover
 from schemas.shards import FORMAT_VERSION
 from schemas.vocabulary import NAMES
 
@@ -119,6 +120,7 @@ def read_manifest(folder: Path) -> Manifest:
     InvalidDataError
         If the folder is no shard set, or its manifest was changed, cut short or is of another version.
     """
+    recover(folder)
     if not folder.exists():
         raise UsageError("there is no such folder", str(folder), "name the folder that `aamprep shard` wrote")
     path = folder / MANIFEST_FILE
