@@ -41,7 +41,7 @@ def note_what_was_checked(study: Study | None, rarefied: bool, findings: Finding
 def _why_not(rule: Rule, study: Study | None, rarefied: bool) -> str:
     """Say why a rule could not be checked; empty where it was."""
     if study is None:
-        return "what was read is no study yet: see the errors"
+        return "the files could not be put together: see the errors"
     role = _ROLES.get(rule.code.split("-")[0])
     if role is not None and role not in {one.role for one in study.inputs}:
         return f"no {role} {'was' if role in ('tree', 'taxonomy') else 'were'} given"

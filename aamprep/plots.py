@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from aamprep.checks import suggested_depth
 from aamprep.summary import TOKEN_LIMITS, Summary
@@ -20,8 +20,10 @@ from aamprep.summary import TOKEN_LIMITS, Summary
 Numbers = npt.NDArray[np.number]
 
 BARS, LINE, MARK, GREY = "#5b93b5", "#1f5673", "#c2410c", "#8a8f98"
-BINS = 40
+MOST_BINS = 40
 CURVE_POINTS = 200
+WIDE = 300
+"""From this ratio of the largest to the smallest on, only powers of ten are written at an axis."""
 
 _STYLE = {
     "svg.hashsalt": "aamprep",
@@ -100,11 +102,12 @@ def _samples_kept(depth: Numbers) -> Plot:
     kept = int((depth >= suggested).sum())
 
     def draw(axes: Axes) -> None:
-        at = np.geomspace(max(1.0, float(depth.min())), float(depth.max()), CURVE_POINTS)
+        at = np.unique(np.quantile(depth, np.linspace(0, 1, CURVE_POINTS), method="lower"))
+        at = np.append(0.8 * at[0], at)  # a little of the depths that all samples reach
         share = 1 - np.searchsorted(np.sort(depth), at) / len(depth)
-        axes.fill_between(at, share, color=BARS, alpha=0.25, linewidth=0)
-        axes.plot(at, share, color=LINE, linewidth=1.6)
-        _log_axis(axes)
+        axes.fill_between(at, share, step="pre", color=BARS, alpha=0.25, linewidth=0)
+        axes.plot(at, share, drawstyle="steps-pre", color=LINE, linewidth=1.6)
+        _log_axis(axes, float(at[0]), float(at[-1]))
         _mark(axes, suggested, f"{suggested:,}")
         axes.set(xlabel="rarefaction depth", ylabel="samples kept", ylim=(0, 1.05))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
@@ -186,18 +189,21 @@ def _lengths(lengths: Numbers) -> Plot:
 def _log_histogram(axes: Axes, values: Numbers) -> None:
     """Draw bars that are equally wide on a log scale; whole numbers below the first bins get one each."""
     low, high = max(float(values.min()), 1.0), float(values.max())
-    edges = np.unique(np.floor(np.geomspace(low, high + 1, BINS + 1)))
+    number = min(MOST_BINS, int(5 * len(values) ** 0.5) + 1)
+    edges = np.unique(np.floor(np.geomspace(low, high + 1, number + 1)))
     edges = edges if len(edges) > 1 else np.array([low, low + 1])
     axes.hist(np.maximum(values, low), bins=edges.tolist(), color=BARS, edgecolor="white", linewidth=0.4)
-    _log_axis(axes)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    _log_axis(axes, low, high)
 
 
 _plain = FuncFormatter(lambda value, _: f"{value:,.0f}")
 
 
-def _log_axis(axes: Axes) -> None:
-    """Scale x by logarithm, with whole numbers written out."""
+def _log_axis(axes: Axes, low: float, high: float) -> None:
+    """Scale x by logarithm, with whole numbers written out: 1, 2, 5 of each ten where there is room."""
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < WIDE else (1,)))
     axes.xaxis.set_major_formatter(_plain)
     axes.xaxis.set_minor_formatter(NullFormatter())
 

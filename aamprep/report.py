@@ -152,9 +152,7 @@ def _print_rule(rule: Rule, found: list[Finding], how_many: int, console: Consol
     for one in found[:EXAMPLES_PER_RULE]:
         _print_line("  found", shortened(one), console)
     if how_many > EXAMPLES_PER_RULE:
-        _print_line(
-            "", f"and {how_many - EXAMPLES_PER_RULE:,} more (--json and --findings give all)", console
-        )
+        _print_line("", f"and {how_many - EXAMPLES_PER_RULE:,} more (all with --json)", console)
     _print_line("  to do", rule.remedy, console)
 
 

@@ -1,6 +1,7 @@
 """The report of a validation as one page that opens without a network."""
 
 import base64
+import re
 from collections.abc import Iterable
 from html import escape
 from importlib.metadata import version
@@ -57,13 +58,14 @@ article p { margin: .25rem 0 }
   margin-right: .5rem }
 .error .tag { color: #c53030 } .warning .tag { color: #8a5a00 } .note .tag { color: #2b6cb0 }
 .dim { color: #6b727c; font-weight: 400 }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: .8rem }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: .8rem }
 figure { margin: 0; padding: .9rem 1rem } figure img { width: 100%; height: auto; display: block }
 figcaption { color: #59616b; font-size: .9rem; margin-top: .4rem }
 .sheet { overflow-x: auto; padding: .3rem 1rem }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th { text-align: left; font-weight: 600; color: #59616b; font-size: .85rem }
 td, th { padding: .35rem 1rem .35rem 0; border-bottom: 1px solid #eef0f2; vertical-align: top }
+td code { font-size: .78em }
 tr:last-child td { border-bottom: 0 } tr.chosen td { background: #fdf3ec }
 details { margin: .5rem 0 } summary { cursor: pointer }
 footer { color: #6b727c; margin-top: 2rem; font-size: .85rem }
@@ -92,7 +94,7 @@ def _header(title: str, findings: Findings, figures: dict[str, Any]) -> str:
         words += f": {left_out:,} of {figures['samples_read']:,} samples would be rejected"
     kind = "valid" if findings.valid else "invalid"
     return (
-        f'<header class="{kind}"><h1>{escape(title)}</h1>'
+        f'<header class="{kind}"><p>Validation of</p><h1>{escape(title)}</h1>'
         f'<p class="verdict">{escape(words)}</p><p>{escape(tally(findings))}</p></header>'
     )
 
@@ -136,8 +138,12 @@ def _article(rule: Rule, found: list[Finding]) -> str:
         f'<article class="{rule.severity.value}"><h3><span class="tag">{rule.severity.value}</span>'
         f"<code>{escape(rule.code)}</code>{times}</h3>"
         f"<p>Should be: {escape(rule.rule)}.</p><ul>{examples}</ul>"
-        f"<p><b>To do:</b> {escape(rule.remedy)}.</p></article>"
+        f"<p><b>To do:</b> {_with_code(rule.remedy)}.</p></article>"
     )
+
+
+def _with_code(text: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _plots(plots: list[Plot]) -> str:
@@ -163,7 +169,7 @@ def _limits(summary: Summary, choices: Choices) -> str:
         cells = [
             f"{limit:,}",
             f"{int((num_asvs > limit).sum()):,}",
-            *(f"{one:.1%}" for one in (middle, low, share.min(), (share * depth).sum() / depth.sum())),
+            *map(_percent, (middle, low, share.min(), (share * depth).sum() / depth.sum())),
         ]
         rows.append((cells, "chosen" if limit in chosen else ""))
     heads = (
@@ -172,9 +178,14 @@ def _limits(summary: Summary, choices: Choices) -> str:
         "median sample keeps",
         "19 of 20 keep at least",
         "worst keeps",
-        "all reads",
+        "of all reads",
     )
     return "<h2>Token limits</h2>\n" + _table(heads, rows)
+
+
+def _percent(share: float) -> str:
+    """Round down, so that 100 % means all reads."""
+    return f"{np.floor(share * 1000) / 10:.1f}%"
 
 
 def _ids(figures: dict[str, Any]) -> str:
@@ -182,7 +193,9 @@ def _ids(figures: dict[str, Any]) -> str:
     for one in figures.get("ids", ()):
         lists = [one[name] for name in ("both", "only_here", "only_there")]
         counts = [f"{each['count']:,}{_example(each['first_ids'])}" for each in lists]
-        rows.append(([f"{one['noun'].capitalize()} of the table and of {one['there']}", *counts], ""))
+        rows.append(
+            ([f"{one['noun'][0].upper()}{one['noun'][1:]} of the table and of {one['there']}", *counts], "")
+        )
     heads = ("ids", "in both", "only in the table", "only in the other")
     return "<h2>Ids</h2>\n" + _table(heads, rows) if rows else ""
 
@@ -219,13 +232,13 @@ def _checked(findings: Findings) -> str:
     )
     details = [
         _details(f"{len(findings.held)} rules were checked and found nothing", held),
-        _details(f"{len(findings.not_checked)} rules were not checked", not_checked),
+        _details(f"{len(findings.not_checked)} rules were not checked", not_checked, " open"),
     ]
     return "<h2>Rules without a finding</h2>\n" + "\n".join(details) if any(details) else ""
 
 
-def _details(title: str, items: str) -> str:
-    return f"<details><summary>{title}</summary><ul>{items}</ul></details>" if items else ""
+def _details(title: str, items: str, state: str = "") -> str:
+    return f"<details{state}><summary>{title}</summary><ul>{items}</ul></details>" if items else ""
 
 
 def _footer(choices: Choices) -> str:
