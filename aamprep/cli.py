@@ -192,6 +192,10 @@ def shard(
     min_reads: Annotated[
         float, typer.Option(help="Leave out ASVs with fewer reads in all samples together.")
     ] = 0,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Keep samples by metadata: COLUMN=VALUE, also !=, <, >. May be repeated."),
+    ] = None,
     split_by: Annotated[
         str | None, typer.Option(help="Metadata column whose values stay in one split.")
     ] = None,
@@ -225,7 +229,7 @@ def shard(
     if study is None:
         _refuse(findings, json)
     assert study is not None
-    preparation = _preparation(study, choices, prefix_samples, findings)
+    preparation = _preparation(study, choices, prefix_samples, findings, where)
     with published_folder(output, MANIFEST_FILE, overwrite) as folder:
         manifest = _write(preparation, folder, strict, json)
     _print_written(manifest, preparation, output, json)
@@ -298,10 +302,15 @@ def _read(paths: "Paths") -> "tuple[Study | None, Findings]":
 
 
 def _preparation(
-    study: "Study", choices: "Choices", prefix_samples: bool, findings: "Findings"
+    study: "Study",
+    choices: "Choices",
+    prefix_samples: bool,
+    findings: "Findings",
+    where: list[str] | None = None,
 ) -> "Preparation":
     from aamprep.prepare import Preparation
     from aamprep.rejected import Rejected
+    from aamprep.where import left_out
 
     if choices.split_by is not None and (
         study.metadata is None or choices.split_by not in study.metadata.columns
@@ -310,7 +319,8 @@ def _preparation(
         raise UsageError(
             f"there is no metadata column {choices.split_by!r}", "--split-by", f"choose one of: {known}"
         )
-    return Preparation(study, choices, prefix_samples, Rejected(findings))
+    unwanted = left_out(where or [], study.metadata, (i for table in study.tables for i in table.sample_ids))
+    return Preparation(study, choices, prefix_samples, Rejected(findings), left_out=unwanted)
 
 
 def _write(preparation: "Preparation", folder: Path, strict: bool, json: bool) -> "Manifest":

@@ -1,7 +1,7 @@
 """From a study to samples that pass the contract: filter, rarefy, select, validate, a block at a time."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,6 +44,8 @@ class Preparation:
     """Write `study.sample` for the sample id, so that studies with the same ids can be joined."""
     rejected: Rejected
     earlier: Earlier = field(default_factory=Earlier)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Samples that were not asked for, and why (see `aamprep.where`)."""
 
     def blocks(self) -> Iterator[pa.Table]:
         """Prepare the samples of all tables, in order; those that do not pass are left out and recorded.
@@ -58,7 +60,8 @@ class Preparation:
         split_keys = _split_keys(self)
         for table, asv_of_feature in zip(self.study.tables, self.study.asv_of_feature, strict=True):
             for block in blocks(table, asv_of_feature):
-                unique = self._reject(block, _is_in(block, twice), rules.DUPLICATE_SAMPLE)
+                wanted = self._reject_unwanted(block)
+                unique = self._reject(wanted, _is_in(wanted, twice), rules.DUPLICATE_SAMPLE)
                 yield self._prepare(unique, keep_asv, split_keys)
 
     def _prepare(self, block: Block, keep_asv: Mask, split_keys: dict[str, str]) -> pa.Table:
@@ -81,6 +84,10 @@ class Preparation:
             value = "" if values is None else values[row]
             self.rejected.sample(block.study, block.sample_ids[row], rule, value)
         return block.keep_samples(~bad)
+
+    def _reject_unwanted(self, block: Block) -> Block:
+        reasons = np.array([self.left_out.get(i, "") for i in block.sample_ids], dtype=object)
+        return self._reject(block, _is_in(block, self.left_out), rules.NOT_ASKED_FOR, reasons)
 
     def _reject_bad_counts(self, block: Block) -> Block:
         bad_entries = np.flatnonzero(~(np.isfinite(block.count) & (block.count >= 0)))
@@ -159,7 +166,7 @@ def _filter_asvs(preparation: Preparation) -> Mask:
     if study.tree is not None and choices.missing_from_tree == "drop":
         leave_out(study.tip_of_asv < 0, rules.ASV_DROPPED_NOT_IN_TREE)
     if choices.min_prevalence > 1 or choices.min_reads > 0:
-        prevalence, reads = _totals(study)
+        prevalence, reads = _totals(preparation)
         leave_out(
             prevalence < choices.min_prevalence, rules.BELOW_PREVALENCE, f"below {choices.min_prevalence}"
         )
@@ -167,12 +174,14 @@ def _filter_asvs(preparation: Preparation) -> Mask:
     return keep
 
 
-def _totals(study: Study) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def _totals(preparation: Preparation) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Count the samples and the reads of each ASV over all tables."""
+    study = preparation.study
     num_asvs = len(study.asvs.sequences)
     prevalence, reads = np.zeros(num_asvs, dtype=np.int64), np.zeros(num_asvs)
     for table, asv_of_feature in zip(study.tables, study.asv_of_feature, strict=True):
-        for block in blocks(table, asv_of_feature):
+        for every in blocks(table, asv_of_feature):
+            block = every.keep_samples(~_is_in(every, preparation.left_out))
             valid = np.isfinite(block.count) & (block.count > 0)
             prevalence += np.bincount(block.asv[valid], minlength=num_asvs)
             reads += np.bincount(block.asv[valid], weights=block.count[valid], minlength=num_asvs)
@@ -187,7 +196,7 @@ def _ids_twice(preparation: Preparation) -> set[str]:
     return {i for i, n in Counter(i for table in tables for i in table.sample_ids).items() if n > 1}
 
 
-def _is_in(block: Block, ids: set[str]) -> Mask:
+def _is_in(block: Block, ids: Container[str]) -> Mask:
     return np.fromiter((i in ids for i in block.sample_ids), dtype=bool, count=len(block.sample_ids))
 
 

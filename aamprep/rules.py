@@ -610,6 +610,12 @@ ONE_VALUE = _note(
 
 # --- Filters that were asked for -------------------------------------------------------------------------
 
+NOT_ASKED_FOR = _note(
+    "sample-not-asked-for",
+    "a sample's metadata meet every --where",
+    "nothing: you asked for it",
+    "table.biom: sample S1: body-site=gut: 'tongue'",
+)
 BELOW_PREVALENCE = _note(
     "asv-below-prevalence",
     "an ASV occurs in at least as many samples as --min-prevalence asks for",
