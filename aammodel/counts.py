@@ -32,7 +32,7 @@ class CountEmbedding(nn.Module):
         """Embed the counts (in reads) of ASVs whose embeddings are `x`."""
         if self.how == "none":
             return x
-        of_count = self.of_count(count.log1p().to(x.dtype)[..., None])
+        of_count = self.of_count(count.to(x.dtype).log1p()[..., None])
         if self.how == "add":
             return x + of_count
         if self.how == "concat":

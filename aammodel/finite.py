@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from aammodel.batch import Batch
+from aammodel.model import Output
 from aammodel.statistics import describe
 
 
@@ -25,11 +26,31 @@ def first_non_finite(model: nn.Module, batch: Batch) -> str | None:
     Returns
     -------
     str or None
-        The module's name and what its output and inputs hold; None where every output is finite.
+        The module's name, what its output and inputs hold, and which ASVs and samples it concerns; None where
+        every output is finite.
     """
     with torch.no_grad(), _watching(model) as found:
-        model(batch)
-    return found[0] if found else None
+        output = model(batch)
+    return found[0] + _concerned(output, batch) if found else None
+
+
+def _concerned(output: Output, batch: Batch) -> str:
+    """Name the ASVs and samples for which the model gives a number that is not finite."""
+    is_bad_asv = ~output.asv_embedding.isfinite().all(dim=1)
+    is_bad_asv[batch.masked[~output.nucleotide_logits.isfinite().all(dim=1), 0]] = True
+    is_bad_sample = ~output.sample_embedding.isfinite().all(dim=1)
+    is_bad_sample |= (is_bad_asv[batch.slot] & batch.is_real).any(dim=1)
+    asvs = batch.asv_row[is_bad_asv].tolist()
+    samples = [batch.sample_ids[row] for row in is_bad_sample.nonzero().flatten().tolist()]
+    return _some("; rows of asvs.parquet that it concerns:", asvs) + _some(
+        "; samples that it concerns:", samples
+    )
+
+
+def _some(what: str, names: list[int] | list[str], most: int = 10) -> str:
+    """Name the first few and count the rest; nothing where there is none."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{what} {', '.join(map(str, names[:most]))}{more}" if names else ""
 
 
 @contextmanager

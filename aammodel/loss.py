@@ -47,20 +47,3 @@ def distance_loss_sum(output: Output, batch: Batch) -> Float[Tensor, ""]:
 def mean_or_none(total: float, count: int) -> float | None:
     """Divide a sum by its count; the mean of nothing is None."""
     return total / count if count else None
-
-
-def weighted_loss(
-    output: Output, batch: Batch, nucleotide_weight: float, distance_weight: float
-) -> Float[Tensor, ""]:
-    """Add both sums, each times its weight: the share of the loss over all masked bases or pairs of the step.
-
-    Parameters
-    ----------
-    output : Output
-    batch : Batch
-    nucleotide_weight, distance_weight : float
-        The weight of each loss over the count of the whole step (of all micro-batches and ranks), 0 where
-        that count is 0.
-    """
-    nucleotide = nucleotide_weight * nucleotide_loss_sum(output, batch)
-    return nucleotide + distance_weight * distance_loss_sum(output, batch)

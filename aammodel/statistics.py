@@ -49,6 +49,7 @@ def describe(tensor: Tensor) -> TensorStatistics:
     is_floating = tensor.is_floating_point()
     smallest: float | int | None = None
     largest: float | int | None = None
+    size = tensor.numel()
     total, num_finite, num_nan = 0.0, 0, 0
     for chunk in tensor.detach().reshape(-1).split(_CHUNK):
         values = chunk.double() if is_floating else chunk.long()
@@ -61,14 +62,14 @@ def describe(tensor: Tensor) -> TensorStatistics:
                 (low if smallest is None else min(low, smallest)),
                 (high if largest is None else max(high, largest)),
             )
-            total += float(finite.double().sum())
-    size = tensor.numel()
+            # Divided before the sum: a sum of the largest numbers of float64 would overflow.
+            total += float((finite.double() / size).sum())
     return TensorStatistics(
         shape=tuple(tensor.shape),
         dtype=str(tensor.dtype).removeprefix("torch."),
         smallest=smallest,
         largest=largest,
-        mean=total / num_finite if is_floating and num_finite else None,
+        mean=total * (size / num_finite) if is_floating and num_finite else None,
         num_nan=num_nan,
         num_infinite=size - num_finite - num_nan,
         share_finite=num_finite / size if size else None,

@@ -1,0 +1,136 @@
+"""The model against a float64 model in loops without padding: outputs and gradients (P1, P2)."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aammodel.model import AamModel, hide
+from tests.model import reference
+from tests.model.cases import (
+    TOLERANCE,
+    Sample,
+    all_of,
+    assert_close,
+    assert_gradients_close,
+    awake,
+    compact,
+    dense,
+    gradients,
+    random_sample,
+    some_samples,
+)
+
+HEADS = [
+    {"head": "soft-branch"},
+    {"head": "euclidean"},
+    {"head": "tanh-euclidean", "head_layers": 1, "slot_positions": 12},
+]
+COUNTS = ["add", "concat", "film", "none"]
+
+
+def double_weights(model: AamModel) -> reference.Weights:
+    """Copy the weights in float64, each to be differentiated by."""
+    return {name: one.detach().double().requires_grad_() for name, one in model.named_parameters()}
+
+
+def by_reference(
+    model: AamModel, samples: list[Sample], weights: reference.Weights
+) -> dict[str, torch.Tensor]:
+    """Compute what the model gives for a batch, one sample at a time."""
+    batch, heads = compact(samples), model.config.heads
+    tokens = hide(batch.tokens, batch.masked).tolist()
+    encoded = [reference.encode_asv(weights, [one for one in row if one], heads) for row in tokens]
+    features = [
+        reference.encode_sample(
+            weights,
+            [encoded[slot][1] for slot in batch.slot[row, : len(sample.asvs)].tolist()],
+            list(sample.counts),
+            heads,
+        )
+        for row, sample in enumerate(samples)
+    ]
+    embedded = [reference.embed_sample(weights, one, heads) for one in features]
+    hidden = torch.stack([encoded[row][0][place] for row, place in batch.masked.tolist()])
+    return {
+        "asv_embedding": torch.stack([embedding for _, embedding in encoded]),
+        "sample_embedding": torch.stack(embedded),
+        "nucleotide_logits": reference.affine(weights, "nucleotide_head", hidden),
+        "distance": torch.stack(
+            [reference.distance(weights, a, b) for i, a in enumerate(embedded) for b in embedded[i + 1 :]]
+        ),
+    }
+
+
+def by_model(model: AamModel, samples: list[Sample], slots: int | None = None) -> dict[str, torch.Tensor]:
+    output = model(compact(samples, slots))
+    rows, columns = torch.triu_indices(len(samples), len(samples), 1)
+    return vars(output) | {"distance": output.distance[rows, columns]}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("count_embedding", COUNTS)
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head["head"])
+def test_outputs_and_gradients_are_those_of_the_reference(
+    head: dict[str, object], count_embedding: str, dtype: torch.dtype
+) -> None:
+    model = awake(dtype, count_embedding=count_embedding, **head)
+    samples = some_samples(2, 2)
+    weights = double_weights(model)
+    expected, got = by_reference(model, samples, weights), by_model(model, samples, slots=12)
+    for name, one in expected.items():
+        assert_close(got[name], one, TOLERANCE[dtype])
+    all_of(*expected.values()).backward()
+    expected_gradients = {
+        name: torch.zeros_like(one) if one.grad is None else one.grad for name, one in weights.items()
+    }
+    got_gradients = gradients(model, all_of(*(got[name] for name in expected)))
+    assert_gradients_close(got_gradients, expected_gradients, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head["head"])
+def test_the_dense_view_is_that_of_the_reference(head: dict[str, object]) -> None:
+    model = awake(torch.float64, **head)
+    samples = [*some_samples(4, 3), Sample((), ())]
+    tokens, count = dense(samples, slots=12)
+    got = model.forward_dense(tokens, count.double())
+    weights = double_weights(model)
+    for row, sample in enumerate(samples[:-1]):
+        number = len(sample.asvs)
+        unpadded = [[one for one in asv if one] for asv in tokens[row, :number].tolist()]
+        encoded = [reference.encode_asv(weights, one, model.config.heads) for one in unpadded]
+        embeddings = [embedding for _, embedding in encoded]
+        features = reference.encode_sample(weights, embeddings, list(sample.counts), model.config.heads)
+        embedding = reference.embed_sample(weights, features, model.config.heads)
+        assert_close(got.asv_embedding[row, :number], torch.stack(embeddings), 1e-12)
+        assert_close(got.asv_in_sample[row, :number], features, 1e-12)
+        assert_close(got.sample_embedding[row], embedding, 1e-12)
+        for slot, (hidden, _) in enumerate(encoded):
+            logits = reference.affine(weights, "nucleotide_head", hidden)
+            assert_close(got.nucleotide_logits[row, slot, : len(hidden)], logits, 1e-12)
+    assert all(one.isfinite().all() for one in vars(got).values())
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 8), min_size=1, max_size=5),
+    padding=st.integers(0, 9),
+    chunk_size=st.integers(1, 7),
+    checkpoint_tokens=st.sampled_from([0, 50, 10**6]),
+)
+def test_any_shape_compact_and_dense_agree(
+    sizes: list[int], padding: int, chunk_size: int, checkpoint_tokens: int
+) -> None:
+    model = awake(torch.float64, chunk_size=chunk_size, checkpoint_tokens=checkpoint_tokens)
+    samples = [random_sample(row, size, pool=12) for row, size in enumerate(sizes)]
+    slots = max([1, *sizes]) + padding
+    tokens, count = dense(samples, slots)
+    plain = model.forward_dense(tokens, count.double())
+    batch = compact(samples, slots)
+    embedding = model.encode_asvs(batch.tokens)
+    embedded = model.embed_samples(embedding, batch.slot, batch.count.double(), batch.is_real)
+    assert_close(embedded, plain.sample_embedding, 1e-12)
+    assert_close(model.distance_head.distance(embedded, embedded), plain.distance, 1e-12)
+    frugal, full = all_of(embedded), all_of(plain.sample_embedding)
+    if any(sizes):
+        assert_gradients_close(gradients(model, frugal), gradients(model, full), 1e-12)
