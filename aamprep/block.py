@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aamprep.inputs import CountTable
+from aamprep.read.spool import forget_pages
 
 ENTRIES_PER_BLOCK = 1 << 20
 SAMPLES_PER_BLOCK = 1 << 12
@@ -106,6 +107,8 @@ def blocks(table: CountTable, asv_of_feature: Integers) -> Iterator[Block]:
             count=np.array(table.count[entries], dtype=np.float64),
             position=np.arange(entries.start, entries.stop) if table.in_order else feature,
         )
+        forget_pages(table.feature)
+        forget_pages(table.count)
         yield block.keep_entries((block.asv >= 0) & (block.count != 0)).sum_duplicates()
 
 

@@ -11,6 +11,7 @@ from aamprep.block import ENTRIES_PER_BLOCK
 from aamprep.findings import Findings, Rule
 from aamprep.inputs import Metadata
 from aamprep.overlap import Overlap, asvs_and_tree, features_and_rep_seqs, samples_and_metadata
+from aamprep.read.spool import forget_pages
 from aamprep.study import Study
 from aamprep.summary import Summary
 from schemas.vocabulary import fold
@@ -131,6 +132,7 @@ def _check_counts(study: Study, findings: Findings) -> None:
             bad = np.flatnonzero(np.isfinite(count) & (np.floor(count) != count))
             first = start + int(bad[0]) if first < 0 and len(bad) else first
             num_bad += len(bad)
+            forget_pages(table.count)
         if num_bad:
             sample = table.sample_ids[int(np.searchsorted(table.indptr, first, side="right")) - 1]
             value = f"{_of(num_bad, len(table.count), 'counts')}, such as {table.count[first]:g}"

@@ -127,7 +127,8 @@ class Spool:
         """Give all blocks again, then remove the spool."""
         self._writer.close()
         self._sink.close()
-        with pa.memory_map(str(self.path)) as source, pa.ipc.open_file(source) as file:
+        # Not mapped: mapped pages stay in memory until all blocks are read.
+        with pa.OSFile(str(self.path)) as source, pa.ipc.open_file(source) as file:
             for index in range(file.num_record_batches):
                 yield pa.table(file.get_batch(index))
         self.path.unlink()
