@@ -181,7 +181,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def _first_batch(stream: BatchStream) -> Batch:
-    """Make the batch from which the distance head takes its initial weights, however small the batches are."""
+    """Make the batch from which the model takes initial weights, however small the batches are."""
     samples = list(islice(stream.samples(), VALIDATION_BATCH))
     return stream.make_batch(samples, step=0)
 

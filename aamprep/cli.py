@@ -256,10 +256,7 @@ def _choices(**values: object) -> "Choices":
     """Check what was chosen; what is not given is the default."""
     from schemas.manifest import Choices
 
-    defaults = {
-        "select": "abundance", "seed": 0, "split_by": None, "missing_from_tree": "keep", "min_prevalence": 1, "min_reads": 0.0,
-    }  # fmt: skip
-    choices = Choices(**(defaults | values))  # type: ignore[arg-type]
+    choices = Choices(**values)  # type: ignore[arg-type]
     if choices.token_limit < 1:
         raise UsageError(
             f"a token limit of {choices.token_limit} keeps no ASV", "--token-limit", "give 1 or more"
@@ -370,9 +367,8 @@ def _print_written(manifest: "Manifest", preparation: "Preparation", output: Pat
         return
     print_report(findings, {}, Console(stderr=True), "written")
     parts = ", ".join(f"{number:,} {split}" for split, number in splits.items())
-    print(
-        f"{output}: {manifest.num_samples:,} samples ({parts}), {manifest.num_asvs:,} ASVs, {manifest.num_branches:,} branches"
-    )
+    counts = f"{manifest.num_asvs:,} ASVs, {manifest.num_branches:,} branches"
+    print(f"{output}: {manifest.num_samples:,} samples ({parts}), {counts}")
     if manifest.num_rejected_samples or manifest.num_rejected_asvs:
         print(
             f"rejected: {manifest.num_rejected_samples:,} samples and {manifest.num_rejected_asvs:,} ASVs, "

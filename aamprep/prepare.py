@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -77,12 +78,12 @@ class Preparation:
         return self._reject_violations(table)
 
     def _reject(
-        self, block: Block, bad: Mask, rule: Rule, values: npt.NDArray[np.generic] | None = None
+        self, block: Block, bad: Mask, rule: Rule, values: npt.NDArray[Any] | None = None, tell: bool = True
     ) -> Block:
         """Leave out samples; True is left out."""
         for row in np.flatnonzero(bad):
             value = "" if values is None else values[row]
-            self.rejected.sample(block.study, block.sample_ids[row], rule, value)
+            self.rejected.sample(block.study, block.sample_ids[row], rule, value, tell)
         return block.keep_samples(~bad)
 
     def _reject_unwanted(self, block: Block) -> Block:
@@ -90,6 +91,7 @@ class Preparation:
         return self._reject(block, _is_in(block, self.left_out), rules.NOT_ASKED_FOR, reasons)
 
     def _reject_bad_counts(self, block: Block) -> Block:
+        """Leave out samples whose counts cannot be; the reader has told the user already."""
         bad_entries = np.flatnonzero(~(np.isfinite(block.count) & (block.count >= 0)))
         rows, first, number = np.unique(block.row[bad_entries], return_index=True, return_counts=True)
         bad = np.zeros(len(block.sample_ids), dtype=bool)
@@ -100,7 +102,7 @@ class Preparation:
             values[row] = f"{block.count[entry]} in ASV {name}" + (
                 f" and {total - 1} more" if total > 1 else ""
             )
-        return self._reject(block, bad, rules.BAD_COUNT, values)
+        return self._reject(block, bad, rules.BAD_COUNT, values, tell=False)
 
     def _reject_missing_from_tree(self, block: Block) -> Block:
         if self.study.tree is None or self.choices.missing_from_tree != "reject":

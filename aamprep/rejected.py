@@ -15,9 +15,10 @@ class Rejected:
     findings: Findings
     rows: list[tuple[str, str, str, str, str]] = field(default_factory=list)
 
-    def sample(self, study: str, sample_id: str, rule: Rule, value: object = "") -> None:
-        """Leave out a sample, and tell the user."""
-        self.findings.add(rule, f"{study}: sample {sample_id}", value)
+    def sample(self, study: str, sample_id: str, rule: Rule, value: object = "", tell: bool = True) -> None:
+        """Leave out a sample, and tell the user, unless a reader did when it met the value."""
+        if tell:
+            self.findings.add(rule, f"{study}: sample {sample_id}", value)
         self.rows.append(("sample", sample_id, study, rule.code, _reason(rule, value)))
 
     def asvs(self, asv_ids: list[str], rule: Rule, value: str = "") -> None:

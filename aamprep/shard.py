@@ -18,7 +18,7 @@ from aamprep.inputs import Metadata
 from aamprep.prepare import PREPARED, Preparation
 from aamprep.study import Study
 from aamprep.summary import Summary
-from aamprep.write import Spool, SplitWriter, describe, write_table
+from aamprep.write import SplitWriter, Spool, describe, write_table
 from schemas.manifest import Manifest, ShardFile, write_manifest
 from schemas.shards import (
     ASVS_FILE,
@@ -120,7 +120,7 @@ def _second_pass(
     branches: Branches | None,
     folder: Path,
 ) -> list[SplitWriter]:
-    """Number the ASVs of each block, add its branches, and hand it to the writers of its splits."""
+    """Give the ASVs of each block their rows, add its branches, hand it to the writers of its splits."""
     schema = samples_schema(branches is not None)
     writers = [SplitWriter(folder, split, schema) for split in SPLITS]
     contract = sample_table(

@@ -53,13 +53,13 @@ class Choices:
     """What was chosen when the shards were made."""
 
     token_limit: int
-    select: str
-    rarefy_depth: int | None
-    seed: int
-    split_by: str | None
-    missing_from_tree: str
-    min_prevalence: int
-    min_reads: float
+    select: str = "abundance"
+    rarefy_depth: int | None = None
+    seed: int = 0
+    split_by: str | None = None
+    missing_from_tree: str = "keep"
+    min_prevalence: int = 1
+    min_reads: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

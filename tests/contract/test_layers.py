@@ -78,5 +78,6 @@ def test_help_answers_at_once(program: str) -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     for program in ("aamprep", "aammodel"):
-        code = f"import sys; sys.argv = ['{program}', '--help']\nfrom {program}.cli import main\ntry: main()\nexcept SystemExit: pass"
+        code = f"import sys; sys.argv = ['{program}', '--help']\nfrom {program}.cli import main\n"
+        code += "try: main()\nexcept SystemExit: pass"
         assert loaded_after(code) == set()

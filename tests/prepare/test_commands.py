@@ -72,7 +72,7 @@ def test_all_findings_at_once(study: Path, run: Programs) -> None:
     counts = random_counts(12, 20)
     counts[1] = 0
     counts[2, 2] = np.nan
-    write_table(study, counts, random_sequences(20)[:-1] + ["not a sequence"])
+    write_table(study, counts, [*random_sequences(20)[:-1], "not a sequence"])
     codes = {
         one["code"] for one in json.loads(run("aamprep", "validate", "table.biom", "--json").out)["findings"]
     }

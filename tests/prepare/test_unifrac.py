@@ -1,4 +1,4 @@
-"""Branch lists give the UniFrac distance of any two samples: against scikit-bio, and against published matrices."""
+"""Branch lists give the UniFrac distance of any two samples: scikit-bio and published matrices agree."""
 
 import io
 import zipfile

@@ -1,4 +1,4 @@
-"""`aammodel pretrain`, as a user runs it: what it writes, what it learns, how it goes on and how it refuses."""
+"""`aammodel pretrain`, as a user runs it: what it writes, what it learns, how it goes on and refuses."""
 
 import json
 import os

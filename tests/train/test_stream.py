@@ -95,7 +95,7 @@ def test_without_a_tree_there_is_no_distance(run: Programs, tmp_path: Path) -> N
 
 
 def rewrite_samples(shards: ShardSet, column: str, values: pa.Array) -> ShardSet:
-    """Change a column of the first sample file, as another tool might write it, with a manifest that agrees."""
+    """Change a column of the first sample file, as another tool might have, with a manifest that agrees."""
     name = shards.manifest.sample_files("train")[0].name
     path = shards.folder / name
     table = pq.read_table(path)
