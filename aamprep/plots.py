@@ -78,7 +78,8 @@ def draw_all(summary: Summary, lengths: Numbers, token_limit: int) -> list[Plot]
 def _svg(draw: Callable[[Axes], None]) -> str:
     """Draw on fresh axes and give the SVG."""
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(5.4, 3.1), layout="constrained")
+        figure = Figure(figsize=(5.4, 3.1))
+        figure.subplots_adjust(left=0.14, right=0.97, top=0.9, bottom=0.16)
         draw(figure.add_subplot())
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -195,9 +196,11 @@ def _log_histogram(axes: Axes, values: Numbers) -> None:
     axes.hist(np.maximum(values, low), bins=edges.tolist(), color=BARS, edgecolor="white", linewidth=0.4)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _log_axis(axes, low, high)
+    if low == high:
+        axes.set_xlim(low / 2, 2 * low)
 
 
-_plain = FuncFormatter(lambda value, _: f"{value:,.0f}")
+_plain = FuncFormatter(lambda value, _: f"{value:,.0f}" if value < 1e7 else f"{value:.0e}")
 
 
 def _log_axis(axes: Axes, low: float, high: float) -> None:

@@ -80,7 +80,8 @@ def as_html(validation: Validation) -> str:
     study, summary = validation.study, validation.summary
     if study is not None and summary is not None and summary.sample_ids:
         lengths = np.array([len(sequence) for sequence in study.asvs.sequences])
-        parts += [_plots(draw_all(summary, lengths, choices.token_limit)), _limits(summary, choices)]
+        plots = draw_all(summary, lengths, choices.token_limit)
+        parts += [_plots(plots, choices.rarefy_depth), _limits(summary, choices)]
     parts += [_ids(figures), _inputs(figures), _checked(findings), _footer(choices)]
     body = "\n".join(part for part in parts if part)
     return _PAGE.format(title=escape(validation.title), style=_STYLE, body=body)
@@ -146,8 +147,10 @@ def _with_code(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
-def _plots(plots: list[Plot]) -> str:
-    return '<h2>Pictures</h2>\n<section class="plots">' + "\n".join(map(_figure, plots)) + "</section>"
+def _plots(plots: list[Plot], rarefy_depth: int | None) -> str:
+    left_out = "" if rarefy_depth is None else f"<p>Without the samples below {rarefy_depth:,} reads.</p>"
+    figures = "\n".join(map(_figure, plots))
+    return f'<h2>Pictures</h2>\n{left_out}<section class="plots">{figures}</section>'
 
 
 def _figure(plot: Plot) -> str:

@@ -1,0 +1,191 @@
+"""Checks of a study as a whole, and that our rules and the pandera contract agree on broken samples."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aamprep.checks import suggested_depth
+from aamprep.findings import Findings
+from aamprep.inputs import CountTable
+from aamprep.prepare import Preparation
+from aamprep.rejected import Rejected
+from aamprep.study import Asvs, Study
+from schemas.manifest import Choices, InputFile
+from schemas.tables import sample_table, violations
+from tests.studies import Programs, random_counts, random_newick, random_sequences, write_table
+
+SEQUENCES = random_sequences(8)
+
+
+def findings_of(run: Programs, table: Path, *options: object) -> dict[str, str]:
+    document: dict[str, Any] = json.loads(run("aamprep", "validate", table, *options, "--json").out)
+    return {one["code"]: f"{one['where']}: {one['value']}" for one in document["findings"]}
+
+
+def complement(sequence: str) -> str:
+    return sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1]
+
+
+@pytest.mark.parametrize(
+    ("sequences", "code", "words"),
+    [
+        ([SEQUENCES[0][:-1] + "N", *SEQUENCES[1:]], "ambiguity-codes", "1 of 8 ASVs"),
+        ([SEQUENCES[0][:40], *SEQUENCES[1:]], "several-lengths", "40 to 60 bases, most often 60"),
+        ([complement(SEQUENCES[1]), *SEQUENCES[1:]], "both-orientations", "2 of 8 ASVs"),
+        (["GTGCCAGCAGCCGCGGTAA" + one for one in SEQUENCES], "primer-left-on", "515F"),
+        (
+            [SEQUENCES[1].lower().replace("t", "u")[:-1] + SEQUENCES[1][-1], *SEQUENCES[1:]],
+            "same-sequence-twice",
+            "ids",
+        ),
+    ],
+)
+def test_what_sequences_tell(
+    sequences: list[str], code: str, words: str, tmp_path: Path, run: Programs
+) -> None:
+    clean = findings_of(run, write_table(tmp_path / "clean", random_counts(4, 8), SEQUENCES))
+    found = findings_of(run, write_table(tmp_path, random_counts(4, 8), sequences))
+    assert code not in clean
+    assert words in found[code]
+
+
+def test_counts_that_are_not_whole_are_counted(tmp_path: Path, run: Programs) -> None:
+    counts = random_counts(4, 8, density=1)
+    counts[2, 5] = 0.25
+    found = findings_of(run, write_table(tmp_path, counts, SEQUENCES))
+    assert "sample S2" in found["count-not-whole"]
+    assert "1 of 32 counts, such as 0.25" in found["count-not-whole"]
+
+
+def test_a_column_with_one_value_or_none_is_told(tmp_path: Path, run: Programs) -> None:
+    table = write_table(tmp_path, random_counts(3, 8), SEQUENCES)
+    rows = "".join(f"S{number}\tgut\t\t{number}\n" for number in range(3))
+    (tmp_path / "metadata.tsv").write_text("sample-id\tsite\tempty\tage\n" + rows)
+    document = json.loads(run("aamprep", "validate", table, "--json").out)
+    found = {
+        one["where"].split(": ")[1]: one["value"]
+        for one in document["findings"]
+        if one["code"] == "column-with-one-value"
+    }
+    assert found == {"column site": "'gut'", "column empty": "no value at all"}
+
+
+def test_what_the_token_limit_drops_is_told(tmp_path: Path, run: Programs) -> None:
+    table = write_table(tmp_path, np.array([[4.0, 3, 2, 1], [97, 1, 1, 1]]), SEQUENCES[:4])
+    found = findings_of(run, table, "--token-limit", 1)
+    assert found["token-limit-drops-reads"] == "sample S0: 1 of 2 samples keep less, the least 40.0%"
+    assert "token-limit-drops-reads" not in findings_of(run, table, "--token-limit", 4)
+
+
+def test_depths_that_differ_bring_a_suggestion_that_holds(tmp_path: Path, run: Programs) -> None:
+    counts = random_counts(20, 8) * np.geomspace(1, 1000, 20).round()[:, None]
+    table = write_table(tmp_path, counts, SEQUENCES)
+    (tmp_path / "tree.nwk").write_text(random_newick(SEQUENCES))
+    value = findings_of(run, table)["depth-differs"]
+    depth, kept = int(value.split("--rarefy-depth ")[1].split()[0]), int(value.split("keep ")[1].split()[0])
+    assert f"--rarefy-depth {depth} would keep {kept} of 20 samples" in value
+    assert (counts.sum(axis=1) >= depth).sum() == kept
+    assert "depth-differs" not in findings_of(run, table, "--rarefy-depth", depth)
+
+
+@given(st.lists(st.floats(1, 1e9), min_size=1, max_size=50))
+def test_the_suggested_depth_keeps_nine_of_ten(depths: list[float]) -> None:
+    suggested = suggested_depth(np.array(depths))
+    assert suggested >= 1
+    assert np.mean(np.array(depths) >= suggested) >= 0.9 - 1 / len(depths)
+
+
+# --- Our own rules and the pandera contract ---
+
+COUNT = st.one_of(
+    st.sampled_from([0.0, -0.0, 1.0, 0.5, -1.0, -0.25, math.nan, math.inf, -math.inf, 2.0**53]),
+    st.floats(-10, 1e6),
+    st.integers(0, 5).map(float),
+)
+CORPUS = st.lists(st.lists(COUNT, max_size=6), min_size=1, max_size=8)
+NUM_ASVS = 6
+
+
+def our_verdict(samples: list[list[float]]) -> dict[str, str]:
+    """Prepare samples as `shard` does, and give the code of the rule that rejected each; empty where kept."""
+    source = InputFile(role="table", name="table.biom", bytes=0, sha256="")
+    table = CountTable(
+        source=source,
+        study="study",
+        sample_ids=tuple(f"S{number}" for number in range(len(samples))),
+        feature_ids=tuple(SEQUENCES[:NUM_ASVS]),
+        indptr=np.cumsum([0, *map(len, samples)]),
+        feature=np.array([asv for one in samples for asv in range(len(one))], dtype=np.int32),
+        count=np.array([count for one in samples for count in one], dtype=np.float64),
+    )
+    asvs = Asvs(tuple(sorted(SEQUENCES[:NUM_ASVS])), tuple((one,) for one in SEQUENCES[:NUM_ASVS]), None)
+    number = np.arange(NUM_ASVS)
+    study = Study((table,), (number,), asvs, None, number, (), None, None, None, (source,))
+    choices = Choices(
+        token_limit=NUM_ASVS, select="abundance", rarefy_depth=None, seed=0,
+        split_by=None, missing_from_tree="keep", min_prevalence=1, min_reads=0.0,
+    )  # fmt: skip
+    findings = Findings()
+    kept = {
+        one
+        for block in Preparation(study, choices, False, Rejected(findings)).blocks()
+        for one in block["sample_id"].to_pylist()
+    }
+    codes = {one.where.split()[-1]: one.rule.code for one in findings.found}
+    assert kept.isdisjoint(codes)
+    assert kept | set(codes) == set(table.sample_ids)
+    return {sample_id: codes.get(sample_id, "") for sample_id in table.sample_ids}
+
+
+def contract_objects(sample: list[float]) -> bool:
+    """Hold one sample, just as it is, against the contract."""
+    depth = float(sum(sample))
+    frame = pl.DataFrame(
+        [
+            {
+                "sample_id": "S", "study": "study", "asv": list(range(len(sample))), "count": sample,
+                "dropped_asv": [], "dropped_count": [], "depth": depth, "depth_before_rarefaction": depth,
+                "depth_kept": depth, "num_asvs": len(sample), "num_asvs_kept": len(sample),
+            }
+        ],
+        schema={
+            "sample_id": pl.String, "study": pl.String, "asv": pl.List(pl.UInt32),
+            "count": pl.List(pl.Float64), "dropped_asv": pl.List(pl.UInt32),
+            "dropped_count": pl.List(pl.Float64), "depth": pl.Float64,
+            "depth_before_rarefaction": pl.Float64, "depth_kept": pl.Float64,
+            "num_asvs": pl.UInt32, "num_asvs_kept": pl.UInt32,
+        },
+    )  # fmt: skip
+    return not violations(sample_table(NUM_ASVS, NUM_ASVS), frame).is_empty()
+
+
+@given(CORPUS)
+@settings(deadline=None, max_examples=60)
+def test_our_rules_and_the_contract_reject_the_same_samples(samples: list[list[float]]) -> None:
+    for sample, code in zip(samples, our_verdict(samples).values(), strict=True):
+        assert code in ("", "sample-empty", "count-not-finite"), "our own rules come before the contract"
+        assert bool(code) == contract_objects(sample), sample
+
+
+@pytest.mark.parametrize(
+    ("sample", "code"),
+    [
+        ([], "sample-empty"),
+        ([0.0, 0.0], "sample-empty"),
+        ([1.0, math.nan], "count-not-finite"),
+        ([1.0, math.inf], "count-not-finite"),
+        ([5.0, -1.0], "count-not-finite"),
+        ([0.0, 0.5], ""),
+        ([2.0**53, 0.0], ""),
+    ],
+)
+def test_each_kind_of_broken_sample_has_one_verdict(sample: list[float], code: str) -> None:
+    assert our_verdict([sample]) == {"S0": code}
+    assert contract_objects(sample) == bool(code)
