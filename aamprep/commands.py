@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from schemas.command import INVALID_DATA, print_json, say
-from schemas.errors import UsageError
+from schemas.errors import InvalidDataError, UsageError
 
 if TYPE_CHECKING:
     from aamprep.findings import Findings
@@ -23,8 +23,65 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to a program."""
-    for command in (verify, merge):
+    for command in (limits, inspect, verify, merge):
         app.command()(command)
+
+
+def limits(
+    tables: Annotated[
+        list[Path] | None,
+        typer.Argument(help="BIOM tables or QIIME 2 artifacts. Default: table.biom or table.qza here."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what token limits and rarefaction depths would keep of the samples, to choose them by."""
+    from aamprep.findings import Findings
+    from aamprep.gather import find_tables
+    from aamprep.limits import as_document, measure
+    from aamprep.read import read_table
+
+    findings = Findings()
+    read = [read_table(path, findings) for path in find_tables(tables)]
+    usable = [table for table in read if table is not None]
+    if len(usable) < len(read):
+        _refuse(findings, json)
+    measured = measure(usable)
+    if not len(measured.depth):
+        raise InvalidDataError(
+            "no sample has a read",
+            ", ".join(table.path for table in usable),
+            "see what `aamprep validate` says",
+        )
+    if json:
+        print_json(as_document(measured))
+    else:
+        from aamprep.show import print_limits
+
+        print_limits(measured)
+
+
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Any file or folder.")],
+    json: Json = False,
+) -> None:
+    """Say what a file is, and what is in it. Exit code 1 where it is nothing that is known."""
+    from aamprep.findings import Findings
+    from aamprep.inspect import inspect_path
+
+    findings = Findings()
+    facts = inspect_path(path, findings)
+    if json:
+        print_json(
+            {"recognised": findings.valid, "facts": facts, "findings": [f.as_dict() for f in findings.found]}
+        )
+    else:
+        from aamprep.show import print_facts
+
+        print_facts(facts)
+        if findings.found:
+            _print_findings(findings, {}, json, on_stderr=True)
+    if not findings.valid:
+        raise typer.Exit(INVALID_DATA)
 
 
 def verify(

@@ -153,7 +153,7 @@ def _any_sequence(
             findings.add(rules.NO_FEATURES, table.path)
             continue
         example = table.feature_ids[0]
-        rule = rules.HASH_IDS if _looks_like_hash(example) else rules.OTHER_IDS
+        rule = rules.HASH_IDS if looks_like_hash(example) else rules.OTHER_IDS
         given = "no rep-seqs were given"
         if sequences:
             hint = near_misses(table.feature_ids, list(sequences.by_id))
@@ -162,7 +162,8 @@ def _any_sequence(
     return False
 
 
-def _looks_like_hash(feature_id: str) -> bool:
+def looks_like_hash(feature_id: str) -> bool:
+    """Tell whether a feature id is an MD5, SHA-1 or SHA-256 in hexadecimal digits, as QIIME 2 writes them."""
     return len(feature_id) in (32, 40, 64) and all(
         letter in "0123456789abcdef" for letter in feature_id.lower()
     )

@@ -54,15 +54,33 @@ def open_artifact(source: Source, role: str, limits: Limits) -> Artifact:
     RefusedError
         If it is damaged, or of a type that does not serve.
     """
+    header = header_of(source, limits)
+    semantic_type = header.get("type", "")
+    return Artifact(source, header["uuid"], semantic_type, _member_for(role, semantic_type, source.name))
+
+
+def header_of(source: Source, limits: Limits) -> dict[str, str]:
+    """Read what an artifact says of itself: `uuid`, and `type` and `format` where they are given.
+
+    Raises
+    ------
+    RefusedError
+        If it is damaged.
+    """
     try:
         with zipfile.ZipFile(source.path) as archive:
             uuid = _uuid(archive, source)
             header = _read_small(archive, f"{uuid}/metadata.yaml", source, limits)
     except _DAMAGED as error:
         raise _damaged(source, error) from None
-    fields = dict(re.findall(r"^(uuid|type|format):[ \t]*(.*?)[ \t]*\r?$", header, re.MULTILINE))
-    semantic_type = fields.get("type", "").strip("\"'")
-    return Artifact(source, uuid, semantic_type, _member_for(role, semantic_type, source.name))
+    fields = dict(re.findall(r"^(type|format):[ \t]*(.*?)[ \t]*\r?$", header, re.MULTILINE))
+    return {"uuid": uuid} | {name: value.strip("\"'") for name, value in fields.items()}
+
+
+def role_of(semantic_type: str) -> str | None:
+    """Name the role that artifacts of a semantic type play; None where they play none."""
+    plain = semantic_type.split("%")[0].strip()
+    return next((role for role, types in _MEMBERS.items() if plain in types), None)
 
 
 def pieces_of(artifact: Artifact, limits: Limits) -> Iterator[bytes]:

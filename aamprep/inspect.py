@@ -1,0 +1,241 @@
+"""What a file is and what is in it: a screen of facts about anything that a researcher has."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from aamprep import read, rules, rules_shards
+from aamprep.findings import Findings, Severity
+from aamprep.inputs import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
+from aamprep.limits import measure
+from aamprep.read.qiime2 import header_of, role_of
+from aamprep.read.source import Limits, RefusedError, open_source
+from aamprep.sniff import Kind, sniff
+from aamprep.stored import batches
+from aamprep.study import looks_like_hash
+from schemas.errors import InvalidDataError, UsageError
+from schemas.manifest import Manifest, read_manifest
+from schemas.shards import SPLITS
+from schemas.vocabulary import is_sequence
+
+Facts = dict[str, Any]
+
+_ROLE_OF_KIND = {
+    Kind.BIOM_HDF5: "table",
+    Kind.BIOM_JSON: "table",
+    Kind.FASTA: "rep-seqs",
+    Kind.NEWICK: "tree",
+}
+_COLUMNS = ["depth", "num_asvs"]
+
+
+def inspect_path(path: Path, findings: Findings) -> Facts:
+    """Say what a file or folder is.
+
+    Parameters
+    ----------
+    path : Path
+    findings : Findings
+        Takes why it is nothing known, or cannot be read.
+
+    Returns
+    -------
+    dict
+        Facts by name; at least `path` and `kind`.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file, or it may not be read.
+    """
+    if not path.exists():
+        raise UsageError("there is no such file", str(path), "check the path")
+    facts: Facts = {"path": str(path), "kind": ""}
+    try:
+        if path.is_dir() and sniff(path) is Kind.SHARDS:
+            return facts | {"kind": str(Kind.SHARDS)} | _shards(path, findings)
+        source = open_source(path)
+        facts |= {"kind": str(source.kind), "bytes": source.bytes, "sha256": source.sha256}
+        if source.kind is Kind.ARTIFACT:
+            header = header_of(source, Limits())
+            return facts | header | _contents(path, role_of(header.get("type", "")), findings)
+        role = _role_of_text(path) if source.kind is Kind.TSV else _ROLE_OF_KIND.get(source.kind)
+        if role is None:
+            known = "a table, artifact, FASTA, newick, tab-separated text or shard set is known"
+            raise RefusedError(rules.FILE_KIND, str(path), f"{source.kind}; {known}")
+        return facts | _contents(path, role, findings)
+    except RefusedError as refused:
+        refused.report(findings)
+        return facts
+
+
+def _role_of_text(path: Path) -> str:
+    """Tell by its first cells which role tab-separated text plays."""
+    with path.open("rb") as file:
+        first = file.readline(1 << 16).removeprefix(b"\xef\xbb\xbf")
+    if first.startswith((b"#OTU ID", b"# Constructed from biom")):
+        raise RefusedError(rules.FILE_TEXT_TABLE, str(path), Kind.TSV)
+    if first.startswith(b"\t"):
+        return "distances"
+    is_taxonomy = first.lower().replace(b"#", b"").startswith(b"feature id\ttaxon")
+    return "taxonomy" if is_taxonomy else "metadata"
+
+
+def _contents(path: Path, role: str | None, findings: Findings) -> Facts:
+    """Read a file in its role; an artifact that plays none for us is known by its header alone."""
+    if role is None:
+        return {}
+    readers: dict[str, tuple[Callable[[Path, Findings], Any], Callable[[Any], Facts]]] = {
+        "table": (read.read_table, _table),
+        "rep-seqs": (read.read_sequences, _sequences),
+        "tree": (read.read_tree, _tree),
+        "metadata": (read.read_metadata, _metadata),
+        "distances": (read.read_distances, _distances),
+        "taxonomy": (read.read_taxonomy, _taxonomy),
+    }
+    reader, describe = readers[role]
+    found = Findings()
+    product = reader(path, found)
+    if product is None:
+        findings.found += found.found
+        return {"role": role}
+    facts = {"role": role, "kind": product.source.kind} | describe(product)
+    errors = len(found.of(Severity.ERROR))
+    return facts | ({"errors": errors} if errors else {})
+
+
+def _table(table: CountTable) -> Facts:
+    measured = measure([table])
+    non_zeros, size = int(measured.num_asvs.sum()), len(table.sample_ids) * len(table.feature_ids)
+    return {
+        "samples": len(table.sample_ids),
+        "empty_or_invalid_samples": measured.num_left_out,
+        "features": len(table.feature_ids),
+        "non_zeros": non_zeros,
+        "density": non_zeros / size if size else 0.0,
+        "reads_per_sample": _quantiles(measured.depth),
+        "asvs_per_sample": _quantiles(measured.num_asvs),
+        "whole_counts": measured.is_whole,
+        "feature_ids": id_kind(table.feature_ids),
+        "first_feature_id": next(iter(table.feature_ids), ""),
+        "first_sample_id": next(iter(table.sample_ids), ""),
+    }
+
+
+def _sequences(sequences: Sequences) -> Facts:
+    lengths = np.array([len(one) for one in sequences.by_id.values()], dtype=np.float64)
+    return {
+        "sequences": len(lengths),
+        "bases": _quantiles(lengths),
+        "ids": id_kind(sequences.by_id),
+        "first_id": next(iter(sequences.by_id), ""),
+    }
+
+
+def _tree(tree: Tree) -> Facts:
+    tips = [tree.names[node] for node in np.flatnonzero(tree.num_children == 0)]
+    return {
+        "tips": len(tips),
+        "nodes": len(tree.parent),
+        "children_of_the_root": int(tree.num_children[0]),
+        "total_length": float(np.nansum(tree.length)),
+        "tip_names": id_kind(tips),
+        "first_tip": tips[0],
+    }
+
+
+def _metadata(metadata: Metadata) -> Facts:
+    return {
+        "samples": len(metadata.ids),
+        "columns": {
+            name: f"{metadata.types[name]}, {len(set(cells) - {None})} values"
+            for name, cells in metadata.columns.items()
+        },
+        "first_sample_id": metadata.ids[0],
+    }
+
+
+def _distances(distances: Distances) -> Facts:
+    pairs = distances.matrix[np.triu_indices(len(distances.ids), 1)]
+    return {"samples": len(distances.ids), "distance": _quantiles(pairs)}
+
+
+def _taxonomy(taxonomy: Taxonomy) -> Facts:
+    first = next(iter(taxonomy.by_id.items()), ("", ""))
+    return {
+        "features": len(taxonomy.by_id),
+        "taxa": len(set(taxonomy.by_id.values())),
+        "ids": id_kind(taxonomy.by_id),
+        "first": " ".join(first),
+    }
+
+
+def _shards(folder: Path, findings: Findings) -> Facts:
+    try:
+        manifest = read_manifest(folder)
+        figures = _sample_figures(folder, manifest)
+    except InvalidDataError as error:
+        findings.add(rules_shards.MANIFEST, str(folder), error.what)
+        return {}
+    except (OSError, KeyError, pa.ArrowException) as error:
+        findings.add(rules_shards.PAGES, str(folder), error)
+        return {}
+    choices = manifest.choices
+    return {
+        "manifest_sha256": manifest.sha256,
+        "format_version": manifest.format_version,
+        "bytes": sum(file.bytes for file in manifest.files),
+        "samples": manifest.num_samples,
+        "splits": {split: manifest.num_rows(split) for split in SPLITS},
+        "asvs": manifest.num_asvs,
+        "asvs_kept": manifest.num_kept_asvs,
+        **figures,
+        "branches": manifest.num_branches,
+        "rejected": {"samples": manifest.num_rejected_samples, "asvs": manifest.num_rejected_asvs},
+        "choices": {name: getattr(choices, name) for name in choices.__dataclass_fields__},
+        "metadata": manifest.metadata_types,
+        "inputs": {f"{one.role} {one.name}": f"{one.kind} {one.uuid}".strip() for one in manifest.inputs},
+        "versions": manifest.versions,
+        "command": manifest.command,
+    }
+
+
+def _sample_figures(folder: Path, manifest: Manifest) -> Facts:
+    columns: dict[str, list[npt.NDArray[np.float64]]] = {name: [np.zeros(0)] for name in _COLUMNS}
+    for file in manifest.files:
+        if file.split:
+            for table in batches(folder / file.name, _COLUMNS):
+                for name in _COLUMNS:
+                    columns[name].append(table[name].to_numpy().astype(np.float64))
+    depth, num_asvs = (np.concatenate(columns[name]) for name in _COLUMNS)
+    size = len(depth) * manifest.num_asvs
+    return {
+        "non_zeros": int(num_asvs.sum()),
+        "density": float(num_asvs.sum() / size) if size else 0.0,
+        "reads_per_sample": _quantiles(depth),
+        "asvs_per_sample": _quantiles(num_asvs),
+    }
+
+
+def id_kind(ids: Iterable[str]) -> str:
+    """Say in words what feature ids are: sequences, hashes or others."""
+    names = list(ids)
+    sequences = sum(is_sequence(one) for one in names)
+    hashes = sum(looks_like_hash(one) for one in names)
+    numbers = {"sequences": sequences, "hashes": hashes, "others": len(names) - sequences - hashes}
+    parts = {words: number for words, number in numbers.items() if number}
+    if len(parts) == 1:
+        return next(iter(parts))
+    return ", ".join(f"{number:,} {words}" for words, number in parts.items()) or "none"
+
+
+def _quantiles(values: npt.NDArray[np.float64]) -> dict[str, float] | None:
+    """Give smallest, median and largest value, and those that 1 of 20 lies below and above."""
+    if not len(values):
+        return None
+    found = np.quantile(values, [0, 0.05, 0.5, 0.95, 1]).tolist()
+    return dict(zip(("min", "low", "median", "high", "max"), found, strict=True))
