@@ -79,7 +79,7 @@ def _svg(draw: Callable[[Axes], None]) -> str:
     """Draw on fresh axes and give the SVG."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.4, 3.1))
-        figure.subplots_adjust(left=0.14, right=0.97, top=0.9, bottom=0.16)
+        figure.subplots_adjust(left=0.17, right=0.97, top=0.9, bottom=0.16)
         draw(figure.add_subplot())
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -188,19 +188,24 @@ def _lengths(lengths: Numbers) -> Plot:
 
 
 def _log_histogram(axes: Axes, values: Numbers) -> None:
-    """Draw bars that are equally wide on a log scale; whole numbers below the first bins get one each."""
+    """Draw bars that are equally wide on a log scale, except that none is narrower than a whole number."""
     low, high = max(float(values.min()), 1.0), float(values.max())
     number = min(MOST_BINS, int(5 * len(values) ** 0.5) + 1)
     edges = np.unique(np.floor(np.geomspace(low, high + 1, number + 1)))
-    edges = edges if len(edges) > 1 else np.array([low, low + 1])
+    if low == high:
+        edges = np.array([low / 1.1, low * 1.1])
     axes.hist(np.maximum(values, low), bins=edges.tolist(), color=BARS, edgecolor="white", linewidth=0.4)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _log_axis(axes, low, high)
-    if low == high:
-        axes.set_xlim(low / 2, 2 * low)
 
 
-_plain = FuncFormatter(lambda value, _: f"{value:,.0f}" if value < 1e7 else f"{value:.0e}")
+def _whole(value: float, _: object) -> str:
+    if value >= 1e7:
+        return f"{value:.0e}"
+    return "" if value % 1 else f"{value:,.0f}"
+
+
+_plain = FuncFormatter(_whole)
 
 
 def _log_axis(axes: Axes, low: float, high: float) -> None:

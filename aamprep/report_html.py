@@ -47,7 +47,7 @@ header.invalid .verdict { color: #c53030 }
   margin: 1rem 0 }
 .cards div { background: #fff; border: 1px solid #e1e4e8; border-radius: 8px; padding: .7rem 1rem;
   color: #59616b }
-.cards b { display: block; font-size: 1.35rem; font-weight: 600; color: #22262b }
+.cards b { display: block; overflow-wrap: anywhere; font-size: 1.35rem; font-weight: 600; color: #22262b }
 .cards small { display: block }
 article { padding: .8rem 1.1rem; margin: .7rem 0; border-left-width: 5px }
 article.error { border-left-color: #c53030 } article.warning { border-left-color: #d69e2e }
