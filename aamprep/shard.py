@@ -201,7 +201,8 @@ def _unique_names(ids: list[tuple[str, ...]], sequences: list[str]) -> list[tupl
     taken: set[str] = set()
     names = []
     for all_ids, sequence in zip(ids, sequences, strict=True):
-        name = next((one for one in all_ids if one not in taken), sequence)
+        free = [one for one in all_ids if one not in taken]
+        name = free[0] if free else sequence
         taken.add(name)
         names.append((name, [one for one in all_ids if one != name]))
     return names

@@ -1,8 +1,8 @@
 """How much memory `aamprep shard` takes as the number of samples grows.
 
-Simulated tables of 25,000 to 200,000 samples x 100,000 ASVs (about 80 ASVs a sample) are sharded, and the memory
-of all processes together is watched: the reader, which is a child, and the program. Samples flow through in
-blocks, so what grows with their number is lists of their ids and a few figures for each. The aim is a peak
+Simulated tables of 25,000 to 200,000 samples x 100,000 ASVs (about 80 ASVs a sample) are sharded, and the
+memory of all processes together is watched: the reader, which is a child, and the program. Samples flow through
+in blocks, so what grows with their number is lists of their ids and a few figures for each. The aim is a peak
 under 1.5 GB at 200,000 samples; the ratio is 1.5 GB / peak: above 1, the aim is met.
 
 Run it without arguments: `python benchmarks/memory.py`. It draws docs/memory.png.
@@ -15,8 +15,8 @@ from pathlib import Path
 import matplotlib as mpl
 from measure import Cost, run
 
-mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402 - after the choice of a backend that needs no screen
+mpl.use("Agg")  # needs no screen; chosen before pyplot is imported
+from matplotlib import pyplot as plt
 
 SAMPLES = (25_000, 50_000, 100_000, 200_000)
 NUM_ASVS, ASVS_PER_SAMPLE = 100_000, 80
@@ -55,6 +55,7 @@ def _draw(costs: dict[int, Cost]) -> None:
     axes.plot(list(costs), [cost.peak_bytes / 1e6 for cost in costs.values()], "o-", label="aamprep shard")
     axes.axhline(AIM_BYTES / 1e6, color="grey", linestyle="--", label="aim")
     axes.set(xlabel="samples", ylabel="peak memory, MB", xlim=(0, None), ylim=(0, None))
+    axes.set_xticks(list(costs))
     axes.xaxis.set_major_formatter(lambda number, _: f"{number:,.0f}")
     axes.legend()
     figure.tight_layout()
