@@ -1,0 +1,1 @@
+"""The promises of padding safety, and the model that keeps them."""

@@ -1,9 +1,12 @@
 """Samples to try the model on, as a compact batch or with their padding really there."""
 
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +15,9 @@ from aammodel.config import ModelConfig
 from aammodel.masking import draw_masks
 from aammodel.model import AamModel
 from schemas import vocabulary
+
+Case = dict[str, object]
+"""One cell of a matrix: a value on each axis."""
 
 LENGTH = 16
 """Tokens per ASV, L."""
@@ -37,17 +43,17 @@ class Sample:
 
 def asv_tokens(asv: int, num_bases: int | None = None) -> np.ndarray:
     """Give the tokens of an ASV, which depend on its number alone: START and 1 to 11 bases."""
-    random = np.random.default_rng(asv)
-    drawn = int(random.integers(1, 12))
-    bases = random.integers(vocabulary.A, vocabulary.T + 1, num_bases or drawn)
+    numbers = np.random.default_rng(asv)
+    drawn = int(numbers.integers(1, 12))
+    bases = numbers.integers(vocabulary.A, vocabulary.T + 1, num_bases or drawn)
     return np.concatenate([[vocabulary.START], bases]).astype(np.uint8)
 
 
 def random_sample(seed: int, num_asvs: int, pool: int = 40) -> Sample:
     """Draw ASVs of a pool and their counts."""
-    random = np.random.default_rng(seed)
-    asvs = random.choice(max(pool, num_asvs), num_asvs, replace=False)
-    return Sample(tuple(asvs.tolist()), tuple(random.integers(1, 1000, num_asvs).astype(float).tolist()))
+    numbers = np.random.default_rng(seed)
+    asvs = numbers.choice(max(pool, num_asvs), num_asvs, replace=False)
+    return Sample(tuple(asvs.tolist()), tuple(numbers.integers(1, 1000, num_asvs).astype(float).tolist()))
 
 
 def some_samples(seed: int, number: int) -> list[Sample]:
@@ -147,9 +153,29 @@ def all_of(*tensors: Tensor) -> Tensor:
     return torch.stack([(one * weights_like(one)).sum().double() for one in tensors]).sum()
 
 
-def every(**axes: Sequence[object]) -> Iterator[dict[str, object]]:
+def every(**axes: Sequence[object]) -> Iterator[Case]:
     """Go through the product of all axes."""
     names = list(axes)
     grids = np.meshgrid(*(np.arange(len(values)) for values in axes.values()), indexing="ij")
     for places in np.stack([grid.ravel() for grid in grids], axis=1):
         yield {name: axes[name][place] for name, place in zip(names, places, strict=True)}
+
+
+def sampled(cases: Iterable[Case], number: int) -> list[object]:
+    """Make each cell a parameter, those that `make test` leaves to `make test-all` marked long."""
+    cells = list(cases)
+    chosen = set(random.Random(0).sample(range(len(cells)), number))
+    return [
+        pytest.param(
+            cell,
+            id="-".join(str(value).removeprefix("torch.") for value in cell.values()),
+            marks=() if place in chosen else pytest.mark.long,
+        )
+        for place, cell in enumerate(cells)
+    ]
+
+
+def under(dtype: torch.dtype, device: str = "cpu") -> AbstractContextManager[object]:
+    """Run in half precision by autocast, else as the weights are."""
+    is_half = dtype in (torch.bfloat16, torch.float16)
+    return torch.autocast(device, dtype) if is_half else nullcontext()
