@@ -18,8 +18,12 @@ _FILTERS = (
     rules.BELOW_READS,
     rules.ASV_DROPPED_NOT_IN_TREE,
     rules.SAMPLE_NOT_IN_TREE,
+    rules.NOT_ASKED_FOR,
 )
 _RAREFACTION = (rules.CANNOT_RAREFY, rules.BELOW_DEPTH)
+
+_BAD_COUNTS = {rules.COUNT_NAN.code, rules.COUNT_NEGATIVE.code, rules.COUNT_INFINITE.code}
+"""What a reader finds where `rules.BAD_COUNT` is the reason for which a sample is left out."""
 
 
 def note_what_was_checked(study: Study | None, rarefied: bool, findings: Findings) -> None:
@@ -28,6 +32,8 @@ def note_what_was_checked(study: Study | None, rarefied: bool, findings: Finding
     Where no study came about, nobody knows how far the readers got, so nothing is said to hold.
     """
     found = {finding.rule.code for finding in findings.found}
+    if found & _BAD_COUNTS:
+        found.add(rules.BAD_COUNT.code)
     for code, rule in sorted(rules.catalogue().items()):
         if code in found or code in findings.not_checked:
             continue

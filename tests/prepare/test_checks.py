@@ -132,13 +132,13 @@ def our_verdict(samples: list[list[float]]) -> dict[str, str]:
         token_limit=NUM_ASVS, select="abundance", rarefy_depth=None, seed=0,
         split_by=None, missing_from_tree="keep", min_prevalence=1, min_reads=0.0,
     )  # fmt: skip
-    findings = Findings()
+    rejected = Rejected(Findings())
     kept = {
         one
-        for block in Preparation(study, choices, False, Rejected(findings)).blocks()
+        for block in Preparation(study, choices, False, rejected).blocks()
         for one in block["sample_id"].to_pylist()
     }
-    codes = {one.where.split()[-1]: one.rule.code for one in findings.found}
+    codes = {sample_id: code for _, sample_id, _, code, _ in rejected.rows}
     assert kept.isdisjoint(codes)
     assert kept | set(codes) == set(table.sample_ids)
     return {sample_id: codes.get(sample_id, "") for sample_id in table.sample_ids}

@@ -142,6 +142,15 @@ def test_every_rule_was_broken_held_or_not_checked(study: Path, run: Programs) -
     assert document["not_checked"]["taxonomy-format"] == "no taxonomy was given"
 
 
+def test_a_rule_that_is_broken_under_another_name_is_not_said_to_hold(study: Path, run: Programs) -> None:
+    counts = random_counts(4, 40)
+    counts[1, 1] = np.nan
+    write_table(study, counts, SEQUENCES)
+    document = json.loads(run("aamprep", "validate", "--json").out)
+    assert document["counts"]["count-nan"] == 1
+    assert "count-not-finite" not in [*document["held"], *document["not_checked"]]
+
+
 def test_nothing_is_said_to_hold_where_nothing_was_read() -> None:
     findings = Findings()
     findings.add(rules.FILE_EMPTY, "table.biom")
