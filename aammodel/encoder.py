@@ -7,10 +7,11 @@ that gives the same numbers and computes no padding. Shape letters: see `batch.p
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from aammodel.bases import BasesByPosition
 from aammodel.chunks import Chunk, chunks_by_length
 from aammodel.config import ModelConfig
 from aammodel.counts import CountEmbedding
@@ -22,7 +23,7 @@ _ENOUGH_ASVS = 256
 
 
 class AsvEncoder(nn.Module):
-    """A transformer over the bases of each ASV, and attention pooling.
+    """A transformer over the bases of each ASV, attention pooling, and a sum over which base stands where.
 
     Parameters
     ----------
@@ -37,11 +38,12 @@ class AsvEncoder(nn.Module):
         self.position_embedding = nn.Embedding(config.sequence_length, config.width)
         self.transformer = Transformer(config, config.asv_layers, (2 * config.asv_layers) ** -0.5)
         self.pooling = AttentionPooling(config.width)
+        self.bases = _bases_by_position(config)
         for table in (self.token_embedding, self.position_embedding):
             nn.init.trunc_normal_(table.weight, std=0.5)
 
     def forward(
-        self, tokens: Int[Tensor, "N T"], is_real: Bool[Tensor, "N T"] | None
+        self, tokens: Integer[Tensor, "N T"], is_real: Bool[Tensor, "N T"] | None
     ) -> tuple[Float[Tensor, "N T D"], Float[Tensor, "N D"]]:
         """Encode every row of tokens.
 
@@ -62,12 +64,14 @@ class AsvEncoder(nn.Module):
         position = self.position_embedding.weight[: tokens.shape[1]]
         hidden = self.transformer(self.token_embedding(tokens.long()) + position, is_real)
         embedding = self.pooling(hidden, is_real)
+        if self.bases is not None:
+            embedding = embedding + self.bases(tokens, is_real)
         if is_real is not None:
             embedding = torch.where(is_real.any(dim=1, keepdim=True), embedding, 0.0)
         return hidden, embedding
 
     def encode(
-        self, tokens: Int[Tensor, "U L"], wanted: Int[Tensor, "M 2"]
+        self, tokens: Integer[Tensor, "U L"], wanted: Int[Tensor, "M 2"]
     ) -> tuple[Float[Tensor, "U D"], Float[Tensor, "M D"]]:
         """Encode ASVs in chunks of like length, each trimmed to its longest.
 
@@ -96,7 +100,7 @@ class AsvEncoder(nn.Module):
         return embedding.index_select(0, place), hidden.index_select(0, wanted_order.argsort())
 
     @torch.no_grad()
-    def start_from(self, tokens: Int[Tensor, "U L"]) -> None:
+    def start_from(self, tokens: Integer[Tensor, "U L"]) -> None:
         """Centre the embeddings on the mean of a first batch's ASVs, or of some hundred of them.
 
         Otherwise all ASVs start with embeddings that are nearly alike (spread 0.14 of 1 across ASVs, 0.47
@@ -109,7 +113,7 @@ class AsvEncoder(nn.Module):
             self.pooling.centre.copy_(self.pooling.mean(hidden, is_real).mean(dim=0))
 
     def _encode_chunks(
-        self, tokens: Int[Tensor, "U L"], chunks: list[Chunk], wanted: tuple[Int[Tensor, "_ 2"], ...]
+        self, tokens: Integer[Tensor, "U L"], chunks: list[Chunk], wanted: tuple[Int[Tensor, "_ 2"], ...]
     ) -> Iterator[tuple[Float[Tensor, "_ D"], Float[Tensor, "_ D"]]]:
         num_tokens = 0
         for chunk, wanted_here in zip(chunks, wanted, strict=True):
@@ -123,11 +127,17 @@ class AsvEncoder(nn.Module):
                 yield self._encode_chunk(tokens_here, wanted_here, chunk.is_even)
 
     def _encode_chunk(
-        self, tokens: Int[Tensor, "N T"], wanted: Int[Tensor, "M 2"], is_even: bool
+        self, tokens: Integer[Tensor, "N T"], wanted: Int[Tensor, "M 2"], is_even: bool
     ) -> tuple[Float[Tensor, "N D"], Float[Tensor, "M D"]]:
         hidden, embedding = self(tokens, None if is_even else tokens != vocabulary.PAD)
         wanted_here = wanted[:, 0] * tokens.shape[1] + wanted[:, 1]
         return embedding, hidden.flatten(0, 1).index_select(0, wanted_here)
+
+
+def _bases_by_position(config: ModelConfig) -> BasesByPosition | None:
+    if not config.bases_by_position:
+        return None
+    return BasesByPosition(config.sequence_length, config.vocabulary_size, config.width)
 
 
 class SampleEncoder(nn.Module):

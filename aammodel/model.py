@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor, nn
 
 from aammodel.batch import Batch
@@ -76,7 +76,7 @@ class AamModel(nn.Module):
             nucleotide_logits=self.nucleotide_head(hidden),
         )
 
-    def forward_dense(self, tokens: Int[Tensor, "B S L"], count: Float[Tensor, "B S"]) -> DenseOutput:
+    def forward_dense(self, tokens: Integer[Tensor, "B S L"], count: Float[Tensor, "B S"]) -> DenseOutput:
         """Compute the same the plain way: every slot of every sample, with padding masked.
 
         Parameters
@@ -101,7 +101,7 @@ class AamModel(nn.Module):
             nucleotide_logits=self.nucleotide_head(hidden).unflatten(0, is_real.shape),
         )
 
-    def encode_asvs(self, tokens: Int[Tensor, "U L"]) -> Float[Tensor, "U D"]:
+    def encode_asvs(self, tokens: Integer[Tensor, "U L"]) -> Float[Tensor, "U D"]:
         """Embed distinct ASVs, none of whose bases is hidden."""
         return self.asv_encoder.encode(tokens, tokens.new_zeros((0, 2), dtype=torch.long))[0]
 
@@ -139,7 +139,7 @@ class AamModel(nn.Module):
         self.distance_head.start_from(features, batch.is_real, batch.distance)
 
 
-def hide(tokens: Int[Tensor, "U L"], masked: Int[Tensor, "M 2"]) -> Int[Tensor, "U L"]:
+def hide(tokens: Integer[Tensor, "U L"], masked: Int[Tensor, "M 2"]) -> Integer[Tensor, "U L"]:
     """Write MASK over the bases that the model must guess."""
     hidden = tokens.clone()
     hidden[masked[:, 0], masked[:, 1]] = vocabulary.MASK

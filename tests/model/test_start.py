@@ -31,7 +31,8 @@ from tests.model.cases import (
     ],
 )
 def test_a_wrong_configuration_is_refused(wrong: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    # A TypeError where annotations are checked, too.
+    with pytest.raises((ValueError, TypeError), match=message):
         ModelConfig(**({"sequence_length": 16} | wrong))
 
 
