@@ -1,9 +1,9 @@
 """How much memory `aamprep shard` takes as the number of samples grows.
 
 Simulated tables of 25,000 to 200,000 samples x 100,000 ASVs (about 80 ASVs a sample) are sharded, and the
-memory of all processes together is watched: the reader, which is a child, and the program. Samples flow through
-in blocks, so what grows with their number is lists of their ids and a few figures for each. The aim is a peak
-under 1.5 GB at 200,000 samples; the ratio is 1.5 GB / peak: above 1, the aim is met.
+memory of all processes together is watched: the reader, which is a child, and the program. Samples flow
+through in blocks, so what grows with their number is lists of their ids and a few figures for each. The aim
+is a peak under 1.5 GB at 200,000 samples; the ratio is 1.5 GB / peak: above 1, the aim is met.
 
 Run it without arguments: `python benchmarks/memory.py`. It draws docs/memory.png.
 """
