@@ -15,7 +15,8 @@ from schemas.errors import InvalidDataError, UsageError
 
 if TYPE_CHECKING:
     from aamprep.findings import Findings
-    from aamprep.merge import Merged, StoredSet
+    from aamprep.merge import Merged
+    from aamprep.stored import StoredSet
     from schemas.manifest import Manifest
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -159,7 +160,7 @@ def _check_merge(sets: list[Path], tree: Path | None, token_limit: int | None) -
 
 def _open_sets(folders: list[Path], prefix_samples: bool, findings: "Findings") -> "list[StoredSet]":
     """Verify every set: what is not sound is not merged."""
-    from aamprep.merge import StoredSet
+    from aamprep.stored import StoredSet
     from aamprep.verify import verify_shards
 
     manifests = [(folder, verify_shards(folder, findings)) for folder in folders]

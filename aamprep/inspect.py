@@ -17,8 +17,9 @@ from aamprep.read.source import Limits, RefusedError, open_source
 from aamprep.sniff import Kind, sniff
 from aamprep.stored import batches
 from aamprep.study import looks_like_hash
-from schemas.errors import InvalidDataError, UsageError
-from schemas.manifest import Manifest, read_manifest
+from aamprep.verify import check_manifest
+from schemas.errors import UsageError
+from schemas.manifest import Manifest
 from schemas.shards import SPLITS
 from schemas.vocabulary import is_sequence
 
@@ -175,12 +176,11 @@ def _taxonomy(taxonomy: Taxonomy) -> Facts:
 
 
 def _shards(folder: Path, findings: Findings) -> Facts:
-    try:
-        manifest = read_manifest(folder)
-        figures = _sample_figures(folder, manifest)
-    except InvalidDataError as error:
-        findings.add(rules_shards.MANIFEST, str(folder), error.what)
+    manifest = check_manifest(folder, findings)
+    if manifest is None:
         return {}
+    try:
+        figures = _sample_figures(folder, manifest)
     except (OSError, KeyError, pa.ArrowException) as error:
         findings.add(rules_shards.PAGES, str(folder), error)
         return {}

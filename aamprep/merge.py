@@ -6,7 +6,6 @@ Nothing is drawn or selected anew: a sample keeps its split, its reads and the o
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,87 +21,17 @@ from aamprep.prepare import Earlier, Preparation
 from aamprep.read.spool import TableWriter, load
 from aamprep.rejected import Rejected
 from aamprep.shard import write_shards
-from aamprep.stored import batches, entries
+from aamprep.stored import StoredSet, entries
 from aamprep.study import Asvs, Study, locate, unite
 from aamprep.summary import Summary
-from schemas.manifest import MANIFEST_FILE, Choices, InputFile, Manifest, write_manifest
+from schemas.manifest import Choices, InputFile, Manifest, write_manifest
 from schemas.shards import (
-    ASVS_FILE,
     DISTANCES_FILE,
     METADATA_FILE,
     REJECTED,
     REJECTED_FILE,
     TREE_FILE,
-    open_parquet,
 )
-
-_HEAD = ["sample_id", "study", "num_asvs", "depth_before_rarefaction"]
-
-
-@dataclass(frozen=True)
-class StoredSet:
-    """A shard set that was verified."""
-
-    folder: Path
-    manifest: Manifest
-    prefix_samples: bool
-    """Call each sample `STUDY.SAMPLE`."""
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return str(self.folder)
-
-    @cached_property
-    def head(self) -> pa.Table:
-        """Ids, study, depth before rarefaction, and split of each sample, in manifest order."""
-        files = [file for file in self.manifest.files if file.split]
-        parts = []
-        for file in files:
-            table = self._read(file.name, _HEAD)
-            parts.append(table.append_column("split", pa.array([file.split] * len(table), pa.string())))
-        return pa.concat_tables(parts)
-
-    @cached_property
-    def sample_ids(self) -> list[str]:
-        """Ids in the merged set, in manifest order."""
-        ids, studies = self.head["sample_id"].to_pylist(), self.head["study"].to_pylist()
-        if not self.prefix_samples:
-            return ids
-        return [f"{study}.{one}" for study, one in zip(studies, ids, strict=True)]
-
-    @cached_property
-    def asvs(self) -> pa.Table:
-        """Rows of asvs.parquet, without the tokens."""
-        with open_parquet(self.folder / ASVS_FILE) as file:
-            columns = [name for name in file.schema_arrow.names if name != "tokens"]
-            return file.read(columns=columns)
-
-    def optional(self, name: str) -> pa.Table | None:
-        """Read a file that not every set has."""
-        return self._read(name) if self.has(name) else None
-
-    def has(self, name: str) -> bool:
-        """Tell whether the set has a file."""
-        return any(file.name == name for file in self.manifest.files)
-
-    def sample_batches(self) -> Iterator[pa.Table]:
-        """Read all samples in manifest order."""
-        for file in self.manifest.files:
-            if file.split:
-                yield from batches(self.folder / file.name)
-
-    @property
-    def source(self) -> InputFile:
-        """The set itself, for the manifest of the merged set."""
-        size = (self.folder / MANIFEST_FILE).stat().st_size
-        return InputFile(
-            role="shards", name=self.name, bytes=size, sha256=self.manifest.sha256, kind="shard set"
-        )
-
-    def _read(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        with open_parquet(self.folder / name) as file:
-            return file.read(columns=columns)
 
 
 @dataclass(frozen=True)
@@ -200,27 +129,34 @@ def _report_twice(sets: list[StoredSet], findings: Findings) -> bool:
 
 def _tables(one: StoredSet) -> Iterator[CountTable]:
     """Give a table for each study of a set, on disk; samples stand in manifest order."""
-    studies = np.array(one.head["study"].to_pylist(), dtype=object)
+    names, studies = _numbered(one.head["study"])
     num_asvs = one.head["num_asvs"].to_numpy().astype(np.int64)
     ids = np.array(one.sample_ids, dtype=object)
     with tempfile.TemporaryDirectory(prefix="aamprep-") as folder:
-        writers = {}
-        for number, study in enumerate(dict.fromkeys(studies)):
-            (Path(folder) / str(number)).mkdir()
-            indptr = np.concatenate([[0], np.cumsum(num_asvs[studies == study])])
-            writers[study] = TableWriter(
-                Path(folder) / str(number), ids[studies == study].tolist(), _feature_ids(one), indptr
-            )
+        writers = []
+        for number in range(len(names)):
+            place, mine = Path(folder) / str(number), studies == number
+            place.mkdir()
+            indptr = np.concatenate([[0], np.cumsum(num_asvs[mine])])
+            writers.append(TableWriter(place, ids[mine].tolist(), _feature_ids(one), indptr))
+        start = 0
         for samples in one.sample_batches():
             found = entries(samples)
-            study_of_entry = np.array(samples["study"].to_pylist(), dtype=object)[found.row]
-            for study, writer in writers.items():
-                mine = study_of_entry == study
+            study_of_entry = studies[start + found.row]
+            for number, writer in enumerate(writers):
+                mine = study_of_entry == number
                 writer.write(found.asv[mine], found.count[mine])
-        for study, writer in writers.items():
+            start += len(samples)
+        for study, writer in zip(names, writers, strict=True):
             writer.finish(one.name, Findings())
             # The arrays are mapped, so they outlive the folder.
             yield CountTable(source=one.source, study=study, in_order=True, **load(writer.folder))
+
+
+def _numbered(words: pa.ChunkedArray) -> tuple[list[str], Integers]:
+    """Give the distinct words in order of appearance, and the number of each row's."""
+    encoded = words.combine_chunks().dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
 
 
 def _feature_ids(one: StoredSet) -> list[str]:

@@ -1,7 +1,8 @@
-"""Reading a shard set back: its samples in sparse form, a few row groups at a time, and its tree."""
+"""Reading a shard set back: its files, its samples in sparse form a few row groups at a time, its tree."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ import pyarrow.compute as pc
 
 from aamprep.block import Integers
 from aamprep.branches import Branches
-from schemas.shards import open_parquet
+from schemas.manifest import MANIFEST_FILE, InputFile, Manifest
+from schemas.shards import ASVS_FILE, open_parquet
 
 GROUPS_AT_ONCE = 16
 """Row groups, of about a megabyte, that are read together."""
+
+_HEAD = ["sample_id", "study", "num_asvs", "depth_before_rarefaction"]
 
 
 @dataclass(frozen=True)
@@ -67,3 +71,69 @@ def branches_of(tree: pa.Table) -> Branches:
     """Turn the rows of tree.parquet into branches; null is -1."""
     rows = {name: tree[name].cast(pa.int64()).fill_null(-1).to_numpy() for name in ("parent", "asv")}
     return Branches(length=tree["length"].to_numpy(), parent=rows["parent"], asv=rows["asv"])
+
+
+@dataclass(frozen=True)
+class StoredSet:
+    """A shard set that was verified."""
+
+    folder: Path
+    manifest: Manifest
+    prefix_samples: bool
+    """Call each sample `STUDY.SAMPLE`."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return str(self.folder)
+
+    @cached_property
+    def head(self) -> pa.Table:
+        """Ids, study, depth before rarefaction, and split of each sample, in manifest order."""
+        files = [file for file in self.manifest.files if file.split]
+        parts = []
+        for file in files:
+            table = self._read(file.name, _HEAD)
+            parts.append(table.append_column("split", pa.array([file.split] * len(table), pa.string())))
+        return pa.concat_tables(parts)
+
+    @cached_property
+    def sample_ids(self) -> list[str]:
+        """Ids in the merged set, in manifest order."""
+        ids, studies = self.head["sample_id"].to_pylist(), self.head["study"].to_pylist()
+        if not self.prefix_samples:
+            return ids
+        return [f"{study}.{one}" for study, one in zip(studies, ids, strict=True)]
+
+    @cached_property
+    def asvs(self) -> pa.Table:
+        """Rows of asvs.parquet, without the tokens."""
+        with open_parquet(self.folder / ASVS_FILE) as file:
+            columns = [name for name in file.schema_arrow.names if name != "tokens"]
+            return file.read(columns=columns)
+
+    def optional(self, name: str) -> pa.Table | None:
+        """Read a file that not every set has."""
+        return self._read(name) if self.has(name) else None
+
+    def has(self, name: str) -> bool:
+        """Tell whether the set has a file."""
+        return any(file.name == name for file in self.manifest.files)
+
+    def sample_batches(self) -> Iterator[pa.Table]:
+        """Read all samples in manifest order."""
+        for file in self.manifest.files:
+            if file.split:
+                yield from batches(self.folder / file.name)
+
+    @property
+    def source(self) -> InputFile:
+        """The set itself, for the manifest of the merged set."""
+        size = (self.folder / MANIFEST_FILE).stat().st_size
+        return InputFile(
+            role="shards", name=self.name, bytes=size, sha256=self.manifest.sha256, kind="shard set"
+        )
+
+    def _read(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        with open_parquet(self.folder / name) as file:
+            return file.read(columns=columns)

@@ -38,7 +38,7 @@ class InputFile:
     """One file that the shards were made from."""
 
     role: str
-    """table, tree, rep-seqs, metadata, taxonomy or distances."""
+    """table, tree, rep-seqs, metadata, taxonomy or distances; shards where sets were merged."""
     name: str
     bytes: int
     sha256: str
