@@ -72,7 +72,7 @@ def _begin(
     shards: Path | None, output: Path, chosen: dict[str, Any], config: Path | None, overwrite: bool
 ) -> None:
     if shards is None:
-        raise UsageError("no shards were named", "pretrain", "name the folder that `aamprep shard` wrote")
+        raise UsageError("no shards were named", "pretrain", "name the folder that holds them")
     from aammodel.train_config import TrainConfig, read_config
     from schemas.publish import check_target
 

@@ -40,6 +40,9 @@ class ModelConfig:
     one."""
     feed_forward: int = 4
     """Width of the feed-forward layers, in multiples of `width`."""
+    bases_by_position: bool = True
+    """Whether an ASV's embedding has a part that is linear in which base stands where, beside the
+    transformer; published checkpoints have none."""
     count_embedding: CountEmbedding = "add"
     """How the logarithm of an ASV's count enters its embedding."""
     slot_positions: int = 0

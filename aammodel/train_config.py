@@ -38,7 +38,7 @@ class TrainConfig:
     """Neighbouring bases hidden together."""
     nucleotide_weight: float = 1.0
     """Weight of the loss of hidden bases."""
-    unifrac_weight: float = 10.0
+    unifrac_weight: float = 30.0
     """Weight of the squared error of distances, which is small beside the other loss."""
     validate_every: int | None = None
     """Steps between validations; by default an epoch's, but at most 100."""

@@ -71,19 +71,21 @@ def test_a_run_writes_what_it_promises(run: Programs, tmp_path: Path) -> None:
 
 def test_training_lowers_the_losses(run: Programs, tmp_path: Path) -> None:
     """On a simulated study, whose sequences tell their place in the tree."""
-    assert run("aamprep", "simulate", tmp_path / "study", "--samples", 60, "--asvs", 80).code == 0
+    assert run("aamprep", "simulate", tmp_path / "study", "--samples", 150, "--asvs", 80).code == 0
     study = tmp_path / "study" / "table.biom"
     assert run("aamprep", "shard", study, "--rarefy-depth", 500, "--output", tmp_path / "shards").code == 0
-    config = tiny_config(tmp_path)
-    config.write_text(config.read_text().replace("dropout = 0.1", "").replace("= 4", "= 20"))
-    output = tmp_path / "run"
-    ran = run(
-        "aammodel", "pretrain", tmp_path / "shards", "--output", output, "--config", config, "--max-steps", 60
+    config = tmp_path / "small.toml"
+    config.write_text(
+        "[model]\nwidth = 32\nheads = 2\nasv_layers = 1\nsample_layers = 1\nsoft_branches = 64\n"
+        "[train]\nvalidate_every = 60\nbatch_size = 16\nlearning_rate = 0.003\n"
     )
+    options = ("--output", tmp_path / "run", "--config", config, "--max-steps", 60)
+    ran = run("aammodel", "pretrain", tmp_path / "shards", *options)
     assert ran.code == 0, ran.err
-    validation = [row for row in read_metrics(output) if "val_loss" in row]
-    assert validation[-1]["val_nucleotide_loss"] < validation[0]["val_nucleotide_loss"] - 0.3
-    assert validation[-1]["val_unifrac_loss"] < validation[0]["val_unifrac_loss"]
+    first, last = (row for row in read_metrics(tmp_path / "run") if "val_loss" in row)
+    assert last["val_nucleotide_loss"] < first["val_nucleotide_loss"] - 0.3
+    assert last["val_unifrac_loss"] < 0.85 * first["val_unifrac_loss"]
+    assert "r = 0." in ran.out
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
