@@ -111,9 +111,7 @@ def _train(plan: "Plan", trainer: "Trainer") -> None:
 
     trainer.fit()
     if trainer.stop_signal:
-        say(
-            f"stopped after step {trainer.progress.step}; go on with: aammodel pretrain --resume {trainer.run}"
-        )
+        say(f"stopped after step {trainer.progress.step}; go on: aammodel pretrain --resume {trainer.run}")
         sys.exit(128 + trainer.stop_signal)
     prediction = finish_run(plan, trainer)
     best = trainer.progress
