@@ -108,7 +108,7 @@ def _check_sequences(sequences: tuple[str, ...], findings: Findings) -> None:
         findings.add(rules.BOTH_ORIENTATIONS, f"ASV {turned[0]}", _of(len(turned), len(sequences), "ASVs"))
     for name, primer in PRIMERS.items():
         pattern = re.compile("".join(f"[{_CODES.get(code, code)}]" for code in primer))
-        found = sum(pattern.match(s) is not None for s in sequences)
+        found = sum(map(bool, map(pattern.match, sequences)))
         if found > PRIMER_SHARE * len(sequences):
             findings.add(
                 rules.PRIMER_LEFT_ON, name, f"{_of(found, len(sequences), 'ASVs')} begin with {primer}"
