@@ -6,6 +6,7 @@ A picture is SVG text with the same bytes for the same figures: no date, no rand
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from aamprep.checks import suggested_depth
 from aamprep.summary import TOKEN_LIMITS, Summary
 
-Numbers = npt.NDArray[np.number]
+Numbers = npt.NDArray[np.float64]
 
 BARS, LINE, MARK, GREY = "#5b93b5", "#1f5673", "#c2410c", "#8a8f98"
 MOST_BINS = 40
@@ -25,7 +26,7 @@ CURVE_POINTS = 200
 WIDE = 300
 """From this ratio of the largest to the smallest on, only powers of ten are written at an axis."""
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.hashsalt": "aamprep",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
@@ -154,7 +155,7 @@ def _token_limits(summary: Summary) -> Plot:
 
 
 def _prevalence(summary: Summary) -> Plot:
-    prevalence = summary.prevalence[summary.prevalence > 0]
+    prevalence = summary.prevalence[summary.prevalence > 0].astype(np.float64)
 
     def draw(axes: Axes) -> None:
         _log_histogram(axes, prevalence)

@@ -601,6 +601,12 @@ REP_SEQS_WITHOUT_FEATURE = _note(
     "nothing: the sequences are left out; a table that was filtered has fewer features",
     "rep-seqs.qza: 16 such as 4b5e...; 754 features in both, 0 only in the table, 16 only in rep-seqs",
 )
+SAMPLE_WITHOUT_DISTANCE = _warning(
+    "sample-without-distance",
+    "a precomputed distance matrix has every sample",
+    "make the matrix of all samples; those that it lacks take part in no pair",
+    "distances.qza: 12 of 470 samples, such as 2538.A1",
+)
 ONE_VALUE = _note(
     "column-with-one-value",
     "a metadata column has more than one value among the samples",

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from aamprep.block import Integers
 from aamprep.branches import Branches, cover, prune, reads_under
+from aamprep.distances import aligned
 from aamprep.inputs import Metadata
 from aamprep.prepare import PREPARED, Preparation
 from aamprep.study import Study
@@ -22,6 +23,7 @@ from aamprep.write import SplitWriter, Spool, describe, write_table
 from schemas.manifest import Manifest, ShardFile, write_manifest
 from schemas.shards import (
     ASVS_FILE,
+    DISTANCES_FILE,
     METADATA_FILE,
     REJECTED_FILE,
     SPLITS,
@@ -87,7 +89,7 @@ def write_shards(preparation: Preparation, folder: Path, command: str) -> tuple[
         num_rejected_asvs=preparation.rejected.num("asv"),
         files=tuple(files),
         inputs=study.inputs,
-        metadata_types=study.metadata.types if study.metadata else {},
+        metadata_types=_metadata_types(study.metadata),
         versions={"python": platform.python_version()} | {tool: version(tool) for tool in TOOLS},
         command=command,
     )
@@ -211,20 +213,34 @@ def _unique_names(ids: list[tuple[str, ...]], sequences: list[str]) -> list[tupl
 def _write_beside(
     preparation: Preparation, branches: Branches | None, sample_ids: list[str], folder: Path
 ) -> list[ShardFile]:
-    """Write the optional files: tree, metadata, rejected."""
+    """Write the optional files: tree, metadata, rejected, distances."""
     study, rejected = preparation.study, preparation.rejected
     for name, feature_id, finding in study.without_sequence:
         rejected.feature(name, feature_id, finding)
+    original_ids = _original_ids(sample_ids, preparation)
     tables = {}
     if branches is not None:
         tables[TREE_FILE] = _tree_table(branches)
     if study.metadata is not None:
-        tables[METADATA_FILE] = _metadata_table(study.metadata, sample_ids, preparation)
+        tables[METADATA_FILE] = _metadata_table(study.metadata, sample_ids, original_ids)
     if rejected.rows:
         tables[REJECTED_FILE] = rejected.table()
     for name, table in tables.items():
         write_table(table, folder / name)
-    return [describe(folder / name) for name in tables]
+    names = list(tables)
+    if study.distances is not None:
+        np.save(folder / DISTANCES_FILE, aligned(study.distances, original_ids, rejected.findings))
+        names.append(DISTANCES_FILE)
+    return [describe(folder / name) for name in names]
+
+
+def _original_ids(sample_ids: list[str], preparation: Preparation) -> list[str]:
+    """Give each written sample's id as the table, the metadata and the distances have it."""
+    if not preparation.prefix_samples:
+        return sample_ids
+    tables = preparation.study.tables
+    original = {f"{table.study}.{one}": one for table in tables for one in table.sample_ids}
+    return [original[sample_id] for sample_id in sample_ids]
 
 
 def _tree_table(branches: Branches) -> pa.Table:
@@ -234,26 +250,31 @@ def _tree_table(branches: Branches) -> pa.Table:
     return pa.table([pa.array(branches.length), rows(branches.parent), rows(branches.asv)], schema=TREE)
 
 
-def _metadata_table(metadata: Metadata, sample_ids: list[str], preparation: Preparation) -> pa.Table:
+def _metadata_table(metadata: Metadata, sample_ids: list[str], original_ids: list[str]) -> pa.Table:
     """Put the metadata in the order of the samples, with empty cells where a sample has no row."""
     row_of = {sample_id: row for row, sample_id in enumerate(metadata.ids)}
-    if preparation.prefix_samples:
-        row_of = {
-            f"{t.study}.{i}": row_of[i] for t in preparation.study.tables for i in t.sample_ids if i in row_of
-        }
-    rows = [row_of.get(sample_id) for sample_id in sample_ids]
+    rows = [row_of.get(original_id) for original_id in original_ids]
     columns: dict[str, pa.Array] = {"sample_id": pa.array(sample_ids, pa.string())}
     for name, cells in metadata.columns.items():
         values = [None if row is None else cells[row] for row in rows]
         if metadata.types[name] == "numeric":
-            columns[name] = pa.array([None if v is None else float(v) for v in values], pa.float64())
+            columns[_column(name)] = pa.array([None if v is None else float(v) for v in values], pa.float64())
         else:
-            columns[name] = pa.array(values, pa.string())
+            columns[_column(name)] = pa.array(values, pa.string())
     table = pa.table(columns)
-    failures = violations(metadata_table(metadata.types), pl.DataFrame(table))
+    failures = violations(metadata_table(_metadata_types(metadata)), pl.DataFrame(table))
     if len(failures):
         raise AssertionError(f"metadata that were read do not pass: {failures}")
     return table
+
+
+def _metadata_types(metadata: Metadata | None) -> dict[str, str]:
+    return {_column(name): kind for name, kind in metadata.types.items()} if metadata else {}
+
+
+def _column(name: str) -> str:
+    """Name a metadata column: `sample_id` is taken by the sample's own."""
+    return "metadata_sample_id" if name == "sample_id" else name
 
 
 def _values(table: pa.Table, name: str) -> npt.NDArray[np.generic]:

@@ -21,6 +21,7 @@ from aamprep.read import (
     read_taxonomy,
     read_tree,
 )
+from aamprep.read.source import Limits
 from schemas.manifest import InputFile
 from schemas.vocabulary import first_invalid_position, fold, is_sequence
 
@@ -73,41 +74,46 @@ class Study:
     inputs: tuple[InputFile, ...]
 
 
-def read_study(paths: Paths, findings: Findings) -> Study | None:
+def read_study(
+    paths: Paths, findings: Findings, limits: Limits | None = None, isolate: bool = True
+) -> Study | None:
     """Read all files of a study and resolve feature ids to sequences.
+
+    Parameters
+    ----------
+    paths : Paths
+    findings : Findings
+        Takes what is wrong.
+    limits : Limits, optional
+        What a file may ask for.
+    isolate : bool
+        Read tables in a child process.
 
     Returns
     -------
     Study or None
         None where a table, or a file named for a role, cannot be used at all; the findings say why.
     """
-    tables = [read_table(path, findings) for path in paths.tables]
-    sequences = read_sequences(paths.rep_seqs, findings) if paths.rep_seqs else None
-    tree = read_tree(paths.tree, findings) if paths.tree else None
-    metadata = read_metadata(paths.metadata, findings) if paths.metadata else None
-    taxonomy = read_taxonomy(paths.taxonomy, findings) if paths.taxonomy else None
-    distances = read_distances(paths.distances, findings) if paths.distances else None
-    given = [paths.rep_seqs, paths.tree, paths.metadata, paths.taxonomy, paths.distances]
-    read = [sequences, tree, metadata, taxonomy, distances]
-    unusable = any(path is not None and one is None for path, one in zip(given, read, strict=True))
+    tables = [read_table(path, findings, limits=limits, isolate=isolate) for path in paths.tables]
+    beside = _read_beside(paths, findings, limits)
     usable = [table for table in tables if table is not None]
-    if unusable or len(usable) < len(tables):
+    if beside is None or len(usable) < len(tables):
         return None
-
     resolved = [
-        [_resolve(feature_id, sequences, table) for feature_id in table.feature_ids] for table in usable
+        [_resolve(feature_id, beside.sequences, table) for feature_id in table.feature_ids]
+        for table in usable
     ]
-    if not _any_sequence(usable, resolved, sequences, findings):
+    if not _any_sequence(usable, resolved, beside.sequences, findings):
         return None
-    asvs, asv_of_feature = unite(usable, resolved, taxonomy)
-    tip_of_asv = locate(asvs, tree, findings)
+    asvs, asv_of_feature = unite(usable, resolved, beside.taxonomy)
+    tip_of_asv = locate(asvs, beside.tree, findings)
     if tip_of_asv is None:
         return None
     return Study(
         tables=tuple(usable),
         asv_of_feature=asv_of_feature,
         asvs=asvs,
-        tree=tree,
+        tree=beside.tree,
         tip_of_asv=tip_of_asv,
         without_sequence=tuple(
             (table.study, feature_id, one)
@@ -115,11 +121,39 @@ def read_study(paths: Paths, findings: Findings) -> Study | None:
             for feature_id, one in zip(table.feature_ids, features, strict=True)
             if isinstance(one, Finding)
         ),
-        rep_seqs=sequences,
-        metadata=metadata,
-        distances=distances,
-        inputs=tuple(one.source for one in [*usable, *read] if one is not None),
+        rep_seqs=beside.sequences,
+        metadata=beside.metadata,
+        distances=beside.distances,
+        inputs=tuple(one.source for one in [*usable, *beside.all()] if one is not None),
     )
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What lies beside the tables."""
+
+    sequences: Sequences | None
+    tree: Tree | None
+    metadata: Metadata | None
+    taxonomy: Taxonomy | None
+    distances: Distances | None
+
+    def all(self) -> list[Sequences | Tree | Metadata | Taxonomy | Distances | None]:
+        return [self.sequences, self.tree, self.metadata, self.taxonomy, self.distances]
+
+
+def _read_beside(paths: Paths, findings: Findings, limits: Limits | None) -> _Beside | None:
+    """Read what lies beside the tables; None where a file that was given cannot be used."""
+    given = [paths.rep_seqs, paths.tree, paths.metadata, paths.taxonomy, paths.distances]
+    beside = _Beside(
+        read_sequences(paths.rep_seqs, findings, limits=limits) if paths.rep_seqs else None,
+        read_tree(paths.tree, findings, limits=limits) if paths.tree else None,
+        read_metadata(paths.metadata, findings, limits=limits) if paths.metadata else None,
+        read_taxonomy(paths.taxonomy, findings, limits=limits) if paths.taxonomy else None,
+        read_distances(paths.distances, findings, limits=limits) if paths.distances else None,
+    )
+    read = beside.all()
+    return None if any(path and one is None for path, one in zip(given, read, strict=True)) else beside
 
 
 def _resolve(feature_id: str, sequences: Sequences | None, table: CountTable) -> str | Finding:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import polars as pl
 import pytest
 
 from tests.conftest import RealData
@@ -177,3 +178,50 @@ def test_simulating_twice_gives_the_same_study(tmp_path: Path, run: Programs) ->
         assert (tmp_path / "one" / file).read_text() == (tmp_path / "two" / file).read_text()
     validated = run("aamprep", "validate", tmp_path / "one" / "table.biom")
     assert validated.code == 0
+
+
+def test_a_distance_matrix_is_kept_in_the_order_of_the_samples(study: Path, run: Programs) -> None:
+    rng = np.random.default_rng(0)
+    ids = [f"S{number}" for number in rng.permutation(11)]  # the matrix lacks S11
+    matrix = rng.random((11, 11))
+    matrix = np.triu(matrix, 1) + np.triu(matrix, 1).T
+    rows = [f"{i}\t" + "\t".join(map(repr, row.tolist())) for i, row in zip(ids, matrix, strict=True)]
+    (study / "distances.tsv").write_text("\t" + "\t".join(ids) + "\n" + "\n".join(rows) + "\n")
+    ran = run("aamprep", "shard")
+    assert ran.code == 0, ran.err
+    assert "sample-without-distance" in ran.err
+    order = pl.read_parquet("shards/metadata.parquet")["sample_id"].to_list()
+    kept = np.load("shards/distances.npy")
+    expected = {(one, other): matrix[i, j] for i, one in enumerate(ids) for j, other in enumerate(ids)}
+    for i, one in enumerate(order):
+        for j, other in enumerate(order):
+            assert np.float32(expected.get((one, other), np.nan)) == kept[i, j] or np.isnan(kept[i, j])
+            assert np.isnan(kept[i, j]) == ("S11" in (one, other))
+    assert run("aamprep", "verify", "shards").code == 0
+
+
+def test_reading_without_isolation_gives_the_same_shards(study: Path, run: Programs) -> None:
+    assert run("aamprep", "shard").code == 0
+    assert run("aamprep", "shard", "--no-isolate", "--output", "other").code == 0
+    for path in (study / "shards").glob("*.parquet"):
+        assert path.read_bytes() == (study / "other" / path.name).read_bytes()
+
+
+def test_a_file_beyond_the_budget_is_refused(study: Path, run: Programs) -> None:
+    with h5py.File(study / "table.biom", "a") as file:
+        del file["sample/matrix/data"]
+        file.create_dataset(
+            "sample/matrix/data", shape=(10**8,), dtype="f8", chunks=(10**6,), compression="gzip"
+        )
+    ran = run("aamprep", "validate", "table.biom", "--budget", 0.5)
+    assert ran.code == 1
+    assert "file-too-large" in ran.out
+
+
+def test_a_metadata_column_may_be_called_sample_id(study: Path, run: Programs) -> None:
+    (study / "metadata.tsv").write_text(
+        "sample-id\tsample_id\n" + "".join(f"S{n}\tx{n}\n" for n in range(12))
+    )
+    assert run("aamprep", "shard").code == 0
+    metadata = pl.read_parquet("shards/metadata.parquet")
+    assert dict(metadata.select("sample_id", "metadata_sample_id").rows())["S3"] == "x3"

@@ -1,0 +1,104 @@
+"""`aamprep merge`: make one shard set of several."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aamprep.commands import options
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from aamprep.findings import Findings
+    from aamprep.merge import Merged
+    from aamprep.stored import StoredSet
+    from schemas.manifest import Manifest
+
+
+def merge(
+    sets: Annotated[list[Path], typer.Argument(help="Folders of two or more shard sets.")],
+    output: Annotated[Path, typer.Option(help="Folder to write.")] = Path("shards"),
+    tree: Annotated[
+        Path | None, typer.Option(help="Rooted tree of the ASVs of all sets (.nwk, .qza).")
+    ] = None,
+    token_limit: Annotated[
+        int | None,
+        typer.Option(help="Largest number of ASVs kept per sample. Default: the smallest of the sets'."),
+    ] = None,
+    prefix_samples: options.PrefixSamples = False,
+    strict: options.Strict = False,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+) -> None:
+    """Make one shard set of several: ASVs united by sequence, branches counted in the one tree given."""
+    from aamprep.commands.study import refuse
+    from aamprep.findings import Findings
+    from aamprep.merge import prepare_merge
+    from aamprep.read import read_tree
+    from schemas.manifest import MANIFEST_FILE
+    from schemas.publish import check_target, published_folder
+
+    _check_merge(sets, tree, token_limit)
+    check_target(output, overwrite, MANIFEST_FILE)
+    findings = Findings()
+    stored = _open_sets(sets, prefix_samples, findings)
+    parsed_tree = read_tree(tree, findings) if tree is not None else None
+    if not findings.valid:
+        raise refuse(findings, json)
+    merged = prepare_merge(stored, parsed_tree, token_limit, findings)
+    if merged is None:
+        raise refuse(findings, json)
+    with published_folder(output, MANIFEST_FILE, overwrite) as folder:
+        manifest = _write_merged(merged, folder, strict, json)
+    _print_merged(manifest, output, findings, json)
+
+
+def _check_merge(sets: list[Path], tree: Path | None, token_limit: int | None) -> None:
+    if len({path.absolute() for path in sets}) < 2:
+        raise UsageError("merging needs two shard sets or more", str(sets[0]), "name their folders")
+    if token_limit is not None and token_limit < 1:
+        raise UsageError(f"a token limit of {token_limit} keeps no ASV", "--token-limit", "give 1 or more")
+    if tree is not None and not tree.exists():
+        raise UsageError("there is no such file for --tree", str(tree), "check the path")
+
+
+def _open_sets(folders: list[Path], prefix_samples: bool, findings: "Findings") -> "list[StoredSet]":
+    """Verify every set: what is not sound is not merged."""
+    from aamprep.stored import StoredSet
+    from aamprep.verify import verify_shards
+
+    manifests = [(folder, verify_shards(folder, findings)) for folder in folders]
+    return [StoredSet(folder, manifest, prefix_samples) for folder, manifest in manifests if manifest]
+
+
+def _write_merged(merged: "Merged", folder: Path, strict: bool, json: bool) -> "Manifest":
+    from aamprep.checks import check_samples
+    from aamprep.commands.study import refuse
+
+    manifest, summary = merged.write(folder, shlex.join(["aamprep", *sys.argv[1:]]))
+    preparation = merged.preparation
+    findings = preparation.rejected.findings
+    if not manifest.num_samples or (strict and not findings.valid):
+        raise refuse(findings, json)
+    check_samples(preparation.study, summary, merged.choices.rarefy_depth is not None, findings)
+    return manifest
+
+
+def _print_merged(manifest: "Manifest", output: Path, findings: "Findings", json: bool) -> None:
+    figures = {
+        "output": str(output),
+        "samples": manifest.num_samples,
+        "asvs": manifest.num_asvs,
+        "branches": manifest.num_branches,
+        "token_limit": manifest.choices.token_limit,
+    }
+    from aamprep.commands.existing import print_findings
+
+    print_findings(findings, figures, json, on_stderr=True)
+    if not json:
+        print(
+            f"{output}: {manifest.num_samples:,} samples, {manifest.num_asvs:,} ASVs, "
+            f"{manifest.num_branches:,} branches, token limit {manifest.choices.token_limit:,}"
+        )

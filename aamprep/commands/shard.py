@@ -1,0 +1,149 @@
+"""`aamprep shard`: write validated, truncated Parquet shards."""
+
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aamprep.commands import options
+from schemas.command import print_json
+
+if TYPE_CHECKING:
+    from aamprep.prepare import Preparation
+    from schemas.manifest import Manifest
+
+
+class Select(StrEnum):
+    """Which ASVs of a sample the token limit keeps."""
+
+    ABUNDANCE = "abundance"
+    FIRST = "first"
+    RANDOM = "random"
+
+
+class Missing(StrEnum):
+    """What becomes of ASVs that the tree lacks."""
+
+    KEEP = "keep"
+    DROP = "drop"
+    REJECT = "reject"
+
+
+def shard(
+    tables: options.Tables = None,
+    token_limit: options.TokenLimit = 512,
+    output: Annotated[Path, typer.Option(help="Folder to write.")] = Path("shards"),
+    rep_seqs: options.RepSeqs = None,
+    no_rep_seqs: options.NoRepSeqs = False,
+    tree: options.TreeFile = None,
+    no_tree: options.NoTree = False,
+    metadata: options.MetadataFile = None,
+    no_metadata: options.NoMetadata = False,
+    taxonomy: options.TaxonomyFile = None,
+    no_taxonomy: options.NoTaxonomy = False,
+    distances: options.DistancesFile = None,
+    no_distances: options.NoDistances = False,
+    select: Annotated[Select, typer.Option(help="Which ASVs the token limit keeps.")] = Select.ABUNDANCE,
+    rarefy_depth: options.RarefyDepth = None,
+    missing_from_tree: Annotated[
+        Missing, typer.Option(help="What becomes of ASVs that the tree lacks.")
+    ] = Missing.KEEP,
+    min_prevalence: Annotated[int, typer.Option(help="Leave out ASVs that occur in fewer samples.")] = 1,
+    min_reads: Annotated[
+        float, typer.Option(help="Leave out ASVs with fewer reads in all samples together.")
+    ] = 0,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Keep samples by metadata: COLUMN=VALUE, also !=, <, >. May be repeated."),
+    ] = None,
+    split_by: Annotated[
+        str | None, typer.Option(help="Metadata column whose values stay in one split.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of rarefaction and random selection.")] = 0,
+    prefix_samples: options.PrefixSamples = False,
+    strict: options.Strict = False,
+    overwrite: options.Overwrite = False,
+    no_isolate: options.NoIsolate = False,
+    budget: options.Budget = options.DEFAULT_BUDGET,
+    json: options.Json = False,
+) -> None:
+    """Write validated, truncated Parquet shards; samples that do not pass are left out, by name."""
+    from schemas.manifest import MANIFEST_FILE, Choices
+    from schemas.publish import check_target
+
+    choices = Choices(
+        token_limit=token_limit,
+        rarefy_depth=rarefy_depth,
+        select=select.value,
+        seed=seed,
+        split_by=split_by,
+        missing_from_tree=missing_from_tree.value,
+        min_prevalence=min_prevalence,
+        min_reads=min_reads,
+    )
+    check_target(output, overwrite, MANIFEST_FILE)
+
+    from aamprep.commands.study import check_choices, find_paths, make_preparation, read_checked, refuse
+    from schemas.publish import published_folder
+
+    check_choices(choices)
+    beside = options.Beside(
+        (rep_seqs, no_rep_seqs),
+        (tree, no_tree),
+        (metadata, no_metadata),
+        (taxonomy, no_taxonomy),
+        (distances, no_distances),
+    )
+    study, findings = read_checked(find_paths(tables, beside), budget, not no_isolate)
+    if study is None:
+        raise refuse(findings, json)
+    preparation = make_preparation(study, choices, prefix_samples, findings, where)
+    with published_folder(output, MANIFEST_FILE, overwrite) as folder:
+        manifest = _write(preparation, folder, strict, json)
+    _print_written(manifest, preparation, output, json)
+
+
+def _write(preparation: "Preparation", folder: Path, strict: bool, json: bool) -> "Manifest":
+    """Write the shards; where nothing, or not everything, passed, publish nothing."""
+    from aamprep.checks import check_samples
+    from aamprep.commands.study import refuse
+    from aamprep.shard import write_shards
+
+    findings = preparation.rejected.findings
+    manifest, summary = write_shards(preparation, folder, shlex.join(["aamprep", *sys.argv[1:]]))
+    if not manifest.num_samples or (strict and not findings.valid):
+        raise refuse(findings, json, strict=bool(manifest.num_samples))
+    check_samples(preparation.study, summary, preparation.choices.rarefy_depth is not None, findings)
+    return manifest
+
+
+def _print_written(manifest: "Manifest", preparation: "Preparation", output: Path, json: bool) -> None:
+    from rich.console import Console
+
+    from aamprep.report import as_json, print_report
+
+    findings = preparation.rejected.findings
+    splits = {split: manifest.num_rows(split) for split in ("train", "validation", "test")}
+    figures = {
+        "output": str(output),
+        "samples": manifest.num_samples,
+        **splits,
+        "asvs": manifest.num_asvs,
+        "rejected_samples": manifest.num_rejected_samples,
+        "rejected_asvs": manifest.num_rejected_asvs,
+    }
+    if json:
+        print_json(as_json(findings, figures))
+        return
+    print_report(findings, {}, Console(stderr=True), "written")
+    parts = ", ".join(f"{number:,} {split}" for split, number in splits.items())
+    counts = f"{manifest.num_asvs:,} ASVs, {manifest.num_branches:,} branches"
+    print(f"{output}: {manifest.num_samples:,} samples ({parts}), {counts}")
+    if manifest.num_rejected_samples or manifest.num_rejected_asvs:
+        print(
+            f"rejected: {manifest.num_rejected_samples:,} samples and {manifest.num_rejected_asvs:,} ASVs, "
+            f"listed with their reasons in {output}/rejected.parquet"
+        )

@@ -1,0 +1,24 @@
+"""`aamprep simulate`: make a study with a known answer."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from schemas.command import say
+
+
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Folder to write.")],
+    samples: Annotated[int, typer.Option(help="Number of samples.", min=1)] = 200,
+    asvs: Annotated[int, typer.Option(help="Number of ASVs.", min=2)] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the simulation.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
+) -> None:
+    """Make a study with a known answer: table.biom, tree.nwk and metadata.tsv."""
+    from aamprep.simulate import SIGN, simulate_study, write_study
+    from schemas.publish import published_folder
+
+    with published_folder(folder, SIGN, overwrite) as target:
+        write_study(simulate_study(samples, asvs, seed), target)
+    say(f"wrote {folder}/table.biom, tree.nwk and metadata.tsv: {samples} samples, {asvs} ASVs")

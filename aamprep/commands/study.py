@@ -1,0 +1,89 @@
+"""What `validate` and `shard` share: from what was typed to a study that is ready to be prepared."""
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from aamprep.checks import check_study
+from aamprep.commands.options import Beside
+from aamprep.findings import Findings
+from aamprep.gather import find_beside, find_tables
+from aamprep.prepare import Preparation
+from aamprep.read.source import Limits
+from aamprep.rejected import Rejected
+from aamprep.report import as_json, print_report
+from aamprep.study import Paths, Study, read_study
+from aamprep.where import left_out
+from schemas.command import INVALID_DATA, print_json, say
+from schemas.errors import UsageError
+from schemas.manifest import Choices
+
+
+def find_paths(tables: list[Path] | None, beside: Beside) -> Paths:
+    """Find the files of the study, and say which were taken."""
+    found = find_tables(tables)
+    taken = {
+        role: None if no else find_beside(role, found[0], path)
+        for role, (path, no) in beside.by_role().items()
+    }
+    names = [str(path) for path in found] + [f"{path} ({role})" for role, path in taken.items() if path]
+    say(f"reading {', '.join(names)}")
+    return Paths(found, **{role.replace("-", "_"): path for role, path in taken.items()})
+
+
+def read_checked(paths: Paths, budget: float, isolate: bool) -> tuple[Study | None, Findings]:
+    """Read a study and check it as a whole; the study is None where it cannot be used."""
+    findings = Findings()
+    study = read_study(paths, findings, Limits(declared_bytes=int(budget * 2**30)), isolate)
+    if study is not None:
+        check_study(study, findings)
+    return study, findings
+
+
+def check_choices(choices: Choices) -> Choices:
+    """Refuse choices that keep nothing.
+
+    Raises
+    ------
+    UsageError
+    """
+    if choices.token_limit < 1:
+        raise UsageError(
+            f"a token limit of {choices.token_limit} keeps no ASV", "--token-limit", "give 1 or more"
+        )
+    if choices.rarefy_depth is not None and choices.rarefy_depth < 1:
+        raise UsageError(
+            f"a depth of {choices.rarefy_depth} keeps no read", "--rarefy-depth", "give 1 or more"
+        )
+    return choices
+
+
+def make_preparation(
+    study: Study, choices: Choices, prefix_samples: bool, findings: Findings, where: list[str] | None = None
+) -> Preparation:
+    """Settle how the samples are prepared.
+
+    Raises
+    ------
+    UsageError
+        If a metadata column that was named does not exist.
+    """
+    columns = list(study.metadata.columns) if study.metadata else []
+    if choices.split_by is not None and choices.split_by not in columns:
+        known = ", ".join(columns) or "none, since no metadata were given"
+        raise UsageError(
+            f"there is no metadata column {choices.split_by!r}", "--split-by", f"choose one of: {known}"
+        )
+    unwanted = left_out(where or [], study.metadata, (i for table in study.tables for i in table.sample_ids))
+    return Preparation(study, choices, prefix_samples, Rejected(findings), left_out=unwanted)
+
+
+def refuse(findings: Findings, json: bool, strict: bool = False) -> typer.Exit:
+    """Print the findings, and give the exit that says that nothing was written."""
+    if json:
+        print_json(as_json(findings, {}))
+    else:
+        print_report(findings, {}, Console(stderr=True), "not written")
+    say("nothing was written" + (", since --strict was given and something was rejected" if strict else ""))
+    return typer.Exit(INVALID_DATA)
