@@ -75,6 +75,8 @@ class Block:
             return self
         order = np.argsort(key, kind="stable")
         starts = np.flatnonzero(np.diff(key[order], prepend=-1))
+        if len(starts) == len(order):
+            return self.reorder(order)
         per_sample = np.bincount(self.row[order][starts], minlength=len(self.sample_ids))
         return replace(
             self,

@@ -175,12 +175,12 @@ def _asvs_table(study: Study, numbering: Numbering) -> pa.Table:
     length = study.asvs.sequence_length
     rows = numbering.asv_of_row.tolist()
     sequences = [study.asvs.sequences[asv] for asv in rows]
-    names = _unique_names([study.asvs.ids[asv] for asv in rows], sequences)
+    names, aliases = _unique_names([study.asvs.ids[asv] for asv in rows], sequences)
     tokens = encode(sequences, length)
     table = pa.table(
         {
-            "asv_id": pa.array([name for name, _ in names], pa.string()),
-            "aliases": pa.array([aliases for _, aliases in names], pa.list_(pa.string())),
+            "asv_id": pa.array(names, pa.string()),
+            "aliases": pa.array(aliases, pa.list_(pa.string())),
             "sequence": pa.array(sequences, pa.string()),
             "tokens": pa.FixedSizeListArray.from_arrays(pa.array(tokens.ravel()), length),
             "prevalence": pa.array(numbering.prevalence[rows].astype(np.uint32)),
@@ -198,16 +198,27 @@ def _asvs_table(study: Study, numbering: Numbering) -> pa.Table:
     return table
 
 
-def _unique_names(ids: list[tuple[str, ...]], sequences: list[str]) -> list[tuple[str, list[str]]]:
-    """Name each ASV by its first id that no other has (two studies may have an OTU1), else its sequence."""
+def _unique_names(ids: list[tuple[str, ...]], sequences: list[str]) -> tuple[list[str], list[list[str]]]:
+    """Name each ASV by its first id that no other has (two studies may have an OTU1), else its sequence.
+
+    Returns
+    -------
+    tuple of list of str and list of list of str
+        Names, and the other ids of each.
+    """
     taken: set[str] = set()
     names = []
     for all_ids, sequence in zip(ids, sequences, strict=True):
-        free = [one for one in all_ids if one not in taken]
-        name = free[0] if free else sequence
+        name = all_ids[0]
+        if name in taken:
+            name = next((one for one in all_ids if one not in taken), sequence)
         taken.add(name)
-        names.append((name, [one for one in all_ids if one != name]))
-    return names
+        names.append(name)
+    aliases = [
+        [] if all_ids == (name,) else [one for one in all_ids if one != name]
+        for all_ids, name in zip(ids, names, strict=True)
+    ]
+    return names, aliases
 
 
 def _write_beside(

@@ -1,5 +1,6 @@
 """What a command costs: its time, and the memory of its processes together. Linux only (it reads /proc)."""
 
+import resource
 import subprocess
 import tempfile
 import time
@@ -15,6 +16,8 @@ class Cost:
     """What one run of a command took."""
 
     seconds: float
+    cpu_seconds: float
+    """Of all its processes: hardly changed by what else the machine does."""
     peak_bytes: int
     """Largest sum, over all processes of the command at one moment, of resident memory."""
     output: str
@@ -29,7 +32,7 @@ def run(command: Sequence[str], folder: Path) -> Cost:
         If it fails; what it said is in the message.
     """
     with tempfile.TemporaryFile("w+") as output:
-        start, peak = time.perf_counter(), 0
+        start, cpu_before, peak = time.perf_counter(), _cpu_of_children(), 0
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
         while process.poll() is None:
             peak = max(peak, sum(_resident_bytes(pid) for pid in _family(process.pid)))
@@ -39,7 +42,13 @@ def run(command: Sequence[str], folder: Path) -> Cost:
         said = output.read()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{said}")
-    return Cost(seconds, peak, said)
+    return Cost(seconds, _cpu_of_children() - cpu_before, peak, said)
+
+
+def _cpu_of_children() -> float:
+    """Count the processor time of all commands so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _family(pid: int) -> list[int]:

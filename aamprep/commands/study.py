@@ -1,6 +1,9 @@
 """What `validate` and `shard` share: from what was typed to a study that is ready to be prepared."""
 
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -9,7 +12,6 @@ from aamprep.checks import check_study
 from aamprep.commands.options import Beside
 from aamprep.findings import Findings
 from aamprep.gather import find_beside, find_tables
-from aamprep.prepare import Preparation
 from aamprep.read.source import Limits
 from aamprep.rejected import Rejected
 from aamprep.report import as_json, print_report
@@ -18,6 +20,9 @@ from aamprep.where import left_out
 from schemas.command import INVALID_DATA, print_json, say
 from schemas.errors import UsageError
 from schemas.manifest import Choices
+
+if TYPE_CHECKING:
+    from aamprep.prepare import Preparation
 
 
 def find_paths(tables: list[Path] | None, beside: Beside) -> Paths:
@@ -34,6 +39,8 @@ def find_paths(tables: list[Path] | None, beside: Beside) -> Paths:
 
 def read_checked(paths: Paths, budget: float, isolate: bool) -> tuple[Study | None, Findings]:
     """Read a study and check it as a whole; the study is None where it cannot be used."""
+    # pandera and polars take most of a second to start: they do so while a child reads the table.
+    Thread(target=import_module, args=("aamprep.prepare",)).start()
     findings = Findings()
     study = read_study(paths, findings, Limits(declared_bytes=int(budget * 2**30)), isolate)
     if study is not None:
@@ -61,7 +68,7 @@ def check_choices(choices: Choices) -> Choices:
 
 def make_preparation(
     study: Study, choices: Choices, prefix_samples: bool, findings: Findings, where: list[str] | None = None
-) -> Preparation:
+) -> "Preparation":
     """Settle how the samples are prepared.
 
     Raises
@@ -69,6 +76,8 @@ def make_preparation(
     UsageError
         If a metadata column that was named does not exist.
     """
+    from aamprep.prepare import Preparation
+
     columns = list(study.metadata.columns) if study.metadata else []
     if choices.split_by is not None and choices.split_by not in columns:
         known = ", ".join(columns) or "none, since no metadata were given"
