@@ -1,5 +1,6 @@
 """The program `aammodel`: pretrain a model on shards."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -141,4 +142,7 @@ def _describe(plan: "Plan", trainer: "Trainer") -> None:
 
 def main() -> None:
     """Run `aammodel`."""
+    # Threads that wait must not spin: on a machine shared with others, spinning makes every step many times
+    # slower. Torch reads this when it is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     run(app, "aammodel")
