@@ -75,7 +75,12 @@ def encode_asv(weights: Weights, tokens: list[int], heads: int) -> tuple[Tensor,
         ]
     )
     hidden = transformer(part(weights, "transformer"), x, heads)
-    return hidden, pool(part(weights, "pooling"), hidden)
+    embedding = pool(part(weights, "pooling"), hidden)
+    if "bases.weight" in weights:
+        embedding = embedding + sum(
+            weights["bases.weight"][place, token] for place, token in enumerate(tokens)
+        )
+    return hidden, embedding
 
 
 def embed_count(weights: Weights, x: Tensor, count: float) -> Tensor:

@@ -3,6 +3,8 @@
 The whole matrix has over two thousand cells; `make test` runs a fixed sample of them.
 """
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -78,11 +80,12 @@ def outputs(model: AamModel, way: str, samples: list[Sample], row: int, **paddin
     return dense_outputs(model, tokens.to(device), count.to(device), row, num_asvs)
 
 
-def check(case: Case, device: str = "cpu") -> None:
+def check(case: Case, device: str = "cpu", prepare: Callable[[AamModel], None] = lambda model: None) -> None:
     """Compare the target alone with the target among others, outputs and gradients."""
     dtype, way, token_limit = case["dtype"], case["way"], case["token_limit"]
     options = {name: case[name] for name in ("chunk_size", "checkpoint_tokens", "head")}
     model = awake(dtype, **options).to(device).train(case["mode"].startswith("train"))
+    prepare(model)
     others = [*some_samples(9, case["batch_size"] - 1)]
     among = [*others[:1], TARGET, *others[1:]]
     has_gradient = not case["mode"].endswith("no-grad")
@@ -159,13 +162,19 @@ def cell(**values: object) -> Case:
 
 
 @pytest.mark.long
+# The compiler of torch warns of itself.
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("mode", ["train", "eval-no-grad"])
 @pytest.mark.parametrize("way", ["compact", "dense"])
-def test_compiled(way: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled(way: str, mode: str) -> None:
     torch.compiler.reset()
-    monkeypatch.setattr(AamModel, "__call__", torch.compile(AamModel.__call__))
-    monkeypatch.setattr(AamModel, "forward_dense", torch.compile(AamModel.forward_dense))
-    check(cell(way=way, mode=mode))
+    check(cell(way=way, mode=mode), prepare=compile_stacks)
+
+
+def compile_stacks(model: AamModel) -> None:
+    """Compile the transformers, in which the time goes, for any shape; what cuts chunks stays as it is."""
+    model.asv_encoder.transformer.compile(dynamic=True)
+    model.sample_encoder.transformer.compile(dynamic=True)
 
 
 @pytest.mark.gpu

@@ -24,7 +24,7 @@ from tests.model.cases import (
 HEADS = [
     {"head": "soft-branch"},
     {"head": "euclidean"},
-    {"head": "tanh-euclidean", "head_layers": 1, "slot_positions": 12},
+    {"head": "tanh-euclidean", "head_layers": 1, "slot_positions": 12, "bases_by_position": False},
 ]
 COUNTS = ["add", "concat", "film", "none"]
 
