@@ -15,6 +15,9 @@ test: $(STAMP)  ## everything but the long lists, under 10 minutes on 2 cores
 test-all: $(STAMP)  ## the long lists, too
 	$(BIN)/python -m pytest -m "not gpu" -n 2
 
+fuzz: $(STAMP)  ## damaged and random files against the readers, for an hour or so
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/read/test_fuzz.py -n 2
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

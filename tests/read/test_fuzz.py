@@ -104,7 +104,7 @@ def same(table: CountTable) -> bool:
     return ids and bool((dense(table) == COUNTS).all())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=settings.default.max_examples // 3, deadline=None)
 @given(edits=edits, keep=st.sampled_from([1.0, 1.0, 0.9]))
 def test_damaged_hdf5_is_found_or_does_no_harm(
     folder: Path, edits: list[tuple[float, int]], keep: float

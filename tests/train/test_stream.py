@@ -140,7 +140,10 @@ def test_an_asv_that_does_not_exist_is_refused_by_name(run: Programs, tmp_path: 
     assert table["sample_id"][0].as_py() in str(error.value)
 
 
-def test_one_changed_byte_is_noticed_before_a_wrong_value_is_used(run: Programs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("trials", [40, pytest.param(300, marks=pytest.mark.long)])
+def test_one_changed_byte_is_noticed_before_a_wrong_value_is_used(
+    trials: int, run: Programs, tmp_path: Path
+) -> None:
     shards = make_shards(run, tmp_path)
     names = [file.name for file in shards.manifest.files if file.split == "train"] + [
         "tree.parquet",
@@ -151,7 +154,7 @@ def test_one_changed_byte_is_noticed_before_a_wrong_value_is_used(run: Programs,
         for b in stream_of(shards).epoch()
     ]
     rng = np.random.default_rng(0)
-    for trial in range(40):
+    for trial in range(trials):
         path = shards.folder / names[trial % len(names)]
         content = path.read_bytes()
         changed = bytearray(content)
