@@ -11,7 +11,7 @@ from tests.studies import Programs
 
 RealData = Callable[[str], Path]
 
-# `make test` tries the same examples every time, so that it is green or red for a reason; `make fuzz` new ones.
+# `make test` tries the same examples every time, so that it is red for a reason; `make fuzz` tries new ones.
 settings.register_profile("default", derandomize=True)
 settings.register_profile("fuzz", max_examples=20_000, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
