@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -72,8 +73,10 @@ def write_shards(preparation: Preparation, folder: Path, command: str) -> tuple[
     spool = Spool(folder / "prepared.arrow", PREPARED)
     numbering, summary = _first_pass(preparation, spool)
     branches = prune(study.tree, study.tip_of_asv[numbering.asv_of_row]) if study.tree is not None else None
-    write_table(_asvs_table(study, numbering), folder / ASVS_FILE)
-    writers = _second_pass(preparation, spool.read(), numbering, branches, folder)
+    with ThreadPoolExecutor(1) as beside:  # compressing 100,000 sequences keeps a second core busy
+        written = beside.submit(write_table, _asvs_table(study, numbering), folder / ASVS_FILE)
+        writers = _second_pass(preparation, spool.read(), numbering, branches, folder)
+        written.result()
     files = [describe(folder / ASVS_FILE)]
     files += [describe(folder / name, writer.split) for writer in writers for name in writer.close()]
     sample_ids = [sample_id for writer in writers for sample_id in writer.sample_ids]

@@ -1,5 +1,6 @@
 """What the samples of a study are like: the figures that the reports show, gathered block by block."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,7 +28,7 @@ class Summary:
         """Take in a block of prepared samples."""
         self.sample_ids.extend(table["sample_id"].to_pylist())
         figures = [table[name].to_numpy().astype(np.float64) for name in _COLUMNS]
-        self._parts.append(figures + [reads_within(table, limit) for limit in TOKEN_LIMITS])
+        self._parts.append(figures + reads_within(table, TOKEN_LIMITS))
         self._count_samples_of_asvs(table)
 
     def _count_samples_of_asvs(self, table: pa.Table) -> None:
@@ -53,26 +54,32 @@ class Summary:
         return np.concatenate([np.zeros(0), *(part[index] for part in self._parts)])
 
 
-def reads_within(table: pa.Table, limit: int) -> Reads:
+def reads_within(table: pa.Table, limits: Sequence[int]) -> list[Reads]:
     """Sum the reads of each sample's first ASVs in the order of selection, whatever limit they were cut at.
 
     Parameters
     ----------
     table : pyarrow.Table
         Prepared samples; `dropped_count` continues `count`.
-    limit : int
-        The token limit to look at.
+    limits : sequence of int
+        The token limits to look at; one array is given for each.
     """
-    num_kept = np.diff(_offsets(table, "count"))
-    return _first(table, "count", np.minimum(limit, num_kept)) + _first(
-        table, "dropped_count", np.maximum(limit - num_kept, 0)
-    )
+    offsets, dropped_offsets = _offsets(table, "count"), _offsets(table, "dropped_count")
+    total, dropped_total = _running_total(table, "count"), _running_total(table, "dropped_count")
+    num_kept = np.diff(offsets)
+    return [
+        _first(total, offsets, np.minimum(limit, num_kept))
+        + _first(dropped_total, dropped_offsets, np.maximum(limit - num_kept, 0))
+        for limit in limits
+    ]
 
 
-def _first(table: pa.Table, column: str, number: npt.NDArray[np.integer]) -> Reads:
+def _running_total(table: pa.Table, column: str) -> Reads:
+    return np.concatenate([[0.0], np.cumsum(_values(table, column), dtype=np.float64)])
+
+
+def _first(total: Reads, offsets: npt.NDArray[np.int64], number: npt.NDArray[np.integer]) -> Reads:
     """Sum the first so many counts of each sample, or all where there are fewer."""
-    offsets = _offsets(table, column)
-    total = np.concatenate([[0.0], np.cumsum(_values(table, column), dtype=np.float64)])
     return total[np.minimum(offsets[:-1] + number, offsets[1:])] - total[offsets[:-1]]
 
 

@@ -191,7 +191,7 @@ def test_what_a_limit_keeps_does_not_depend_on_where_the_samples_were_cut(
     counts: list[list[float]], cut_at: int, limit: int
 ) -> None:
     expected = [sum(one[:limit]) for one in counts]
-    assert reads_within(prepared(counts, cut_at), limit).tolist() == expected
+    assert reads_within(prepared(counts, cut_at), [limit])[0].tolist() == expected
 
 
 @given(SAMPLES, SAMPLES, st.integers(1, 12))
