@@ -86,10 +86,21 @@ def test_nothing_hidden_has_no_loss() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_losses_are_summed_in_float32(dtype: torch.dtype) -> None:
+def test_sums_are_in_float32(dtype: torch.dtype) -> None:
     model = awake()
     batch = compact([random_sample(1, 30), random_sample(2, 30)])
     with torch.autocast("cpu", dtype):
         output = model(batch)
-        assert nucleotide_loss_sum(output, batch).dtype == torch.float32
-        assert distance_loss_sum(output, batch).dtype == torch.float32
+    assert output.nucleotide_logits.dtype == dtype
+    assert output.sample_embedding.dtype == torch.float32
+    assert nucleotide_loss_sum(output, batch).dtype == torch.float32
+    assert distance_loss_sum(output, batch).dtype == torch.float32
+
+
+@pytest.mark.parametrize("head", ["soft-branch", "euclidean"])
+def test_small_distances_are_not_lost_to_cancellation(head: str) -> None:
+    model = awake(head=head)
+    a = 0.5 + 0.1 * torch.rand(30, 24, generator=torch.Generator().manual_seed(0))
+    b = a + 1e-4 * torch.rand(30, 24, generator=torch.Generator().manual_seed(1))
+    exact = awake(torch.float64, head=head).distance_head.distance(a.double(), b.double())
+    assert_close(model.distance_head.distance(a, b), exact, 1e-6)

@@ -115,6 +115,22 @@ def test_one_real_asv_among_1023_padded() -> None:
         assert_close(other, one, 1e-12)
 
 
+@pytest.mark.parametrize(("budget", "again"), [(10**9, 0), (0, 4), (25, 2)])
+def test_only_what_exceeds_the_budget_is_computed_again(budget: int, again: int) -> None:
+    model = awake(chunk_size=1, checkpoint_tokens=budget)
+    batch = compact([Sample((3, 10, 17, 22), (1.0, 1.0, 1.0, 1.0))])
+    assert (batch.tokens > 0).sum(dim=1).tolist() == [10] * 4
+    times = 0
+
+    def count(*_: object) -> None:
+        nonlocal times
+        times += 1
+
+    model.asv_encoder.transformer.register_forward_hook(count)
+    all_of(model(batch).sample_embedding).backward()
+    assert times == len(batch.tokens) + again
+
+
 @pytest.mark.parametrize("backend", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION], ids=lambda one: one.name)
 @pytest.mark.parametrize("way", ["compact", "dense"])
 def test_every_attention_kernel(way: str, backend: SDPBackend) -> None:

@@ -60,6 +60,8 @@ BLOCKS: dict[str, Callable[[ModelConfig], nn.Module]] = {
     "transformer": lambda config: Transformer(config, layers=2),
     "attention pooling": lambda config: AttentionPooling(config.width),
     "sample encoder": SampleEncoding,
+    "sample encoder, film": lambda config: SampleEncoding(ModelConfig(**TINY, count_embedding="film")),
+    "sample encoder, concat": lambda config: SampleEncoding(ModelConfig(**TINY, count_embedding="concat")),
     "soft-branch head": Pooling,
     "euclidean head": lambda config: Pooling(ModelConfig(**TINY, head="euclidean", head_layers=1)),
 }
@@ -91,7 +93,7 @@ MATRIX = every(
 )
 
 
-@pytest.mark.parametrize("case", sampled(MATRIX, 80))
+@pytest.mark.parametrize("case", sampled(MATRIX, 120))
 def test_poison_stays_where_it_is(case: Case) -> None:
     mode, dtype = case["mode"], case["dtype"]
     module = made(case["name"], case["dropout"]).train(mode == "train")
