@@ -4,13 +4,16 @@ With these lists the exact UniFrac distance of any two samples needs no tree and
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from aamprep.block import Integers
 from aamprep.inputs import Tree
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp  # elsewhere imported where it is needed: without a tree, nothing waits for it
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def prune(tree: Tree, tip_of_asv: Integers) -> Branches:
     return Branches(length=lengths, parent=parents, asv=asvs)
 
 
-def cover(branches: Branches, num_asvs: int) -> sp.csr_matrix:
+def cover(branches: Branches, num_asvs: int) -> "sp.csr_matrix":
     """Tell which branches lie on the path from the root to each ASV.
 
     Returns
@@ -91,6 +94,8 @@ def cover(branches: Branches, num_asvs: int) -> sp.csr_matrix:
     scipy.sparse.csr_matrix of float64, shape (ASVs, branches)
         1 where a branch lies above the ASV, and for the root, whose length is 0.
     """
+    import scipy.sparse as sp
+
     tips = np.flatnonzero(branches.asv >= 0)
     asv, branch, node = [], [], tips
     while len(node):
@@ -105,8 +110,8 @@ def cover(branches: Branches, num_asvs: int) -> sp.csr_matrix:
 
 
 def reads_under(
-    above: sp.csr_matrix, indptr: Integers, asv: Integers, count: npt.NDArray[np.float64]
-) -> sp.csr_matrix:
+    above: "sp.csr_matrix", indptr: Integers, asv: Integers, count: npt.NDArray[np.float64]
+) -> "sp.csr_matrix":
     """Count each sample's reads under each branch.
 
     Parameters
@@ -121,6 +126,8 @@ def reads_under(
     scipy.sparse.csr_matrix of float64, shape (samples, branches)
         Sorted by branch.
     """
+    import scipy.sparse as sp
+
     samples = sp.csr_matrix((count, asv, indptr), shape=(len(indptr) - 1, above.shape[0]))
     reads = samples @ above
     reads.sort_indices()

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import scipy.sparse as sp
 
 from aamprep.block import Integers
 from aamprep.branches import Branches, cover, prune, reads_under
@@ -35,6 +35,9 @@ from schemas.shards import (
 )
 from schemas.tables import asv_table, metadata_table, sample_table, violations
 from schemas.vocabulary import encode
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 NO_ROW = np.iinfo(np.uint32).max
 TOOLS = ("aamprep", "numpy", "pyarrow", "polars", "pandera", "scipy", "h5py")
@@ -154,7 +157,7 @@ def _numbered(samples: pa.Table, row_of_asv: npt.NDArray[np.uint32]) -> pa.Table
     return samples
 
 
-def _with_branches(samples: pa.Table, above: sp.csr_matrix) -> pa.Table:
+def _with_branches(samples: pa.Table, above: "sp.csr_matrix") -> pa.Table:
     """Add the branches that each whole sample covers, and the reads under each."""
     num_samples = len(samples)
     sizes = samples["num_asvs"].to_numpy(), samples["num_asvs_kept"].to_numpy()

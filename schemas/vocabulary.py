@@ -78,14 +78,16 @@ def encode(sequences: Sequence[str], length: int) -> npt.NDArray[np.uint8]:
     ValueError
         If a sequence holds anything but IUPAC codes, or is longer than L - 1 bases.
     """
-    for sequence in sequences:
-        if len(sequence) >= length or first_invalid_position(sequence) is not None:
-            raise ValueError(f"not {length - 1} or fewer nucleotide codes: {sequence[:50]!r}")
     num_bases = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+    # "replace" turns whatever is not ASCII into "?", which is no nucleotide code.
+    letters = np.frombuffer("".join(sequences).encode("ascii", "replace"), dtype=np.uint8)
+    bases = _TOKEN_OF_BYTE[letters]
+    if (num_bases >= length).any() or (bases == _INVALID).any():
+        bad = next(s for s in sequences if len(s) >= length or first_invalid_position(s) is not None)
+        raise ValueError(f"not {length - 1} or fewer nucleotide codes: {bad[:50]!r}")
     tokens = np.zeros((len(sequences), length), dtype=np.uint8)
     tokens[:, 0] = START
-    letters = np.frombuffer("".join(sequences).encode("ascii"), dtype=np.uint8)
-    tokens[:, 1:][np.arange(length - 1) < num_bases[:, None]] = _TOKEN_OF_BYTE[letters]
+    tokens[:, 1:][np.arange(length - 1) < num_bases[:, None]] = bases
     return tokens
 
 
