@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 
@@ -21,7 +21,7 @@ class Batch:
     """
 
     sample_ids: tuple[str, ...]
-    tokens: Int[Tensor, "U L"]
+    tokens: Integer[Tensor, "U L"]
     """Token ids of the distinct ASVs: START, bases, padding at the end. Any integer type."""
     asv_row: Int[Tensor, " U"]
     """Row of each in asvs.parquet: its name for the drawing of masks."""

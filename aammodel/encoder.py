@@ -43,9 +43,15 @@ class AsvEncoder(nn.Module):
             nn.init.trunc_normal_(table.weight, std=0.5)
 
     def forward(
-        self, tokens: Integer[Tensor, "N T"], is_real: Bool[Tensor, "N T"] | None
+        self,
+        tokens: Integer[Tensor, "N T"],
+        is_real: Bool[Tensor, "N T"] | None,
+        masked: Int[Tensor, "M 2"] | None = None,
     ) -> tuple[Float[Tensor, "N T D"], Float[Tensor, "N D"]]:
         """Encode every row of tokens.
+
+        Hidden bases are hidden from the transformer, whose vectors must guess them. The sum over bases, from
+        which nothing is guessed, sees them: distances are learned from whole sequences.
 
         Parameters
         ----------
@@ -53,6 +59,8 @@ class AsvEncoder(nn.Module):
             Token ids; T may be less than the L of the configuration.
         is_real : Tensor of bool, shape (N, T), or None
             False where a token is padding; None where no token is.
+        masked : Tensor of int, shape (M, 2), or None
+            Row and position of each hidden base.
 
         Returns
         -------
@@ -62,7 +70,8 @@ class AsvEncoder(nn.Module):
             One vector per ASV, exactly zero where all of it is padding.
         """
         position = self.position_embedding.weight[: tokens.shape[1]]
-        hidden = self.transformer(self.token_embedding(tokens.long()) + position, is_real)
+        read = tokens if masked is None else hide(tokens, masked)
+        hidden = self.transformer(self.token_embedding(read.long()) + position, is_real)
         embedding = self.pooling(hidden, is_real)
         if self.bases is not None:
             embedding = embedding + self.bases(tokens, is_real)
@@ -71,7 +80,7 @@ class AsvEncoder(nn.Module):
         return hidden, embedding
 
     def encode(
-        self, tokens: Integer[Tensor, "U L"], wanted: Int[Tensor, "M 2"]
+        self, tokens: Integer[Tensor, "U L"], masked: Int[Tensor, "M 2"]
     ) -> tuple[Float[Tensor, "U D"], Float[Tensor, "M D"]]:
         """Encode ASVs in chunks of like length, each trimmed to its longest.
 
@@ -81,23 +90,24 @@ class AsvEncoder(nn.Module):
         ----------
         tokens : Tensor of int, shape (U, L)
             Token ids with padding at the end of each row.
-        wanted : Tensor of int, shape (M, 2)
-            Row and position of the tokens whose own vectors are wanted too.
+        masked : Tensor of int, shape (M, 2)
+            Row and position of each hidden base.
 
         Returns
         -------
         embedding : Tensor, shape (U, D)
-        wanted_hidden : Tensor, shape (M, D)
+        masked_hidden : Tensor, shape (M, D)
+            The vector of each hidden base.
         """
         size = self.chunk_size or asvs_at_a_time(tokens.device)
         chunks = chunks_by_length((tokens != vocabulary.PAD).sum(dim=1), size)
         place = torch.cat([chunk.rows for chunk in chunks]).argsort()
-        wanted_place, wanted_order = place[wanted[:, 0]].sort(stable=True)
-        wanted_here = torch.stack([wanted_place % size, wanted[wanted_order, 1]], dim=1)
-        num_wanted = torch.bincount(wanted_place // size, minlength=len(chunks)).tolist()
-        parts = self._encode_chunks(tokens, chunks, wanted_here.split(num_wanted))
+        masked_place, masked_order = place[masked[:, 0]].sort(stable=True)
+        masked_here = torch.stack([masked_place % size, masked[masked_order, 1]], dim=1)
+        num_masked = torch.bincount(masked_place // size, minlength=len(chunks)).tolist()
+        parts = self._encode_chunks(tokens, chunks, masked_here.split(num_masked))
         embedding, hidden = (torch.cat(part) for part in zip(*parts, strict=True))
-        return embedding.index_select(0, place), hidden.index_select(0, wanted_order.argsort())
+        return embedding.index_select(0, place), hidden.index_select(0, masked_order.argsort())
 
     @torch.no_grad()
     def start_from(self, tokens: Integer[Tensor, "U L"]) -> None:
@@ -113,25 +123,32 @@ class AsvEncoder(nn.Module):
             self.pooling.centre.copy_(self.pooling.mean(hidden, is_real).mean(dim=0))
 
     def _encode_chunks(
-        self, tokens: Integer[Tensor, "U L"], chunks: list[Chunk], wanted: tuple[Int[Tensor, "_ 2"], ...]
+        self, tokens: Integer[Tensor, "U L"], chunks: list[Chunk], masked: tuple[Int[Tensor, "_ 2"], ...]
     ) -> Iterator[tuple[Float[Tensor, "_ D"], Float[Tensor, "_ D"]]]:
         num_tokens = 0
-        for chunk, wanted_here in zip(chunks, wanted, strict=True):
+        for chunk, masked_here in zip(chunks, masked, strict=True):
             tokens_here = tokens[chunk.rows, : chunk.length]
             num_tokens += tokens_here.numel()
             if num_tokens > self.checkpoint_tokens and torch.is_grad_enabled():
                 yield checkpoint(
-                    self._encode_chunk, tokens_here, wanted_here, chunk.is_even, use_reentrant=False
+                    self._encode_chunk, tokens_here, masked_here, chunk.is_even, use_reentrant=False
                 )
             else:
-                yield self._encode_chunk(tokens_here, wanted_here, chunk.is_even)
+                yield self._encode_chunk(tokens_here, masked_here, chunk.is_even)
 
     def _encode_chunk(
-        self, tokens: Integer[Tensor, "N T"], wanted: Int[Tensor, "M 2"], is_even: bool
+        self, tokens: Integer[Tensor, "N T"], masked: Int[Tensor, "M 2"], is_even: bool
     ) -> tuple[Float[Tensor, "N D"], Float[Tensor, "M D"]]:
-        hidden, embedding = self(tokens, None if is_even else tokens != vocabulary.PAD)
-        wanted_here = wanted[:, 0] * tokens.shape[1] + wanted[:, 1]
-        return embedding, hidden.flatten(0, 1).index_select(0, wanted_here)
+        hidden, embedding = self(tokens, None if is_even else tokens != vocabulary.PAD, masked)
+        place = masked[:, 0] * tokens.shape[1] + masked[:, 1]
+        return embedding, hidden.flatten(0, 1).index_select(0, place)
+
+
+def hide(tokens: Integer[Tensor, "U L"], masked: Int[Tensor, "M 2"]) -> Integer[Tensor, "U L"]:
+    """Write MASK over the bases that the model must guess."""
+    hidden = tokens.clone()
+    hidden[masked[:, 0], masked[:, 1]] = vocabulary.MASK
+    return hidden
 
 
 def _bases_by_position(config: ModelConfig) -> BasesByPosition | None:

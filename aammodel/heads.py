@@ -56,17 +56,17 @@ class Affine(nn.Module):
 
     @torch.no_grad()
     def fit(self, distance: Float[Tensor, "B B"], true_distance: Float[Tensor, "B B"]) -> None:
-        """Fit by least squares over the pairs that have a true distance; stays as it is where none has.
+        """Give the pairs that have a true distance its mean and spread; stays as it is where none has.
 
-        The factor stays positive: the far must not become the near.
+        Not least squares: at the start distances hardly follow the true ones, so its factor would be small,
+        and with it every gradient that passes through.
         """
         is_pair = true_distance.isfinite().triu(diagonal=1)
         if not is_pair.any():
             return
         x, y = distance[is_pair].double(), true_distance[is_pair].double()
-        x_centred = x - x.mean()
-        slope = (x_centred @ (y - y.mean())) / (x_centred @ x_centred).clamp_min(_TINY)
-        self.scale.copy_(slope.clamp_min(_SMALLEST_SCALE))
+        slope = y.std(correction=0) / x.std(correction=0).clamp_min(_TINY)
+        self.scale.copy_(slope.clamp(_SMALLEST_SCALE, 1 / _SMALLEST_SCALE))
         self.offset.copy_(y.mean() - self.scale.double() * x.mean())
 
 

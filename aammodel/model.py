@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from aammodel.batch import Batch
 from aammodel.config import ModelConfig
-from aammodel.encoder import AsvEncoder, SampleEncoder
+from aammodel.encoder import AsvEncoder, SampleEncoder, hide
 from aammodel.heads import distance_head
 from aammodel.transformer import start_linear
 from schemas import vocabulary
@@ -66,7 +66,7 @@ class AamModel(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         """Compute each distinct ASV once, no padding, and logits only where a base is hidden."""
-        embedding, hidden = self.asv_encoder.encode(hide(batch.tokens, batch.masked), batch.masked)
+        embedding, hidden = self.asv_encoder.encode(batch.tokens, batch.masked)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
         sample_embedding = self.distance_head.pool(features, batch.is_real)
         return Output(
@@ -131,16 +131,7 @@ class AamModel(nn.Module):
 
         Only weights are set: nothing that the model computes later depends on batch mates.
         """
-        tokens = hide(batch.tokens, batch.masked)
-        self.asv_encoder.start_from(tokens)
-        features = self.sample_encoder.encode(
-            self.encode_asvs(tokens), batch.slot, batch.count, batch.is_real
-        )
+        self.asv_encoder.start_from(hide(batch.tokens, batch.masked))
+        embedding, _ = self.asv_encoder.encode(batch.tokens, batch.masked)
+        features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
         self.distance_head.start_from(features, batch.is_real, batch.distance)
-
-
-def hide(tokens: Integer[Tensor, "U L"], masked: Int[Tensor, "M 2"]) -> Integer[Tensor, "U L"]:
-    """Write MASK over the bases that the model must guess."""
-    hidden = tokens.clone()
-    hidden[masked[:, 0], masked[:, 1]] = vocabulary.MASK
-    return hidden

@@ -24,7 +24,7 @@ class TrainConfig:
     """Most ASVs of a sample; by default the shards' limit."""
     seed: int = 0
     """Of the weights, the order of samples, the hidden bases and dropout."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """The highest, after the warm-up; it falls to a hundredth along a cosine."""
     warmup_steps: int = 20
     """Steps over which the learning rate rises from 0, at most a tenth of all steps."""

@@ -65,8 +65,13 @@ def pool(weights: Weights, x: Tensor) -> Tensor:
     return normalise(weights, "norm", (shares[:, None] * x).sum(0) - weights["centre"])
 
 
-def encode_asv(weights: Weights, tokens: list[int], heads: int) -> tuple[Tensor, Tensor]:
-    """Encode one ASV, given without padding: hidden states [T, D] and embedding [D]."""
+def encode_asv(
+    weights: Weights, tokens: list[int], heads: int, whole: list[int] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Encode one ASV, given without padding: hidden states [T, D] and embedding [D].
+
+    `tokens` are those that the transformer reads; `whole` has the bases that are hidden from it, too.
+    """
     weights = part(weights, "asv_encoder")
     x = torch.stack(
         [
@@ -78,7 +83,7 @@ def encode_asv(weights: Weights, tokens: list[int], heads: int) -> tuple[Tensor,
     embedding = pool(part(weights, "pooling"), hidden)
     if "bases.weight" in weights:
         embedding = embedding + sum(
-            weights["bases.weight"][place, token] for place, token in enumerate(tokens)
+            weights["bases.weight"][place, token] for place, token in enumerate(whole or tokens)
         )
     return hidden, embedding
 

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aammodel.model import AamModel, hide
+from aammodel.encoder import hide
+from aammodel.model import AamModel
 from tests.model import reference
 from tests.model.cases import (
     TOLERANCE,
@@ -39,8 +40,11 @@ def by_reference(
 ) -> dict[str, torch.Tensor]:
     """Compute what the model gives for a batch, one sample at a time."""
     batch, heads = compact(samples), model.config.heads
-    tokens = hide(batch.tokens, batch.masked).tolist()
-    encoded = [reference.encode_asv(weights, [one for one in row if one], heads) for row in tokens]
+    whole, read = batch.tokens.tolist(), hide(batch.tokens, batch.masked).tolist()
+    encoded = [
+        reference.encode_asv(weights, [t for t in hidden if t], heads, [t for t in row if t])
+        for row, hidden in zip(whole, read, strict=True)
+    ]
     features = [
         reference.encode_sample(
             weights,
