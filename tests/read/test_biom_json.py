@@ -32,7 +32,9 @@ def test_a_table_is_read_exactly(tmp_path: Path, is_dense: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "pack", [lambda raw: b" \n\t" + raw, lambda raw: b"\xef\xbb\xbf" + raw, gzip.compress], ids=str
+    "pack",
+    [lambda raw: b" \n\t" + raw, lambda raw: b"\xef\xbb\xbf" + raw, gzip.compress],
+    ids=["blanks", "byte-order-mark", "gzip"],
 )
 def test_blanks_byte_order_mark_and_gzip_do_not_matter(
     tmp_path: Path, pack: Callable[[bytes], bytes]
