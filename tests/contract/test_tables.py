@@ -197,3 +197,8 @@ def test_asv_ids_and_sequences_are_unique() -> None:
 def test_each_rule_of_metadata(row: dict[str, Any], objection: list[str]) -> None:
     frame = pl.DataFrame([row], schema_overrides={"age": pl.Float64, "site": pl.String})
     assert objections(frame, metadata_table({"age": "numeric", "site": "categorical"})) == objection
+
+
+def test_metadata_has_one_row_for_a_sample() -> None:
+    frame = pl.DataFrame({"sample_id": ["S1", "S1"]})
+    assert objections(frame, metadata_table({})) == ["field_uniqueness"] * 2
