@@ -1,8 +1,6 @@
 """What `validate` and `shard` share: from what was typed to a study that is ready to be prepared."""
 
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
 import typer
@@ -39,8 +37,6 @@ def find_paths(tables: list[Path] | None, beside: Beside) -> Paths:
 
 def read_checked(paths: Paths, budget: float, isolate: bool) -> tuple[Study | None, Findings]:
     """Read a study and check it as a whole; the study is None where it cannot be used."""
-    # pandera and polars take most of a second to start: they do so while a child reads the table.
-    Thread(target=import_module, args=("aamprep.prepare",)).start()
     findings = Findings()
     study = read_study(paths, findings, Limits(declared_bytes=int(budget * 2**30)), isolate)
     if study is not None:

@@ -1,6 +1,8 @@
 """The commands answer: what they take, what they print, and with which code they end."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -225,3 +227,22 @@ def test_a_metadata_column_may_be_called_sample_id(study: Path, run: Programs) -
     assert run("aamprep", "shard").code == 0
     metadata = pl.read_parquet("shards/metadata.parquet")
     assert dict(metadata.select("sample_id", "metadata_sample_id").rows())["S3"] == "x3"
+
+
+def test_a_refusal_prints_no_traceback_and_starts_nothing_slow(study: Path) -> None:
+    """In a process of its own: what runs while the interpreter ends is seen there alone."""
+    (study / "table.biom").write_bytes(b"")
+    code = "import sys; sys.argv = ['aamprep', 'validate', 'table.biom']\nfrom aamprep.cli import main\n"
+    code += "try: main()\nfinally: print('pandera' in sys.modules, file=sys.stderr)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "file-empty" in ran.stdout
+    assert ran.stderr.split() == [
+        "reading",
+        "table.biom,",
+        "tree.nwk",
+        "(tree),",
+        "metadata.tsv",
+        "(metadata)",
+        "False",
+    ]
