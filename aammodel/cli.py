@@ -1,18 +1,14 @@
-"""The program `aammodel`: pretrain a model on shards."""
+"""The program `aammodel`: one module in `commands/` for each command.
+
+Every import of a stage waits for its command, so that `aammodel --help` answers at once.
+"""
 
 import os
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from schemas.command import run, say
-from schemas.errors import UsageError
-
-if TYPE_CHECKING:
-    from aammodel.pretrain import Plan
-    from aammodel.train import Trainer
+from aammodel.commands.pretrain import pretrain
+from schemas.command import run
 
 app = typer.Typer(
     help="Stream shards into a padding-safe transformer, and train it.",
@@ -27,117 +23,8 @@ def _program() -> None:
     """Stream shards into a padding-safe transformer, and train it."""
 
 
-@app.command()
-def pretrain(
-    shards: Annotated[Path | None, typer.Argument(help="Folder that `aamprep shard` wrote.")] = None,
-    output: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("run"),
-    max_steps: Annotated[
-        int | None, typer.Option(help="Optimiser steps. Default: those of --epochs.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Times that every sample is seen. Default: 50.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples of a micro-batch. Default: 8.")] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Micro-batches of a step. Default: 1.")] = None,
-    token_limit: Annotated[
-        int | None, typer.Option(help="Most ASVs per sample. Default: the shards'.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order and hidden bases. Default: 0.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda ... Default: a GPU where there is one.")
-    ] = None,
-    checkpoint_every: Annotated[
-        int | None, typer.Option(help="Steps between checkpoints. Default: 100.")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with [train] and [model].")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run's folder.")] = False,
-) -> None:
-    """Pretrain a model: predict hidden bases, and the UniFrac distance of samples."""
-    given = {
-        "max_steps": max_steps,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "accumulate": accumulate,
-        "token_limit": token_limit,
-        "seed": seed,
-        "device": device,
-        "checkpoint_every": checkpoint_every,
-    }
-    chosen = {name: value for name, value in given.items() if value is not None}
-    if resume is not None:
-        _resume(resume, shards, chosen | ({"config": config} if config else {}))
-    else:
-        _begin(shards, output, chosen, config, overwrite)
-
-
-def _begin(
-    shards: Path | None, output: Path, chosen: dict[str, Any], config: Path | None, overwrite: bool
-) -> None:
-    if shards is None:
-        raise UsageError("no shards were named", "pretrain", "name the folder that holds them")
-    from aammodel.train_config import TrainConfig, read_config
-    from schemas.publish import check_target
-
-    tables = read_config(config) if config else {"train": {}, "model": {}}
-    train = TrainConfig(**(tables["train"] | chosen))
-    check_target(output, overwrite, "config.json")
-
-    from aammodel.pretrain import begin_run, make_plan, make_trainer
-
-    plan = make_plan(shards, tables["model"], train)
-    trainer = make_trainer(plan, output, resume=False)
-    begin_run(plan, output, overwrite)
-    _describe(plan, trainer)
-    _train(plan, trainer)
-
-
-def _resume(run_folder: Path, shards: Path | None, chosen: dict[str, Any]) -> None:
-    if chosen:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
-        raise UsageError(f"a run goes on as it was begun, without {names}", "--resume", "leave these out")
-    from aammodel.pretrain import make_trainer, read_plan
-
-    plan = read_plan(run_folder)
-    if shards is not None and shards.absolute() != plan.shards.folder.absolute():
-        raise UsageError("this run began with other shards", str(plan.shards.folder), "leave the shards out")
-    trainer = make_trainer(plan, run_folder, resume=True)
-    if trainer.progress.is_finished:
-        say(f"{run_folder}: this run is finished, after {trainer.progress.step} steps")
-        return
-    say(f"{run_folder}: goes on after step {trainer.progress.step}")
-    _train(plan, trainer)
-
-
-def _train(plan: "Plan", trainer: "Trainer") -> None:
-    from aammodel.pretrain import finish_run
-
-    trainer.fit()
-    if trainer.stop_signal:
-        say(f"stopped after step {trainer.progress.step}; go on: aammodel pretrain --resume {trainer.run}")
-        sys.exit(128 + trainer.stop_signal)
-    prediction = finish_run(plan, trainer)
-    best = trainer.progress
-    if best.best_loss is not None:
-        print(f"best validation loss {best.best_loss:.4f}, at step {best.best_step} of {best.step}")
-    if prediction is not None:
-        print(
-            f"UniFrac of {prediction.num_samples} validation samples: r = {prediction.r:.3f}, "
-            f"mean absolute error {prediction.mean_absolute_error:.4f}"
-        )
-    print(f"model: {trainer.run}/model.safetensors, report: {trainer.run}/report.html")
-
-
-def _describe(plan: "Plan", trainer: "Trainer") -> None:
-    num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    manifest = plan.shards.manifest
-    say(
-        f"{num_parameters:,} parameters on {trainer.device}; {manifest.num_rows('train'):,} training and "
-        f"{manifest.num_rows('validation'):,} validation samples; {trainer.num_steps:,} steps of "
-        f"{plan.train.batch_size * plan.train.accumulate} samples"
-    )
-    if not plan.shards.has_tree:
-        say("these shards have no tree: the model learns from hidden bases alone, not from UniFrac")
-    if not trainer.validation:
-        say("there is no validation sample: the last weights are kept, not the best")
+for _command in (pretrain,):
+    app.command()(_command)
 
 
 def main() -> None:

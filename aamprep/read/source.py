@@ -163,6 +163,22 @@ def size_in_words(size: float) -> str:
     return f"{size:.1f} TiB"
 
 
+def _is_dense(unpacked: int, packed: int, limits: Limits) -> bool:
+    """Tell whether the first piece is packed so tightly that the file may be a bomb.
+
+    Only then is the size believed that the file gives in its last bytes, which spares unpacking what is
+    refused anyway: behind an honest table may stand bytes that mean nothing.
+    """
+    return unpacked > limits.ratio * packed
+
+
+def _declared_bytes(path: Path) -> int:
+    """Read the unpacked size that a gzip file gives in its last four bytes (RFC 1952)."""
+    with path.open("rb") as file:
+        file.seek(-4, 2)
+        return int.from_bytes(file.read(4), "little")
+
+
 def _inflate(file: IO[bytes], source: Source, limits: Limits) -> Iterator[bytes]:
     """Unpack all members of a gzip file; bytes after the last one that are no member are ignored."""
     total, pending = 0, file.read(PIECE_BYTES)
@@ -173,6 +189,8 @@ def _inflate(file: IO[bytes], source: Source, limits: Limits) -> Iterator[bytes]
             pending = member.unconsumed_tail
             total += len(piece)
             check_size(total, source.bytes, source.name, limits)
+            if total == len(piece) and _is_dense(len(piece), file.tell() - len(pending), limits):
+                check_size(_declared_bytes(source.path), source.bytes, source.name, limits)
             yield piece
             if not pending and not member.eof:
                 pending = file.read(PIECE_BYTES)
