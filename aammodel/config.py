@@ -15,6 +15,7 @@ _AT_LEAST_ONE = (
     "asv_layers",
     "feed_forward",
     "soft_branches",
+    "bases_per_position",
 )
 _AT_LEAST_ZERO = ("sample_layers", "head_layers", "slot_positions", "chunk_size", "checkpoint_tokens")
 
@@ -40,6 +41,9 @@ class ModelConfig:
     one."""
     feed_forward: int = 4
     """Width of the feed-forward layers, in multiples of `width`."""
+    bases_per_position: int = 3
+    """Neighbouring tokens that the transformer over bases reads as one position; published checkpoints read
+    one. Each hidden base is still guessed by itself."""
     bases_by_position: bool = True
     """Whether an ASV's embedding has a part that is linear in which base stands where, beside the
     transformer; published checkpoints have none."""

@@ -16,6 +16,7 @@ from aammodel.chunks import Chunk, chunks_by_length
 from aammodel.config import ModelConfig
 from aammodel.counts import CountEmbedding
 from aammodel.pooling import AttentionPooling
+from aammodel.stem import Stem
 from aammodel.transformer import Transformer, zero_padding
 from schemas import vocabulary
 
@@ -34,20 +35,17 @@ class AsvEncoder(nn.Module):
         super().__init__()
         self.chunk_size = config.chunk_size
         self.checkpoint_tokens = config.checkpoint_tokens
-        self.token_embedding = nn.Embedding(config.vocabulary_size, config.width)
-        self.position_embedding = nn.Embedding(config.sequence_length, config.width)
+        self.stem = Stem(config)
         self.transformer = Transformer(config, config.asv_layers, (2 * config.asv_layers) ** -0.5)
         self.pooling = AttentionPooling(config.width)
         self.bases = _bases_by_position(config)
-        for table in (self.token_embedding, self.position_embedding):
-            nn.init.trunc_normal_(table.weight, std=0.5)
 
     def forward(
         self,
         tokens: Integer[Tensor, "N T"],
         is_real: Bool[Tensor, "N T"] | None,
         masked: Int[Tensor, "M 2"] | None = None,
-    ) -> tuple[Float[Tensor, "N T D"], Float[Tensor, "N D"]]:
+    ) -> tuple[Float[Tensor, "N P D"], Float[Tensor, "N D"]]:
         """Encode every row of tokens.
 
         Hidden bases are hidden from the transformer, whose vectors must guess them. The sum over bases, from
@@ -64,15 +62,15 @@ class AsvEncoder(nn.Module):
 
         Returns
         -------
-        hidden : Tensor, shape (N, T, D)
-            One vector per token, zero where it is padding.
+        hidden : Tensor, shape (N, P, D)
+            One vector per position of the stem, zero where it is padding.
         embedding : Tensor, shape (N, D)
             One vector per ASV, exactly zero where all of it is padding.
         """
-        position = self.position_embedding.weight[: tokens.shape[1]]
         read = tokens if masked is None else hide(tokens, masked)
-        hidden = self.transformer(self.token_embedding(read.long()) + position, is_real)
-        embedding = self.pooling(hidden, is_real)
+        position_is_real = self.stem.position_is_real(is_real)
+        hidden = self.transformer(self.stem(read, is_real), position_is_real)
+        embedding = self.pooling(hidden, position_is_real)
         if self.bases is not None:
             embedding = embedding + self.bases(tokens, is_real)
         if is_real is not None:
@@ -97,7 +95,7 @@ class AsvEncoder(nn.Module):
         -------
         embedding : Tensor, shape (U, D)
         masked_hidden : Tensor, shape (M, D)
-            The vector of each hidden base.
+            The vector of the position in which each hidden base lies.
         """
         size = self.chunk_size or asvs_at_a_time(tokens.device)
         chunks = chunks_by_length((tokens != vocabulary.PAD).sum(dim=1), size)
@@ -120,7 +118,8 @@ class AsvEncoder(nn.Module):
         is_real = tokens != vocabulary.PAD
         if len(tokens):
             hidden, _ = self(tokens, is_real)
-            self.pooling.centre.copy_(self.pooling.mean(hidden, is_real).mean(dim=0))
+            mean = self.pooling.mean(hidden, self.stem.position_is_real(is_real))
+            self.pooling.centre.copy_(mean.mean(dim=0))
 
     def _encode_chunks(
         self, tokens: Integer[Tensor, "U L"], chunks: list[Chunk], masked: tuple[Int[Tensor, "_ 2"], ...]
@@ -140,7 +139,7 @@ class AsvEncoder(nn.Module):
         self, tokens: Integer[Tensor, "N T"], masked: Int[Tensor, "M 2"], is_even: bool
     ) -> tuple[Float[Tensor, "N D"], Float[Tensor, "M D"]]:
         hidden, embedding = self(tokens, None if is_even else tokens != vocabulary.PAD, masked)
-        place = masked[:, 0] * tokens.shape[1] + masked[:, 1]
+        place = masked[:, 0] * hidden.shape[1] + self.stem.position(masked[:, 1])
         return embedding, hidden.flatten(0, 1).index_select(0, place)
 
 

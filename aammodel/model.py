@@ -59,7 +59,9 @@ class AamModel(nn.Module):
         self.config = config
         self.asv_encoder = AsvEncoder(config)
         self.sample_encoder = SampleEncoder(config)
-        self.nucleotide_head = nn.Linear(config.width, config.vocabulary_size)
+        # A position of the stem guesses each of its bases.
+        num_logits = config.bases_per_position * config.vocabulary_size
+        self.nucleotide_head = nn.Linear(config.width, num_logits)
         self.distance_head = distance_head(config)
         # Small, so that at first every base is nearly as likely as any other.
         start_linear(self.nucleotide_head, scale=0.1)
@@ -73,7 +75,9 @@ class AamModel(nn.Module):
             asv_embedding=embedding,
             sample_embedding=sample_embedding,
             distance=self.distance_head.distance(sample_embedding, sample_embedding),
-            nucleotide_logits=self.nucleotide_head(hidden),
+            nucleotide_logits=self.asv_encoder.stem.logits_of_tokens(
+                self.nucleotide_head(hidden), batch.masked[:, 1]
+            ),
         )
 
     def forward_dense(self, tokens: Integer[Tensor, "B S L"], count: Float[Tensor, "B S"]) -> DenseOutput:
@@ -90,15 +94,17 @@ class AamModel(nn.Module):
         is_real = is_token.any(dim=-1)
         hidden, embedding = self.asv_encoder(tokens.flatten(0, 1), is_token.flatten(0, 1))
         embedding = embedding.unflatten(0, is_real.shape)
-        position = torch.arange(is_real.shape[1], device=tokens.device).expand(is_real.shape)
-        features = self.sample_encoder(embedding, count, is_real, position)
+        slot = torch.arange(is_real.shape[1], device=tokens.device).expand(is_real.shape)
+        features = self.sample_encoder(embedding, count, is_real, slot)
         sample_embedding = self.distance_head.pool(features, is_real)
+        # What a position says of each of its tokens, one token after the other.
+        logits = self.nucleotide_head(hidden).flatten(1).unflatten(1, (-1, self.config.vocabulary_size))
         return DenseOutput(
             asv_embedding=embedding,
             asv_in_sample=features,
             sample_embedding=sample_embedding,
             distance=self.distance_head.distance(sample_embedding, sample_embedding),
-            nucleotide_logits=self.nucleotide_head(hidden).unflatten(0, is_real.shape),
+            nucleotide_logits=logits.unflatten(0, is_real.shape)[:, :, : tokens.shape[2]],
         )
 
     def encode_asvs(self, tokens: Integer[Tensor, "U L"]) -> Float[Tensor, "U D"]:

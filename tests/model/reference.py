@@ -65,20 +65,40 @@ def pool(weights: Weights, x: Tensor) -> Tensor:
     return normalise(weights, "norm", (shares[:, None] * x).sum(0) - weights["centre"])
 
 
+def embed_positions(weights: Weights, tokens: list[int], vocabulary_size: int) -> Tensor:
+    """Add up the vectors of the tokens of each position, and its own, [P, D]."""
+    table = weights["token_embedding.weight"]
+    size = len(table) // vocabulary_size
+    positions = []
+    for number, start in enumerate(range(0, len(tokens), size)):
+        here = [
+            table[place * vocabulary_size + one] for place, one in enumerate(tokens[start : start + size])
+        ]
+        positions.append(sum(here) + weights["position_embedding.weight"][number])
+    return torch.stack(positions)
+
+
+def guess(weights: Weights, hidden: Tensor, place: int, vocabulary_size: int = 8) -> Tensor:
+    """Give the logits of one token of an ASV from its hidden states [P, D], [V]."""
+    size = len(weights["nucleotide_head.bias"]) // vocabulary_size
+    logits = affine(weights, "nucleotide_head", hidden[place // size])
+    start = place % size * vocabulary_size
+    return logits[start : start + vocabulary_size]
+
+
 def encode_asv(
-    weights: Weights, tokens: list[int], heads: int, whole: list[int] | None = None
+    weights: Weights,
+    tokens: list[int],
+    heads: int,
+    whole: list[int] | None = None,
+    vocabulary_size: int = 8,
 ) -> tuple[Tensor, Tensor]:
-    """Encode one ASV, given without padding: hidden states [T, D] and embedding [D].
+    """Encode one ASV, given without padding: hidden states [P, D] and embedding [D].
 
     `tokens` are those that the transformer reads; `whole` has the bases that are hidden from it, too.
     """
     weights = part(weights, "asv_encoder")
-    x = torch.stack(
-        [
-            weights["token_embedding.weight"][token] + weights["position_embedding.weight"][place]
-            for place, token in enumerate(tokens)
-        ]
-    )
+    x = embed_positions(part(weights, "stem"), tokens, vocabulary_size)
     hidden = transformer(part(weights, "transformer"), x, heads)
     embedding = pool(part(weights, "pooling"), hidden)
     if "bases.weight" in weights:

@@ -42,6 +42,7 @@ MATRIX = every(
     token_limit=[64, 256, 512, 1024],
     batch_size=[1, 2, 6],
     head=["soft-branch", "euclidean"],
+    bases_per_position=[1, 3],
 )
 
 
@@ -83,7 +84,7 @@ def outputs(model: AamModel, way: str, samples: list[Sample], row: int, **paddin
 def check(case: Case, device: str = "cpu", prepare: Callable[[AamModel], None] = lambda model: None) -> None:
     """Compare the target alone with the target among others, outputs and gradients."""
     dtype, way, token_limit = case["dtype"], case["way"], case["token_limit"]
-    options = {name: case[name] for name in ("chunk_size", "checkpoint_tokens", "head")}
+    options = {name: case[name] for name in ("chunk_size", "checkpoint_tokens", "head", "bases_per_position")}
     model = awake(dtype, **options).to(device).train(case["mode"].startswith("train"))
     prepare(model)
     others = [*some_samples(9, case["batch_size"] - 1)]
@@ -173,6 +174,7 @@ def cell(**values: object) -> Case:
         "mode": "train",
         "chunk_size": 3,
         "checkpoint_tokens": 0,
+        "bases_per_position": 3,
     }
     return usual | {"token_limit": 64, "batch_size": 3, "head": "soft-branch"} | values
 

@@ -25,7 +25,13 @@ from tests.model.cases import (
 HEADS = [
     {"head": "soft-branch"},
     {"head": "euclidean"},
-    {"head": "tanh-euclidean", "head_layers": 1, "slot_positions": 12, "bases_by_position": False},
+    {
+        "head": "tanh-euclidean",
+        "head_layers": 1,
+        "slot_positions": 12,
+        "bases_by_position": False,
+        "bases_per_position": 1,
+    },
 ]
 COUNTS = ["add", "concat", "film", "none"]
 
@@ -55,11 +61,11 @@ def by_reference(
         for row, sample in enumerate(samples)
     ]
     embedded = [reference.embed_sample(weights, one, heads) for one in features]
-    hidden = torch.stack([encoded[row][0][place] for row, place in batch.masked.tolist()])
+    guesses = [reference.guess(weights, encoded[row][0], place) for row, place in batch.masked.tolist()]
     return {
         "asv_embedding": torch.stack([embedding for _, embedding in encoded]),
         "sample_embedding": torch.stack(embedded),
-        "nucleotide_logits": reference.affine(weights, "nucleotide_head", hidden),
+        "nucleotide_logits": torch.stack(guesses),
         "distance": torch.stack(
             [reference.distance(weights, a, b) for i, a in enumerate(embedded) for b in embedded[i + 1 :]]
         ),
@@ -110,8 +116,9 @@ def test_the_dense_view_is_that_of_the_reference(head: dict[str, object]) -> Non
         assert_close(got.asv_in_sample[row, :number], features, 1e-12)
         assert_close(got.sample_embedding[row], embedding, 1e-12)
         for slot, (hidden, _) in enumerate(encoded):
-            logits = reference.affine(weights, "nucleotide_head", hidden)
-            assert_close(got.nucleotide_logits[row, slot, : len(hidden)], logits, 1e-12)
+            places = range(len(unpadded[slot]))
+            logits = torch.stack([reference.guess(weights, hidden, place) for place in places])
+            assert_close(got.nucleotide_logits[row, slot, : len(places)], logits, 1e-12)
     assert all(one.isfinite().all() for one in vars(got).values())
 
 

@@ -57,7 +57,7 @@ def test_awkward_tensors_have_a_line(tensor: Tensor) -> None:
 
 
 PLANTED = [
-    "asv_encoder.token_embedding",
+    "asv_encoder.stem.token_embedding",
     "asv_encoder.transformer.blocks.1.attention_out",
     "asv_encoder.pooling.norm",
     "sample_encoder.transformer.blocks.0.expand",
