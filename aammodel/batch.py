@@ -1,7 +1,8 @@
 """The one type that the model takes in: samples as slots that point at their distinct ASVs.
 
 Shape letters, here and in every tensor module: B samples, S ASV slots per sample, U distinct ASVs, L tokens
-per ASV (START and bases), M masked bases, R real slots, D model width, K features, V vocabulary size.
+per ASV (START and bases), W ASVs read, M masked bases, R real slots, D model width, K features, V vocabulary
+size.
 A mask says what True means: `is_real` is True for data and False for padding.
 """
 
@@ -25,6 +26,9 @@ class Batch:
     """Token ids of the distinct ASVs: START, bases, padding at the end. Any integer type."""
     asv_row: Int[Tensor, " U"]
     """Row of each in asvs.parquet: its name for the drawing of masks."""
+    is_read: Bool[Tensor, " U"]
+    """True where the transformer over bases reads the ASV; False where the ASV is known by its bases by
+    position alone, which spares the most of the work."""
     slot: Int[Tensor, "B S"]
     """Position in `tokens` of the ASV in each slot; 0 where there is none."""
     count: Float[Tensor, "B S"]

@@ -17,7 +17,7 @@ _AT_LEAST_ONE = (
     "soft_branches",
     "bases_per_position",
 )
-_AT_LEAST_ZERO = ("sample_layers", "head_layers", "slot_positions", "chunk_size", "checkpoint_tokens")
+_AT_LEAST_ZERO = ("sample_layers", "head_layers", "slot_positions", "chunk_size", "checkpoint_positions")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ class ModelConfig:
     """Neighbouring tokens that the transformer over bases reads as one position; published checkpoints read
     one. Each hidden base is still guessed by itself."""
     bases_by_position: bool = True
-    """Whether an ASV's embedding has a part that is linear in which base stands where, beside the
+    """Whether an ASV's embedding has a part that is a small network over which base stands where, beside the
     transformer; published checkpoints have none."""
     count_embedding: CountEmbedding = "add"
     """How the logarithm of an ASV's count enters its embedding."""
@@ -61,9 +61,9 @@ class ModelConfig:
     chunk_size: int = 0
     """ASVs encoded at a time; with 0, as many as suits the device: few on a CPU, so that they stay in its
     cache."""
-    checkpoint_tokens: int = 65_536
-    """Tokens of a batch whose activations are kept, about 35 kB each at the default size; those of further
-    ones are computed again in the backward pass, which costs them a third more time."""
+    checkpoint_positions: int = 65_536
+    """Positions of a batch's ASVs whose activations are kept, about 35 kB each at the default size; those of
+    further ones are computed again in the backward pass, which costs them a third more time."""
 
     def __post_init__(self) -> None:
         for name in _AT_LEAST_ONE:

@@ -21,10 +21,13 @@ from aammodel.transformer import Transformer, zero_padding
 from schemas import vocabulary
 
 _ENOUGH_ASVS = 256
+_ASVS_AT_ONCE = 1024
 
 
 class AsvEncoder(nn.Module):
-    """A transformer over the bases of each ASV, attention pooling, and a sum over which base stands where.
+    """A transformer over the bases of each ASV with attention pooling, and a network over what is where.
+
+    At the start the transformer has no part in the embedding: it comes in as training finds a use for it.
 
     Parameters
     ----------
@@ -34,11 +37,13 @@ class AsvEncoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.chunk_size = config.chunk_size
-        self.checkpoint_tokens = config.checkpoint_tokens
+        self.checkpoint_positions = config.checkpoint_positions
         self.stem = Stem(config)
         self.transformer = Transformer(config, config.asv_layers, (2 * config.asv_layers) ** -0.5)
         self.pooling = AttentionPooling(config.width)
         self.bases = _bases_by_position(config)
+        if self.bases is not None:
+            nn.init.zeros_(self.pooling.norm.weight)
 
     def forward(
         self,
@@ -48,8 +53,8 @@ class AsvEncoder(nn.Module):
     ) -> tuple[Float[Tensor, "N P D"], Float[Tensor, "N D"]]:
         """Encode every row of tokens.
 
-        Hidden bases are hidden from the transformer, whose vectors must guess them. The sum over bases, from
-        which nothing is guessed, sees them: distances are learned from whole sequences.
+        Hidden bases are hidden from the transformer, whose vectors must guess them. The network over bases,
+        from which nothing is guessed, sees them: distances are learned from whole sequences.
 
         Parameters
         ----------
@@ -67,10 +72,7 @@ class AsvEncoder(nn.Module):
         embedding : Tensor, shape (N, D)
             One vector per ASV, exactly zero where all of it is padding.
         """
-        read = tokens if masked is None else hide(tokens, masked)
-        position_is_real = self.stem.position_is_real(is_real)
-        hidden = self.transformer(self.stem(read, is_real), position_is_real)
-        embedding = self.pooling(hidden, position_is_real)
+        hidden, embedding = self._read(tokens if masked is None else hide(tokens, masked), is_real)
         if self.bases is not None:
             embedding = embedding + self.bases(tokens, is_real)
         if is_real is not None:
@@ -78,18 +80,23 @@ class AsvEncoder(nn.Module):
         return hidden, embedding
 
     def encode(
-        self, tokens: Integer[Tensor, "U L"], masked: Int[Tensor, "M 2"]
+        self,
+        tokens: Integer[Tensor, "U L"],
+        masked: Int[Tensor, "M 2"],
+        is_read: Bool[Tensor, " U"] | None = None,
     ) -> tuple[Float[Tensor, "U D"], Float[Tensor, "M D"]]:
         """Encode ASVs in chunks of like length, each trimmed to its longest.
 
-        Beyond a budget of tokens, the activations of a chunk are computed again in the backward pass.
+        Beyond a budget of positions, the activations of a chunk are computed again in the backward pass.
 
         Parameters
         ----------
         tokens : Tensor of int, shape (U, L)
             Token ids with padding at the end of each row.
         masked : Tensor of int, shape (M, 2)
-            Row and position of each hidden base.
+            Row and position of each hidden base; none is of an ASV that is not read.
+        is_read : Tensor of bool, shape (U,), or None
+            False where the transformer is spared the ASV; None where it reads all.
 
         Returns
         -------
@@ -97,15 +104,17 @@ class AsvEncoder(nn.Module):
         masked_hidden : Tensor, shape (M, D)
             The vector of the position in which each hidden base lies.
         """
-        size = self.chunk_size or asvs_at_a_time(tokens.device)
-        chunks = chunks_by_length((tokens != vocabulary.PAD).sum(dim=1), size)
-        place = torch.cat([chunk.rows for chunk in chunks]).argsort()
-        masked_place, masked_order = place[masked[:, 0]].sort(stable=True)
-        masked_here = torch.stack([masked_place % size, masked[masked_order, 1]], dim=1)
-        num_masked = torch.bincount(masked_place // size, minlength=len(chunks)).tolist()
-        parts = self._encode_chunks(tokens, chunks, masked_here.split(num_masked))
-        embedding, hidden = (torch.cat(part) for part in zip(*parts, strict=True))
-        return embedding.index_select(0, place), hidden.index_select(0, masked_order.argsort())
+        if is_read is None:
+            pooled, hidden = self._read_in_chunks(tokens, masked)
+        else:
+            rows, place = is_read.nonzero()[:, 0], is_read.cumsum(dim=0) - 1
+            masked = torch.stack([place[masked[:, 0]], masked[:, 1]], dim=1)
+            read, hidden = self._read_in_chunks(tokens[rows], masked)
+            pooled = read.new_zeros(len(tokens), read.shape[1]).index_copy(0, rows, read)
+        if self.bases is None:
+            return pooled, hidden
+        parts = [self.bases(one, one != vocabulary.PAD) for one in tokens.split(_ASVS_AT_ONCE)]
+        return pooled + torch.cat(parts), hidden
 
     @torch.no_grad()
     def start_from(self, tokens: Integer[Tensor, "U L"]) -> None:
@@ -120,27 +129,51 @@ class AsvEncoder(nn.Module):
             hidden, _ = self(tokens, is_real)
             mean = self.pooling.mean(hidden, self.stem.position_is_real(is_real))
             self.pooling.centre.copy_(mean.mean(dim=0))
+            if self.bases is not None:
+                self.bases.centre.copy_(self.bases.sum(tokens, is_real).mean(dim=0))
 
-    def _encode_chunks(
-        self, tokens: Integer[Tensor, "U L"], chunks: list[Chunk], masked: tuple[Int[Tensor, "_ 2"], ...]
+    def _read(
+        self, tokens: Integer[Tensor, "N T"], is_real: Bool[Tensor, "N T"] | None
+    ) -> tuple[Float[Tensor, "N P D"], Float[Tensor, "N D"]]:
+        """Read every row by the transformer alone."""
+        position_is_real = self.stem.position_is_real(is_real)
+        hidden = self.transformer(self.stem(tokens, is_real), position_is_real)
+        return hidden, self.pooling(hidden, position_is_real)
+
+    def _read_in_chunks(
+        self, tokens: Integer[Tensor, "W L"], masked: Int[Tensor, "M 2"]
+    ) -> tuple[Float[Tensor, "W D"], Float[Tensor, "M D"]]:
+        size = self.chunk_size or asvs_at_a_time(tokens.device)
+        chunks = chunks_by_length((tokens != vocabulary.PAD).sum(dim=1), size)
+        place = torch.cat([chunk.rows for chunk in chunks]).argsort()
+        masked_place, masked_order = place[masked[:, 0]].sort(stable=True)
+        masked_here = torch.stack([masked_place % size, masked[masked_order, 1]], dim=1)
+        num_masked = torch.bincount(masked_place // size, minlength=len(chunks)).tolist()
+        parts = self._each_chunk(tokens, chunks, masked_here.split(num_masked))
+        pooled, hidden = (torch.cat(part) for part in zip(*parts, strict=True))
+        return pooled.index_select(0, place), hidden.index_select(0, masked_order.argsort())
+
+    def _each_chunk(
+        self, tokens: Integer[Tensor, "W L"], chunks: list[Chunk], masked: tuple[Int[Tensor, "_ 2"], ...]
     ) -> Iterator[tuple[Float[Tensor, "_ D"], Float[Tensor, "_ D"]]]:
-        num_tokens = 0
+        num_positions = 0
         for chunk, masked_here in zip(chunks, masked, strict=True):
             tokens_here = tokens[chunk.rows, : chunk.length]
-            num_tokens += tokens_here.numel()
-            if num_tokens > self.checkpoint_tokens and torch.is_grad_enabled():
+            num_positions += len(tokens_here) * self.stem.num_positions(chunk.length)
+            if num_positions > self.checkpoint_positions and torch.is_grad_enabled():
                 yield checkpoint(
-                    self._encode_chunk, tokens_here, masked_here, chunk.is_even, use_reentrant=False
+                    self._read_chunk, tokens_here, masked_here, chunk.is_even, use_reentrant=False
                 )
             else:
-                yield self._encode_chunk(tokens_here, masked_here, chunk.is_even)
+                yield self._read_chunk(tokens_here, masked_here, chunk.is_even)
 
-    def _encode_chunk(
+    def _read_chunk(
         self, tokens: Integer[Tensor, "N T"], masked: Int[Tensor, "M 2"], is_even: bool
     ) -> tuple[Float[Tensor, "N D"], Float[Tensor, "M D"]]:
-        hidden, embedding = self(tokens, None if is_even else tokens != vocabulary.PAD, masked)
+        is_real = None if is_even else tokens != vocabulary.PAD
+        hidden, pooled = self._read(hide(tokens, masked), is_real)
         place = masked[:, 0] * hidden.shape[1] + self.stem.position(masked[:, 1])
-        return embedding, hidden.flatten(0, 1).index_select(0, place)
+        return pooled, hidden.flatten(0, 1).index_select(0, place)
 
 
 def hide(tokens: Integer[Tensor, "U L"], masked: Int[Tensor, "M 2"]) -> Integer[Tensor, "U L"]:
@@ -153,7 +186,7 @@ def hide(tokens: Integer[Tensor, "U L"], masked: Int[Tensor, "M 2"]) -> Integer[
 def _bases_by_position(config: ModelConfig) -> BasesByPosition | None:
     if not config.bases_by_position:
         return None
-    return BasesByPosition(config.sequence_length, config.vocabulary_size, config.width)
+    return BasesByPosition(config.sequence_length, config.vocabulary_size, config.width, 4 * config.width)
 
 
 class SampleEncoder(nn.Module):

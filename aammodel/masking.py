@@ -1,4 +1,6 @@
-"""Which bases the trainer hides: a pure function of (seed, step, ASV), never of batch mates or rank.
+"""Which ASVs the transformer reads and which of their bases the trainer hides.
+
+A pure function of (seed, step, ASV), never of batch mates or rank.
 
 Free of torch, since it runs in the workers of the loader.
 """
@@ -9,7 +11,31 @@ import numpy.typing as npt
 from aammodel.hashing import hash64
 from schemas import vocabulary
 
+_READ = 1
 _NEVER = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+def draw_read(asv_row: npt.NDArray[np.integer], seed: int, step: int, share: float) -> npt.NDArray[np.bool_]:
+    """Choose the ASVs that the transformer over bases reads at a step.
+
+    A kind of stochastic depth (Huang et al. 2016): the others are known by their bases by position alone.
+
+    Parameters
+    ----------
+    asv_row : ndarray of int, shape (U,)
+        Row of each ASV in asvs.parquet.
+    seed, step : int
+        Another seed or step chooses others.
+    share : float
+        Probability of each ASV to be chosen.
+
+    Returns
+    -------
+    ndarray of bool, shape (U,)
+    """
+    drawn = hash64(seed, step, _READ, values=asv_row)
+    # The upper 53 bits, which a float64 holds exactly: a share of 1 chooses all.
+    return (drawn >> np.uint64(11)) < share * 2.0**53
 
 
 def draw_masks(

@@ -68,7 +68,7 @@ class AamModel(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         """Compute each distinct ASV once, no padding, and logits only where a base is hidden."""
-        embedding, hidden = self.asv_encoder.encode(batch.tokens, batch.masked)
+        embedding, hidden = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_read)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
         sample_embedding = self.distance_head.pool(features, batch.is_real)
         return Output(
@@ -138,6 +138,6 @@ class AamModel(nn.Module):
         Only weights are set: nothing that the model computes later depends on batch mates.
         """
         self.asv_encoder.start_from(hide(batch.tokens, batch.masked))
-        embedding, _ = self.asv_encoder.encode(batch.tokens, batch.masked)
+        embedding, _ = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_read)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
         self.distance_head.start_from(features, batch.is_real, batch.distance)

@@ -78,6 +78,9 @@ def make_plan(shards_folder: Path, model_values: dict[str, Any], train: TrainCon
         model = ModelConfig(**({"sequence_length": shards.manifest.sequence_length} | model_values))
     except (ValueError, TypeError) as error:
         raise UsageError(str(error), "[model]", "correct the configuration") from error
+    if not model.bases_by_position:
+        # What the transformer does not read would have no embedding at all.
+        train = replace(train, read_share=1.0)
     return Plan(shards, model, train)
 
 
@@ -123,7 +126,12 @@ def make_trainer(plan: Plan, run: Path, resume: bool) -> Trainer:
             plan.shards,
             "train",
             split_order(plan.shards, "train", config.seed, shuffled=True),
-            Masks(seed=config.seed, fraction=config.mask_fraction, span=config.mask_span),
+            Masks(
+                seed=config.seed,
+                fraction=config.mask_fraction,
+                span=config.mask_span,
+                read_share=config.read_share,
+            ),
             config.batch_size,
             config.token_limit,
         ),

@@ -25,9 +25,8 @@ class Stem(nn.Module):
         super().__init__()
         self.size = config.bases_per_position
         self.vocabulary_size = config.vocabulary_size
-        num_positions = -(-config.sequence_length // self.size)
         self.token_embedding = nn.Embedding(self.size * config.vocabulary_size, config.width)
-        self.position_embedding = nn.Embedding(num_positions, config.width)
+        self.position_embedding = nn.Embedding(self.num_positions(config.sequence_length), config.width)
         nn.init.trunc_normal_(self.token_embedding.weight, std=0.5 * self.size**-0.5)
         nn.init.trunc_normal_(self.position_embedding.weight, std=0.5)
 
@@ -46,6 +45,10 @@ class Stem(nn.Module):
     def position_is_real(self, is_real: Bool[Tensor, "N T"] | None) -> Bool[Tensor, "N P"] | None:
         """Tell which positions hold a real token; None where no token is padding."""
         return None if is_real is None else self._grouped(is_real, False).any(dim=2)
+
+    def num_positions(self, num_tokens: int) -> int:
+        """Count the positions that hold so many tokens."""
+        return -(-num_tokens // self.size)
 
     def position(self, token: Int[Tensor, " M"]) -> Int[Tensor, " M"]:
         """Give the position in which each token lies."""

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from aammodel.batch import Batch
 from aammodel.distance import unweighted_unifrac
-from aammodel.masking import draw_masks
+from aammodel.masking import draw_masks, draw_read
 from aammodel.order import Order, batch_sizes
 from aammodel.shards import ShardSet, reading
 from schemas.errors import InvalidDataError, UsageError
@@ -48,6 +48,8 @@ class Masks:
     """Share of each ASV's bases."""
     span: int = 1
     """Neighbouring bases hidden together."""
+    read_share: float = 1.0
+    """Share of the ASVs that the transformer over bases reads; no base of another one is hidden."""
 
 
 @dataclass
@@ -111,13 +113,18 @@ class BatchStream(IterableDataset[Batch]):
         slot[is_real], slot_count[is_real] = position, np.concatenate(counts)
         tokens = self.shards.tokens[distinct]
         tokens = tokens[:, : int((tokens != 0).sum(axis=1).max())]
+        masks = self.masks
+        is_read = draw_read(distinct, masks.seed, step, masks.read_share)
+        read = np.flatnonzero(is_read)
         masked, masked_token = draw_masks(
-            tokens, distinct, self.masks.seed, step, self.masks.fraction, self.masks.span
+            tokens[read], distinct[read], masks.seed, step, masks.fraction, masks.span
         )
+        masked[:, 0] = read[masked[:, 0]]
         return Batch(
             sample_ids=tuple(sample.sample_id for sample in samples),
             tokens=torch.from_numpy(tokens),
             asv_row=torch.from_numpy(distinct.astype(np.int64)),
+            is_read=torch.from_numpy(is_read),
             slot=torch.from_numpy(slot),
             count=torch.from_numpy(slot_count),
             is_real=torch.from_numpy(is_real),

@@ -16,7 +16,7 @@ class TrainConfig:
     """Optimiser steps; by default those of `epochs`."""
     epochs: int = 50
     """Times that every training sample is seen."""
-    batch_size: int = 8
+    batch_size: int = 32
     """Samples of a micro-batch; distances are learned between samples of the same one."""
     accumulate: int = 1
     """Micro-batches of an optimiser step."""
@@ -36,6 +36,9 @@ class TrainConfig:
     """Share of each ASV's bases that are hidden and predicted."""
     mask_span: int = 1
     """Neighbouring bases hidden together."""
+    read_share: float = 0.25
+    """Share of a batch's ASVs, drawn anew at each step, that the transformer over bases reads and learns
+    from; the others are known by their bases by position alone. Validation reads all."""
     nucleotide_weight: float = 1.0
     """Weight of the loss of hidden bases."""
     unifrac_weight: float = 30.0
@@ -72,6 +75,8 @@ class TrainConfig:
                     _option(name),
                     "give 1 or more",
                 )
+        if not 0 < self.read_share <= 1:
+            raise UsageError(f"read_share must be above 0 and at most 1, and is {self.read_share}")
         if not 0 < self.mask_fraction < 1:
             raise UsageError(f"mask_fraction must lie between 0 and 1, and is {self.mask_fraction}")
 

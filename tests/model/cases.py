@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from aammodel.batch import Batch
 from aammodel.config import ModelConfig
-from aammodel.masking import draw_masks
+from aammodel.masking import draw_masks, draw_read
 from aammodel.model import AamModel
 from schemas import vocabulary
 
@@ -63,7 +63,12 @@ def some_samples(seed: int, number: int) -> list[Sample]:
 
 
 def compact(
-    samples: Sequence[Sample], slots: int | None = None, length: int = LENGTH, seed: int = 3, step: int = 5
+    samples: Sequence[Sample],
+    slots: int | None = None,
+    length: int = LENGTH,
+    seed: int = 3,
+    step: int = 5,
+    read_share: float = 1.0,
 ) -> Batch:
     """Make the batch that the loader would make, with as many padded slots and bases as asked for."""
     asvs = sorted({asv for sample in samples for asv in sample.asvs})
@@ -81,8 +86,10 @@ def compact(
         count[row, here] = sample.counts
         is_real[row, here] = True
     asv_row = np.array(asvs, dtype=np.int64)
-    arrays = (tokens, asv_row, slot, count, is_real, some_distances(len(samples)))
-    drawn = draw_masks(tokens, asv_row, seed, step)
+    is_read = draw_read(asv_row, seed, step, read_share)
+    arrays = (tokens, asv_row, is_read, slot, count, is_real, some_distances(len(samples)))
+    masked, masked_token = draw_masks(tokens, asv_row, seed, step)
+    drawn = (masked[is_read[masked[:, 0]]], masked_token[is_read[masked[:, 0]]])
     return Batch(
         tuple(f"sample-{row}" for row in range(len(samples))),
         *(torch.from_numpy(array) for array in (*arrays, *drawn)),

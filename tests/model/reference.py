@@ -102,10 +102,15 @@ def encode_asv(
     hidden = transformer(part(weights, "transformer"), x, heads)
     embedding = pool(part(weights, "pooling"), hidden)
     if "bases.weight" in weights:
-        embedding = embedding + sum(
-            weights["bases.weight"][place, token] for place, token in enumerate(whole or tokens)
-        )
+        embedding = embedding + encode_bases(part(weights, "bases"), whole or tokens)
     return hidden, embedding
+
+
+def encode_bases(weights: Weights, tokens: list[int]) -> Tensor:
+    """Encode which base stands where, [D]."""
+    total = sum(weights["weight"][place, token] for place, token in enumerate(tokens))
+    wide = normalise(weights, "norm", total - weights["centre"])
+    return affine(weights, "out", wide * (1 + torch.erf(wide / math.sqrt(2))) / 2)
 
 
 def embed_count(weights: Weights, x: Tensor, count: float) -> Tensor:

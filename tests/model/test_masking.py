@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aammodel.hashing import hash64
-from aammodel.masking import draw_masks
+from aammodel.masking import draw_masks, draw_read
 from schemas import vocabulary
 from tests.model.cases import asv_tokens
 
@@ -87,3 +87,21 @@ def test_hashes_are_the_same_for_ever() -> None:
 def test_hashes_spread_over_all_bits() -> None:
     bits = np.unpackbits(hash64(3, values=np.arange(10_000)).view(np.uint8)).reshape(10_000, 64)
     assert abs(bits.mean(axis=0) - 0.5).max() < 5 * 0.005
+
+
+@given(seed=st.integers(-(2**63), 2**63), step=st.integers(0, 2**40), share=st.floats(0.01, 1.0))
+def test_asvs_are_read_by_the_share_asked_for(seed: int, step: int, share: float) -> None:
+    number = 20_000
+    is_read = draw_read(np.arange(number), seed, step, share)
+    # Six deviations of a binomial number.
+    assert abs(is_read.mean() - share) <= 6 * (share * (1 - share) / number) ** 0.5
+    some = np.array([7, 19_999, 3])
+    assert (draw_read(some, seed, step, share) == is_read[some]).all()
+    assert draw_read(some, seed, step, 1.0).all()
+
+
+def test_each_step_reads_others_and_hides_bases_of_its_own() -> None:
+    drawn = np.array([draw_read(np.arange(1000), 0, step, 0.25) for step in range(400)])
+    # Each ASV 100 times of 400, with a deviation of 8.7; two steps share a sixteenth of the ASVs.
+    assert abs(drawn.sum(axis=0) - 100).max() < 6 * 8.7
+    assert abs((drawn[:-1] & drawn[1:]).mean() - 1 / 16) < 0.005

@@ -42,14 +42,19 @@ def double_weights(model: AamModel) -> reference.Weights:
 
 
 def by_reference(
-    model: AamModel, samples: list[Sample], weights: reference.Weights
+    model: AamModel, samples: list[Sample], weights: reference.Weights, read_share: float = 1.0
 ) -> dict[str, torch.Tensor]:
     """Compute what the model gives for a batch, one sample at a time."""
-    batch, heads = compact(samples), model.config.heads
+    batch, heads = compact(samples, read_share=read_share), model.config.heads
     whole, read = batch.tokens.tolist(), hide(batch.tokens, batch.masked).tolist()
     encoded = [
         reference.encode_asv(weights, [t for t in hidden if t], heads, [t for t in row if t])
-        for row, hidden in zip(whole, read, strict=True)
+        if is_read
+        else (
+            None,
+            reference.encode_bases(reference.part(weights, "asv_encoder.bases"), [t for t in row if t]),
+        )
+        for row, hidden, is_read in zip(whole, read, batch.is_read.tolist(), strict=True)
     ]
     features = [
         reference.encode_sample(
@@ -65,15 +70,17 @@ def by_reference(
     return {
         "asv_embedding": torch.stack([embedding for _, embedding in encoded]),
         "sample_embedding": torch.stack(embedded),
-        "nucleotide_logits": torch.stack(guesses),
+        "nucleotide_logits": torch.stack(guesses) if guesses else torch.zeros(0, 8),
         "distance": torch.stack(
             [reference.distance(weights, a, b) for i, a in enumerate(embedded) for b in embedded[i + 1 :]]
         ),
     }
 
 
-def by_model(model: AamModel, samples: list[Sample], slots: int | None = None) -> dict[str, torch.Tensor]:
-    output = model(compact(samples, slots))
+def by_model(
+    model: AamModel, samples: list[Sample], slots: int | None = None, read_share: float = 1.0
+) -> dict[str, torch.Tensor]:
+    output = model(compact(samples, slots, read_share=read_share))
     rows, columns = torch.triu_indices(len(samples), len(samples), 1)
     return vars(output) | {"distance": output.distance[rows, columns]}
 
@@ -96,6 +103,26 @@ def test_outputs_and_gradients_are_those_of_the_reference(
     }
     got_gradients = gradients(model, all_of(*(got[name] for name in expected)))
     assert_gradients_close(got_gradients, expected_gradients, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("read_share", [0.5, 1e-9], ids=["half", "none"])
+def test_asvs_that_are_not_read_are_known_by_their_bases_alone(read_share: float) -> None:
+    model = awake(torch.float64)
+    samples = some_samples(2, 3)
+    weights = double_weights(model)
+    is_read = compact(samples, read_share=read_share).is_read
+    assert bool(is_read.any()) == (read_share == 0.5)
+    assert not is_read.all()
+    got = by_model(model, samples, slots=12, read_share=read_share)
+    expected = by_reference(model, samples, weights, read_share)
+    for name, one in expected.items():
+        assert_close(got[name], one, 1e-12)
+    all_of(*expected.values()).backward()
+    expected_gradients = {
+        name: torch.zeros_like(one) if one.grad is None else one.grad for name, one in weights.items()
+    }
+    got_gradients = gradients(model, all_of(*(got[name] for name in expected)))
+    assert_gradients_close(got_gradients, expected_gradients, 1e-12)
 
 
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: head["head"])
@@ -127,12 +154,12 @@ def test_the_dense_view_is_that_of_the_reference(head: dict[str, object]) -> Non
     sizes=st.lists(st.integers(0, 8), min_size=1, max_size=5),
     padding=st.integers(0, 9),
     chunk_size=st.integers(1, 7),
-    checkpoint_tokens=st.sampled_from([0, 50, 10**6]),
+    checkpoint_positions=st.sampled_from([0, 50, 10**6]),
 )
 def test_any_shape_compact_and_dense_agree(
-    sizes: list[int], padding: int, chunk_size: int, checkpoint_tokens: int
+    sizes: list[int], padding: int, chunk_size: int, checkpoint_positions: int
 ) -> None:
-    model = awake(torch.float64, chunk_size=chunk_size, checkpoint_tokens=checkpoint_tokens)
+    model = awake(torch.float64, chunk_size=chunk_size, checkpoint_positions=checkpoint_positions)
     samples = [random_sample(row, size, pool=12) for row, size in enumerate(sizes)]
     slots = max([1, *sizes]) + padding
     tokens, count = dense(samples, slots)
