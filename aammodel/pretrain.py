@@ -136,6 +136,7 @@ def make_trainer(plan: Plan, run: Path, resume: bool) -> Trainer:
             config.token_limit,
         ),
         accumulate=config.accumulate,
+        bucket=config.bucket,
     )
     progress = Progress()
     if resume:

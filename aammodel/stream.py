@@ -6,7 +6,7 @@ several threads share them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count, pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from aammodel.batch import Batch
 from aammodel.distance import unweighted_unifrac
 from aammodel.masking import draw_masks, draw_read
-from aammodel.order import Order, batch_sizes
+from aammodel.order import Order, batch_sizes, micro_batches, turns
 from aammodel.shards import ShardSet, reading
 from schemas.errors import InvalidDataError, UsageError
 
@@ -68,6 +68,8 @@ class BatchStream(IterableDataset[Batch]):
     masks: Masks
     accumulate: int = 1
     """Micro-batches of a step, which hide the same bases of an ASV."""
+    bucket: bool = False
+    """Put samples with about as many ASVs into a batch, which leaves little padding."""
     redraw: bool = True
     """Hide other bases at each step; False hides the same ones always, as validation does."""
     start_batch: int = 0
@@ -86,21 +88,15 @@ class BatchStream(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
-        part, parts = (worker.id, worker.num_workers) if worker else (0, 1)
-        first_epoch, first_batch = divmod(self.start_batch, self.batches_per_epoch)
-        number = 0
-        for epoch in count(first_epoch):
-            start = first_batch if epoch == first_epoch else 0
-            for index, samples in enumerate(self._micro_batches(epoch, start * self.batch_size), start):
-                if number % parts == part:
-                    step = epoch * self.steps_per_epoch + index // self.accumulate
-                    yield self.make_batch(samples, step if self.redraw else 0)
-                number += 1
+        mine = turns(worker.id, worker.num_workers) if worker else turns(0, 1)
+        batches = micro_batches(self.samples, self.order.num_samples, self.batch_size, self.start_batch)
+        for batch in islice(batches, mine.start, None, mine.step):
+            step = batch.epoch * self.steps_per_epoch + batch.index // self.accumulate
+            yield self.make_batch(batch.samples, step if self.redraw else 0)
 
     def epoch(self) -> Iterator[Batch]:
         """Give the batches of one epoch, without workers."""
-        for samples in self._micro_batches(0, 0):
-            yield self.make_batch(samples, 0)
+        return islice(iter(self), self.batches_per_epoch)
 
     def make_batch(self, samples: list[Sample], step: int) -> Batch:
         """Make a batch of samples: its distinct ASVs, its hidden bases, its true distances."""
@@ -138,17 +134,11 @@ class BatchStream(IterableDataset[Batch]):
         groups = self._groups()
         for window in self.order.windows(epoch, start):
             rows = [sample for group in window.groups for sample in self._read(*groups[group])]
-            yield from (rows[row] for row in window.order)
-
-    def _micro_batches(self, epoch: int, start: int) -> Iterator[list[Sample]]:
-        waiting: list[Sample] = []
-        for sample in self.samples(epoch, start):
-            waiting.append(sample)
-            if len(waiting) == self.batch_size:
-                yield waiting
-                waiting = []
-        if waiting:
-            yield waiting
+            order = window.order
+            if self.bucket:
+                sizes = np.minimum([len(sample.asv) for sample in rows], self.token_limit)
+                order = self.order.with_like_sizes_together(window, sizes, self.batch_size, epoch)
+            yield from (rows[row] for row in order[window.start :])
 
     def _distances(self, samples: list[Sample]) -> npt.NDArray[np.float64]:
         if not self.shards.has_tree:

@@ -20,6 +20,9 @@ class TrainConfig:
     """Samples of a micro-batch; distances are learned between samples of the same one."""
     accumulate: int = 1
     """Micro-batches of an optimiser step."""
+    bucket: bool = False
+    """Put samples with about as many ASVs into a batch: less padding, but distances are learned between
+    samples of like richness."""
     token_limit: int | None = None
     """Most ASVs of a sample; by default the shards' limit."""
     seed: int = 0

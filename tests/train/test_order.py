@@ -1,21 +1,141 @@
 """The order of samples: pure integers, so it is tested without a file."""
 
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aammodel.order import Order, batch_sizes, permutation
+from aammodel.order import MicroBatch, Order, batch_sizes, micro_batches, permutation, turns
 
+Row = tuple[int, int]
 GROUPS = st.lists(st.integers(1, 9), min_size=1, max_size=30)
 
 
-def read(order: Order, epoch: int, start: int = 0) -> list[tuple[int, int]]:
-    """List (row group, row) in the order of reading."""
+def size_of(row: Row) -> int:
+    """Give a sample some number of ASVs."""
+    return (7 * row[0] + 3 * row[1]) % 11
+
+
+def read(order: Order, epoch: int, start: int = 0, bucket: int = 0) -> list[Row]:
+    """List (row group, row) in the order of reading; with `bucket`, for batches of that size."""
     found = []
     for window in order.windows(epoch, start):
         rows = [(group, row) for group in window.groups for row in range(order.group_rows[group])]
-        found.extend(rows[position] for position in window.order)
+        sizes = np.array([size_of(row) for row in rows])
+        order_here = order.with_like_sizes_together(window, sizes, bucket, epoch) if bucket else window.order
+        found.extend(rows[position] for position in order_here[window.start :])
     return found
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run is set up; samples and batches are of some study."""
+
+    order: Order
+    batch_size: int
+    accumulate: int
+    bucket: bool
+
+    def worker(self, part: int, parts: int, start: int = 0) -> Iterator[MicroBatch[Row]]:
+        """Give what one worker makes."""
+        bucket = self.batch_size if self.bucket else 0
+        batches = micro_batches(
+            lambda epoch, first: read(self.order, epoch, first, bucket),
+            self.order.num_samples,
+            self.batch_size,
+            start,
+        )
+        mine = turns(part, parts)
+        return islice(batches, mine.start, None, mine.step)
+
+    def loaded(self, num_workers: int, start: int = 0) -> Iterator[MicroBatch[Row]]:
+        """Give what a rank gets from its loader, which takes from its workers by turns."""
+        parts = max(num_workers, 1)
+        workers = [self.worker(part, parts, start) for part in range(parts)]
+        while True:
+            yield from (next(worker) for worker in workers)
+
+    def steps(self, ranks: int, num_workers: int, num_epochs: int) -> dict[tuple[int, int], list[Row]]:
+        """Collect the samples of each (epoch, step) from all ranks."""
+        per_epoch = len(batch_sizes(self.order.num_samples, self.batch_size))
+        found = defaultdict(list)
+        for rank in range(ranks):
+            for batch in islice(self.loaded(num_workers), num_epochs * per_epoch):
+                found[batch.epoch, batch.index // self.accumulate] += batch.samples[turns(rank, ranks)]
+        return {step: sorted(samples) for step, samples in found.items()}
+
+
+RUNS = st.builds(
+    Run,
+    order=st.builds(
+        Order, group_rows=GROUPS.map(tuple), seed=st.integers(0, 2**63), window_groups=st.integers(1, 10)
+    ),
+    batch_size=st.integers(1, 9),
+    accumulate=st.integers(1, 4),
+    bucket=st.booleans(),
+)
+
+
+def check_ranks_and_workers(run: Run) -> None:
+    """Every (ranks, workers) puts the same samples into the same step, each once an epoch."""
+    expected = run.steps(1, 0, num_epochs=2)
+    everything = sorted(
+        (group, row) for group, size in enumerate(run.order.group_rows) for row in range(size)
+    )
+    for epoch in range(2):
+        seen = [row for step, samples in expected.items() if step[0] == epoch for row in samples]
+        assert sorted(seen) == everything
+    for ranks in (1, 2, 3, 4):
+        for num_workers in (0, 1, 3):
+            assert run.steps(ranks, num_workers, num_epochs=2) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(RUNS)
+def test_ranks_and_workers_move_no_sample_to_another_step(run: Run) -> None:
+    check_ranks_and_workers(run)
+
+
+@pytest.mark.long
+@settings(max_examples=3000, deadline=None)
+@given(RUNS)
+def test_ranks_and_workers_move_no_sample_in_thousands_of_cases(run: Run) -> None:
+    check_ranks_and_workers(run)
+
+
+@settings(max_examples=100, deadline=None)
+@given(run=RUNS, start=st.integers(0, 40), num_workers=st.sampled_from([0, 1, 3]))
+def test_a_late_start_gives_the_same_batches(run: Run, start: int, num_workers: int) -> None:
+    whole = list(islice(run.loaded(0), start + 12))
+    assert list(islice(run.loaded(num_workers, start), 12)) == whole[start:]
+
+
+@settings(max_examples=100, deadline=None)
+@given(run=RUNS)
+def test_bucketing_keeps_every_sample_and_every_batch_size(run: Run) -> None:
+    order, size = run.order, run.batch_size
+    assert sorted(read(order, 0, bucket=size)) == sorted(read(order, 0))
+    for window in order.windows(0):
+        sizes = np.arange(len(window.order)) % 5
+        assert sorted(order.with_like_sizes_together(window, sizes, size, 0)) == sorted(window.order)
+
+
+def test_bucketing_leaves_less_padding() -> None:
+    order = Order((50,) * 16, seed=0)
+    padding = {}
+    for bucket in (0, 8):
+        rows = read(order, 0, bucket=bucket)
+        batches = np.array([size_of(row) for row in rows]).reshape(-1, 8)
+        padding[bucket] = (batches.max(axis=1, keepdims=True) - batches).sum() / batches.size
+    assert padding[8] < 0.2 * padding[0]
+    # Batches of many and of few ASVs come in no order.
+    largest = np.array([size_of(row) for row in read(order, 0, bucket=8)]).reshape(-1, 8).max(axis=1)
+    assert abs(np.corrcoef(np.arange(50), largest[:50])[0, 1]) < 0.5
 
 
 @settings(max_examples=300)

@@ -101,6 +101,17 @@ def test_workers_change_nothing(run: Programs, tmp_path: Path) -> None:
     assert alone == helped
 
 
+def test_bucketing_is_the_same_for_any_workers_and_leaves_less_padding(run: Programs, tmp_path: Path) -> None:
+    stream = stream_of(make_shards(run, tmp_path))
+    bucketed = replace(stream, bucket=True)
+    assert take(bucketed, 15) == [batch.sample_ids for batch in islice(load(bucketed, 2, False), 15)]
+    ids = [i for batch in take(bucketed, bucketed.batches_per_epoch) for i in batch]
+    plain = [i for batch in take(stream, stream.batches_per_epoch) for i in batch]
+    assert sorted(ids) == sorted(plain)
+    padding = [sum(int((~batch.is_real).sum()) for batch in one.epoch()) for one in (stream, bucketed)]
+    assert padding[1] < 0.7 * padding[0]
+
+
 def test_without_a_tree_there_is_no_distance(run: Programs, tmp_path: Path) -> None:
     batch = next(iter(stream_of(make_shards(run, tmp_path, has_tree=False))))
     assert batch.distance.isnan().all()
