@@ -2,8 +2,7 @@
 
 import json
 import re
-import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -29,14 +28,52 @@ class Progress:
     """Lowest validation loss so far."""
     best_step: int = 0
     validations_since_best: int = 0
+    validations_since_reduction: int = 0
+    """Since the best validation, or since the learning rate was reduced."""
+    reductions: int = 0
+    """Times that the learning rate was reduced where validation stopped getting better."""
+    skipped: int = 0
+    """Steps that were skipped since float16 overflowed."""
+    skipped_in_a_row: int = 0
+    scaling: dict[str, float] = field(default_factory=dict)
+    """State of the loss scaling of float16; empty where there is none."""
     is_finished: bool = False
+
+    def after_step(self, num_batches: int, is_skipped: bool) -> "Progress":
+        """Give the progress after one more step."""
+        return replace(
+            self,
+            step=self.step + 1,
+            batches=self.batches + num_batches,
+            skipped=self.skipped + is_skipped,
+            skipped_in_a_row=self.skipped_in_a_row + 1 if is_skipped else 0,
+        )
+
+    def after_validation(self, loss: float, plateau_patience: int) -> "Progress":
+        """Give the progress after one more validation."""
+        if self.best_loss is None or loss < self.best_loss:
+            return replace(
+                self,
+                best_loss=loss,
+                best_step=self.step,
+                validations_since_best=0,
+                validations_since_reduction=0,
+            )
+        waited = self.validations_since_reduction + 1
+        is_reduced = waited >= plateau_patience
+        return replace(
+            self,
+            validations_since_best=self.validations_since_best + 1,
+            validations_since_reduction=0 if is_reduced else waited,
+            reductions=self.reductions + is_reduced,
+        )
 
 
 def save_checkpoint(
     run: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> Path:
     """Write `checkpoints/step-NNNNNN/`; it appears whole or not at all."""
-    target = run / "checkpoints" / f"step-{progress.step:06d}"
+    target = checkpoint_folder(run, progress.step)
     with published_folder(target, STATE_FILE, overwrite=True) as folder:
         save_file(_contiguous(model.state_dict()), folder / MODEL_FILE)
         save_file(_optimizer_tensors(model, optimizer), folder / OPTIMIZER_FILE)
@@ -88,10 +125,9 @@ def list_checkpoints(run: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
-def remove_old_checkpoints(run: Path, keep: int) -> None:
-    """Leave the last checkpoints only."""
-    for path in list_checkpoints(run)[:-keep]:
-        shutil.rmtree(path, ignore_errors=True)
+def checkpoint_folder(run: Path, step: int) -> Path:
+    """Name the checkpoint after a step."""
+    return run / "checkpoints" / f"step-{step:06d}"
 
 
 def save_best(run: Path, model: nn.Module, model_config: dict[str, object]) -> None:
@@ -122,6 +158,6 @@ def _load_optimizer(tensors: dict[str, Tensor], model: nn.Module, optimizer: tor
     parameters = dict(model.named_parameters())
     for both, tensor in tensors.items():
         key, name = both.split("|", 1)
-        # AdamW keeps its count of steps on the CPU.
-        value = tensor.cpu() if key == "step" else tensor
+        # Optimisers that are not fused keep their count of steps on the CPU.
+        value = tensor.cpu() if key == "step" and not optimizer.defaults.get("fused") else tensor
         optimizer.state[parameters[name]][key] = value

@@ -131,6 +131,11 @@ class AamModel(nn.Module):
             self.sample_encoder.encode(asv_embedding, slot, count, is_real), is_real
         )
 
+    def compile_transformers(self) -> None:
+        """Compile what nearly all the time goes into; shapes may change without compiling again."""
+        self.asv_encoder.transformer.compile(dynamic=True)
+        self.sample_encoder.transformer.compile(dynamic=True)
+
     @torch.no_grad()
     def start_from(self, batch: Batch) -> None:
         """Choose initial weights that suit a first batch, its bases hidden.

@@ -1,8 +1,7 @@
 """When a number stops being finite: training stops, says where it was born, and keeps the batch."""
 
-import math
-from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from safetensors.torch import save
 from torch import nn
@@ -15,18 +14,14 @@ from schemas.errors import NonFiniteError
 from schemas.publish import replace_file
 
 
-def stop_at_non_finite(
-    model: AamModel, batches: list[Batch], numbers: Sequence[float], step: int, run: Path
-) -> None:
-    """Do nothing where all numbers are finite; else find out which module made the first that is not.
+def stop_at_non_finite(model: AamModel, batches: list[Batch], step: int, run: Path) -> NoReturn:
+    """Find out which module made the first number that is not finite, keep its batch, and stop.
 
     Parameters
     ----------
     model : AamModel
     batches : list of Batch
         The micro-batches of the step.
-    numbers : sequence of float
-        The losses and the norm of the gradient.
     step : int
     run : Path
         Where the offending batch is written.
@@ -36,8 +31,6 @@ def stop_at_non_finite(
     NonFiniteError
         Naming the module, the step, the samples, and the file that holds the batch.
     """
-    if all(map(math.isfinite, numbers)):
-        return
     for batch in batches:
         born = first_non_finite(model, batch)
         if born is not None:
@@ -59,7 +52,7 @@ def _first_bad_gradient(model: nn.Module) -> str:
     return "the loss or the norm of the gradient"
 
 
-def _stop(born: str, batch: Batch, step: int, run: Path) -> None:
+def _stop(born: str, batch: Batch, step: int, run: Path) -> NoReturn:
     path = run / f"offending-batch-step-{step:06d}.safetensors"
     save_batch(batch, path)
     samples = ", ".join(batch.sample_ids)

@@ -11,15 +11,25 @@ from typing import Any
 import torch
 
 from aammodel.batch import Batch
-from aammodel.checkpoint import MODEL_FILE, Progress, latest_checkpoint, load_checkpoint, load_weights
+from aammodel.checkpoint import (
+    MODEL_FILE,
+    Progress,
+    latest_checkpoint,
+    load_checkpoint,
+    load_weights,
+)
 from aammodel.config import ModelConfig
 from aammodel.metrics import cut_metrics
 from aammodel.model import AamModel
+from aammodel.optimiser import make_optimizer
+from aammodel.precision import Precision
 from aammodel.predict import predict_distances
 from aammodel.report import Prediction, write_report
+from aammodel.run_folder import RunFolder
 from aammodel.shards import ShardSet, open_shards
+from aammodel.step import Stepper
 from aammodel.stream import BatchStream, Masks, split_order, stream_split
-from aammodel.train import Trainer, make_optimizer
+from aammodel.train import Trainer
 from aammodel.train_config import TrainConfig
 from aammodel.watch import make_watcher
 from schemas.errors import InvalidDataError, UsageError
@@ -120,42 +130,25 @@ def make_trainer(plan: Plan, run: Path, resume: bool) -> Trainer:
     config, device = plan.train, pick_device(plan.train.device)
     torch.manual_seed(config.seed)
     model = AamModel(plan.model).to(device)
-    optimizer = make_optimizer(model, config)
-    stream = replace(
-        stream_split(
-            plan.shards,
-            "train",
-            split_order(plan.shards, "train", config.seed, shuffled=True),
-            Masks(
-                seed=config.seed,
-                fraction=config.mask_fraction,
-                span=config.mask_span,
-                read_share=config.read_share,
-            ),
-            config.batch_size,
-            config.token_limit,
-        ),
-        accumulate=config.accumulate,
-        bucket=config.bucket,
-    )
-    progress = Progress()
+    stepper = Stepper(model, make_optimizer(model, config), Precision(config.precision, device), config)
+    stream, progress = _train_stream(plan), Progress()
     if resume:
-        progress = load_checkpoint(latest_checkpoint(run), model, optimizer, device)
+        progress = load_checkpoint(latest_checkpoint(run), model, stepper.optimizer, device)
+        stepper.precision.load(progress.scaling)
         cut_metrics(run, progress.step)
     else:
         model.start_from(_first_batch(stream).to(device))
+    if config.compile:
+        model.compile_transformers()
     return Trainer(
-        run=run,
+        folder=RunFolder(run, asdict(plan.model), config.keep_checkpoints),
         config=config,
-        model=model,
-        optimizer=optimizer,
+        stepper=stepper,
         train_stream=stream,
         validation=_validation_batches(plan),
         watcher=make_watcher(),
         progress=progress,
         num_steps=config.max_steps or config.epochs * stream.steps_per_epoch,
-        device=device,
-        model_config=asdict(plan.model),
     )
 
 
@@ -187,6 +180,16 @@ def pick_device(name: str) -> torch.device:
             f"there is no device {name!r} here", "--device", "choose cpu, or cuda with a GPU"
         ) from error
     return device
+
+
+def _train_stream(plan: Plan) -> BatchStream:
+    config = plan.train
+    order = split_order(plan.shards, "train", config.seed, shuffled=True)
+    masks = Masks(
+        seed=config.seed, fraction=config.mask_fraction, span=config.mask_span, read_share=config.read_share
+    )
+    stream = stream_split(plan.shards, "train", order, masks, config.batch_size, config.token_limit)
+    return replace(stream, accumulate=config.accumulate, bucket=config.bucket)
 
 
 def _first_batch(stream: BatchStream) -> Batch:

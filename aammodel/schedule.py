@@ -1,18 +1,28 @@
-"""The learning rate, a pure function of the step: a resumed run needs no state of it."""
+"""The learning rate, a pure function of the step (and of validation so far, for "plateau").
+
+So a resumed run needs no state of it.
+"""
 
 import math
 
 from aammodel.train_config import TrainConfig
 
 LOWEST_SHARE = 0.01
-"""What is left of the learning rate at the end."""
+"""What is left of the learning rate at the end, and the least that "plateau" goes down to."""
 
 LARGEST_WARMUP_SHARE = 0.1
 """Largest share of all steps over which the learning rate rises."""
 
+RISE_SHARE, FIRST_SHARE, LAST_SHARE = 0.3, 1 / 25, 1 / 25e4
+"""One-cycle: share of the steps that rise, and the shares of the rate at the first step and at the last."""
 
-def learning_rate(step: int, num_steps: int, config: TrainConfig) -> float:
-    """Rise linearly over the warm-up, then fall along half a cosine (Loshchilov and Hutter 2017).
+
+def learning_rate(step: int, num_steps: int, config: TrainConfig, reductions: int = 0) -> float:
+    """Give the learning rate of a step by the schedule of the configuration.
+
+    "one-cycle" rises and falls over the whole run (Smith and Topin 2019). All others rise linearly over the
+    warm-up; then "cosine" falls along half a cosine, "restarts" does so again and again (Loshchilov and
+    Hutter 2017), "plateau" falls where validation stops getting better, and "constant" stays.
 
     Parameters
     ----------
@@ -21,9 +31,36 @@ def learning_rate(step: int, num_steps: int, config: TrainConfig) -> float:
     num_steps : int
         Steps of the whole run.
     config : TrainConfig
+    reductions : int
+        How often validation has stopped getting better: for "plateau".
     """
+    return config.learning_rate * _share(step, num_steps, config, reductions)
+
+
+def _share(step: int, num_steps: int, config: TrainConfig, reductions: int) -> float:
+    if config.schedule == "one-cycle":
+        return _one_cycle(step, num_steps)
     warmup = max(1, min(config.warmup_steps, round(LARGEST_WARMUP_SHARE * num_steps)))
     if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    share = (step - warmup) / max(1, num_steps - warmup)
-    return config.learning_rate * (LOWEST_SHARE + (1 - LOWEST_SHARE) * (1 + math.cos(math.pi * share)) / 2)
+        return (step + 1) / warmup
+    step, num_steps = step - warmup, max(1, num_steps - warmup)
+    if config.schedule == "cosine":
+        return _between(1.0, LOWEST_SHARE, step / num_steps)
+    if config.schedule == "restarts":
+        cycle = config.cycle_steps or max(1, num_steps // 4)
+        return _between(1.0, LOWEST_SHARE, step % cycle / cycle)
+    if config.schedule == "plateau":
+        return max(LOWEST_SHARE, config.plateau_factor**reductions)
+    return 1.0
+
+
+def _one_cycle(step: int, num_steps: int) -> float:
+    top = max(1.0, RISE_SHARE * num_steps - 1)
+    if step <= top:
+        return _between(FIRST_SHARE, 1.0, step / top)
+    return _between(1.0, LAST_SHARE, min(1.0, (step - top) / max(1.0, num_steps - 1 - top)))
+
+
+def _between(first: float, last: float, share: float) -> float:
+    """Go from one number to another along half a cosine."""
+    return last + (first - last) * (1 + math.cos(math.pi * share)) / 2

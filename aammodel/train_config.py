@@ -1,11 +1,42 @@
 """How a model is trained, checked where it is made; and `--config FILE.toml`."""
 
+import math
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from schemas.errors import UsageError
+
+Optimizer = Literal["adamw", "adam", "sgd"]
+Schedule = Literal["cosine", "restarts", "plateau", "one-cycle", "constant"]
+Precision = Literal["float32", "bf16", "fp16"]
+
+_AT_LEAST_ONE = (
+    "max_steps",
+    "epochs",
+    "batch_size",
+    "accumulate",
+    "token_limit",
+    "cycle_steps",
+    "validate_every",
+    "validation_samples",
+    "patience",
+    "plateau_patience",
+    "checkpoint_every",
+    "keep_checkpoints",
+)
+_BETWEEN = {
+    "mask_fraction": (0, 1),
+    "plateau_factor": (0, 1),
+    "learning_rate": (0, math.inf),
+    "clip_norm": (0, math.inf),
+}
+_CHOICES = {
+    "optimizer": get_args(Optimizer),
+    "schedule": get_args(Schedule),
+    "precision": get_args(Precision),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,12 +58,26 @@ class TrainConfig:
     """Most ASVs of a sample; by default the shards' limit."""
     seed: int = 0
     """Of the weights, the order of samples, the hidden bases and dropout."""
+    optimizer: Optimizer = "adamw"
+    """What takes the step: adamw, adam or sgd."""
+    momentum: float = 0.9
+    """Of sgd."""
     learning_rate: float = 2e-3
-    """The highest, after the warm-up; it falls to a hundredth along a cosine."""
+    """The highest, after the warm-up."""
+    schedule: Schedule = "cosine"
+    """How the learning rate changes after the warm-up: cosine falls to a hundredth, restarts does so again
+    and again, plateau falls where validation stops getting better, constant stays; one-cycle rises over
+    three tenths of the run and falls, without another warm-up."""
+    cycle_steps: int | None = None
+    """Steps from one restart to the next; by default a quarter of the run."""
+    plateau_patience: int = 3
+    """Validations without a better loss after which plateau reduces the learning rate."""
+    plateau_factor: float = 0.5
+    """What plateau multiplies the learning rate by."""
     warmup_steps: int = 20
     """Steps over which the learning rate rises from 0, at most a tenth of all steps."""
     weight_decay: float = 0.01
-    """Of weight matrices, decoupled (AdamW)."""
+    """Of weight matrices; apart from the gradient in adamw, as a part of it in adam and sgd."""
     clip_norm: float = 1.0
     """Largest norm of the gradient."""
     mask_fraction: float = 0.15
@@ -55,33 +100,37 @@ class TrainConfig:
     checkpoint_every: int = 100
     """Steps between checkpoints."""
     keep_checkpoints: int = 2
-    """Checkpoints kept, the last ones."""
+    """Checkpoints kept: so many of the last ones, and the best."""
     num_workers: int | None = None
     """Processes that read ahead; by default none on a CPU, whose cores the model needs, else two."""
+    precision: Precision = "float32"
+    """Of products: float32, bf16 or fp16 (whose loss is scaled); weights and losses are float32 always."""
+    compile: bool = False
+    """Compile the transformers: worth its minute or so on a GPU."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ...; auto takes a GPU where there is one."""
 
     def __post_init__(self) -> None:
-        at_least_one = (
-            "epochs",
-            "batch_size",
-            "accumulate",
-            "patience",
-            "checkpoint_every",
-            "keep_checkpoints",
+        for name in _AT_LEAST_ONE:
+            value = getattr(self, name)
+            _check(value is None or value >= 1, name, "be at least 1", value)
+        for name, (low, high) in _BETWEEN.items():
+            _check(
+                low < getattr(self, name) < high, name, f"lie between {low} and {high}", getattr(self, name)
+            )
+        for name in ("momentum", "weight_decay"):
+            _check(0 <= getattr(self, name) < 1, name, "be at least 0 and below 1", getattr(self, name))
+        _check(0 < self.read_share <= 1, "read_share", "be above 0 and at most 1", self.read_share)
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            _check(value in choices, name, f"be one of {', '.join(choices)}", repr(value))
+
+
+def _check(holds: bool, name: str, rule: str, value: object) -> None:
+    if not holds:
+        raise UsageError(
+            f"{name} must {rule}, and is {value}", f"--{name.replace('_', '-')}", "correct the configuration"
         )
-        optional = ("max_steps", "token_limit", "validate_every")
-        for name in (*at_least_one, *(one for one in optional if getattr(self, one) is not None)):
-            if getattr(self, name) < 1:
-                raise UsageError(
-                    f"{name} must be at least 1, and is {getattr(self, name)}",
-                    _option(name),
-                    "give 1 or more",
-                )
-        if not 0 < self.read_share <= 1:
-            raise UsageError(f"read_share must be above 0 and at most 1, and is {self.read_share}")
-        if not 0 < self.mask_fraction < 1:
-            raise UsageError(f"mask_fraction must lie between 0 and 1, and is {self.mask_fraction}")
 
 
 def read_config(path: Path) -> dict[str, dict[str, Any]]:
@@ -111,7 +160,3 @@ def read_config(path: Path) -> dict[str, dict[str, Any]]:
             if name not in names:
                 raise UsageError(f"[{table}] has no {name!r}", str(path), f"choose among: {', '.join(names)}")
     return {table: document.get(table, {}) for table in known}
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

@@ -30,6 +30,7 @@ def pretrain(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda ... Default: a GPU where there is one.")
     ] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, bf16 or fp16. Default: float32.")] = None,
     checkpoint_every: Annotated[
         int | None, typer.Option(help="Steps between checkpoints. Default: 100.")
     ] = None,
@@ -46,6 +47,7 @@ def pretrain(
         "token_limit": token_limit,
         "seed": seed,
         "device": device,
+        "precision": precision,
         "checkpoint_every": checkpoint_every,
     }
     chosen = {name: value for name, value in given.items() if value is not None}

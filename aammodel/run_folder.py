@@ -1,0 +1,37 @@
+"""What a run writes while it trains: lines of metrics, checkpoints, the best weights."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from aammodel.checkpoint import Progress, checkpoint_folder, list_checkpoints, save_best, save_checkpoint
+from aammodel.metrics import Row, append_metrics
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run."""
+
+    path: Path
+    model_config: dict[str, object]
+    keep: int
+    """Checkpoints kept: so many of the last ones, and the best."""
+
+    def append(self, row: Row) -> None:
+        """Add a line of metrics."""
+        append_metrics(self.path, row)
+
+    def save_best(self, model: nn.Module) -> None:
+        """Write the best weights so far."""
+        save_best(self.path, model, self.model_config)
+
+    def save_checkpoint(self, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Write a checkpoint, then remove those that are neither among the last nor the best."""
+        save_checkpoint(self.path, progress, model, optimizer)
+        best = checkpoint_folder(self.path, progress.best_step)
+        for old in list_checkpoints(self.path)[: -self.keep]:
+            if old != best:
+                shutil.rmtree(old, ignore_errors=True)
