@@ -2,7 +2,7 @@
 
 Shape letters, here and in every tensor module: B samples, S ASV slots per sample, U distinct ASVs, L tokens
 per ASV (START and bases), W ASVs read, M masked bases, R real slots, D model width, K features, V vocabulary
-size.
+size, T targets (metrics of distance).
 A mask says what True means: `is_real` is True for data and False for padding.
 """
 
@@ -35,8 +35,9 @@ class Batch:
     """Reads of the ASV in each slot; 0 where there is none."""
     is_real: Bool[Tensor, "B S"]
     """True where a slot holds an ASV."""
-    distance: Float[Tensor, "B B"]
-    """True distance of each pair of samples; NaN where there is none (no tree, or no read in it)."""
+    distance: Float[Tensor, "T B B"]
+    """True distance of each pair of samples by each target; NaN where there is none (no tree, or no read in
+    it)."""
     masked: Int[Tensor, "M 2"]
     """Row in `tokens` and position (1 to L - 1) of each base that the trainer hides."""
     masked_token: Int[Tensor, " M"]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from aammodel.distance import METRICS
 from schemas import vocabulary
 
 CountEmbedding = Literal["add", "concat", "film", "none"]
@@ -51,6 +52,8 @@ class ModelConfig:
     """How the logarithm of an ASV's count enters its embedding."""
     slot_positions: int = 0
     """Slots with a learned position of their own, for published checkpoints; with 0, a sample is a set."""
+    targets: tuple[str, ...] = ("unweighted_unifrac",)
+    """Metrics of distance that the model predicts; each has a head of its own."""
     head: HeadName = "soft-branch"
     """How samples are pooled and compared."""
     soft_branches: int = 512
@@ -66,6 +69,11 @@ class ModelConfig:
     further ones are computed again in the backward pass, which costs them a third more time."""
 
     def __post_init__(self) -> None:
+        # JSON and TOML know lists alone.
+        object.__setattr__(self, "targets", tuple(self.targets))
+        _check(bool(self.targets), "targets must name a metric")
+        for name in self.targets:
+            _check_choice("targets", name, tuple(METRICS))
         for name in _AT_LEAST_ONE:
             _check(getattr(self, name) >= 1, f"{name} must be at least 1, and is {getattr(self, name)}")
         for name in _AT_LEAST_ZERO:

@@ -1,4 +1,4 @@
-"""From a sample's ASVs to a sample embedding, and from two of these to a distance.
+"""From a sample's ASVs to a sample embedding, and from two of these to a distance; a head for each target.
 
 A head is exchangeable: the rest of the model knows only `DistanceHead`. Shape letters: see `batch.py`; C is a
 second number of samples.
@@ -12,21 +12,36 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from aammodel.config import ModelConfig
+from aammodel.distance import METRICS
 from aammodel.pooling import AttentionPooling, at_least_float32
 from aammodel.transformer import Transformer, start_linear
 
 _SPREAD = 5.0
 """Of a soft branch's logits over ASVs at the start; with 2, the same r takes three times the steps."""
-_SMALLEST_SCALE = 0.05
 _TINY = 1e-6
 
 
 class DistanceHead(nn.Module, ABC):
     """What the model asks of a head."""
 
+    num_features: int
+    """Numbers of a sample embedding, K."""
+    spread: Tensor
+    """Standard deviation of the first batch's true distances: the unit in which errors count, so that metrics
+    of any range are learned alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("spread", torch.ones(()))
+
     @abstractmethod
-    def pool(self, features: Float[Tensor, "B S D"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B K"]:
-        """Make one embedding of each sample's ASVs; finite for a sample that has none."""
+    def pool(
+        self,
+        features: Float[Tensor, "B S D"],
+        count: Float[Tensor, "B S"],
+        is_real: Bool[Tensor, "B S"],
+    ) -> Float[Tensor, "B K"]:
+        """Make one embedding of each sample's ASVs and their counts; finite for a sample that has none."""
 
     @abstractmethod
     def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
@@ -36,6 +51,7 @@ class DistanceHead(nn.Module, ABC):
     def start_from(
         self,
         features: Float[Tensor, "B S D"],
+        count: Float[Tensor, "B S"],
         is_real: Bool[Tensor, "B S"],
         true_distance: Float[Tensor, "B B"],
     ) -> None:
@@ -43,17 +59,24 @@ class DistanceHead(nn.Module, ABC):
 
 
 class Affine(nn.Module):
-    """Distances on the scale of the true ones: a learned factor and offset."""
+    """Distances on the scale of the true ones: a learned factor and offset.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    largest : float
+        The largest that a distance can be.
+    """
+
+    def __init__(self, largest: float) -> None:
         super().__init__()
+        self.largest = largest
         self.scale = nn.Parameter(torch.ones(()))
         self.offset = nn.Parameter(torch.zeros(()))
 
     def forward(self, distance: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
-        """Scale distances; outside of training, into the range of UniFrac, 0 to 1."""
+        """Scale distances; outside of training, into the range that they can have."""
         scaled = self.scale * distance + self.offset
-        return scaled if self.training else scaled.clamp(0.0, 1.0)
+        return scaled if self.training else scaled.clamp(0.0, self.largest)
 
     @torch.no_grad()
     def fit(self, distance: Float[Tensor, "B B"], true_distance: Float[Tensor, "B B"]) -> None:
@@ -66,8 +89,9 @@ class Affine(nn.Module):
         if not is_pair.any():
             return
         x, y = distance[is_pair].double(), true_distance[is_pair].double()
-        slope = y.std(correction=0) / x.std(correction=0).clamp_min(_TINY)
-        self.scale.copy_(slope.clamp(_SMALLEST_SCALE, 1 / _SMALLEST_SCALE))
+        # True distances that are all alike, of two samples for example, say nothing about the scale.
+        slope = (y.std(correction=0) / x.std(correction=0)).nan_to_num(0.0, 0.0, 0.0)
+        self.scale.copy_(slope if slope > 0 else torch.ones(()))
         self.offset.copy_(y.mean() - self.scale.double() * x.mean())
 
 
@@ -82,25 +106,40 @@ class SoftBranchHead(DistanceHead):
     Parameters
     ----------
     config : ModelConfig
+    target : str
+        The metric that it learns.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, target: str) -> None:
         super().__init__()
+        self.num_features = config.soft_branches
         self.logits = nn.Linear(config.width, config.soft_branches)
         self.branch_weight = nn.Parameter(torch.zeros(config.soft_branches))
-        self.affine = Affine()
+        self.affine = Affine(METRICS[target].largest)
         start_linear(self.logits)
 
-    def pool(self, features: Float[Tensor, "B S D"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B K"]:
-        """Give the occupancy of each soft branch, 0 to 1; 0 for a sample without an ASV."""
-        evidence = F.softplus(at_least_float32(self.logits(features[is_real])))
-        return _noisy_or(evidence, is_real)
+    def pool(
+        self,
+        features: Float[Tensor, "B S D"],
+        count: Float[Tensor, "B S"],
+        is_real: Bool[Tensor, "B S"],
+    ) -> Float[Tensor, "B K"]:
+        """Give how much of each soft branch a sample has, 0 to 1; 0 for a sample without an ASV."""
+        return self._pool_logits(self.logits(features[is_real]), count, is_real)
 
     def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
-        """Compare occupancies by a weighted Jaccard distance, then scale."""
-        return self.affine(self._jaccard(a, b))
+        """Compare what two samples have, then scale."""
+        return self.affine(self._compare(a, b))
 
-    def _jaccard(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
+    def _pool_logits(
+        self, logits: Float[Tensor, "R K"], count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]
+    ) -> Float[Tensor, "B K"]:
+        """Make a noisy-or of the evidence of each sample's ASVs."""
+        evidence = F.softplus(at_least_float32(logits))
+        return -torch.expm1(-_sum_by_sample(evidence, is_real))
+
+    def _compare(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
+        """Compare by a weighted Jaccard distance."""
         weight = F.softplus(self.branch_weight)
         a, b = a * weight, b * weight
         apart = torch.cdist(a, b, p=1)
@@ -112,6 +151,7 @@ class SoftBranchHead(DistanceHead):
     def start_from(
         self,
         features: Float[Tensor, "B S D"],
+        count: Float[Tensor, "B S"],
         is_real: Bool[Tensor, "B S"],
         true_distance: Float[Tensor, "B B"],
     ) -> None:
@@ -123,9 +163,45 @@ class SoftBranchHead(DistanceHead):
         raw = rows @ self.logits.weight.T
         factor = _SPREAD / raw.std(dim=0, correction=0).clamp_min(_TINY)
         self.logits.weight.mul_(factor[:, None])
-        self.logits.bias.copy_(_bias_for_half(raw * factor, is_real))
-        occupancy = self.pool(features, is_real)
-        self.affine.fit(self._jaccard(occupancy, occupancy), true_distance)
+        self.logits.bias.copy_(self._bias_for_half(raw * factor, count, is_real))
+        embedding = self.pool(features, count, is_real)
+        self.affine.fit(self._compare(embedding, embedding), true_distance)
+
+    def _bias_for_half(
+        self, logits: Float[Tensor, "R K"], count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]
+    ) -> Float[Tensor, " K"]:
+        """Find, by bisection, the bias of each branch that gives it a mean of 1/2 over the samples."""
+        low = logits.new_full((logits.shape[1],), -50.0)
+        high = -low
+        for _ in range(30):
+            middle = (low + high) / 2
+            is_low = self._pool_logits(logits + middle, count, is_real).mean(dim=0) < 0.5
+            low, high = torch.where(is_low, middle, low), torch.where(is_low, high, middle)
+        return (low + high) / 2
+
+
+class SoftAbundanceHead(SoftBranchHead):
+    """Weighted UniFrac by construction: how much of a sample's reads each soft branch carries.
+
+    An ASV belongs to branch k by `sigmoid(logit_k)`, a sample's share of a branch is the sum of that over its
+    ASVs times their shares of its reads, and two samples differ by
+    `sum_k w_k |a_k - b_k| / sum_k w_k (a_k + b_k)`, then a learned affine map.
+    """
+
+    def _pool_logits(
+        self, logits: Float[Tensor, "R K"], count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]
+    ) -> Float[Tensor, "B K"]:
+        belongs = torch.sigmoid(at_least_float32(logits))
+        count = torch.where(is_real, count, 0.0).to(belongs.dtype)
+        share = count / count.sum(dim=1, keepdim=True).clamp_min(_TINY)
+        return _sum_by_sample(belongs * share[is_real][:, None], is_real)
+
+    def _compare(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
+        """Compare by a weighted Bray-Curtis distance."""
+        weight = F.softplus(self.branch_weight)
+        a, b = a * weight, b * weight
+        most = a.sum(dim=1)[:, None] + b.sum(dim=1)
+        return torch.cdist(a, b, p=1) / most.clamp_min(_TINY)
 
 
 class EuclideanHead(DistanceHead):
@@ -136,16 +212,24 @@ class EuclideanHead(DistanceHead):
     config : ModelConfig
         With `head_layers`, a transformer over the ASVs comes first, as published checkpoints have it; with
         the head "tanh-euclidean", distances go through their tanh(distance / 10).
+    target : str
+        The metric that it learns.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, target: str) -> None:
         super().__init__()
+        self.num_features = config.width
         self.transformer = Transformer(config, config.head_layers, branch_scale=0.0)
         self.pooling = AttentionPooling(config.width)
-        self.affine = None if config.head == "tanh-euclidean" else Affine()
+        self.affine = None if config.head == "tanh-euclidean" else Affine(METRICS[target].largest)
 
-    def pool(self, features: Float[Tensor, "B S D"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B K"]:
-        """Pool the ASVs of each sample; K is D."""
+    def pool(
+        self,
+        features: Float[Tensor, "B S D"],
+        count: Float[Tensor, "B S"],
+        is_real: Bool[Tensor, "B S"],
+    ) -> Float[Tensor, "B K"]:
+        """Pool the ASVs of each sample; K is D. Their counts are in the features."""
         return self.pooling(self.transformer(features, is_real), is_real)
 
     def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
@@ -161,31 +245,31 @@ class EuclideanHead(DistanceHead):
     def start_from(
         self,
         features: Float[Tensor, "B S D"],
+        count: Float[Tensor, "B S"],
         is_real: Bool[Tensor, "B S"],
         true_distance: Float[Tensor, "B B"],
     ) -> None:
         """Fit the affine map, if there is one."""
         if self.affine is not None:
-            embedding = self.pool(features, is_real)
+            embedding = self.pool(features, count, is_real)
             self.affine.fit(self._euclidean(embedding, embedding), true_distance)
 
 
-def distance_head(config: ModelConfig) -> DistanceHead:
-    """Make the head that a configuration names."""
-    return SoftBranchHead(config) if config.head == "soft-branch" else EuclideanHead(config)
+def distance_head(config: ModelConfig, target: str) -> DistanceHead:
+    """Make the head of one target, of the kind that a configuration names."""
+    if config.head != "soft-branch":
+        return EuclideanHead(config, target)
+    return (SoftBranchHead if METRICS[target].by_presence else SoftAbundanceHead)(config, target)
 
 
-def _noisy_or(evidence: Float[Tensor, "R K"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B K"]:
-    """Occupancy from the evidence of all real slots, which stand one sample after the other."""
-    by_sample = evidence.split(is_real.sum(dim=1).tolist())
-    return -torch.expm1(-torch.stack([one.sum(dim=0) for one in by_sample]))
+def _sum_by_sample(values: Float[Tensor, "R K"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B K"]:
+    """Add up the values of all real slots, which stand one sample after the other."""
+    by_sample = values.split(is_real.sum(dim=1).tolist())
+    return torch.stack([one.sum(dim=0) for one in by_sample])
 
 
-def _bias_for_half(logits: Float[Tensor, "R K"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, " K"]:
-    """Find, by bisection, the bias of each branch that gives it a mean occupancy of 1/2 over the samples."""
-    low, high = logits.new_full((logits.shape[1],), -50.0), logits.new_full((logits.shape[1],), 50.0)
-    for _ in range(30):
-        middle = (low + high) / 2
-        is_low = _noisy_or(F.softplus(logits + middle), is_real).mean(dim=0) < 0.5
-        low, high = torch.where(is_low, middle, low), torch.where(is_low, high, middle)
-    return (low + high) / 2
+def spread(distance: Float[Tensor, "B B"]) -> Float[Tensor, ""]:
+    """Give the standard deviation of the distances of pairs; 1 where there are none, or all are alike."""
+    known = distance[distance.isfinite().triu(diagonal=1)]
+    deviation = known.double().std(correction=0) if len(known) else known.new_zeros(())
+    return torch.where(deviation > _TINY, deviation, 1.0)

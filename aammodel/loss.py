@@ -5,7 +5,8 @@ which no mean of means gives. So these give sums; the numbers to divide by are k
 before any forward pass.
 """
 
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -14,7 +15,7 @@ from aammodel.model import Output
 from aammodel.pooling import at_least_float32
 
 
-def is_pair(true_distance: Float[Tensor, "B B"]) -> Bool[Tensor, "B B"]:
+def is_pair(true_distance: Float[Tensor, "T B B"]) -> Bool[Tensor, "T B B"]:
     """Tell which pairs count: each once (i < j), and only with a true distance."""
     return true_distance.isfinite().triu(diagonal=1)
 
@@ -24,9 +25,9 @@ def num_masked_bases(batch: Batch) -> int:
     return len(batch.masked)
 
 
-def num_pairs(batch: Batch) -> int:
-    """Count what the distance loss is a mean over; 0 for a batch of one sample."""
-    return int(is_pair(batch.distance).sum())
+def num_pairs(batch: Batch) -> Int[Tensor, " T"]:
+    """Count what the distance loss of each target is a mean over; 0 for a batch of one sample."""
+    return is_pair(batch.distance).sum(dim=(1, 2))
 
 
 def nucleotide_loss_sum(output: Output, batch: Batch) -> Float[Tensor, ""]:
@@ -36,12 +37,13 @@ def nucleotide_loss_sum(output: Output, batch: Batch) -> Float[Tensor, ""]:
     )
 
 
-def distance_loss_sum(output: Output, batch: Batch) -> Float[Tensor, ""]:
+def distance_loss_sum(output: Output, batch: Batch) -> Float[Tensor, " T"]:
     """Sum the squared error of the predicted distance over the pairs; zero where there is no pair."""
     chosen = is_pair(batch.distance)
     predicted = at_least_float32(output.distance)
-    # Chosen before the subtraction, so that a missing true distance touches no gradient.
-    return (predicted[chosen] - batch.distance[chosen].to(predicted.dtype)).square().sum()
+    # A choice and not a product: a missing true distance touches no gradient.
+    error = torch.where(chosen, predicted - batch.distance.to(predicted.dtype), 0.0)
+    return error.square().sum(dim=(1, 2))
 
 
 def mean_or_none(total: float, count: int) -> float | None:

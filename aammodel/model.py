@@ -1,6 +1,7 @@
 """The whole model: a batch in, one typed output out. Shape letters: see `batch.py`."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int, Integer
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from aammodel.batch import Batch
 from aammodel.config import ModelConfig
 from aammodel.encoder import AsvEncoder, SampleEncoder, hide
-from aammodel.heads import distance_head
+from aammodel.heads import DistanceHead, distance_head, spread
 from aammodel.transformer import start_linear
 from schemas import vocabulary
 
@@ -21,9 +22,9 @@ class Output:
     asv_embedding: Float[Tensor, "U D"]
     """One vector per distinct ASV."""
     sample_embedding: Float[Tensor, "B K"]
-    """One vector per sample."""
-    distance: Float[Tensor, "B B"]
-    """Predicted distance of each pair of samples."""
+    """One vector per sample: those of all targets, one after the other."""
+    distance: Float[Tensor, "T B B"]
+    """Predicted distance of each pair of samples by each target."""
     nucleotide_logits: Float[Tensor, "M V"]
     """Logits of each token id at each masked base."""
 
@@ -37,9 +38,9 @@ class DenseOutput:
     asv_in_sample: Float[Tensor, "B S D"]
     """One vector per slot after the sample transformer, exactly zero where it holds no ASV."""
     sample_embedding: Float[Tensor, "B K"]
-    """One vector per sample."""
-    distance: Float[Tensor, "B B"]
-    """Predicted distance of each pair of samples."""
+    """One vector per sample: those of all targets, one after the other."""
+    distance: Float[Tensor, "T B B"]
+    """Predicted distance of each pair of samples by each target."""
     nucleotide_logits: Float[Tensor, "B S L V"]
     """Logits of each token id at every position; finite where there is padding, and without meaning."""
 
@@ -62,7 +63,7 @@ class AamModel(nn.Module):
         # A position of the stem guesses each of its bases.
         num_logits = config.bases_per_position * config.vocabulary_size
         self.nucleotide_head = nn.Linear(config.width, num_logits)
-        self.distance_head = distance_head(config)
+        self.distance_heads = nn.ModuleDict({name: distance_head(config, name) for name in config.targets})
         # Small, so that at first every base is nearly as likely as any other.
         start_linear(self.nucleotide_head, scale=0.1)
 
@@ -70,11 +71,11 @@ class AamModel(nn.Module):
         """Compute each distinct ASV once, no padding, and logits only where a base is hidden."""
         embedding, hidden = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_read)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
-        sample_embedding = self.distance_head.pool(features, batch.is_real)
+        sample_embedding = self.pool(features, batch.count, batch.is_real)
         return Output(
             asv_embedding=embedding,
             sample_embedding=sample_embedding,
-            distance=self.distance_head.distance(sample_embedding, sample_embedding),
+            distance=self.distance(sample_embedding, sample_embedding),
             nucleotide_logits=self.asv_encoder.stem.logits_of_tokens(
                 self.nucleotide_head(hidden), batch.masked[:, 1]
             ),
@@ -96,14 +97,14 @@ class AamModel(nn.Module):
         embedding = embedding.unflatten(0, is_real.shape)
         slot = torch.arange(is_real.shape[1], device=tokens.device).expand(is_real.shape)
         features = self.sample_encoder(embedding, count, is_real, slot)
-        sample_embedding = self.distance_head.pool(features, is_real)
+        sample_embedding = self.pool(features, count, is_real)
         # What a position says of each of its tokens, one token after the other.
         logits = self.nucleotide_head(hidden).flatten(1).unflatten(1, (-1, self.config.vocabulary_size))
         return DenseOutput(
             asv_embedding=embedding,
             asv_in_sample=features,
             sample_embedding=sample_embedding,
-            distance=self.distance_head.distance(sample_embedding, sample_embedding),
+            distance=self.distance(sample_embedding, sample_embedding),
             nucleotide_logits=logits.unflatten(0, is_real.shape)[:, :, : tokens.shape[2]],
         )
 
@@ -127,9 +128,23 @@ class AamModel(nn.Module):
         slot, count, is_real : Tensors, shape (B, S)
             As in `Batch`.
         """
-        return self.distance_head.pool(
-            self.sample_encoder.encode(asv_embedding, slot, count, is_real), is_real
-        )
+        return self.pool(self.sample_encoder.encode(asv_embedding, slot, count, is_real), count, is_real)
+
+    def pool(
+        self,
+        features: Float[Tensor, "B S D"],
+        count: Float[Tensor, "B S"],
+        is_real: Bool[Tensor, "B S"],
+    ) -> Float[Tensor, "B K"]:
+        """Make one embedding of each sample, the parts of all targets one after the other."""
+        return torch.cat([head.pool(features, count, is_real) for head in self._heads()], dim=1)
+
+    def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "T B C"]:
+        """Predict the distance of each sample of `a` to each of `b` by each target."""
+        heads = self._heads()
+        sizes = [head.num_features for head in heads]
+        parts = zip(heads, a.split(sizes, dim=1), b.split(sizes, dim=1), strict=True)
+        return torch.stack([head.distance(part_a, part_b) for head, part_a, part_b in parts])
 
     def compile_transformers(self) -> None:
         """Compile what nearly all the time goes into; shapes may change without compiling again."""
@@ -145,4 +160,14 @@ class AamModel(nn.Module):
         self.asv_encoder.start_from(hide(batch.tokens, batch.masked))
         embedding, _ = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_read)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
-        self.distance_head.start_from(features, batch.is_real, batch.distance)
+        for head, distance in zip(self._heads(), batch.distance, strict=True):
+            head.start_from(features, batch.count, batch.is_real, distance)
+            head.spread.copy_(spread(distance))
+
+    @property
+    def spread(self) -> Float[Tensor, " T"]:
+        """The unit in which errors of each target count."""
+        return torch.stack([head.spread for head in self._heads()])
+
+    def _heads(self) -> list[DistanceHead]:
+        return [cast(DistanceHead, head) for head in self.distance_heads.values()]

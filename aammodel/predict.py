@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aammodel.distance import unweighted_unifrac
+from aammodel.distance import Sample
 from aammodel.model import AamModel
 from aammodel.report import Prediction
-from aammodel.stream import BatchStream, Sample
+from aammodel.stream import BatchStream
 
 SAMPLES_AT_ONCE = 16
 
@@ -37,20 +37,23 @@ def embed(model: AamModel, stream: BatchStream, samples: list[Sample], device: t
 
 def predict_distances(
     model: AamModel, stream: BatchStream, samples: Iterable[Sample], device: torch.device
-) -> Prediction | None:
-    """Predict the distance of all pairs of samples, beside the true ones.
+) -> list[Prediction]:
+    """Predict the distance of all pairs of samples by each target, beside the true ones.
 
     Returns
     -------
-    Prediction or None
-        None where fewer than two samples have a read in the tree.
+    list of Prediction
+        One for each target; none where fewer than two samples have a read in the tree.
     """
     in_tree = [sample for sample in samples if len(sample.branch)]
     if len(in_tree) < 2:
-        return None
+        return []
     embedding = embed(model, stream, in_tree, device)
     with torch.no_grad():
-        predicted = model.distance_head.distance(embedding, embedding).cpu().double().numpy()
-    true = unweighted_unifrac([sample.branch for sample in in_tree], stream.shards.branch_length)
-    pair = np.triu_indices(len(in_tree), k=1)
-    return Prediction(predicted[pair], true[pair], len(in_tree))
+        predicted = model.distance(embedding, embedding).cpu().double().numpy()
+    true = stream.distances(in_tree)
+    rows, columns = np.triu_indices(len(in_tree), k=1)
+    return [
+        Prediction(name, one[rows, columns], other[rows, columns], len(in_tree))
+        for name, one, other in zip(stream.targets, predicted, true, strict=True)
+    ]

@@ -82,10 +82,18 @@ def make_plan(shards_folder: Path, model_values: dict[str, Any], train: TrainCon
             str(shards_folder),
             "shard a table with more samples (10 or so at least)",
         )
-    if not shards.has_tree:
-        train = replace(train, unifrac_weight=0.0)
+    if not shards.has_tree and train.targets != TrainConfig().targets:
+        raise UsageError(
+            f"these shards have no tree, which {', '.join(train.targets)} needs",
+            str(shards_folder),
+            "shard the table with its tree (--tree), or leave --target out",
+        )
+    values: dict[str, Any] = {
+        "sequence_length": shards.manifest.sequence_length,
+        "targets": tuple(train.targets),
+    }
     try:
-        model = ModelConfig(**({"sequence_length": shards.manifest.sequence_length} | model_values))
+        model = ModelConfig(**(values | model_values))
     except (ValueError, TypeError) as error:
         raise UsageError(str(error), "[model]", "correct the configuration") from error
     if not model.bases_by_position:
@@ -152,14 +160,14 @@ def make_trainer(plan: Plan, run: Path, resume: bool) -> Trainer:
     )
 
 
-def finish_run(plan: Plan, trainer: Trainer) -> Prediction | None:
+def finish_run(plan: Plan, trainer: Trainer) -> list[Prediction]:
     """Compare the best weights with the truth on the validation samples, and write the report."""
     load_weights(trainer.run / MODEL_FILE, trainer.model)
     stream = _validation_stream(plan)
     samples = list(islice(stream.samples(), plan.train.validation_samples))
-    prediction = predict_distances(trainer.model, stream, samples, trainer.device)
-    write_report(trainer.run, plan.as_dict(), prediction)
-    return prediction
+    predictions = predict_distances(trainer.model, stream, samples, trainer.device)
+    write_report(trainer.run, plan.as_dict(), predictions)
+    return predictions
 
 
 def pick_device(name: str) -> torch.device:
@@ -189,7 +197,7 @@ def _train_stream(plan: Plan) -> BatchStream:
         seed=config.seed, fraction=config.mask_fraction, span=config.mask_span, read_share=config.read_share
     )
     stream = stream_split(plan.shards, "train", order, masks, config.batch_size, config.token_limit)
-    return replace(stream, accumulate=config.accumulate, bucket=config.bucket)
+    return replace(stream, accumulate=config.accumulate, bucket=config.bucket, targets=plan.model.targets)
 
 
 def _first_batch(stream: BatchStream) -> Batch:
@@ -203,7 +211,7 @@ def _validation_stream(plan: Plan) -> BatchStream:
     order = split_order(plan.shards, "validation", config.seed, shuffled=False)
     masks = Masks(seed=VALIDATION_SEED, fraction=config.mask_fraction, span=config.mask_span)
     stream = stream_split(plan.shards, "validation", order, masks, VALIDATION_BATCH, config.token_limit)
-    return replace(stream, redraw=False)
+    return replace(stream, redraw=False, targets=plan.model.targets)
 
 
 def _validation_batches(plan: Plan) -> list[Batch]:

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 
+from aammodel.distance import METRICS
 from aammodel.metrics import Row, column, read_metrics
 
 matplotlib.use("Agg")
@@ -22,9 +23,8 @@ REPORT_FILE = "report.html"
 
 TRAIN_COLOUR, VALIDATION_COLOUR = "#7aa6c2", "#c2410c"
 
-_LOSSES = {
-    "nucleotide_loss": "Hidden bases: cross-entropy (nats)",
-    "unifrac_loss": "UniFrac distance: squared error",
+_LOSSES = {"nucleotide_loss": "Hidden bases: cross-entropy (nats)"} | {
+    f"{name}_loss": f"{metric.words}: squared error" for name, metric in METRICS.items()
 }
 
 _PAGE = """<!doctype html>
@@ -49,6 +49,8 @@ _PAGE = """<!doctype html>
 class Prediction:
     """Predicted and true distances of the pairs of some samples."""
 
+    target: str
+    """The metric."""
     predicted: npt.NDArray[np.float64]
     true: npt.NDArray[np.float64]
     num_samples: int
@@ -66,7 +68,7 @@ class Prediction:
         return float(np.abs(self.predicted - self.true).mean())
 
 
-def write_report(run: Path, config: dict[str, Any], prediction: Prediction | None) -> Path:
+def write_report(run: Path, config: dict[str, Any], predictions: list[Prediction]) -> Path:
     """Draw the pictures of a run and write its page, which opens without a network.
 
     Parameters
@@ -75,18 +77,18 @@ def write_report(run: Path, config: dict[str, Any], prediction: Prediction | Non
         The run's folder, with its metrics.
     config : dict
         The run's whole configuration.
-    prediction : Prediction or None
-        Distances of the validation samples; None where there are none to compare.
+    predictions : list of Prediction
+        Distances of the validation samples by each target; none where there are none to compare.
     """
     rows = read_metrics(run)
     parts = [
-        _figures_table(rows, prediction),
+        _figures_table(rows, predictions),
         "<h2>Losses</h2>",
         _picture(_draw_losses(rows), run / "losses.png"),
     ]
-    if prediction is not None:
-        parts += ["<h2>UniFrac of the validation samples</h2>"]
-        parts += [_picture(_draw_distances(prediction), run / "unifrac.png")]
+    for one in predictions:
+        parts += [f"<h2>Validation samples: {METRICS[one.target].words}</h2>"]
+        parts += [_picture(draw_distances(one), run / f"{one.target}.png")]
     parts += ["<h2>Configuration</h2>", f"<pre>{html.escape(json.dumps(config, indent=2))}</pre>"]
     page = _PAGE.format(title=f"Pretraining run {html.escape(run.name)}", body="\n".join(parts))
     path = run / REPORT_FILE
@@ -109,14 +111,18 @@ def _draw_losses(rows: list[Row]) -> Figure:
     return figure
 
 
-def _draw_distances(prediction: Prediction) -> Figure:
+def draw_distances(prediction: Prediction) -> Figure:
+    """Draw predicted against true distances."""
     figure, axis = plt.subplots(figsize=(5.5, 5.5))
-    axis.plot([0, 1], [0, 1], color="#a8a29e", linewidth=1, zorder=0)
+    metric = METRICS[prediction.target]
+    largest = min(metric.largest, 1.05 * float(max(prediction.true.max(), prediction.predicted.max())))
+    axis.plot([0, largest], [0, largest], color="#a8a29e", linewidth=1, zorder=0)
     size = 12 if len(prediction.true) < 2000 else 4
     axis.scatter(
         prediction.true, prediction.predicted, s=size, alpha=0.35, color=VALIDATION_COLOUR, linewidths=0
     )
-    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="true unweighted UniFrac", ylabel="predicted")
+    axis.set(xlim=(0, largest), ylim=(0, largest), aspect="equal")
+    axis.set(xlabel=f"true {metric.words}", ylabel="predicted")
     axis.set_title(
         f"r = {prediction.r:.3f}, {len(prediction.true):,} pairs of {prediction.num_samples} samples"
     )
@@ -135,20 +141,17 @@ def _picture(figure: Figure, path: Path) -> str:
     return f'<img alt="{path.stem}" src="data:image/png;base64,{encoded}">'
 
 
-def _figures_table(rows: list[Row], prediction: Prediction | None) -> str:
+def _figures_table(rows: list[Row], predictions: list[Prediction]) -> str:
     figures: list[tuple[str, str]] = []
-    for name, words in (
-        ("val_nucleotide_loss", "validation loss, bases"),
-        ("val_unifrac_loss", "validation loss, UniFrac"),
-    ):
-        _, values = column(rows, name)
+    for name, words in _LOSSES.items():
+        _, values = column(rows, f"val_{name}")
         if values:
-            figures.append(
-                (words, f"{values[0]:.4f} untrained, {min(values):.4f} at best, {values[-1]:.4f} at last")
-            )
-    if prediction is not None:
-        figures.append(("distance r", f"{prediction.r:.3f}"))
-        figures.append(("distance mean absolute error", f"{prediction.mean_absolute_error:.4f}"))
+            told = f"{values[0]:.4f} untrained, {min(values):.4f} at best, {values[-1]:.4f} at last"
+            figures.append((f"validation: {words}", told))
+    for one in predictions:
+        words = METRICS[one.target].words
+        figures.append((f"{words}: r", f"{one.r:.3f}"))
+        figures.append((f"{words}: mean absolute error", f"{one.mean_absolute_error:.4f}"))
     speeds = column(rows, "samples_per_second")[1]
     if speeds:
         figures.append(("steps", f"{int(column(rows, 'loss')[0][-1]):,}"))

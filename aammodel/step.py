@@ -1,8 +1,11 @@
 """One step: losses of its micro-batches, the gradient of their exact means, and the update of the weights."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from aammodel.batch import Batch
 from aammodel.loss import distance_loss_sum, mean_or_none, nucleotide_loss_sum, num_masked_bases, num_pairs
@@ -11,25 +14,42 @@ from aammodel.precision import Precision
 from aammodel.train_config import TrainConfig
 
 
+@dataclass(frozen=True)
+class Weights:
+    """What each mean loss counts in the loss."""
+
+    nucleotide: float
+    distance: Float[Tensor, " T"]
+
+
 @dataclass
 class Losses:
-    """Sums of both losses, and what they are means over."""
+    """Sums of the losses, and what they are means over."""
 
+    num_bases: int
+    num_pairs: Int[Tensor, " T"]
+    distance: Float[Tensor, " T"]
+    """Squared errors by target."""
     nucleotide: float = 0.0
-    num_bases: int = 0
-    distance: float = 0.0
-    num_pairs: int = 0
 
-    def named(self, config: TrainConfig, prefix: str = "") -> dict[str, float | None]:
+    def add(self, nucleotide: Float[Tensor, ""], distance: Float[Tensor, " T"]) -> None:
+        """Add what one batch has."""
+        self.nucleotide += nucleotide.item()
+        self.distance += distance.detach()
+
+    def numbers(self) -> list[float]:
+        """Give every sum, to be looked at for what is not finite."""
+        return [self.nucleotide, *self.distance.tolist()]
+
+    def named(self, weights: Weights, targets: Iterable[str], prefix: str = "") -> dict[str, float | None]:
         """Give the mean losses by name; None where there is nothing to be a mean of."""
+        sums = zip(self.distance.tolist(), self.num_pairs.tolist(), strict=True)
+        distances = [mean_or_none(one, number) for one, number in sums]
         nucleotide = mean_or_none(self.nucleotide, self.num_bases)
-        distance = mean_or_none(self.distance, self.num_pairs)
-        total = config.nucleotide_weight * (nucleotide or 0.0) + config.unifrac_weight * (distance or 0.0)
-        return {
-            f"{prefix}loss": total,
-            f"{prefix}nucleotide_loss": nucleotide,
-            f"{prefix}unifrac_loss": distance,
-        }
+        weighted = zip(weights.distance.tolist(), distances, strict=True)
+        total = weights.nucleotide * (nucleotide or 0.0) + sum(w * (one or 0.0) for w, one in weighted)
+        by_target = {f"{prefix}{name}_loss": one for name, one in zip(targets, distances, strict=True)}
+        return {f"{prefix}loss": total, f"{prefix}nucleotide_loss": nucleotide, **by_target}
 
 
 @dataclass(frozen=True)
@@ -61,14 +81,13 @@ class Stepper:
             group["lr"] = rate
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        total = Losses(num_bases=sum(map(num_masked_bases, batches)), num_pairs=sum(map(num_pairs, batches)))
+        total, weights = _nothing_of(batches), self.weights()
         for batch in batches:
             nucleotide, distance = self._loss_sums(batch)
-            loss = self.config.nucleotide_weight * nucleotide / max(total.num_bases, 1)
-            loss = loss + self.config.unifrac_weight * distance / max(total.num_pairs, 1)
+            loss = weights.nucleotide * nucleotide / max(total.num_bases, 1)
+            loss = loss + (weights.distance * distance / total.num_pairs.clamp_min(1)).sum()
             self.precision.scaler.scale(loss).backward()
-            total.nucleotide += nucleotide.item()
-            total.distance += distance.item()
+            total.add(nucleotide, distance)
         self.precision.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         return total, norm.item()
@@ -82,16 +101,25 @@ class Stepper:
     def measure(self, batches: list[Batch]) -> Losses:
         """Compute losses alone, without dropout."""
         self.model.eval()
-        total = Losses()
-        for batch in (one.to(self.precision.device) for one in batches):
-            nucleotide, distance = self._loss_sums(batch)
-            total.nucleotide += nucleotide.item()
-            total.distance += distance.item()
-            total.num_bases += num_masked_bases(batch)
-            total.num_pairs += num_pairs(batch)
+        batches = [one.to(self.precision.device) for one in batches]
+        total = _nothing_of(batches)
+        for batch in batches:
+            total.add(*self._loss_sums(batch))
         return total
 
-    def _loss_sums(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def weights(self) -> Weights:
+        """Give what each mean loss counts: squared errors in units of the spread of true distances."""
+        by_target = torch.tensor(list(self.config.targets.values()), device=self.precision.device)
+        share = self.config.distance_weight * by_target / by_target.sum()
+        return Weights(self.config.nucleotide_weight, share / self.model.spread**2)
+
+    def _loss_sums(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, " T"]]:
         with self.precision.autocast():
             output = self.model(batch)
         return nucleotide_loss_sum(output, batch), distance_loss_sum(output, batch)
+
+
+def _nothing_of(batches: list[Batch]) -> Losses:
+    """Count what the losses of some batches are means over; their sums are still 0."""
+    pairs = torch.stack([num_pairs(batch) for batch in batches]).sum(dim=0)
+    return Losses(sum(map(num_masked_bases, batches)), pairs, torch.zeros_like(pairs, dtype=torch.float32))

@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from aammodel.batch import Batch
-from aammodel.distance import unweighted_unifrac
+from aammodel.distance import METRICS, Sample
 from aammodel.masking import draw_masks, draw_read
 from aammodel.order import Order, batch_sizes, micro_batches, turns
 from aammodel.shards import ShardSet, reading
@@ -25,18 +25,6 @@ from schemas.errors import InvalidDataError, UsageError
 
 WORKER_TIMEOUT_SECONDS = 600
 """A worker that is silent for so long hangs: an error, instead of a job that waits for ever."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One sample as it lies in the shards."""
-
-    sample_id: str
-    asv: npt.NDArray[np.uint32]
-    """Rows in asvs.parquet, in order of selection."""
-    count: npt.NDArray[np.float64]
-    branch: npt.NDArray[np.uint32]
-    """Rows in tree.parquet of the branches that it covers; empty without a tree."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +54,8 @@ class BatchStream(IterableDataset[Batch]):
     batch_size: int
     token_limit: int
     masks: Masks
+    targets: tuple[str, ...] = ("unweighted_unifrac",)
+    """Metrics whose true distances a batch has; NaN without a tree."""
     accumulate: int = 1
     """Micro-batches of a step, which hide the same bases of an ASV."""
     bucket: bool = False
@@ -124,7 +114,7 @@ class BatchStream(IterableDataset[Batch]):
             slot=torch.from_numpy(slot),
             count=torch.from_numpy(slot_count),
             is_real=torch.from_numpy(is_real),
-            distance=torch.from_numpy(self._distances(samples).astype(np.float32)),
+            distance=torch.from_numpy(self.distances(samples).astype(np.float32)),
             masked=torch.from_numpy(masked),
             masked_token=torch.from_numpy(masked_token),
         )
@@ -140,10 +130,12 @@ class BatchStream(IterableDataset[Batch]):
                 order = self.order.with_like_sizes_together(window, sizes, self.batch_size, epoch)
             yield from (rows[row] for row in order[window.start :])
 
-    def _distances(self, samples: list[Sample]) -> npt.NDArray[np.float64]:
+    def distances(self, samples: list[Sample]) -> npt.NDArray[np.float64]:
+        """Compute the distances of all pairs by each target, shape (T, B, B)."""
         if not self.shards.has_tree:
-            return np.full((len(samples), len(samples)), np.nan)
-        return unweighted_unifrac([sample.branch for sample in samples], self.shards.branch_length)
+            return np.full((len(self.targets), len(samples), len(samples)), np.nan)
+        lengths = self.shards.branch_length
+        return np.stack([METRICS[name].compute(samples, lengths) for name in self.targets])
 
     def _groups(self) -> list[tuple[str, int]]:
         """List the row groups of the split: file, and number in it."""
@@ -151,7 +143,9 @@ class BatchStream(IterableDataset[Batch]):
         return [(file.name, group) for file in files for group in range(len(file.row_group_rows))]
 
     def _read(self, name: str, group: int) -> list[Sample]:
-        columns = ["sample_id", "asv", "count"] + (["branch"] if self.shards.has_tree else [])
+        columns = ["sample_id", "asv", "count"]
+        if self.shards.has_tree:
+            columns += dict.fromkeys(one for name in self.targets for one in METRICS[name].columns)
         if name not in self._files:
             self._files[name] = self.shards.open(name)
         with reading(self.shards.folder / name):
@@ -204,8 +198,12 @@ def load(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Ba
 
 def _samples_of(table: pa.Table, num_asvs: int) -> list[Sample]:
     """Take a row group apart."""
-    lists = zip(*(_split(table, name) for name in ("asv", "count", "branch")), strict=True)
-    samples = [Sample(i, *parts) for i, parts in zip(table["sample_id"].to_pylist(), lists, strict=True)]
+    names = [name for name in table.column_names if name != "sample_id"]
+    lists = zip(*(_split(table, name) for name in names), strict=True)
+    samples = [
+        Sample(sample_id, **dict(zip(names, parts, strict=True)))
+        for sample_id, parts in zip(table["sample_id"].to_pylist(), lists, strict=True)
+    ]
     for sample in samples:
         _check(sample, num_asvs)
     return samples
@@ -225,9 +223,7 @@ def _check(sample: Sample, num_asvs: int) -> None:
 
 
 def _split(table: pa.Table, name: str) -> list[npt.NDArray[Any]]:
-    """Give the lists of a column as views of its values; empty ones where there is no such column."""
-    if name not in table.column_names:
-        return [np.zeros(0, dtype=np.uint32)] * len(table)
+    """Give the lists of a column as views of its values."""
     column = table[name].combine_chunks()
     values, offsets = column.values.to_numpy(), column.offsets.to_numpy()
     return [values[start:stop] for start, stop in pairwise(offsets.tolist())]

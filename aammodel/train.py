@@ -99,7 +99,7 @@ class Trainer:
         self, batches: list[Batch], losses: Losses, norm: float, is_skipped: bool
     ) -> None:
         is_forgiven = is_skipped and self.progress.skipped_in_a_row + 1 < MOST_SKIPPED
-        numbers = [losses.nucleotide, losses.distance, *([] if is_forgiven else [norm])]
+        numbers = losses.numbers() + ([] if is_forgiven else [norm])
         if not all(map(math.isfinite, numbers)):
             with self.stepper.precision.autocast():
                 stop_at_non_finite(self.model, batches, self.progress.step, self.run)
@@ -111,7 +111,7 @@ class Trainer:
         row: dict[str, float | int | None] = {
             "step": self.progress.step,
             "epoch": self.progress.batches / self.train_stream.batches_per_epoch,
-            **losses.named(self.config),
+            **losses.named(self.stepper.weights(), self.config.targets),
             "learning_rate": self.stepper.optimizer.param_groups[0]["lr"],
             "gradient_norm": norm,
             "skipped_steps": self.progress.skipped,
@@ -137,7 +137,8 @@ class Trainer:
             self.folder.save_best(self.model)
             return False
         losses = self.stepper.measure(self.validation)
-        row = {"step": self.progress.step, **losses.named(self.config, "val_")}
+        named = losses.named(self.stepper.weights(), self.config.targets, "val_")
+        row = {"step": self.progress.step, **named}
         self.folder.append(row)
         self.progress = self.progress.after_validation(row["val_loss"] or 0.0, self.config.plateau_patience)
         is_best = self.progress.validations_since_best == 0

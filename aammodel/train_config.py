@@ -2,7 +2,7 @@
 
 import math
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -84,13 +84,15 @@ class TrainConfig:
     """Share of each ASV's bases that are hidden and predicted."""
     mask_span: int = 1
     """Neighbouring bases hidden together."""
-    read_share: float = 0.25
+    read_share: float = 0.1
     """Share of a batch's ASVs, drawn anew at each step, that the transformer over bases reads and learns
     from; the others are known by their bases by position alone. Validation reads all."""
     nucleotide_weight: float = 1.0
     """Weight of the loss of hidden bases."""
-    unifrac_weight: float = 30.0
-    """Weight of the squared error of distances, which is small beside the other loss."""
+    distance_weight: float = 0.3
+    """Weight of the loss of distances: their squared error, with the spread of the true ones as unit."""
+    targets: dict[str, float] = field(default_factory=lambda: {"unweighted_unifrac": 1.0})
+    """Metrics of distance to learn, and the weight of each among them."""
     validate_every: int | None = None
     """Steps between validations; by default an epoch's, but at most 100."""
     validation_samples: int = 128
@@ -121,6 +123,8 @@ class TrainConfig:
         for name in ("momentum", "weight_decay"):
             _check(0 <= getattr(self, name) < 1, name, "be at least 0 and below 1", getattr(self, name))
         _check(0 < self.read_share <= 1, "read_share", "be above 0 and at most 1", self.read_share)
+        for name, weight in self.targets.items():
+            _check(0 < weight < math.inf, f"target {name}", "have a weight above 0", weight)
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             _check(value in choices, name, f"be one of {', '.join(choices)}", repr(value))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from aammodel.distance import METRICS
 from aammodel.metrics import Row
 from schemas.command import say
 
@@ -82,12 +83,10 @@ def make_watcher() -> Watcher:
 
 
 def _losses(row: Row, prefix: str = "") -> str:
-    parts = [f"loss {row[f'{prefix}loss']:.4f}"]
-    for name, word in (("nucleotide_loss", "bases"), ("unifrac_loss", "UniFrac")):
-        value = row[f"{prefix}{name}"]
-        if value is not None:
-            parts.append(f"{word} {value:.4f}")
-    return parts[0] + (f" ({', '.join(parts[1:])})" if len(parts) > 1 else "")
+    words = {"nucleotide": "bases"} | {name: metric.words for name, metric in METRICS.items()}
+    values = {word: row.get(f"{prefix}{name}_loss") for name, word in words.items()}
+    parts = [f"{word} {value:.4f}" for word, value in values.items() if value is not None]
+    return f"loss {row[f'{prefix}loss']:.4f}" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _duration(seconds: float) -> str:

@@ -21,10 +21,17 @@ def pretrain(
         int | None, typer.Option(help="Optimiser steps. Default: those of --epochs.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Times that every sample is seen. Default: 50.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples of a micro-batch. Default: 8.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples of a micro-batch. Default: 32.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Micro-batches of a step. Default: 1.")] = None,
     token_limit: Annotated[
         int | None, typer.Option(help="Most ASVs per sample. Default: the shards'.")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC[=WEIGHT]",
+            help="Distance to learn; may be given several times. Default: unweighted_unifrac.",
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and hidden bases. Default: 0.")] = None,
     device: Annotated[
@@ -38,13 +45,14 @@ def pretrain(
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run's folder.")] = False,
 ) -> None:
-    """Pretrain a model: predict hidden bases, and the UniFrac distance of samples."""
+    """Pretrain a model: predict hidden bases, and the distances of samples."""
     given = {
         "max_steps": max_steps,
         "epochs": epochs,
         "batch_size": batch_size,
         "accumulate": accumulate,
         "token_limit": token_limit,
+        "targets": _targets(target) if target else None,
         "seed": seed,
         "device": device,
         "precision": precision,
@@ -55,6 +63,24 @@ def pretrain(
         _resume(resume, shards, chosen | ({"config": config} if config else {}))
     else:
         _begin(shards, output, chosen, config, overwrite)
+
+
+def _targets(given: list[str]) -> dict[str, float]:
+    """Read `METRIC[=WEIGHT]`."""
+    from aammodel.distance import METRICS
+
+    targets = {}
+    for one in given:
+        name, _, weight = one.partition("=")
+        if name not in METRICS:
+            raise UsageError(
+                f"there is no metric {name!r}", "--target", f"choose among: {', '.join(METRICS)}"
+            )
+        try:
+            targets[name] = float(weight or 1)
+        except ValueError:
+            raise UsageError(f"{weight!r} is no weight", "--target", f"write {name}=0.5") from None
+    return targets
 
 
 def _begin(
@@ -80,7 +106,8 @@ def _begin(
 
 def _resume(run_folder: Path, shards: Path | None, chosen: dict[str, Any]) -> None:
     if chosen:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
+        options = ("--target" if name == "targets" else f"--{name.replace('_', '-')}" for name in chosen)
+        names = ", ".join(options)
         raise UsageError(f"a run goes on as it was begun, without {names}", "--resume", "leave these out")
     from aammodel.pretrain import make_trainer, read_plan
 
@@ -96,20 +123,21 @@ def _resume(run_folder: Path, shards: Path | None, chosen: dict[str, Any]) -> No
 
 
 def _train(plan: "Plan", trainer: "Trainer") -> None:
+    from aammodel.distance import METRICS
     from aammodel.pretrain import finish_run
 
     trainer.fit()
     if trainer.stop_signal:
         say(f"stopped after step {trainer.progress.step}; go on: aammodel pretrain --resume {trainer.run}")
         sys.exit(128 + trainer.stop_signal)
-    prediction = finish_run(plan, trainer)
+    predictions = finish_run(plan, trainer)
     best = trainer.progress
     if best.best_loss is not None:
         print(f"best validation loss {best.best_loss:.4f}, at step {best.best_step} of {best.step}")
-    if prediction is not None:
+    for one in predictions:
         print(
-            f"UniFrac of {prediction.num_samples} validation samples: r = {prediction.r:.3f}, "
-            f"mean absolute error {prediction.mean_absolute_error:.4f}"
+            f"{METRICS[one.target].words} of {one.num_samples} validation samples: r = {one.r:.3f}, "
+            f"mean absolute error {one.mean_absolute_error:.4f}"
         )
     print(f"model: {trainer.run}/model.safetensors, report: {trainer.run}/report.html")
 

@@ -87,7 +87,7 @@ def compact(
         is_real[row, here] = True
     asv_row = np.array(asvs, dtype=np.int64)
     is_read = draw_read(asv_row, seed, step, read_share)
-    arrays = (tokens, asv_row, is_read, slot, count, is_real, some_distances(len(samples)))
+    arrays = (tokens, asv_row, is_read, slot, count, is_real, some_distances(len(samples))[None])
     masked, masked_token = draw_masks(tokens, asv_row, seed, step)
     drawn = (masked[is_read[masked[:, 0]]], masked_token[is_read[masked[:, 0]]])
     return Batch(

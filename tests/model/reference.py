@@ -135,25 +135,29 @@ def encode_sample(weights: Weights, asvs: list[Tensor], counts: list[float], hea
     return transformer(part(weights, "transformer"), x, heads)
 
 
-def embed_sample(weights: Weights, features: Tensor, heads: int) -> Tensor:
-    """Pool the ASVs of one sample, [K]."""
-    weights = part(weights, "distance_head")
+def embed_sample(
+    weights: Weights, features: Tensor, counts: list[float], heads: int, by_presence: bool = True
+) -> Tensor:
+    """Pool the ASVs of one sample by one head, [K]."""
     if "logits.weight" not in weights:
         features = transformer(part(weights, "transformer"), features, heads)
         return pool(part(weights, "pooling"), features)
-    absent = torch.ones(len(weights["logits.bias"]), dtype=torch.float64)
-    for asv in features:
-        # exp(-softplus(x)) = 1 / (1 + exp(x)): the probability that this ASV does not cover the branch.
-        absent = absent / (1 + affine(weights, "logits", asv).exp())
-    return 1 - absent
+    # exp(-softplus(x)) = 1 / (1 + exp(x)): the probability that this ASV does not cover the branch.
+    without = [1 / (1 + affine(weights, "logits", asv).exp()) for asv in features]
+    if by_presence:
+        absent = torch.ones(len(weights["logits.bias"]), dtype=torch.float64)
+        for one in without:
+            absent = absent * one
+        return 1 - absent
+    return sum(count / sum(counts) * (1 - one) for one, count in zip(without, counts, strict=True))
 
 
-def distance(weights: Weights, a: Tensor, b: Tensor) -> Tensor:
-    """Compare two samples, not clamped."""
-    weights = part(weights, "distance_head")
+def distance(weights: Weights, a: Tensor, b: Tensor, by_presence: bool = True) -> Tensor:
+    """Compare two samples by one head, not clamped."""
     if "branch_weight" in weights:
         weight = (1 + weights["branch_weight"].exp()).log()
-        apart = (weight * (a - b).abs()).sum() / (weight * torch.maximum(a, b)).sum()
+        most = torch.maximum(a, b) if by_presence else a + b
+        apart = (weight * (a - b).abs()).sum() / (weight * most).sum()
     else:
         apart = (a - b).square().sum().sqrt()
     if "affine.scale" not in weights:

@@ -29,23 +29,23 @@ def mean_loss(outputs: list[Output], batches: list[Batch]) -> torch.Tensor:
     logits = torch.cat([output.nucleotide_logits for output in outputs])
     tokens = torch.cat([batch.masked_token for batch in batches])
     errors = [
-        (output.distance[i, j] - batch.distance[i, j]) ** 2
+        (output.distance[0, i, j] - batch.distance[0, i, j]) ** 2
         for output, batch in zip(outputs, batches, strict=True)
         for i in range(batch.num_samples)
         for j in range(i + 1, batch.num_samples)
-        if batch.distance[i, j].isfinite()
+        if batch.distance[0, i, j].isfinite()
     ]
     return cross_entropy(logits, tokens) + torch.stack(errors).mean()
 
 
 def accumulate(model: AamModel, batches: list[Batch]) -> dict[str, torch.Tensor]:
     """Add up gradients as training does: one micro-batch at a time, divided by the counts of all."""
-    num_bases, pairs = sum(map(num_masked_bases, batches)), sum(map(num_pairs, batches))
+    num_bases, pairs = sum(map(num_masked_bases, batches)), int(sum(map(num_pairs, batches)))
     model.zero_grad()
     for batch in batches:
         output = model(batch)
         nucleotide = nucleotide_loss_sum(output, batch) / num_bases
-        (nucleotide + distance_loss_sum(output, batch) / max(pairs, 1)).backward()
+        (nucleotide + distance_loss_sum(output, batch).sum() / max(pairs, 1)).backward()
     return {name: one.grad.clone() for name, one in model.named_parameters()}
 
 
@@ -54,7 +54,7 @@ def test_accumulation_is_exact(sizes: list[int]) -> None:
     model = awake(torch.float64)
     batches = micro_batches(sizes)
     for batch in batches:
-        batch.distance[0, -1] = torch.nan
+        batch.distance[0, 0, -1] = torch.nan
     got = accumulate(model, batches)
     expected = gradients(model, mean_loss([model(batch) for batch in batches], batches))
     assert_gradients_close(got, expected, 1e-12)
@@ -71,10 +71,11 @@ def test_a_batch_of_one_has_no_pair_and_a_finite_gradient() -> None:
 def test_a_missing_distance_takes_part_in_nothing() -> None:
     model = awake()
     batch = compact(some_samples(1, 4))
-    batch.distance[1, :] = batch.distance[:, 1] = torch.nan
+    batch.distance[0, 1, :] = batch.distance[0, :, 1] = torch.nan
     assert num_pairs(batch) == 3
-    value = distance_loss_sum(model(batch), batch)
-    assert_close(value, distance_loss_sum(model(batch), replace(batch, distance=batch.distance.T)), 1e-6)
+    value = distance_loss_sum(model(batch), batch).sum()
+    turned = replace(batch, distance=batch.distance.mT)
+    assert_close(value, distance_loss_sum(model(batch), turned).sum(), 1e-6)
     assert all(one.isfinite().all() for one in gradients(model, value).values())
 
 
@@ -100,7 +101,8 @@ def test_sums_are_in_float32(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("head", ["soft-branch", "euclidean"])
 def test_small_distances_are_not_lost_to_cancellation(head: str) -> None:
     model = awake(head=head)
-    a = 0.5 + 0.1 * torch.rand(30, 24, generator=torch.Generator().manual_seed(0))
-    b = a + 1e-4 * torch.rand(30, 24, generator=torch.Generator().manual_seed(1))
-    exact = awake(torch.float64, head=head).distance_head.distance(a.double(), b.double())
-    assert_close(model.distance_head.distance(a, b), exact, 1e-6)
+    size = model.config.soft_branches if head == "soft-branch" else model.config.width
+    a = 0.5 + 0.1 * torch.rand(30, size, generator=torch.Generator().manual_seed(0))
+    b = a + 1e-4 * torch.rand(30, size, generator=torch.Generator().manual_seed(1))
+    exact = awake(torch.float64, head=head).distance(a.double(), b.double())
+    assert_close(model.distance(a, b), exact, 1e-6)

@@ -49,10 +49,10 @@ class Pooling(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.head = distance_head(config)
+        self.head = distance_head(config, config.targets[0])
 
     def forward(self, x: Tensor, is_real: Tensor) -> Tensor:
-        return self.head.pool(x, is_real)
+        return self.head.pool(x, x[..., 0].abs(), is_real)
 
 
 BLOCKS: dict[str, Callable[[ModelConfig], nn.Module]] = {
@@ -63,6 +63,7 @@ BLOCKS: dict[str, Callable[[ModelConfig], nn.Module]] = {
     "sample encoder, film": lambda config: SampleEncoding(ModelConfig(**TINY, count_embedding="film")),
     "sample encoder, concat": lambda config: SampleEncoding(ModelConfig(**TINY, count_embedding="concat")),
     "soft-branch head": Pooling,
+    "soft-abundance head": lambda config: Pooling(ModelConfig(**TINY, targets=("weighted_unifrac",))),
     "euclidean head": lambda config: Pooling(ModelConfig(**TINY, head="euclidean", head_layers=1)),
 }
 

@@ -24,6 +24,7 @@ from tests.model.cases import (
 
 HEADS = [
     {"head": "soft-branch"},
+    {"head": "soft-branch", "targets": ("weighted_unifrac", "unweighted_unifrac")},
     {"head": "euclidean"},
     {
         "head": "tanh-euclidean",
@@ -39,6 +40,18 @@ COUNTS = ["add", "concat", "film", "none"]
 def double_weights(model: AamModel) -> reference.Weights:
     """Copy the weights in float64, each to be differentiated by."""
     return {name: one.detach().double().requires_grad_() for name, one in model.named_parameters()}
+
+
+def embedded_by(
+    weights: reference.Weights, target: str, features: torch.Tensor, counts: list[float], heads: int
+) -> torch.Tensor:
+    head = reference.part(weights, f"distance_heads.{target}")
+    return reference.embed_sample(head, features, counts, heads, target == "unweighted_unifrac")
+
+
+def distance_by(weights: reference.Weights, target: str, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    head = reference.part(weights, f"distance_heads.{target}")
+    return reference.distance(head, a, b, target == "unweighted_unifrac")
 
 
 def by_reference(
@@ -65,14 +78,25 @@ def by_reference(
         )
         for row, sample in enumerate(samples)
     ]
-    embedded = [reference.embed_sample(weights, one, heads) for one in features]
+    embedded = {
+        target: [
+            embedded_by(weights, target, one, list(sample.counts), heads)
+            for one, sample in zip(features, samples, strict=True)
+        ]
+        for target in model.config.targets
+    }
     guesses = [reference.guess(weights, encoded[row][0], place) for row, place in batch.masked.tolist()]
     return {
         "asv_embedding": torch.stack([embedding for _, embedding in encoded]),
-        "sample_embedding": torch.stack(embedded),
+        "sample_embedding": torch.cat([torch.stack(one) for one in embedded.values()], dim=1),
         "nucleotide_logits": torch.stack(guesses) if guesses else torch.zeros(0, 8),
         "distance": torch.stack(
-            [reference.distance(weights, a, b) for i, a in enumerate(embedded) for b in embedded[i + 1 :]]
+            [
+                torch.stack(
+                    [distance_by(weights, target, a, b) for i, a in enumerate(one) for b in one[i + 1 :]]
+                )
+                for target, one in embedded.items()
+            ]
         ),
     }
 
@@ -82,12 +106,12 @@ def by_model(
 ) -> dict[str, torch.Tensor]:
     output = model(compact(samples, slots, read_share=read_share))
     rows, columns = torch.triu_indices(len(samples), len(samples), 1)
-    return vars(output) | {"distance": output.distance[rows, columns]}
+    return vars(output) | {"distance": output.distance[:, rows, columns]}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("count_embedding", COUNTS)
-@pytest.mark.parametrize("head", HEADS, ids=lambda head: head["head"])
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: f"{head['head']}-{len(head)}")
 def test_outputs_and_gradients_are_those_of_the_reference(
     head: dict[str, object], count_embedding: str, dtype: torch.dtype
 ) -> None:
@@ -125,7 +149,7 @@ def test_asvs_that_are_not_read_are_known_by_their_bases_alone(read_share: float
     assert_gradients_close(got_gradients, expected_gradients, 1e-12)
 
 
-@pytest.mark.parametrize("head", HEADS, ids=lambda head: head["head"])
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: f"{head['head']}-{len(head)}")
 def test_the_dense_view_is_that_of_the_reference(head: dict[str, object]) -> None:
     model = awake(torch.float64, **head)
     samples = [*some_samples(4, 3), Sample((), ())]
@@ -138,7 +162,9 @@ def test_the_dense_view_is_that_of_the_reference(head: dict[str, object]) -> Non
         encoded = [reference.encode_asv(weights, one, model.config.heads) for one in unpadded]
         embeddings = [embedding for _, embedding in encoded]
         features = reference.encode_sample(weights, embeddings, list(sample.counts), model.config.heads)
-        embedding = reference.embed_sample(weights, features, model.config.heads)
+        counts, heads = list(sample.counts), model.config.heads
+        parts = [embedded_by(weights, target, features, counts, heads) for target in model.config.targets]
+        embedding = torch.cat(parts)
         assert_close(got.asv_embedding[row, :number], torch.stack(embeddings), 1e-12)
         assert_close(got.asv_in_sample[row, :number], features, 1e-12)
         assert_close(got.sample_embedding[row], embedding, 1e-12)
@@ -168,7 +194,7 @@ def test_any_shape_compact_and_dense_agree(
     embedding = model.encode_asvs(batch.tokens)
     embedded = model.embed_samples(embedding, batch.slot, batch.count.double(), batch.is_real)
     assert_close(embedded, plain.sample_embedding, 1e-12)
-    assert_close(model.distance_head.distance(embedded, embedded), plain.distance, 1e-12)
+    assert_close(model.distance(embedded, embedded), plain.distance, 1e-12)
     frugal, full = all_of(embedded), all_of(plain.sample_embedding)
     if any(sizes):
         assert_gradients_close(gradients(model, frugal), gradients(model, full), 1e-12)

@@ -62,7 +62,7 @@ PLANTED = [
     "asv_encoder.pooling.norm",
     "sample_encoder.transformer.blocks.0.expand",
     "nucleotide_head",
-    "distance_head.logits",
+    "distance_heads.unweighted_unifrac.logits",
 ]
 
 

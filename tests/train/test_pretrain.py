@@ -19,7 +19,7 @@ from tests.train.shards import make_shards, tiny_config
 
 
 def losses(run_folder: Path) -> list[tuple[object, ...]]:
-    names = ("step", "loss", "nucleotide_loss", "unifrac_loss", "val_loss")
+    names = ("step", "loss", "nucleotide_loss", "unweighted_unifrac_loss", "val_loss")
     return [tuple(row.get(name) for name in names) for row in read_metrics(run_folder)]
 
 
@@ -50,7 +50,7 @@ def test_a_run_writes_what_it_promises(run: Programs, tmp_path: Path) -> None:
         "model.safetensors",
         "report.html",
         "losses.png",
-        "unifrac.png",
+        "unweighted_unifrac.png",
     } <= files
     assert {path.name for path in (output / "checkpoints").iterdir()} == {"step-000006", "step-000007"}
     assert (output / "checkpoints" / "step-000007" / "model.safetensors").exists()
@@ -69,6 +69,32 @@ def test_a_run_writes_what_it_promises(run: Programs, tmp_path: Path) -> None:
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
+def test_two_targets_are_learned_and_reported(run: Programs, tmp_path: Path) -> None:
+    make_shards(run, tmp_path)
+    targets = ("--target", "weighted_normalized_unifrac=2", "--target", "unweighted_unifrac")
+    options = ("--output", tmp_path / "run", "--config", tiny_config(tmp_path), "--max-steps", 4)
+    ran = run("aammodel", "pretrain", tmp_path / "shards", *options, *targets)
+    assert ran.code == 0, ran.err
+    last = [row for row in read_metrics(tmp_path / "run") if "loss" in row][-1]
+    spread = load_file(tmp_path / "run" / "model.safetensors")
+    expected = last["nucleotide_loss"] + 0.3 * sum(
+        share * last[f"{name}_loss"] / float(spread[f"distance_heads.{name}.spread"]) ** 2
+        for name, share in (("weighted_normalized_unifrac", 2 / 3), ("unweighted_unifrac", 1 / 3))
+    )
+    assert last["loss"] == pytest.approx(expected, rel=1e-5)
+    for name in ("weighted_normalized_unifrac", "unweighted_unifrac"):
+        assert (tmp_path / "run" / f"{name}.png").stat().st_size > 5000
+    assert "normalised weighted UniFrac of" in ran.out
+
+
+@pytest.mark.parametrize("target", ["unifrac", "unweighted_unifrac=no", "unweighted_unifrac=-1"])
+def test_a_target_that_is_none_is_wrong_usage(run: Programs, tmp_path: Path, target: str) -> None:
+    make_shards(run, tmp_path)
+    ran = run("aammodel", "pretrain", tmp_path / "shards", "--output", tmp_path / "run", "--target", target)
+    assert ran.code == 2
+    assert "--target" in ran.err
+
+
 def test_training_lowers_the_losses(run: Programs, tmp_path: Path) -> None:
     """On a simulated study, whose sequences tell their place in the tree."""
     assert run("aamprep", "simulate", tmp_path / "study", "--samples", 150, "--asvs", 80).code == 0
@@ -84,7 +110,7 @@ def test_training_lowers_the_losses(run: Programs, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     first, last = (row for row in read_metrics(tmp_path / "run") if "val_loss" in row)
     assert last["val_nucleotide_loss"] < first["val_nucleotide_loss"] - 0.3
-    assert last["val_unifrac_loss"] < 0.85 * first["val_unifrac_loss"]
+    assert last["val_unweighted_unifrac_loss"] < 0.85 * first["val_unweighted_unifrac_loss"]
     assert "r = 0." in ran.out
 
 
@@ -148,7 +174,7 @@ def test_without_a_tree_it_learns_from_bases_alone_and_says_so(run: Programs, tm
     )
     assert ran.code == 0
     assert "no tree" in ran.err
-    assert all(row.get("unifrac_loss") is None for row in read_metrics(tmp_path / "run"))
+    assert all(row.get("unweighted_unifrac_loss") is None for row in read_metrics(tmp_path / "run"))
 
 
 @pytest.mark.parametrize(
