@@ -1,6 +1,6 @@
 """One step: losses of its micro-batches, the gradient of their exact means, and the update of the weights."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -41,15 +41,21 @@ class Losses:
         """Give every sum, to be looked at for what is not finite."""
         return [self.nucleotide, *self.distance.tolist()]
 
-    def named(self, weights: Weights, targets: Iterable[str], prefix: str = "") -> dict[str, float | None]:
-        """Give the mean losses by name; None where there is nothing to be a mean of."""
+    def named(
+        self, weights: Weights, targets: Mapping[str, float], prefix: str = ""
+    ) -> dict[str, float | None]:
+        """Give the mean losses by name; None where there is nothing to be a mean of.
+
+        `unifrac_loss` is the mean squared error over all targets by their weights, whatever they are called.
+        """
         sums = zip(self.distance.tolist(), self.num_pairs.tolist(), strict=True)
         distances = [mean_or_none(one, number) for one, number in sums]
         nucleotide = mean_or_none(self.nucleotide, self.num_bases)
         weighted = zip(weights.distance.tolist(), distances, strict=True)
         total = weights.nucleotide * (nucleotide or 0.0) + sum(w * (one or 0.0) for w, one in weighted)
-        by_target = {f"{prefix}{name}_loss": one for name, one in zip(targets, distances, strict=True)}
-        return {f"{prefix}loss": total, f"{prefix}nucleotide_loss": nucleotide, **by_target}
+        named = {"loss": total, "nucleotide_loss": nucleotide, "unifrac_loss": _mean_of(distances, targets)}
+        named |= {f"{name}_loss": one for name, one in zip(targets, distances, strict=True)}
+        return {f"{prefix}{name}": value for name, value in named.items()}
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,11 @@ class Stepper:
         with self.precision.autocast():
             output = self.model(batch)
         return nucleotide_loss_sum(output, batch), distance_loss_sum(output, batch)
+
+
+def _mean_of(losses: list[float | None], targets: Mapping[str, float]) -> float | None:
+    known = [(one, w) for one, w in zip(losses, targets.values(), strict=True) if one is not None]
+    return sum(one * w for one, w in known) / sum(w for _, w in known) if known else None
 
 
 def _nothing_of(batches: list[Batch]) -> Losses:

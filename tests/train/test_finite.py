@@ -41,8 +41,8 @@ def take_a_step(shards: ShardSet, run: Path, model: dict[str, int], train: Train
         assert math.isfinite(row.get("nucleotide_loss", row.get("val_nucleotide_loss")))
         assert all(value is None or math.isfinite(value) for value in row.values())
         # A micro-batch of one sample has no pair: no loss, rather than the mean of nothing.
-        if "unweighted_unifrac_loss" in row and shards.has_tree:
-            assert (row["unweighted_unifrac_loss"] is None) == (train.batch_size == 1)
+        if "unifrac_loss" in row and shards.has_tree:
+            assert (row["unifrac_loss"] is None) == (train.batch_size == 1)
     for parameter in trainer.model.parameters():
         assert parameter.isfinite().all()
         assert parameter.grad is None or parameter.grad.isfinite().all()

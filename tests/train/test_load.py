@@ -1,0 +1,40 @@
+"""A trained model is found again: from its run's folder, or from its file alone."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from aammodel.load import check_fits, load_run
+from aammodel.model import AamModel
+from schemas.errors import InvalidDataError, UsageError
+from tests.studies import Programs
+from tests.train.shards import make_shards, tiny_config
+
+
+def test_a_run_gives_its_best_weights(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path)
+    options = ("--output", tmp_path / "run", "--config", tiny_config(tmp_path), "--max-steps", 2)
+    assert run("aammodel", "pretrain", shards.folder, *options).code == 0
+    model_file = tmp_path / "run" / "model.safetensors"
+    shutil.copy(model_file, tmp_path / "alone.safetensors")
+    expected = load_file(model_file)
+    for where in (tmp_path / "run", tmp_path / "alone.safetensors"):
+        model = load_run(where)
+        assert not model.training
+        assert model.config.width == 16
+        assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+    check_fits(load_run(tmp_path / "run"), shards)
+    with pytest.raises(UsageError, match="up to 59 bases, and the model reads 58"):
+        check_fits(AamModel(replace(load_run(tmp_path / "run").config, sequence_length=59)), shards)
+
+
+def test_what_is_no_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no trained model"):
+        load_run(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"\x07\0\0\0\0\0\0\0{}     ")
+    with pytest.raises(InvalidDataError, match="cannot be read"):
+        load_run(tmp_path)
