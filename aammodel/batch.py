@@ -1,8 +1,8 @@
 """The one type that the model takes in: samples as slots that point at their distinct ASVs.
 
-Shape letters, here and in every tensor module: B samples, S ASV slots per sample, U distinct ASVs, L tokens
-per ASV (START and bases), W ASVs read, M masked bases, R real slots, D model width, K features, V vocabulary
-size, T targets (metrics of distance).
+Shape letters, here and in every tensor module: B samples, C samples of all ranks together (B where there is
+one), S ASV slots per sample, U distinct ASVs, L tokens per ASV (START and bases), W ASVs read,
+M masked bases, R real slots, D model width, K features, V vocabulary size, T targets (metrics of distance).
 A mask says what True means: `is_real` is True for data and False for padding.
 """
 
@@ -13,10 +13,13 @@ import torch
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
+IGNORED = -100
+"""Token of a hidden base that counts in no loss, as torch has it."""
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one micro-batch.
+    """Samples of one micro-batch, or those that one of several ranks takes of it.
 
     Each distinct ASV is there once, however many samples share it.
     """
@@ -35,13 +38,15 @@ class Batch:
     """Reads of the ASV in each slot; 0 where there is none."""
     is_real: Bool[Tensor, "B S"]
     """True where a slot holds an ASV."""
-    distance: Float[Tensor, "T B B"]
-    """True distance of each pair of samples by each target; NaN where there is none (no tree, or no read in
-    it)."""
+    distance: Float[Tensor, "T B C"]
+    """True distance of each sample to each of all ranks by each target; NaN where there is none (no tree, or
+    no read in it)."""
     masked: Int[Tensor, "M 2"]
     """Row in `tokens` and position (1 to L - 1) of each base that the trainer hides."""
     masked_token: Int[Tensor, " M"]
-    """What stood there."""
+    """What stood there; IGNORED where another rank has the same ASV and counts it."""
+    position: Int[Tensor, " B"]
+    """Which of the samples of all ranks each is."""
 
     @property
     def num_samples(self) -> int:

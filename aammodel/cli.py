@@ -33,3 +33,7 @@ def main() -> None:
     # slower. Torch reads this when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     run(app, "aammodel")
+
+
+if __name__ == "__main__":
+    main()

@@ -11,6 +11,7 @@ from aammodel.batch import Batch
 from aammodel.config import ModelConfig
 from aammodel.encoder import AsvEncoder, SampleEncoder, hide
 from aammodel.heads import DistanceHead, distance_head, spread
+from aammodel.ranks import ALONE, Ranks
 from aammodel.transformer import start_linear
 from schemas import vocabulary
 
@@ -23,8 +24,8 @@ class Output:
     """One vector per distinct ASV."""
     sample_embedding: Float[Tensor, "B K"]
     """One vector per sample: those of all targets, one after the other."""
-    distance: Float[Tensor, "T B B"]
-    """Predicted distance of each pair of samples by each target."""
+    distance: Float[Tensor, "T B C"]
+    """Predicted distance of each sample to each of all ranks by each target."""
     nucleotide_logits: Float[Tensor, "M V"]
     """Logits of each token id at each masked base."""
 
@@ -67,15 +68,22 @@ class AamModel(nn.Module):
         # Small, so that at first every base is nearly as likely as any other.
         start_linear(self.nucleotide_head, scale=0.1)
 
-    def forward(self, batch: Batch) -> Output:
-        """Compute each distinct ASV once, no padding, and logits only where a base is hidden."""
+    def forward(self, batch: Batch, ranks: Ranks = ALONE) -> Output:
+        """Compute each distinct ASV once, no padding, and logits only where a base is hidden.
+
+        Parameters
+        ----------
+        batch : Batch
+        ranks : Ranks
+            Those among which the samples were dealt out, who all call this together.
+        """
         embedding, hidden = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_read)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
         sample_embedding = self.pool(features, batch.count, batch.is_real)
         return Output(
             asv_embedding=embedding,
             sample_embedding=sample_embedding,
-            distance=self.distance(sample_embedding, sample_embedding),
+            distance=self.distance(sample_embedding, ranks.gather(sample_embedding, batch.distance.shape[2])),
             nucleotide_logits=self.asv_encoder.stem.logits_of_tokens(
                 self.nucleotide_head(hidden), batch.masked[:, 1]
             ),

@@ -159,6 +159,26 @@ def micro_batches(
         index = 0
 
 
+def first_takers(lists: Sequence[npt.NDArray[np.integer]], parts: int) -> Integers:
+    """Find which of several ranks is the first to meet each of the things that samples share.
+
+    Parameters
+    ----------
+    lists : sequence of ndarray of int, one per sample
+        What each sample of a micro-batch holds.
+    parts : int
+        Ranks that take the samples by turns.
+
+    Returns
+    -------
+    ndarray of int64, shape (distinct things,)
+        A rank for each, in ascending order of the things.
+    """
+    _, first = np.unique(np.concatenate(lists), return_index=True)
+    sample = np.searchsorted(np.cumsum([len(one) for one in lists]), first, side="right")
+    return sample % parts
+
+
 def turns(part: int, parts: int) -> slice:
     """Say what one of several workers, or ranks, takes of a list: each takes every n-th."""
     return slice(part, None, parts)

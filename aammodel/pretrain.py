@@ -24,6 +24,7 @@ from aammodel.model import AamModel
 from aammodel.optimiser import make_optimizer
 from aammodel.precision import Precision
 from aammodel.predict import predict_distances
+from aammodel.ranks import ALONE, Ranks, local_rank
 from aammodel.report import Prediction, write_report
 from aammodel.run_folder import RunFolder
 from aammodel.shards import ShardSet, open_shards
@@ -31,7 +32,7 @@ from aammodel.step import Stepper
 from aammodel.stream import BatchStream, Masks, split_order, stream_split
 from aammodel.train import Trainer
 from aammodel.train_config import TrainConfig
-from aammodel.watch import make_watcher
+from aammodel.watch import Silence, make_watcher
 from schemas.errors import InvalidDataError, UsageError
 from schemas.publish import published_folder
 
@@ -133,28 +134,32 @@ def begin_run(plan: Plan, run: Path, overwrite: bool) -> None:
         (folder / CONFIG_FILE).write_text(content, encoding="utf-8")
 
 
-def make_trainer(plan: Plan, run: Path, resume: bool) -> Trainer:
-    """Make the trainer, at the beginning or where the last checkpoint was written."""
-    config, device = plan.train, pick_device(plan.train.device)
+def make_trainer(plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE) -> Trainer:
+    """Make the trainer, at the beginning or where the last checkpoint was written, by however many ranks."""
+    config, device = plan.train, pick_device(plan.train.device, ranks)
     torch.manual_seed(config.seed)
     model = AamModel(plan.model).to(device)
-    stepper = Stepper(model, make_optimizer(model, config), Precision(config.precision, device), config)
+    stepper = Stepper(
+        model, make_optimizer(model, config), Precision(config.precision, device), config, ranks
+    )
     stream, progress = _train_stream(plan), Progress()
     if resume:
         progress = load_checkpoint(latest_checkpoint(run), model, stepper.optimizer, device)
         stepper.precision.load(progress.scaling)
-        cut_metrics(run, progress.step)
+        if ranks.is_main:
+            cut_metrics(run, progress.step)
     else:
         model.start_from(_first_batch(stream).to(device))
+    ranks.share_weights(model)
     if config.compile:
         model.compile_transformers()
     return Trainer(
-        folder=RunFolder(run, asdict(plan.model), config.keep_checkpoints),
+        folder=RunFolder(run, asdict(plan.model), config.keep_checkpoints, ranks.is_main),
         config=config,
         stepper=stepper,
-        train_stream=stream,
-        validation=_validation_batches(plan),
-        watcher=make_watcher(),
+        train_stream=_part(stream, ranks),
+        validation=_validation_batches(plan, ranks),
+        watcher=make_watcher() if ranks.is_main else Silence(),
         progress=progress,
         num_steps=config.max_steps or config.epochs * stream.steps_per_epoch,
     )
@@ -170,8 +175,8 @@ def finish_run(plan: Plan, trainer: Trainer) -> list[Prediction]:
     return predictions
 
 
-def pick_device(name: str) -> torch.device:
-    """Give the device of a name; auto is a GPU where there is one.
+def pick_device(name: str, ranks: Ranks = ALONE) -> torch.device:
+    """Give the device of a name; auto is a GPU where there is one, and each of several ranks has its own.
 
     Raises
     ------
@@ -179,13 +184,19 @@ def pick_device(name: str) -> torch.device:
         If there is no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and ranks.size > 1:
+        name = f"cuda:{local_rank()}"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
+        if device.index is not None:
+            torch.cuda.set_device(device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
-            f"there is no device {name!r} here", "--device", "choose cpu, or cuda with a GPU"
+            f"there is no device {name!r} here",
+            "--device",
+            "choose cpu, or cuda with a GPU for each process",
         ) from error
     return device
 
@@ -214,7 +225,12 @@ def _validation_stream(plan: Plan) -> BatchStream:
     return replace(stream, redraw=False, targets=plan.model.targets)
 
 
-def _validation_batches(plan: Plan) -> list[Batch]:
-    stream = _validation_stream(plan)
+def _part(stream: BatchStream, ranks: Ranks) -> BatchStream:
+    """Give one rank its part of every micro-batch."""
+    return replace(stream, rank=ranks.rank, num_ranks=ranks.size)
+
+
+def _validation_batches(plan: Plan, ranks: Ranks) -> list[Batch]:
+    stream = _part(_validation_stream(plan), ranks)
     num_batches = -(-plan.train.validation_samples // VALIDATION_BATCH)
     return list(islice(stream.epoch(), num_batches))

@@ -19,17 +19,23 @@ class RunFolder:
     model_config: dict[str, object]
     keep: int
     """Checkpoints kept: so many of the last ones, and the best."""
+    is_written: bool = True
+    """False on every rank but the main one: nothing is written there."""
 
     def append(self, row: Row) -> None:
         """Add a line of metrics."""
-        append_metrics(self.path, row)
+        if self.is_written:
+            append_metrics(self.path, row)
 
     def save_best(self, model: nn.Module) -> None:
         """Write the best weights so far."""
-        save_best(self.path, model, self.model_config)
+        if self.is_written:
+            save_best(self.path, model, self.model_config)
 
     def save_checkpoint(self, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write a checkpoint, then remove those that are neither among the last nor the best."""
+        if not self.is_written:
+            return
         save_checkpoint(self.path, progress, model, optimizer)
         best = checkpoint_folder(self.path, progress.best_step)
         for old in list_checkpoints(self.path)[: -self.keep]:

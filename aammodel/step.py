@@ -1,7 +1,7 @@
 """One step: losses of its micro-batches, the gradient of their exact means, and the update of the weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +11,7 @@ from aammodel.batch import Batch
 from aammodel.loss import distance_loss_sum, mean_or_none, nucleotide_loss_sum, num_masked_bases, num_pairs
 from aammodel.model import AamModel
 from aammodel.precision import Precision
+from aammodel.ranks import ALONE, Ranks
 from aammodel.train_config import TrainConfig
 
 
@@ -36,6 +37,13 @@ class Losses:
         """Add what one batch has."""
         self.nucleotide += nucleotide.item()
         self.distance += distance.detach()
+
+    def over(self, ranks: Ranks) -> "Losses":
+        """Add up the sums of all ranks."""
+        if ranks.size == 1:
+            return self
+        nucleotide, *distance = ranks.sum(self.numbers())
+        return replace(self, nucleotide=nucleotide, distance=self.distance.new_tensor(distance))
 
     def numbers(self) -> list[float]:
         """Give every sum, to be looked at for what is not finite."""
@@ -66,6 +74,7 @@ class Stepper:
     optimizer: torch.optim.Optimizer
     precision: Precision
     config: TrainConfig
+    ranks: Ranks = ALONE
 
     def backward(self, batches: list[Batch], rate: float) -> tuple[Losses, float]:
         """Compute losses, and the gradient of their means over all micro-batches (not a mean of means).
@@ -80,6 +89,7 @@ class Stepper:
         Returns
         -------
         losses : Losses
+            Of all ranks.
         norm : float
             Of the gradient before it is clipped; not finite where float16 overflowed.
         """
@@ -87,16 +97,17 @@ class Stepper:
             group["lr"] = rate
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        total, weights = _nothing_of(batches), self.weights()
+        total, weights = _nothing_of(batches, self.ranks), self.weights()
         for batch in batches:
             nucleotide, distance = self._loss_sums(batch)
             loss = weights.nucleotide * nucleotide / max(total.num_bases, 1)
             loss = loss + (weights.distance * distance / total.num_pairs.clamp_min(1)).sum()
             self.precision.scaler.scale(loss).backward()
             total.add(nucleotide, distance)
+        self.ranks.add_gradients(self.model.parameters())
         self.precision.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-        return total, norm.item()
+        return total.over(self.ranks), norm.item()
 
     def update(self) -> None:
         """Change the weights, unless float16 overflowed; then scale less from here on."""
@@ -108,10 +119,10 @@ class Stepper:
         """Compute losses alone, without dropout."""
         self.model.eval()
         batches = [one.to(self.precision.device) for one in batches]
-        total = _nothing_of(batches)
+        total = _nothing_of(batches, self.ranks)
         for batch in batches:
             total.add(*self._loss_sums(batch))
-        return total
+        return total.over(self.ranks)
 
     def weights(self) -> Weights:
         """Give what each mean loss counts: squared errors in units of the spread of true distances."""
@@ -121,7 +132,7 @@ class Stepper:
 
     def _loss_sums(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, " T"]]:
         with self.precision.autocast():
-            output = self.model(batch)
+            output = self.model(batch, self.ranks)
         return nucleotide_loss_sum(output, batch), distance_loss_sum(output, batch)
 
 
@@ -130,7 +141,11 @@ def _mean_of(losses: list[float | None], targets: Mapping[str, float]) -> float 
     return sum(one * w for one, w in known) / sum(w for _, w in known) if known else None
 
 
-def _nothing_of(batches: list[Batch]) -> Losses:
-    """Count what the losses of some batches are means over; their sums are still 0."""
+def _nothing_of(batches: list[Batch], ranks: Ranks) -> Losses:
+    """Count what the losses of some batches are means over, on all ranks; their sums are still 0."""
+    bases = sum(map(num_masked_bases, batches))
     pairs = torch.stack([num_pairs(batch) for batch in batches]).sum(dim=0)
-    return Losses(sum(map(num_masked_bases, batches)), pairs, torch.zeros_like(pairs, dtype=torch.float32))
+    if ranks.size > 1:
+        bases, *by_target = map(int, ranks.sum([bases, *pairs.tolist()]))
+        pairs = pairs.new_tensor(by_target)
+    return Losses(bases, pairs, torch.zeros_like(pairs, dtype=torch.float32))

@@ -5,7 +5,7 @@ several threads share them.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from typing import Any
 
@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from aammodel.batch import Batch
+from aammodel.batch import IGNORED, Batch
 from aammodel.distance import METRICS, Sample
 from aammodel.masking import draw_masks, draw_read
-from aammodel.order import Order, batch_sizes, micro_batches, turns
+from aammodel.order import Order, batch_sizes, first_takers, micro_batches, turns
 from aammodel.shards import ShardSet, reading
 from schemas.errors import InvalidDataError, UsageError
 
@@ -64,6 +64,9 @@ class BatchStream(IterableDataset[Batch]):
     """Hide other bases at each step; False hides the same ones always, as validation does."""
     start_batch: int = 0
     """Micro-batches consumed already."""
+    rank: int = 0
+    num_ranks: int = 1
+    """Ranks that take the samples of each micro-batch by turns; each reads all of them, for the distances."""
     _files: dict[str, pq.ParquetFile] = field(default_factory=dict, repr=False)
 
     @property
@@ -82,11 +85,33 @@ class BatchStream(IterableDataset[Batch]):
         batches = micro_batches(self.samples, self.order.num_samples, self.batch_size, self.start_batch)
         for batch in islice(batches, mine.start, None, mine.step):
             step = batch.epoch * self.steps_per_epoch + batch.index // self.accumulate
-            yield self.make_batch(batch.samples, step if self.redraw else 0)
+            yield self.make_part(batch.samples, step if self.redraw else 0)
 
     def epoch(self) -> Iterator[Batch]:
         """Give the batches of one epoch, without workers."""
         return islice(iter(self), self.batches_per_epoch)
+
+    def make_part(self, samples: list[Sample], step: int) -> Batch:
+        """Make this rank's part of a micro-batch.
+
+        A base that is hidden in several ranks' ASVs counts on the first. A rank that gets no sample, since
+        there are fewer than ranks, computes the first one again and nothing of it counts: so all ranks do the
+        same at each step.
+        """
+        if self.num_ranks == 1:
+            return self.make_batch(samples, step)
+        mine = turns(self.rank, self.num_ranks)
+        batch = self.make_batch(samples[mine] or samples[:1], step)
+        asvs = [sample.asv[: self.token_limit] for sample in samples]
+        place = np.searchsorted(np.unique(np.concatenate(asvs)), batch.asv_row.numpy())
+        is_mine = torch.from_numpy(first_takers(asvs, self.num_ranks)[place] == self.rank)
+        distance = torch.from_numpy(self.distances(samples)[:, mine].astype(np.float32))
+        position = torch.arange(len(samples))[mine]
+        if not len(position):
+            distance = torch.full((len(self.targets), 1, len(samples)), torch.nan)
+            position = torch.zeros(1, dtype=torch.int64)
+        masked_token = torch.where(is_mine[batch.masked[:, 0]], batch.masked_token, IGNORED)
+        return replace(batch, distance=distance, position=position, masked_token=masked_token)
 
     def make_batch(self, samples: list[Sample], step: int) -> Batch:
         """Make a batch of samples: its distinct ASVs, its hidden bases, its true distances."""
@@ -117,6 +142,7 @@ class BatchStream(IterableDataset[Batch]):
             distance=torch.from_numpy(self.distances(samples).astype(np.float32)),
             masked=torch.from_numpy(masked),
             masked_token=torch.from_numpy(masked_token),
+            position=torch.arange(len(samples)),
         )
 
     def samples(self, epoch: int = 0, start: int = 0) -> Iterator[Sample]:

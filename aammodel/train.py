@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
 import torch
 
 from aammodel.batch import Batch
@@ -18,6 +19,7 @@ from aammodel.hashing import hash64
 from aammodel.model import AamModel
 from aammodel.offence import stop_at_non_finite
 from aammodel.precision import MOST_SKIPPED
+from aammodel.ranks import Ranks
 from aammodel.run_folder import RunFolder
 from aammodel.schedule import learning_rate
 from aammodel.step import Losses, Stepper
@@ -42,7 +44,9 @@ class Trainer:
     progress: Progress
     num_steps: int
     stop_signal: int = 0
-    """The signal that asks the run to stop; 0 while none does."""
+    """The signal that asks the run to stop, on whichever rank it came; 0 while none does."""
+    _signal: int = 0
+    """The one that came here."""
 
     @property
     def run(self) -> Path:
@@ -55,6 +59,11 @@ class Trainer:
         return self.stepper.model
 
     @property
+    def ranks(self) -> Ranks:
+        """Which of the processes that train the model this is."""
+        return self.stepper.ranks
+
+    @property
     def device(self) -> torch.device:
         """Where the model computes."""
         return self.stepper.precision.device
@@ -65,11 +74,13 @@ class Trainer:
             batches = self._batches()
             if self.progress.step == 0:
                 self._validate()
-            while self.progress.step < self.num_steps and not self._is_over():
+            while not self._is_over():
                 self._step(self._micro_batches(batches))
                 self._after_step()
             self.progress = replace(self.progress, is_finished=not self.stop_signal)
             self._save()
+            # No rank ends, which would end the others too, before all is written.
+            self.ranks.wait()
 
     def _batches(self) -> Iterator[Batch]:
         on_gpu = self.device.type == "cuda"
@@ -86,7 +97,8 @@ class Trainer:
         started = time.perf_counter()
         step = self.progress.step
         # All that is drawn in a step follows from this: a resumed run needs no state of it.
-        torch.manual_seed(int(hash64(self.config.seed, step, values=torch.tensor([0]).numpy())[0]) % 2**63)
+        drawn = hash64(self.config.seed, step, values=np.array([self.ranks.rank]))
+        torch.manual_seed(int(drawn[0]) % 2**63)
         rate = learning_rate(step, self.num_steps, self.config, self.progress.reductions)
         losses, norm = self.stepper.backward(batches, rate)
         is_skipped = self.stepper.precision.is_overflow(norm)
@@ -102,12 +114,17 @@ class Trainer:
         numbers = losses.numbers() + ([] if is_forgiven else [norm])
         if not all(map(math.isfinite, numbers)):
             with self.stepper.precision.autocast():
-                stop_at_non_finite(self.model, batches, self.progress.step, self.run)
+                stop_at_non_finite(self.model, batches, self.progress.step, self.run, self.ranks)
 
     def _report_step(self, batches: list[Batch], losses: Losses, norm: float, seconds: float) -> None:
-        num_samples = sum(batch.num_samples for batch in batches)
-        num_slots = sum(batch.is_real.numel() for batch in batches)
-        num_real = sum(int(batch.is_real.sum()) for batch in batches)
+        num_samples = sum(batch.distance.shape[2] for batch in batches)
+        num_slots, num_real, num_distinct = self.ranks.sum(
+            [
+                sum(batch.is_real.numel() for batch in batches),
+                sum(int(batch.is_real.sum()) for batch in batches),
+                sum(len(batch.tokens) for batch in batches),
+            ]
+        )
         row: dict[str, float | int | None] = {
             "step": self.progress.step,
             "epoch": self.progress.batches / self.train_stream.batches_per_epoch,
@@ -117,7 +134,7 @@ class Trainer:
             "skipped_steps": self.progress.skipped,
             "samples_per_second": num_samples / seconds,
             "padding_share": 1 - num_real / num_slots,
-            "distinct_share": sum(len(batch.tokens) for batch in batches) / num_real,
+            "distinct_share": num_distinct / num_real,
         }
         self.folder.append(row)
         self.watcher.on_step(row, self.num_steps)
@@ -148,7 +165,11 @@ class Trainer:
         return is_best
 
     def _is_over(self) -> bool:
-        return self.stop_signal != 0 or self.progress.validations_since_best >= self.config.patience
+        """Decide the same on all ranks, whichever of them a signal came to."""
+        self.stop_signal = int(self.ranks.largest(self._signal))
+        progress = self.progress
+        is_done = progress.step >= self.num_steps or progress.validations_since_best >= self.config.patience
+        return is_done or self.stop_signal != 0
 
     def _save(self) -> None:
         progress = replace(self.progress, scaling=self.stepper.precision.state())
@@ -159,7 +180,7 @@ class Trainer:
         """Let Ctrl-C and a scheduler's SIGTERM end the run after the current step, with a checkpoint."""
 
         def stop(number: int, _: FrameType | None) -> None:
-            self.stop_signal = number
+            self._signal = number
 
         before = {one: signal.signal(one, stop) for one in STOP_SIGNALS}
         try:

@@ -74,7 +74,20 @@ class Bar:
         self._progress.stop()
 
 
-Watcher = Lines | Bar
+class Silence:
+    """Says nothing: for all ranks but the main one."""
+
+    def on_step(self, row: Row, num_steps: int) -> None:
+        """Say nothing."""
+
+    def on_validation(self, row: Row) -> None:
+        """Say nothing."""
+
+    def close(self) -> None:
+        """Say nothing."""
+
+
+Watcher = Lines | Bar | Silence
 
 
 def make_watcher() -> Watcher:

@@ -1,17 +1,23 @@
 """`aammodel pretrain`: train a model on shards, or go on with a run."""
 
+import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from schemas.command import say
-from schemas.errors import UsageError
+from schemas.errors import AamError, UsageError
 
 if TYPE_CHECKING:
     from aammodel.pretrain import Plan
     from aammodel.train import Trainer
+
+SECONDS_FOR_THE_MAIN_RANK = 3
 
 
 def pretrain(
@@ -59,10 +65,26 @@ def pretrain(
         "checkpoint_every": checkpoint_every,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
-    if resume is not None:
-        _resume(resume, shards, chosen | ({"config": config} if config else {}))
-    else:
-        _begin(shards, output, chosen, config, overwrite)
+    with main_rank_speaks_first():
+        if resume is not None:
+            _resume(resume, shards, chosen | ({"config": config} if config else {}))
+        else:
+            _begin(shards, output, chosen, config, overwrite)
+
+
+@contextmanager
+def main_rank_speaks_first() -> Iterator[None]:
+    """Let a message that all ranks would print be printed once, by the main one.
+
+    Its end makes `torchrun` end the others, who wait for that. One that nobody ends was alone with its
+    error, and prints it.
+    """
+    try:
+        yield
+    except AamError:
+        if os.environ.get("RANK", "0") != "0":
+            time.sleep(SECONDS_FOR_THE_MAIN_RANK)
+        raise
 
 
 def _targets(given: list[str]) -> dict[str, float]:
@@ -96,12 +118,15 @@ def _begin(
     check_target(output, overwrite, "config.json")
 
     from aammodel.pretrain import begin_run, make_plan, make_trainer
+    from aammodel.ranks import joined
 
     plan = make_plan(shards, tables["model"], train)
-    trainer = make_trainer(plan, output, resume=False)
-    begin_run(plan, output, overwrite)
-    _describe(plan, trainer)
-    _train(plan, trainer)
+    with joined() as ranks:
+        trainer = make_trainer(plan, output, False, ranks)
+        if ranks.is_main:
+            begin_run(plan, output, overwrite)
+            _describe(plan, trainer)
+        _train(plan, trainer)
 
 
 def _resume(run_folder: Path, shards: Path | None, chosen: dict[str, Any]) -> None:
@@ -110,16 +135,20 @@ def _resume(run_folder: Path, shards: Path | None, chosen: dict[str, Any]) -> No
         names = ", ".join(options)
         raise UsageError(f"a run goes on as it was begun, without {names}", "--resume", "leave these out")
     from aammodel.pretrain import make_trainer, read_plan
+    from aammodel.ranks import joined
 
     plan = read_plan(run_folder)
     if shards is not None and shards.absolute() != plan.shards.folder.absolute():
         raise UsageError("this run began with other shards", str(plan.shards.folder), "leave the shards out")
-    trainer = make_trainer(plan, run_folder, resume=True)
-    if trainer.progress.is_finished:
-        say(f"{run_folder}: this run is finished, after {trainer.progress.step} steps")
-        return
-    say(f"{run_folder}: goes on after step {trainer.progress.step}")
-    _train(plan, trainer)
+    with joined() as ranks:
+        trainer = make_trainer(plan, run_folder, True, ranks)
+        is_finished, step = trainer.progress.is_finished, trainer.progress.step
+        if ranks.is_main and is_finished:
+            say(f"{run_folder}: this run is finished, after {step} steps")
+        elif ranks.is_main:
+            say(f"{run_folder}: goes on after step {step}")
+        if not is_finished:
+            _train(plan, trainer)
 
 
 def _train(plan: "Plan", trainer: "Trainer") -> None:
@@ -128,8 +157,13 @@ def _train(plan: "Plan", trainer: "Trainer") -> None:
 
     trainer.fit()
     if trainer.stop_signal:
-        say(f"stopped after step {trainer.progress.step}; go on: aammodel pretrain --resume {trainer.run}")
+        if trainer.ranks.is_main:
+            step, run = trainer.progress.step, trainer.run
+            say(f"stopped after step {step}; go on: aammodel pretrain --resume {run}")
+        trainer.ranks.wait()
         sys.exit(128 + trainer.stop_signal)
+    if not trainer.ranks.is_main:
+        return
     predictions = finish_run(plan, trainer)
     best = trainer.progress
     if best.best_loss is not None:
@@ -142,11 +176,16 @@ def _train(plan: "Plan", trainer: "Trainer") -> None:
     print(f"model: {trainer.run}/model.safetensors, report: {trainer.run}/report.html")
 
 
+def _places(trainer: "Trainer") -> str:
+    size = trainer.ranks.size
+    return str(trainer.device) if size == 1 else f"{size} x {trainer.device.type}"
+
+
 def _describe(plan: "Plan", trainer: "Trainer") -> None:
     num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     manifest = plan.shards.manifest
     say(
-        f"{num_parameters:,} parameters on {trainer.device}; {manifest.num_rows('train'):,} training and "
+        f"{num_parameters:,} parameters on {_places(trainer)}; {manifest.num_rows('train'):,} training and "
         f"{manifest.num_rows('validation'):,} validation samples; {trainer.num_steps:,} steps of "
         f"{plan.train.batch_size * plan.train.accumulate} samples"
     )

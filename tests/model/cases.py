@@ -92,7 +92,7 @@ def compact(
     drawn = (masked[is_read[masked[:, 0]]], masked_token[is_read[masked[:, 0]]])
     return Batch(
         tuple(f"sample-{row}" for row in range(len(samples))),
-        *(torch.from_numpy(array) for array in (*arrays, *drawn)),
+        *(torch.from_numpy(array) for array in (*arrays, *drawn, np.arange(len(samples)))),
     )
 
 

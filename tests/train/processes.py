@@ -1,0 +1,86 @@
+"""`aammodel pretrain` on several processes that talk by gloo, as `torchrun` starts them."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from aammodel.cli import main as run_aammodel
+
+TIMEOUT_SECONDS = 120
+# Processes fork from a server that has loaded already what takes seconds; an optimiser loads torch._dynamo.
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["aammodel.pretrain", "torch._dynamo", "tests.train.processes"])
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One process and what it said."""
+
+    process: ForkServerProcess
+    said: Path
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self.process.pid
+        os.kill(self.process.pid, number)
+
+    @property
+    def text(self) -> str:
+        """All that it printed."""
+        return self.said.read_text()
+
+
+def start(size: int, folder: Path, *arguments: object) -> list[Rank]:
+    """Start `aammodel` on so many ranks."""
+    port = _free_port()
+    ranks = []
+    for rank in range(size):
+        said = folder / f"rank-{rank}.txt"
+        environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
+        target = (environment | {"MASTER_ADDR": "localhost"}, [str(one) for one in arguments], said)
+        process = _CONTEXT.Process(target=_be_a_rank, args=target, daemon=True)
+        process.start()
+        ranks.append(Rank(process, said))
+    return ranks
+
+
+def end(ranks: list[Rank]) -> list[int | None]:
+    """Wait for all ranks and give their exit codes; None for one that hangs."""
+    codes = []
+    for rank in ranks:
+        rank.process.join(TIMEOUT_SECONDS)
+        codes.append(rank.process.exitcode)
+        rank.process.kill()
+    return codes
+
+
+def pretrain_on(size: int, folder: Path, *arguments: object) -> list[Rank]:
+    """Run `aammodel pretrain` on so many ranks, all of which must end well."""
+    ranks = start(size, folder, "pretrain", *arguments)
+    assert end(ranks) == [0] * size, "\n".join(rank.text for rank in ranks)
+    return ranks
+
+
+def _be_a_rank(environment: dict[str, object], arguments: list[str], said: Path) -> None:
+    os.environ.update({name: str(value) for name, value in environment.items()})
+    with said.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        sys.argv = ["aammodel", *arguments]
+        try:
+            run_aammodel()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        return int(one.getsockname()[1])
