@@ -7,6 +7,7 @@ import os
 
 import typer
 
+from aammodel.commands.import_ import import_
 from aammodel.commands.pretrain import pretrain
 from schemas.command import run
 
@@ -25,6 +26,8 @@ def _program() -> None:
 
 for _command in (pretrain,):
     app.command()(_command)
+# `import` is a word of Python, which no function can be called.
+app.command("import")(import_)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from aammodel.checkpoint import MODEL_FILE
 from aammodel.config import ModelConfig
 from aammodel.model import AamModel
 from aammodel.shards import ShardSet
+from schemas import vocabulary
 from schemas.errors import InvalidDataError, UsageError
 
 _REMEDY = "copy the run again, or train it anew"
@@ -52,17 +53,50 @@ def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
     return model.to(device).eval()
 
 
-def check_fits(model: AamModel, shards: ShardSet) -> None:
-    """Refuse shards whose ASVs are longer than a model can read.
+def check_fits(model: AamModel, shards: ShardSet, token_limit: int | None = None) -> None:
+    """Refuse shards that a model cannot read.
+
+    Parameters
+    ----------
+    model : AamModel
+    shards : ShardSet
+    token_limit : int or None
+        Most ASVs of a sample, if fewer than the shards have.
 
     Raises
     ------
     UsageError
+        If ASVs are longer, or samples have more ASVs, than the model has positions for.
+    InvalidDataError
+        If an ASV has a base that the model has no token for.
     """
-    most, found = model.config.sequence_length - 1, shards.manifest.sequence_length - 1
+    config = model.config
+    most, found = config.sequence_length - 1, shards.manifest.sequence_length - 1
     if found > most:
         raise UsageError(
             f"these shards have ASVs of up to {found} bases, and the model reads {most}",
             str(shards.folder),
             "trim the sequences to the length of those that the model was trained on, and shard them again",
+        )
+    limit = min(token_limit or shards.manifest.choices.token_limit, shards.manifest.choices.token_limit)
+    if 0 < config.slot_positions < limit:
+        raise UsageError(
+            f"these shards have samples of up to {limit} ASVs, and the model has positions for "
+            f"{config.slot_positions}",
+            str(shards.folder),
+            f"shard the table again with --token-limit {config.slot_positions}",
+        )
+    if config.vocabulary_size <= vocabulary.N:
+        _check_bases(shards, config.vocabulary_size)
+
+
+def _check_bases(shards: ShardSet, vocabulary_size: int) -> None:
+    """Refuse ambiguity codes, which published models do not know."""
+    is_strange = (shards.tokens == vocabulary.N).any(axis=1)
+    if is_strange.any():
+        raise InvalidDataError(
+            f"this ASV has an ambiguity code such as N ({int(is_strange.sum())} in all do), and the model's "
+            f"vocabulary of {vocabulary_size} has no token for it",
+            shards.asv_id(int(is_strange.argmax())),
+            "remove these ASVs from the table, and shard it again",
         )

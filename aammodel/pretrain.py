@@ -1,9 +1,7 @@
 """`aammodel pretrain`: from a shard set, or a run that was stopped, to a trained model and its report."""
 
 import json
-import platform
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from aammodel.step import Stepper
 from aammodel.stream import BatchStream, Masks, split_order, stream_split
 from aammodel.train import Trainer
 from aammodel.train_config import TrainConfig
+from aammodel.versions import tool_versions
 from aammodel.watch import Silence, make_watcher
 from schemas.errors import InvalidDataError, UsageError
 from schemas.publish import published_folder
@@ -59,10 +58,7 @@ class Plan:
                 "folder": str(self.shards.folder.absolute()),
                 "manifest_sha256": self.shards.manifest.sha256,
             },
-            "versions": {
-                "python": platform.python_version(),
-                **{tool: version(tool) for tool in ("aamprep", "torch", "numpy", "pyarrow")},
-            },
+            "versions": tool_versions(),
         }
 
 

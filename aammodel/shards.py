@@ -53,6 +53,11 @@ class ShardSet:
         with self.open(TREE_FILE) as file, reading(self.folder / TREE_FILE):
             return file.read(columns=["length"])["length"].to_numpy()
 
+    def asv_id(self, row: int) -> str:
+        """Give the id of one ASV by its row number."""
+        with self.open(ASVS_FILE) as file, reading(self.folder / ASVS_FILE):
+            return str(file.read(columns=["asv_id"])["asv_id"][row].as_py())
+
     def open(self, name: str) -> pq.ParquetFile:
         """Open one Parquet file of the set, after a look at its size and footer.
 

@@ -1,0 +1,46 @@
+"""`aammodel import`: a published checkpoint as a run of ours."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from schemas.command import say
+from schemas.errors import UsageError
+
+
+def import_(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of jbk708/aam (*.pt).")],
+    output: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("run"),
+    heads: Annotated[int, typer.Option(help="Attention heads: no checkpoint tells them.")] = 4,
+    target: Annotated[
+        str, typer.Option(metavar="METRIC", help="Distance that the model was trained on.")
+    ] = "unweighted_unifrac",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run's folder.")] = False,
+) -> None:
+    """Import a published checkpoint: our model with its weights gives what theirs gives."""
+    from schemas.publish import check_target
+
+    check_target(output, overwrite, "config.json")
+
+    from aammodel.distance import METRICS
+    from aammodel.import_run import import_published, write_imported
+
+    if target not in METRICS:
+        raise UsageError(f"there is no metric {target!r}", "--target", f"choose among: {', '.join(METRICS)}")
+    imported = import_published(checkpoint, heads, target)
+    if imported.left_out:
+        parts = sorted({name.removeprefix("base_model.").split(".")[0] for name in imported.left_out})
+        say(f"left out, since our model has no such heads: {', '.join(parts)}")
+    if not imported.guesses_bases:
+        say("this checkpoint has no head for hidden bases: all bases are equally likely to the model")
+    write_imported(imported, output, overwrite)
+    config = imported.model.config
+    num_parameters = sum(parameter.numel() for parameter in imported.model.parameters())
+    print(
+        f"{num_parameters:,} parameters: width {config.width}, {config.heads} heads, "
+        f"{config.asv_layers} + {config.sample_layers} + {config.head_layers} layers, up to "
+        f"{config.sequence_length - 1} bases, vocabulary of {config.vocabulary_size}, "
+        f"count embedding: {config.count_embedding}"
+    )
+    print(f"model: {output}/model.safetensors")

@@ -1,0 +1,387 @@
+"""Published checkpoints: our model with their weights gives what theirs gives, or says what is wrong."""
+
+import hashlib
+import json
+import math
+import os
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from aammodel.import_run import import_published
+from aammodel.load import check_fits, load_run
+from aammodel.model import AamModel
+from aammodel.shards import open_shards
+from schemas.errors import InvalidDataError, UsageError
+from tests.model.published import Expected, Sizes, by_published, random_inputs, random_state
+from tests.model.reference import Weights
+from tests.studies import Programs, random_counts, random_sequences, write_table
+from tests.train.shards import make_shards
+
+SIZES = {
+    "vocabulary-6": Sizes(vocabulary=6, width=24, heads=3, layers=(1, 2, 1)),
+    "one-head-film": Sizes(heads=1, count="film", layers=(2, 1, 1), feed_forward=2),
+    "eight-heads-concat": Sizes(vocabulary=6, heads=8, count="concat", layers=(1, 1, 2), bases=20),
+    "add": Sizes(width=8, heads=2, count="add", token_limit=9),
+}
+
+
+@pytest.fixture
+def upstream() -> Path:
+    """Give the folder of published checkpoints and their outputs; skip the test where there is none."""
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("AAM_REAL_DATA", beside)).parent / "upstream"
+    if not folder.is_dir():
+        pytest.skip(f"no published checkpoints at {folder}: put them beside the folder of AAM_REAL_DATA")
+    return folder
+
+
+def write(path: Path, state: object, **more: object) -> Path:
+    """Write a checkpoint as jbk708/aam does."""
+    torch.save({"model_state_dict": state, "optimizer_state_dict": {"state": {}}, "epoch": 3, **more}, path)
+    return path
+
+
+def written(folder: Path, sizes: Sizes | None = None) -> Path:
+    return write(folder / "published.pt", random_state(sizes or Sizes()))
+
+
+def imported(path: Path, heads: int = 4) -> AamModel:
+    return import_published(path, heads, "unweighted_unifrac").model
+
+
+def assert_equal_to(model: AamModel, tokens: Tensor, counts: Tensor, expected: list[Expected]) -> None:
+    """Compare every real position of every output, as both of our paths compute it."""
+    with torch.no_grad():
+        got = model.forward_dense(tokens, counts)
+        asvs, slot = tokens.flatten(0, 1).unique(dim=0, return_inverse=True)
+        is_real, slot = tokens.any(dim=2), slot.view(counts.shape)
+        frugal = model.embed_samples(model.encode_asvs(asvs), slot, counts, is_real)
+    for row, one in enumerate(expected):
+        assert_near(got.sample_embedding[row], one.embedding)
+        assert_near(frugal[row], one.embedding)
+        assert_near(got.asv_in_sample[row, one.slots], one.asvs)
+        for slot_number, logits in zip(one.slots, one.logits, strict=True):
+            assert_near(got.nucleotide_logits[row, slot_number, : len(logits)], logits)
+
+
+def assert_near(got: Tensor, expected: Tensor) -> None:
+    assert got.shape == expected.shape
+    assert float((got.double() - expected).abs().max()) < 1e-5
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["encoder-vocab7", "encoder-vocab7-film"])
+def test_published_outputs_are_reproduced(upstream: Path, run: Programs, tmp_path: Path, name: str) -> None:
+    checkpoint, output = upstream / f"{name}.pt", tmp_path / "run"
+    assert run("aammodel", "import", checkpoint, "--output", output).code == 0
+    model = load_run(output)
+    given = {key: torch.from_numpy(value) for key, value in np.load(upstream / f"{name}-io.npz").items()}
+    tokens, counts = given["tokens"], given["counts"][:, :, 0]
+    with torch.no_grad():
+        got = model.forward_dense(tokens, counts)
+    assert_near(got.sample_embedding, given["embeddings"].double())
+    assert_near(got.asv_in_sample, given["sample_embeddings"].double())
+    is_real = tokens != 0
+    assert_near(got.nucleotide_logits[is_real], given["nucleotide_logits"][is_real].double())
+    # Our reading of the description is held to the same outputs.
+    state = torch.load(checkpoint, weights_only=True)["model_state_dict"]
+    first = by_published(state, 4, tokens[:1], counts[:1])[0]
+    assert_near(given["embeddings"][0], first.embedding)
+    assert_near(given["sample_embeddings"][0, first.slots], first.asvs)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_other_sizes_give_what_the_description_gives(tmp_path: Path, name: str) -> None:
+    sizes = SIZES[name]
+    model = imported(written(tmp_path, sizes), sizes.heads)
+    tokens, counts = random_inputs(sizes)
+    expected = by_published(random_state(sizes), sizes.heads, tokens, counts)
+    assert_equal_to(model, tokens, counts, expected)
+    with torch.no_grad():
+        distance = model.forward_dense(tokens, counts).distance[0]
+    for row, a in enumerate(expected):
+        for column, b in enumerate(expected):
+            euclidean = math.dist(a.embedding.tolist(), b.embedding.tolist())
+            assert abs(float(distance[row, column]) - math.tanh(euclidean / 10)) < 1e-5
+
+
+def test_the_number_of_heads_is_what_was_asked_for(tmp_path: Path) -> None:
+    sizes = Sizes()
+    tokens, counts = random_inputs(sizes)
+    with torch.no_grad():
+        of_two = imported(written(tmp_path), 2).forward_dense(tokens, counts).sample_embedding
+        of_four = imported(written(tmp_path), 4).forward_dense(tokens, counts).sample_embedding
+    assert float((of_two - of_four).abs().max()) > 1e-3
+
+
+def predictor(state: Weights) -> Weights:
+    """Put a `SequencePredictor` around an encoder: heads for another target, and for counts."""
+    base = {f"base_model.{name}": one for name, one in state.items()}
+    heads = ("count_encoder.norm.weight", "target_pooling.query.weight", "target_head.weight", "output_scale")
+    return base | {name: torch.randn(3, 16) for name in heads}
+
+
+WRAPPED: dict[str, tuple[Callable[[Weights], object], list[str]]] = {
+    "predictor": (predictor, ["count_encoder", "output_scale", "target_head", "target_pooling"]),
+    "compiled": (lambda state: {f"_orig_mod.{name}": one for name, one in state.items()}, []),
+    "parallel": (lambda state: {f"module.{name}": one for name, one in state.items()}, []),
+    "faith-head": (lambda state: state | {"output_head.weight": torch.randn(1, 16)}, ["output_head"]),
+    "float64": (lambda state: {name: one.double() for name, one in state.items()}, []),
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPED)
+def test_an_encoder_is_found_in_whatever_it_was_saved_with(
+    run: Programs, tmp_path: Path, wrapping: str
+) -> None:
+    wrap, left_out = WRAPPED[wrapping]
+    state = random_state(Sizes())
+    path = write(tmp_path / "published.pt", wrap(state))
+    ran = run("aammodel", "import", path, "--output", tmp_path / "run")
+    assert ran.code == 0, ran.err
+    assert (f": {', '.join(left_out)}\n" in ran.err) if left_out else not ran.err
+    tokens, counts = random_inputs(Sizes())
+    assert_equal_to(load_run(tmp_path / "run"), tokens, counts, by_published(state, 4, tokens, counts))
+
+
+def test_a_state_dict_by_itself_is_a_checkpoint(tmp_path: Path) -> None:
+    state = random_state(Sizes())
+    torch.save(state, tmp_path / "state.pt")
+    tokens, counts = random_inputs(Sizes())
+    assert_equal_to(imported(tmp_path / "state.pt"), tokens, counts, by_published(state, 4, tokens, counts))
+
+
+def test_without_a_head_for_bases_all_are_equally_likely(run: Programs, tmp_path: Path) -> None:
+    state = random_state(Sizes())
+    kept = {name: one for name, one in state.items() if "nucleotide_head" not in name}
+    path = write(tmp_path / "published.pt", kept)
+    ran = run("aammodel", "import", path, "--output", tmp_path / "run")
+    assert ran.code == 0
+    assert "no head for hidden bases" in ran.err
+    tokens, counts = random_inputs(Sizes())
+    with torch.no_grad():
+        got = load_run(tmp_path / "run").forward_dense(tokens, counts)
+    assert not got.nucleotide_logits.any()
+    for row, one in enumerate(by_published(state, 4, tokens, counts)):
+        assert_near(got.sample_embedding[row], one.embedding)
+
+
+def test_the_run_says_where_it_came_from(run: Programs, tmp_path: Path) -> None:
+    path = written(tmp_path)
+    options = ("--heads", 2, "--target", "weighted_unifrac")
+    ran = run("aammodel", "import", path, "--output", tmp_path / "run", *options)
+    assert ran.code == 0
+    assert "2 heads" in ran.out
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["imported"]["file"] == "published.pt"
+    assert config["imported"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert config["model"]["heads"] == 2
+    assert config["model"]["targets"] == ["weighted_unifrac"]
+    assert load_run(tmp_path / "run").config.sequence_length == 13
+    assert sorted(one.name for one in (tmp_path / "run").iterdir()) == ["config.json", "model.safetensors"]
+
+
+FIRST = "sample_encoder.asv_encoder.transformer.encoder.layers.0"
+TOKENS = "sample_encoder.asv_encoder.token_embedding.weight"
+
+
+def without(name: str) -> Callable[[Weights], Weights]:
+    return lambda state: {key: one for key, one in state.items() if key != name}
+
+
+def instead(name: str, value: object) -> Callable[[Weights], object]:
+    return lambda state: state | {name: value}
+
+
+BAD_STATES: dict[str, tuple[Callable[[Weights], object], str]] = {
+    "missing-bias": (without(f"{FIRST}.norm2.bias"), f"missing name: {FIRST}.norm2.bias"),
+    "missing-width": (without(f"{FIRST}.linear1.weight"), f"missing name: {FIRST}.linear1.weight"),
+    "missing-tokens": (without(TOKENS), f"missing name: {TOKENS}"),
+    "missing-query": (without("attention_pooling.query.weight"), "missing name: attention_pooling.query"),
+    "half-a-nucleotide-head": (
+        without("sample_encoder.asv_encoder.nucleotide_head.bias"),
+        "missing name: sample_encoder.asv_encoder.nucleotide_head.bias",
+    ),
+    "no-third-stack": (
+        lambda state: {key: one for key, one in state.items() if not key.startswith("encoder_transformer.")},
+        "missing names: encoder_transformer.encoder.layers.0.linear1.bias",
+    ),
+    "unexpected": (
+        instead("sample_encoder.gate.weight", torch.ones(3)),
+        "unexpected name: sample_encoder.gate",
+    ),
+    "two-count-embeddings": (
+        lambda state: random_state(Sizes(count="film")) | {"sample_encoder.count_embed.bias": torch.ones(16)},
+        "unexpected name: sample_encoder.count_embed.bias",
+    ),
+    "unexpected-beside-a-predictor": (
+        lambda state: predictor(state) | {"mystery.weight": torch.ones(3)},
+        "unexpected name: mystery.weight",
+    ),
+    "wrong-shape": (
+        instead("encoder_transformer.norm.bias", torch.ones(15)),
+        r"encoder_transformer.norm.bias has shape \(15,\), and should have \(16,\)",
+    ),
+    "tokens-in-one-dimension": (instead(TOKENS, torch.ones(7)), f"{TOKENS} is no matrix"),
+    "odd-feed-forward": (
+        instead(f"{FIRST}.linear1.weight", torch.ones(40, 16)),
+        "feed-forward width of 40 is no multiple of its width of 16",
+    ),
+    "small-vocabulary": (instead(TOKENS, torch.ones(5, 16)), "vocabulary_size must be 6, 7 or 8, and is 5"),
+    "not-finite": (
+        instead("attention_pooling.norm.bias", torch.full((16,), torch.nan)),
+        "attention_pooling.norm.bias has numbers that are not finite",
+    ),
+    "integers": (
+        instead("attention_pooling.norm.bias", torch.ones(16, dtype=torch.int64)),
+        "attention_pooling.norm.bias is no tensor of plain floating-point numbers",
+    ),
+    "sparse": (instead(TOKENS, torch.ones(7, 16).to_sparse()), f"{TOKENS} is no tensor of plain"),
+    "no-tensor": (instead("attention_pooling.norm.bias", 3), "attention_pooling.norm.bias is no tensor"),
+    "a-view-larger-than-the-file": (
+        instead(TOKENS, torch.ones(1, 1).expand(7, 2**40)),
+        "claim more numbers than the file holds",
+    ),
+    "empty": (lambda state: {}, "no model_state_dict"),
+    "twice": (lambda state: state | {f"module.{TOKENS}": state[TOKENS]}, "names twice"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_STATES)
+def test_what_disagrees_is_refused_by_its_name(run: Programs, tmp_path: Path, bad: str) -> None:
+    change, message = BAD_STATES[bad]
+    path = write(tmp_path / "published.pt", change(random_state(Sizes())))
+    with pytest.raises(InvalidDataError, match=message):
+        imported(path)
+    assert run("aammodel", "import", path, "--output", tmp_path / "run").code == 1
+    assert not (tmp_path / "run").exists()
+
+
+class Hostile:
+    """Writes a file when it is unpickled, where that is allowed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> object:
+        return Path.touch, (self.path,)
+
+
+def compressed(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+
+
+def flipped(path: Path) -> None:
+    """Change one bit of a weight."""
+    content = bytearray(path.read_bytes())
+    place = content.index(random_state(Sizes())[TOKENS].numpy().tobytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "text": (lambda path: path.write_text("no checkpoint"), "this is no checkpoint"),
+    "nothing": (lambda path: path.write_bytes(b""), "this is no checkpoint"),
+    "cut-short": (lambda path: path.write_bytes(path.read_bytes()[:-3000]), "this is no checkpoint"),
+    "a-flipped-bit": (flipped, "is damaged: the checksum of .*data/"),
+    "compressed": (compressed, "larger inside than on disk"),
+    "another-zip": (lambda path: zipfile.ZipFile(path, "w").close(), "cannot be read safely"),
+    "a-list": (lambda path: torch.save([1, 2], path), "no model_state_dict"),
+    "one-of-several-shards": (
+        lambda path: write(path, random_state(Sizes()), fsdp_sharded=True),
+        "one of several shards",
+    ),
+    "old-format": (
+        lambda path: torch.save({}, path, _use_new_zipfile_serialization=False),
+        "this is no checkpoint",
+    ),
+    "hostile": (
+        lambda path: write(path, random_state(Sizes()), config=Hostile(path.with_name("touched"))),
+        "cannot be read safely",
+    ),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_FILES)
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, bad: str) -> None:
+    spoil, message = BAD_FILES[bad]
+    path = written(tmp_path)
+    spoil(path)
+    with pytest.raises(InvalidDataError, match=message):
+        imported(path)
+    assert not (tmp_path / "touched").exists()
+
+
+def test_damage_anywhere_is_an_answer_and_no_crash(tmp_path: Path) -> None:
+    path = written(tmp_path, Sizes(width=8))
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: bytearray(archive.read(name)) for name in archive.namelist()}
+    pickled = next(name for name in entries if name.endswith("data.pkl"))
+    numbers = np.random.default_rng(0)
+    for place in numbers.integers(len(entries[pickled]), size=100):
+        before, entries[pickled][place] = entries[pickled][place], int(numbers.integers(256))
+        # Written anew, so that the checksums are right.
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in entries.items():
+                archive.writestr(name, bytes(content))
+        entries[pickled][place] = before
+        with suppress(InvalidDataError):
+            imported(path)
+
+
+def test_wrong_usage_is_told(run: Programs, tmp_path: Path) -> None:
+    path, output = written(tmp_path), tmp_path / "run"
+    for options, message in (
+        ((tmp_path / "absent.pt",), "no such file"),
+        ((path, "--heads", 3), "3 heads do not divide the width of 16"),
+        ((path, "--heads", 0), "0 heads"),
+        ((path, "--target", "jaccard-like"), "no metric"),
+    ):
+        ran = run("aammodel", "import", *options, "--output", output)
+        assert ran.code == 2
+        assert message in ran.err
+        assert not output.exists()
+    assert run("aammodel", "import", path, "--output", output).code == 0
+    again = run("aammodel", "import", path, "--output", output)
+    assert again.code == 2
+    assert "--overwrite" in again.err
+    assert run("aammodel", "import", path, "--output", output, "--overwrite").code == 0
+
+
+def test_shards_that_an_imported_model_cannot_read_are_refused(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path, "--token-limit", 16)
+    for vocabulary in (6, 7):
+        model = imported(written(tmp_path, Sizes(vocabulary=vocabulary, bases=59, token_limit=11)))
+        check_fits(model, shards)
+    few = AamModel(replace(model.config, slot_positions=15))
+    with pytest.raises(UsageError, match="up to 16 ASVs, and the model has positions for 15"):
+        check_fits(few, shards)
+    check_fits(few, shards, token_limit=15)
+
+
+def test_a_table_with_an_ambiguity_code_is_refused_by_the_name_of_the_asv(
+    run: Programs, tmp_path: Path
+) -> None:
+    sequences = random_sequences(6, bases=40)
+    strange = sequences[3][:10] + "N" + sequences[3][11:]
+    sequences[3] = strange
+    table = write_table(tmp_path, random_counts(8, 6, density=0.9), sequences)
+    ran = run("aamprep", "shard", table, "--output", tmp_path / "shards", "--token-limit", 6)
+    assert ran.code == 0, ran.err
+    shards = open_shards(tmp_path / "shards")
+    model = imported(written(tmp_path, Sizes(vocabulary=6, bases=40)))
+    with pytest.raises(InvalidDataError, match=f"{strange}: this ASV has an ambiguity code.*vocabulary of 6"):
+        check_fits(model, shards)
+    check_fits(AamModel(replace(model.config, vocabulary_size=8)), shards)
