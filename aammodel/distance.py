@@ -10,8 +10,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from aammodel.distinct import distinct_of
+
 Distances = npt.NDArray[np.float64]
 """Shape (B, B), symmetric; NaN for pairs with a sample of which nothing is in the tree."""
+
+
+_NO_BRANCH, _NO_COUNT = np.zeros(0, dtype=np.uint32), np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +27,9 @@ class Sample:
     asv: npt.NDArray[np.uint32]
     """Rows in asvs.parquet, in order of selection."""
     count: npt.NDArray[np.float64]
-    branch: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, dtype=np.uint32))
+    branch: npt.NDArray[np.uint32] = field(default_factory=lambda: _NO_BRANCH)
     """Rows in tree.parquet of the branches that it covers; empty without a tree."""
-    branch_count: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    branch_count: npt.NDArray[np.float64] = field(default_factory=lambda: _NO_COUNT)
     """Reads under each of them."""
 
 
@@ -48,7 +53,7 @@ def unweighted_unifrac(
     """
     sizes = [len(one) for one in branches]
     row = np.repeat(np.arange(len(branches)), sizes)
-    distinct, column = np.unique(np.concatenate(branches), return_inverse=True)
+    distinct, column = distinct_of(np.concatenate(branches, dtype=np.int64), len(branch_length))
     covers = np.zeros((len(branches), len(distinct)))
     covers[row, column] = 1.0
     shared = (covers * branch_length[distinct]) @ covers.T
@@ -86,7 +91,7 @@ def weighted_unifrac(
     """
     sizes = [len(one) for one in branches]
     row = np.repeat(np.arange(len(branches)), sizes)
-    distinct, column = np.unique(np.concatenate(branches), return_inverse=True)
+    distinct, column = distinct_of(np.concatenate(branches, dtype=np.int64), len(branch_length))
     reads = np.zeros((len(branches), len(distinct)))
     reads[row, column] = np.concatenate(branch_counts)
     depth = reads.max(axis=1, initial=0.0)

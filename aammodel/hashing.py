@@ -27,15 +27,30 @@ def hash64(*key: int, values: npt.NDArray[np.integer]) -> npt.NDArray[np.uint64]
     ndarray of uint64, the same shape
         Evenly spread over all 64 bits; the same on every machine and for every version of numpy.
     """
-    state = np.zeros(1, dtype=np.uint64)
+    state = 0
     for part in key:
-        state = _mix(state ^ _mix(np.array([part & _WORD], dtype=np.uint64)))
-    return _mix(state ^ _mix(values.astype(np.uint64)))
+        state = _mix_one(state ^ _mix_one(part & _WORD))
+    mixed = values.astype(np.uint64)
+    _mix(mixed)
+    mixed ^= np.uint64(state)
+    _mix(mixed)
+    return mixed
 
 
-def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Take one step of SplitMix64: a one-to-one map of 64 bits in which each bit depends on all."""
-    mixed = values + np.uint64(_GOLDEN)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(_MULTIPLIERS[0])
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(_MULTIPLIERS[1])
-    return mixed ^ (mixed >> np.uint64(31))
+def _mix(values: npt.NDArray[np.uint64]) -> None:
+    """Take one step of SplitMix64 in place: a one-to-one map of 64 bits in which each bit depends on all."""
+    values += np.uint64(_GOLDEN)
+    shifted = values >> np.uint64(30)
+    values ^= shifted
+    values *= np.uint64(_MULTIPLIERS[0])
+    values ^= np.right_shift(values, np.uint64(27), out=shifted)
+    values *= np.uint64(_MULTIPLIERS[1])
+    values ^= np.right_shift(values, np.uint64(31), out=shifted)
+
+
+def _mix_one(value: int) -> int:
+    """Take the same step for one number, without the cost of an array."""
+    value = (value + _GOLDEN) & _WORD
+    value = (value ^ value >> 30) * _MULTIPLIERS[0] & _WORD
+    value = (value ^ value >> 27) * _MULTIPLIERS[1] & _WORD
+    return value ^ value >> 31

@@ -33,6 +33,8 @@ def draw_read(asv_row: npt.NDArray[np.integer], seed: int, step: int, share: flo
     -------
     ndarray of bool, shape (U,)
     """
+    if share >= 1 or share <= 0:
+        return np.full(len(asv_row), share >= 1)
     drawn = hash64(seed, step, _READ, values=asv_row)
     # The upper 53 bits, which a float64 holds exactly: a share of 1 chooses all.
     return (drawn >> np.uint64(11)) < share * 2.0**53
@@ -72,16 +74,18 @@ def draw_masks(
     is_base = (tokens != vocabulary.PAD) & (tokens != vocabulary.START)
     num_bases = is_base.sum(axis=1)
     num_masked = np.minimum(np.maximum(1, np.rint(fraction * num_bases)), num_bases)
-    # Positions in the order of their drawn numbers; the first of them are hidden.
-    order = np.argsort(
-        np.where(is_base, _priority(asv_row, seed, step, tokens.shape[1], span), _NEVER),
-        axis=1,
-        kind="stable",
-    )
-    is_masked = np.zeros_like(is_base)
-    np.put_along_axis(is_masked, order, np.arange(tokens.shape[1]) < num_masked[:, None], axis=1)
+    priority = np.where(is_base, _priority(asv_row, seed, step, tokens.shape[1], span), _NEVER)
+    is_masked = is_base & _are_smallest(priority, num_masked.astype(np.int64))
     masked = np.argwhere(is_masked).astype(np.int64)
     return masked, tokens[is_masked].astype(np.int64)
+
+
+def _are_smallest(values: npt.NDArray[np.uint64], number: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Mark so many smallest values of each row; among equal ones the first."""
+    last = np.take_along_axis(np.sort(values, axis=1), np.maximum(number - 1, 0)[:, None], axis=1)
+    is_below, is_last = values < last, values == last
+    num_left = number - is_below.sum(axis=1)
+    return is_below | (is_last & (is_last.cumsum(axis=1) <= num_left[:, None]))
 
 
 def _priority(

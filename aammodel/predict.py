@@ -1,6 +1,7 @@
 """Samples to embeddings and distances: every distinct ASV encoded once, the sample part per sample."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ def embed(model: AamModel, stream: BatchStream, samples: list[Sample], device: t
         In the order of the samples, on the device.
     """
     model.eval()
+    stream = replace(stream, masks=None, targets=())
     all_asvs = np.unique(np.concatenate([sample.asv[: stream.token_limit] for sample in samples]))
     tokens = torch.from_numpy(stream.shards.tokens[all_asvs]).to(device)
     embedding = model.encode_asvs(tokens)

@@ -38,7 +38,8 @@ class ShardSet:
         expected = (self.manifest.num_kept_asvs, self.manifest.sequence_length)
         for _ in range(2):
             if path.exists():
-                tokens = np.load(path, mmap_mode="r")
+                # Taken from as a plain array, since a memmap's own indexing is slower.
+                tokens = np.asarray(np.load(path, mmap_mode="r"))
                 if tokens.shape == expected and tokens.dtype == np.uint8:
                     return tokens
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,22 +6,22 @@ several threads share them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice, pairwise
-from typing import Any
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from aammodel.batch import IGNORED, Batch
 from aammodel.distance import METRICS, Sample
+from aammodel.distinct import distinct_of
 from aammodel.masking import draw_masks, draw_read
-from aammodel.order import Order, batch_sizes, first_takers, micro_batches, turns
+from aammodel.order import Order, Window, batch_sizes, first_takers, micro_batches, turns
+from aammodel.rows import ahead, samples_of
 from aammodel.shards import ShardSet, reading
-from schemas.errors import InvalidDataError, UsageError
+from schemas.errors import UsageError
 
 WORKER_TIMEOUT_SECONDS = 600
 """A worker that is silent for so long hangs: an error, instead of a job that waits for ever."""
@@ -53,7 +53,8 @@ class BatchStream(IterableDataset[Batch]):
     order: Order
     batch_size: int
     token_limit: int
-    masks: Masks
+    masks: Masks | None
+    """None hides nothing."""
     targets: tuple[str, ...] = ("unweighted_unifrac",)
     """Metrics whose true distances a batch has; NaN without a tree."""
     accumulate: int = 1
@@ -115,26 +116,19 @@ class BatchStream(IterableDataset[Batch]):
 
     def make_batch(self, samples: list[Sample], step: int) -> Batch:
         """Make a batch of samples: its distinct ASVs, its hidden bases, its true distances."""
-        asvs = [sample.asv[: self.token_limit] for sample in samples]
+        asvs = np.concatenate([sample.asv[: self.token_limit] for sample in samples], dtype=np.intp)
         counts = [sample.count[: self.token_limit] for sample in samples]
-        sizes = np.array([len(one) for one in asvs])
-        distinct, position = np.unique(np.concatenate(asvs), return_inverse=True)
+        sizes = np.array([len(one) for one in counts])
+        distinct, position = distinct_of(asvs, self.shards.manifest.num_kept_asvs)
         is_real = np.arange(sizes.max()) < sizes[:, None]
         slot, slot_count = np.zeros(is_real.shape, dtype=np.int64), np.zeros(is_real.shape, dtype=np.float32)
         slot[is_real], slot_count[is_real] = position, np.concatenate(counts)
-        tokens = self.shards.tokens[distinct]
-        tokens = tokens[:, : int((tokens != 0).sum(axis=1).max())]
-        masks = self.masks
-        is_read = draw_read(distinct, masks.seed, step, masks.read_share)
-        read = np.flatnonzero(is_read)
-        masked, masked_token = draw_masks(
-            tokens[read], distinct[read], masks.seed, step, masks.fraction, masks.span
-        )
-        masked[:, 0] = read[masked[:, 0]]
+        tokens = _without_padding(self.shards.tokens.take(distinct, axis=0))
+        is_read, masked, masked_token = self._hide(tokens, distinct, step)
         return Batch(
             sample_ids=tuple(sample.sample_id for sample in samples),
             tokens=torch.from_numpy(tokens),
-            asv_row=torch.from_numpy(distinct.astype(np.int64)),
+            asv_row=torch.from_numpy(distinct),
             is_read=torch.from_numpy(is_read),
             slot=torch.from_numpy(slot),
             count=torch.from_numpy(slot_count),
@@ -148,8 +142,11 @@ class BatchStream(IterableDataset[Batch]):
     def samples(self, epoch: int = 0, start: int = 0) -> Iterator[Sample]:
         """Read the samples of one epoch, in order."""
         groups = self._groups()
-        for window in self.order.windows(epoch, start):
-            rows = [sample for group in window.groups for sample in self._read(*groups[group])]
+
+        def read(window: Window) -> tuple[Window, list[Sample]]:
+            return window, [sample for group in window.groups for sample in self._read(*groups[group])]
+
+        for window, rows in ahead(map(read, self.order.windows(epoch, start))):
             order = window.order
             if self.bucket:
                 sizes = np.minimum([len(sample.asv) for sample in rows], self.token_limit)
@@ -158,10 +155,26 @@ class BatchStream(IterableDataset[Batch]):
 
     def distances(self, samples: list[Sample]) -> npt.NDArray[np.float64]:
         """Compute the distances of all pairs by each target, shape (T, B, B)."""
-        if not self.shards.has_tree:
+        if not self.shards.has_tree or not self.targets:
             return np.full((len(self.targets), len(samples), len(samples)), np.nan)
         lengths = self.shards.branch_length
         return np.stack([METRICS[name].compute(samples, lengths) for name in self.targets])
+
+    def _hide(
+        self, tokens: npt.NDArray[np.uint8], asv_row: npt.NDArray[np.int64], step: int
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Choose the ASVs that are read, and their hidden bases: where they are, and what stood there."""
+        masks = self.masks
+        if masks is None:
+            nothing = np.zeros((0, 2), dtype=np.int64)
+            return np.ones(len(tokens), dtype=np.bool_), nothing, nothing[:, 0]
+        is_read = draw_read(asv_row, masks.seed, step, masks.read_share)
+        read = np.flatnonzero(is_read)
+        masked, masked_token = draw_masks(
+            tokens[read], asv_row[read], masks.seed, step, masks.fraction, masks.span
+        )
+        masked[:, 0] = read[masked[:, 0]]
+        return is_read, masked, masked_token
 
     def _groups(self) -> list[tuple[str, int]]:
         """List the row groups of the split: file, and number in it."""
@@ -176,7 +189,7 @@ class BatchStream(IterableDataset[Batch]):
             self._files[name] = self.shards.open(name)
         with reading(self.shards.folder / name):
             table = self._files[name].read_row_group(group, columns=columns, use_threads=False)
-        return _samples_of(table, self.shards.manifest.num_kept_asvs)
+        return samples_of(table, self.shards.manifest.num_kept_asvs)
 
     def __getstate__(self) -> dict[str, object]:
         # Each worker opens files of its own: handles do not survive the way into another process.
@@ -184,7 +197,7 @@ class BatchStream(IterableDataset[Batch]):
 
 
 def stream_split(
-    shards: ShardSet, split: str, order: Order, masks: Masks, batch_size: int, token_limit: int | None
+    shards: ShardSet, split: str, order: Order, masks: Masks | None, batch_size: int, token_limit: int | None
 ) -> BatchStream:
     """Make the stream of one split.
 
@@ -222,34 +235,8 @@ def load(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Ba
     return iter(loader)
 
 
-def _samples_of(table: pa.Table, num_asvs: int) -> list[Sample]:
-    """Take a row group apart."""
-    names = [name for name in table.column_names if name != "sample_id"]
-    lists = zip(*(_split(table, name) for name in names), strict=True)
-    samples = [
-        Sample(sample_id, **dict(zip(names, parts, strict=True)))
-        for sample_id, parts in zip(table["sample_id"].to_pylist(), lists, strict=True)
-    ]
-    for sample in samples:
-        _check(sample, num_asvs)
-    return samples
-
-
-def _check(sample: Sample, num_asvs: int) -> None:
-    """Refuse a sample that the schemas would refuse, by name, whichever tool wrote it."""
-    reads = sample.count.sum()
-    # NaN and infinite counts fail the comparisons, too.
-    valid = len(sample.asv) == len(sample.count) and (sample.count >= 0).all() and 0 < reads < np.inf
-    if not valid or sample.asv.max() >= num_asvs:
-        raise InvalidDataError(
-            "this sample has no ASV with a count above 0, or a count or an ASV that cannot be",
-            f"sample {sample.sample_id}",
-            "find out with `aamprep validate` what is wrong, and make the shards again",
-        )
-
-
-def _split(table: pa.Table, name: str) -> list[npt.NDArray[Any]]:
-    """Give the lists of a column as views of its values."""
-    column = table[name].combine_chunks()
-    values, offsets = column.values.to_numpy(), column.offsets.to_numpy()
-    return [values[start:stop] for start, stop in pairwise(offsets.tolist())]
+def _without_padding(tokens: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Cut off the columns that are padding in every row: those at the end."""
+    if tokens[:, -1].any():
+        return tokens
+    return tokens[:, : np.count_nonzero(np.bitwise_or.reduce(tokens, axis=0))]
