@@ -59,8 +59,10 @@ class ModelConfig:
     soft_branches: int = 512
     """Features of a sample in the soft-branch head, K."""
     dropout: float = 0.0
-    """Share of each residual branch that is dropped while training; attention itself is never dropped, since
-    that takes it off its fast kernel."""
+    """Share of each residual branch that is dropped while training."""
+    inner_dropout: float = 0.0
+    """Share of attention weights, and of what lies within feed-forward layers, that is dropped while
+    training, as published checkpoints had it; it takes attention off its fast kernel."""
     chunk_size: int = 0
     """ASVs encoded at a time; with 0, as many as suits the device: few on a CPU, so that they stay in its
     cache."""
@@ -79,7 +81,9 @@ class ModelConfig:
         for name in _AT_LEAST_ZERO:
             _check(getattr(self, name) >= 0, f"{name} must not be negative, and is {getattr(self, name)}")
         _check(self.width % self.heads == 0, f"heads ({self.heads}) must divide width ({self.width})")
-        _check(0 <= self.dropout < 1, f"dropout must lie in [0, 1), and is {self.dropout}")
+        for name in ("dropout", "inner_dropout"):
+            share = getattr(self, name)
+            _check(0 <= share < 1, f"{name} must lie in [0, 1), and is {share}")
         _check(
             vocabulary.START < self.vocabulary_size <= vocabulary.SIZE,
             f"vocabulary_size must be 6, 7 or {vocabulary.SIZE}, and is {self.vocabulary_size}",

@@ -147,6 +147,11 @@ class AamModel(nn.Module):
         """Make one embedding of each sample, the parts of all targets one after the other."""
         return torch.cat([head.pool(features, count, is_real) for head in self._heads()], dim=1)
 
+    @property
+    def num_features(self) -> int:
+        """Numbers of a sample embedding, K."""
+        return sum(head.num_features for head in self._heads())
+
     def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "T B C"]:
         """Predict the distance of each sample of `a` to each of `b` by each target."""
         heads = self._heads()

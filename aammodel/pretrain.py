@@ -166,7 +166,7 @@ def finish_run(plan: Plan, trainer: Trainer) -> list[Prediction]:
     load_weights(trainer.run / MODEL_FILE, trainer.model)
     stream = _validation_stream(plan)
     samples = list(islice(stream.samples(), plan.train.validation_samples))
-    predictions = predict_distances(trainer.model, stream, samples, trainer.device)
+    predictions = predict_distances(trainer.model, stream, samples)
     write_report(trainer.run, plan.as_dict(), predictions)
     return predictions
 

@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from aammodel.batch import IGNORED, Batch
 from aammodel.distance import METRICS, Sample
-from aammodel.distinct import distinct_of
 from aammodel.masking import draw_masks, draw_read
 from aammodel.order import Order, Window, batch_sizes, first_takers, micro_batches, turns
 from aammodel.rows import ahead, samples_of
 from aammodel.shards import ShardSet, reading
+from aammodel.slots import lay_out
 from schemas.errors import UsageError
 
 WORKER_TIMEOUT_SECONDS = 600
@@ -116,23 +116,17 @@ class BatchStream(IterableDataset[Batch]):
 
     def make_batch(self, samples: list[Sample], step: int) -> Batch:
         """Make a batch of samples: its distinct ASVs, its hidden bases, its true distances."""
-        asvs = np.concatenate([sample.asv[: self.token_limit] for sample in samples], dtype=np.intp)
-        counts = [sample.count[: self.token_limit] for sample in samples]
-        sizes = np.array([len(one) for one in counts])
-        distinct, position = distinct_of(asvs, self.shards.manifest.num_kept_asvs)
-        is_real = np.arange(sizes.max()) < sizes[:, None]
-        slot, slot_count = np.zeros(is_real.shape, dtype=np.int64), np.zeros(is_real.shape, dtype=np.float32)
-        slot[is_real], slot_count[is_real] = position, np.concatenate(counts)
-        tokens = _without_padding(self.shards.tokens.take(distinct, axis=0))
-        is_read, masked, masked_token = self._hide(tokens, distinct, step)
+        slots = lay_out(samples, self.token_limit, self.shards.manifest.num_kept_asvs)
+        tokens = _without_padding(self.shards.tokens.take(slots.asv_row, axis=0))
+        is_read, masked, masked_token = self._hide(tokens, slots.asv_row, step)
         return Batch(
             sample_ids=tuple(sample.sample_id for sample in samples),
             tokens=torch.from_numpy(tokens),
-            asv_row=torch.from_numpy(distinct),
+            asv_row=torch.from_numpy(slots.asv_row),
             is_read=torch.from_numpy(is_read),
-            slot=torch.from_numpy(slot),
-            count=torch.from_numpy(slot_count),
-            is_real=torch.from_numpy(is_real),
+            slot=torch.from_numpy(slots.slot),
+            count=torch.from_numpy(slots.count),
+            is_real=torch.from_numpy(slots.is_real),
             distance=torch.from_numpy(self.distances(samples).astype(np.float32)),
             masked=torch.from_numpy(masked),
             masked_token=torch.from_numpy(masked_token),

@@ -1,7 +1,8 @@
 """Pre-norm transformer blocks that padding cannot touch.
 
-Shape letters: N sequences (ASVs, or samples), T positions (tokens, or ASV slots), D model width. `is_real` is
-True for data and False for padding; None says that there is no padding, which spares the mask.
+Shape letters: N sequences (ASVs, or samples), T positions (tokens, or ASV slots), D model width, H heads, d
+width of a head. `is_real` is True for data and False for padding; None says that there is no padding, which
+spares the mask.
 
 `nn.TransformerEncoder` is not used: in torch 2.13 it gives NaN for a sequence that is all padding, in
 evaluation without gradients.
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from aammodel.config import ModelConfig
+from aammodel.dropout import Dropout
 
 # cuDNN's attention gives NaN gradients on H100 and H200 with a mask at some lengths (pytorch issue 196678).
 torch.backends.cuda.enable_cudnn_sdp(False)
@@ -34,8 +36,8 @@ def attendable(is_real: Bool[Tensor, "N T"]) -> Bool[Tensor, "N T"]:
 class Block(nn.Module):
     """Self-attention and a feed-forward layer, each on normalised input and added to what came in.
 
-    Dropout is on the residual branches only: dropout of attention weights takes the product off its fast
-    kernel on CPU (99 ms for 11 ms).
+    Dropout is on the residual branches: dropout of attention weights takes the product off its fast kernel on
+    CPU, so it is a choice of its own.
 
     Parameters
     ----------
@@ -45,14 +47,21 @@ class Block(nn.Module):
         Attention heads.
     feed_forward : int
         Width of the feed-forward layer in multiples of D.
-    dropout : float
-        Share of each residual branch that is dropped while training.
+    dropout, inner_dropout : float
+        Share of each residual branch that is dropped while training, and of attention weights and what lies
+        within the feed-forward layer.
     branch_scale : float
         How large the last weights of each residual branch start; with 0, a block starts by changing nothing.
     """
 
     def __init__(
-        self, width: int, heads: int, feed_forward: int = 4, dropout: float = 0.0, branch_scale: float = 1.0
+        self,
+        width: int,
+        heads: int,
+        feed_forward: int = 4,
+        dropout: float = 0.0,
+        inner_dropout: float = 0.0,
+        branch_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.heads = heads
@@ -62,7 +71,8 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width)
         self.expand = nn.Linear(width, feed_forward * width)
         self.contract = nn.Linear(feed_forward * width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
+        self.inner_dropout = Dropout(inner_dropout)
         start_linear(self.qkv)
         start_linear(self.attention_out, branch_scale)
         start_linear(self.expand)
@@ -74,7 +84,8 @@ class Block(nn.Module):
         """Transform every real position; padded ones come out zero."""
         x = zero_padding(x, is_real)
         x = x + self.dropout(self._attend(self.attention_norm(x), is_real))
-        x = x + self.dropout(self.contract(F.gelu(self.expand(self.feed_forward_norm(x)))))
+        wide = F.gelu(self.expand(self.feed_forward_norm(x)))
+        x = x + self.dropout(self.contract(self.inner_dropout(wide)))
         return zero_padding(x, is_real)
 
     def _attend(
@@ -84,8 +95,24 @@ class Block(nn.Module):
         parts = self.qkv(x).chunk(3, dim=-1)
         query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         may_attend = None if is_real is None else attendable(is_real)[:, None, None, :]
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=may_attend)
+        if self.training and self.inner_dropout.share:
+            attended = self._attend_with_dropout(query, key, value, may_attend)
+        else:
+            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=may_attend)
         return self.attention_out(attended.transpose(1, 2).flatten(2))
+
+    def _attend_with_dropout(
+        self,
+        query: Float[Tensor, "N H T d"],
+        key: Float[Tensor, "N H T d"],
+        value: Float[Tensor, "N H T d"],
+        may_attend: Bool[Tensor, "N 1 1 T"] | None,
+    ) -> Float[Tensor, "N H T d"]:
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        if may_attend is not None:
+            scores = scores.masked_fill(~may_attend, -torch.inf)
+        weights = scores.softmax(dim=-1).to(value.dtype)
+        return self.inner_dropout(weights) @ value
 
 
 class Transformer(nn.Module):
@@ -103,7 +130,7 @@ class Transformer(nn.Module):
 
     def __init__(self, config: ModelConfig, layers: int, branch_scale: float = 1.0) -> None:
         super().__init__()
-        shape = (config.width, config.heads, config.feed_forward, config.dropout)
+        shape = (config.width, config.heads, config.feed_forward, config.dropout, config.inner_dropout)
         self.blocks = nn.ModuleList(Block(*shape, branch_scale) for _ in range(layers))
         self.norm = nn.LayerNorm(config.width, eps=1e-6) if layers else nn.Identity()
 

@@ -56,7 +56,7 @@ class Pooling(nn.Module):
 
 
 BLOCKS: dict[str, Callable[[ModelConfig], nn.Module]] = {
-    "block": lambda config: Block(config.width, config.heads, 4, config.dropout),
+    "block": lambda config: Block(config.width, config.heads, 4, config.dropout, config.inner_dropout),
     "transformer": lambda config: Transformer(config, layers=2),
     "attention pooling": lambda config: AttentionPooling(config.width),
     "sample encoder": SampleEncoding,
@@ -71,7 +71,7 @@ BLOCKS: dict[str, Callable[[ModelConfig], nn.Module]] = {
 def made(name: str, dropout: float) -> nn.Module:
     """Make a public block in which no weight is zero."""
     torch.manual_seed(0)
-    module = BLOCKS[name](ModelConfig(**TINY, dropout=dropout))
+    module = BLOCKS[name](ModelConfig(**TINY, dropout=dropout, inner_dropout=dropout))
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(torch.randn(parameter.shape) * 0.1)
@@ -141,7 +141,7 @@ def test_a_sequence_of_padding_is_pooled_evenly_over_zeros() -> None:
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("head", ["soft-branch", "euclidean"])
 def test_padded_slots_are_zero_and_give_no_gradient(head: str, mode: str, dropout: float) -> None:
-    model = awake(head=head, dropout=dropout).train(mode == "train")
+    model = awake(head=head, dropout=dropout, inner_dropout=dropout).train(mode == "train")
     samples = [*some_samples(3, 2), random_sample(0, 0)]
     tokens, count = dense(samples, slots=12)
     is_real = (tokens > 0).any(dim=-1)

@@ -1,0 +1,45 @@
+"""Samples side by side as slots that point at the distinct ASVs of all of them. Free of torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aammodel.distance import Sample
+from aammodel.distinct import distinct_of
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Samples as rows of slots; B samples, S slots, U distinct ASVs."""
+
+    asv_row: npt.NDArray[np.int64]
+    """Rows in asvs.parquet of the distinct ASVs, ascending, shape (U,)."""
+    slot: npt.NDArray[np.int64]
+    """Position in `asv_row` of the ASV in each slot, shape (B, S); 0 where there is none."""
+    count: npt.NDArray[np.float32]
+    """Reads of the ASV in each slot, shape (B, S); 0 where there is none."""
+    is_real: npt.NDArray[np.bool_]
+    """True where a slot holds an ASV, shape (B, S)."""
+
+
+def lay_out(samples: Sequence[Sample], token_limit: int, num_asvs: int) -> Slots:
+    """Lay samples out, each cut to the first ASVs of its selection.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    token_limit : int
+        Most ASVs of a sample.
+    num_asvs : int
+        ASVs that there are: rows are below it.
+    """
+    asvs = np.concatenate([sample.asv[:token_limit] for sample in samples], dtype=np.intp)
+    counts = [sample.count[:token_limit] for sample in samples]
+    sizes = np.array([len(one) for one in counts])
+    distinct, position = distinct_of(asvs, num_asvs)
+    is_real = np.arange(sizes.max()) < sizes[:, None]
+    slot, count = np.zeros(is_real.shape, dtype=np.int64), np.zeros(is_real.shape, dtype=np.float32)
+    slot[is_real], count[is_real] = position, np.concatenate(counts)
+    return Slots(distinct, slot, count, is_real)
