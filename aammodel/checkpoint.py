@@ -7,12 +7,15 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from schemas.errors import InvalidDataError, UsageError
-from schemas.publish import published_folder, replace_file
+from schemas.errors import InvalidDataError
+from schemas.files import Files
+from schemas.publish import published_folder, remove_folder, replace_file
 
+CHECKPOINTS = "checkpoints"
+_FILES = Files()
 MODEL_FILE, OPTIMIZER_FILE, STATE_FILE = "model.safetensors", "optimizer.safetensors", "state.json"
 
 
@@ -70,15 +73,22 @@ class Progress:
 
 
 def save_checkpoint(
-    run: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> Path:
+    run: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, files: Files
+) -> None:
     """Write `checkpoints/step-NNNNNN/`; it appears whole or not at all."""
     target = checkpoint_folder(run, progress.step)
-    with published_folder(target, STATE_FILE, overwrite=True) as folder:
-        save_file(_contiguous(model.state_dict()), folder / MODEL_FILE)
-        save_file(_optimizer_tensors(model, optimizer), folder / OPTIMIZER_FILE)
-        (folder / STATE_FILE).write_text(json.dumps(asdict(progress), indent=2) + "\n")
-    return target
+    with published_folder(target, STATE_FILE, overwrite=True, files=files) as folder:
+        files.write(folder / MODEL_FILE, save(_contiguous(model.state_dict())))
+        files.write(folder / OPTIMIZER_FILE, save(_optimizer_tensors(model, optimizer)))
+        files.write(folder / STATE_FILE, (json.dumps(asdict(progress), indent=2) + "\n").encode())
+
+
+def remove_checkpoints(run: Path, keep: int, best_step: int, files: Files) -> None:
+    """Remove the checkpoints that are neither the best nor among the last `keep`."""
+    best = checkpoint_folder(run, best_step)
+    for old in list_checkpoints(run)[:-keep]:
+        if old != best:
+            remove_folder(old, files)
 
 
 def load_checkpoint(
@@ -103,37 +113,21 @@ def load_checkpoint(
         ) from error
 
 
-def latest_checkpoint(run: Path) -> Path:
-    """Find the last checkpoint of a run.
-
-    Raises
-    ------
-    UsageError
-        If there is no such run, or it has no checkpoint.
-    """
-    checkpoints = list_checkpoints(run)
-    if not checkpoints:
-        raise UsageError(
-            "there is no run with a checkpoint here", str(run), "name the folder of a run (--output)"
-        )
-    return checkpoints[-1]
-
-
 def list_checkpoints(run: Path) -> list[Path]:
     """List the checkpoints of a run, oldest first."""
-    found = [path for path in (run / "checkpoints").glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
+    found = [path for path in (run / CHECKPOINTS).glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:
     """Name the checkpoint after a step."""
-    return run / "checkpoints" / f"step-{step:06d}"
+    return run / CHECKPOINTS / f"step-{step:06d}"
 
 
-def save_best(run: Path, model: nn.Module, model_config: dict[str, object]) -> None:
+def save_best(run: Path, model: nn.Module, model_config: dict[str, object], files: Files = _FILES) -> None:
     """Write `model.safetensors`, the best weights so far, with the model's configuration in its header."""
     header = {"model_config": json.dumps(model_config)}
-    replace_file(run / MODEL_FILE, save(_contiguous(model.state_dict()), metadata=header))
+    replace_file(run / MODEL_FILE, save(_contiguous(model.state_dict()), metadata=header), files)
 
 
 def load_weights(path: Path, model: nn.Module) -> None:

@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from schemas.publish import replace_file
+
 METRICS_FILE = "metrics.jsonl"
 
 Row = dict[str, float | int | None]
@@ -27,7 +29,7 @@ def read_metrics(run: Path) -> list[Row]:
 def cut_metrics(run: Path, step: int) -> None:
     """Take back the lines after a step, for a run that goes on from its checkpoint."""
     rows = [row for row in read_metrics(run) if (row["step"] or 0) <= step]
-    (run / METRICS_FILE).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    replace_file(run / METRICS_FILE, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def column(rows: list[Row], name: str) -> tuple[list[float], list[float]]:

@@ -10,9 +10,10 @@ import torch
 
 from aammodel.batch import Batch
 from aammodel.checkpoint import (
+    CHECKPOINTS,
     MODEL_FILE,
     Progress,
-    latest_checkpoint,
+    list_checkpoints,
     load_checkpoint,
     load_weights,
 )
@@ -33,7 +34,7 @@ from aammodel.train_config import TrainConfig
 from aammodel.versions import tool_versions
 from aammodel.watch import Silence, make_watcher
 from schemas.errors import InvalidDataError, UsageError
-from schemas.publish import published_folder
+from schemas.publish import published_folder, sweep_all
 
 CONFIG_FILE = "config.json"
 VALIDATION_BATCH = 16
@@ -73,18 +74,7 @@ def make_plan(shards_folder: Path, model_values: dict[str, Any], train: TrainCon
         If the folder is no shard set, or has no training sample.
     """
     shards = open_shards(shards_folder)
-    if not shards.manifest.num_rows("train"):
-        raise InvalidDataError(
-            "there is no training sample",
-            str(shards_folder),
-            "shard a table with more samples (10 or so at least)",
-        )
-    if not shards.has_tree and train.targets != TrainConfig().targets:
-        raise UsageError(
-            f"these shards have no tree, which {', '.join(train.targets)} needs",
-            str(shards_folder),
-            "shard the table with its tree (--tree), or leave --target out",
-        )
+    check_shards(shards, train)
     values: dict[str, Any] = {
         "sequence_length": shards.manifest.sequence_length,
         "targets": tuple(train.targets),
@@ -99,28 +89,25 @@ def make_plan(shards_folder: Path, model_values: dict[str, Any], train: TrainCon
     return Plan(shards, model, train)
 
 
-def read_plan(run: Path) -> Plan:
-    """Read the plan of a run that was begun.
+def check_shards(shards: ShardSet, train: TrainConfig) -> None:
+    """Refuse shards that have nothing to learn from, or not what is asked for.
 
     Raises
     ------
     UsageError, InvalidDataError
-        If there is no such run, or its shards are gone or have changed.
     """
-    path = run / CONFIG_FILE
-    if not path.is_file():
-        raise UsageError(
-            f"there is no run here: it has no {CONFIG_FILE}", str(run), "name the folder of a run"
-        )
-    config = json.loads(path.read_text(encoding="utf-8"))
-    shards = open_shards(Path(config["shards"]["folder"]))
-    if shards.manifest.sha256 != config["shards"]["manifest_sha256"]:
+    if not shards.manifest.num_rows("train"):
         raise InvalidDataError(
-            "the shards are not those that this run began with",
+            "there is no training sample",
             str(shards.folder),
-            "bring the old ones back, or begin a new run",
+            "shard a table with more samples (10 or so at least)",
         )
-    return Plan(shards, ModelConfig(**config["model"]), TrainConfig(**config["train"]))
+    if not shards.has_tree and train.targets != TrainConfig().targets:
+        raise UsageError(
+            f"these shards have no tree, which {', '.join(train.targets)} needs",
+            str(shards.folder),
+            "shard the table with its tree (--tree), or leave --target out",
+        )
 
 
 def begin_run(plan: Plan, run: Path, overwrite: bool) -> None:
@@ -131,7 +118,10 @@ def begin_run(plan: Plan, run: Path, overwrite: bool) -> None:
 
 
 def make_trainer(plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE) -> Trainer:
-    """Make the trainer, at the beginning or where the last checkpoint was written, by however many ranks."""
+    """Make the trainer, at the beginning or where the last checkpoint was written, by however many ranks.
+
+    A run that was stopped before its first checkpoint begins again, in the same way.
+    """
     config, device = plan.train, pick_device(plan.train.device, ranks)
     torch.manual_seed(config.seed)
     model = AamModel(plan.model).to(device)
@@ -139,13 +129,16 @@ def make_trainer(plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE) -> T
         model, make_optimizer(model, config), Precision(config.precision, device), config, ranks
     )
     stream, progress = _train_stream(plan), Progress()
-    if resume:
-        progress = load_checkpoint(latest_checkpoint(run), model, stepper.optimizer, device)
+    checkpoints = list_checkpoints(run) if resume else []
+    if checkpoints:
+        progress = load_checkpoint(checkpoints[-1], model, stepper.optimizer, device)
         stepper.precision.load(progress.scaling)
-        if ranks.is_main:
-            cut_metrics(run, progress.step)
     else:
         model.start_from(_first_batch(stream).to(device))
+    if resume and ranks.is_main:
+        sweep_all(run)
+        sweep_all(run / CHECKPOINTS)
+        cut_metrics(run, progress.step if checkpoints else -1)
     ranks.share_weights(model)
     if config.compile:
         model.compile_transformers()

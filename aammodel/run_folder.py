@@ -1,14 +1,14 @@
 """What a run writes while it trains: lines of metrics, checkpoints, the best weights."""
 
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from aammodel.checkpoint import Progress, checkpoint_folder, list_checkpoints, save_best, save_checkpoint
-from aammodel.metrics import Row, append_metrics
+from aammodel.checkpoint import Progress, remove_checkpoints, save_best, save_checkpoint
+from aammodel.metrics import METRICS_FILE, Row, append_metrics
+from schemas.files import Files
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class RunFolder:
     """Checkpoints kept: so many of the last ones, and the best."""
     is_written: bool = True
     """False on every rank but the main one: nothing is written there."""
+    files: Files = field(default_factory=Files)
+    """The calls that change the disk."""
 
     def append(self, row: Row) -> None:
         """Add a line of metrics."""
@@ -30,14 +32,13 @@ class RunFolder:
     def save_best(self, model: nn.Module) -> None:
         """Write the best weights so far."""
         if self.is_written:
-            save_best(self.path, model, self.model_config)
+            save_best(self.path, model, self.model_config, self.files)
 
     def save_checkpoint(self, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write a checkpoint, then remove those that are neither among the last nor the best."""
         if not self.is_written:
             return
-        save_checkpoint(self.path, progress, model, optimizer)
-        best = checkpoint_folder(self.path, progress.best_step)
-        for old in list_checkpoints(self.path)[: -self.keep]:
-            if old != best:
-                shutil.rmtree(old, ignore_errors=True)
+        # A checkpoint on the disk means that the lines before it are there, too.
+        self.files.flush(self.path / METRICS_FILE)
+        save_checkpoint(self.path, progress, model, optimizer, self.files)
+        remove_checkpoints(self.path, self.keep, progress.best_step, self.files)

@@ -4,6 +4,7 @@ Free of polars and pandera. Everything here is numpy until a batch is made: smal
 several threads share them.
 """
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -225,6 +226,7 @@ def load(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Ba
         pin_memory=pin_memory,
         multiprocessing_context="forkserver" if num_workers else None,
         timeout=WORKER_TIMEOUT_SECONDS if num_workers else 0,
+        worker_init_fn=_outlive_signals,
     )
     return iter(loader)
 
@@ -234,3 +236,9 @@ def _without_padding(tokens: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     if tokens[:, -1].any():
         return tokens
     return tokens[:, : np.count_nonzero(np.bitwise_or.reduce(tokens, axis=0))]
+
+
+def _outlive_signals(_: int) -> None:
+    """Let a worker read on when its whole group is signalled: the run ends it, after its last step."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)

@@ -27,6 +27,7 @@ _STALE_SECONDS = 24 * 3600
 """Age at which a leftover goes of which the system cannot tell whether its writer lives."""
 
 _TRIES = 10
+_LEFTOVER = re.compile(r"\.(.+)\.(?:tmp|old)-[A-Za-z0-9]*-[0-9a-f]{12}")
 _FILES = Files()
 
 
@@ -105,6 +106,22 @@ def replace_file(path: Path, content: bytes, files: Files = _FILES) -> None:
         files.flush(temporary)
         files.rename(temporary, path)
         files.flush(path.parent)
+
+
+def remove_folder(folder: Path, files: Files = _FILES) -> None:
+    """Remove a folder so that a reader sees it whole or not at all."""
+    gone = _beside(folder, "tmp")
+    files.rename(folder, gone)
+    files.remove(gone)
+
+
+def sweep_all(folder: Path, files: Files = _FILES) -> None:
+    """Bring back, or remove, what killed writers left in a folder, whatever they were writing."""
+    hidden = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    names = {match[1] for name in hidden if (match := _LEFTOVER.fullmatch(name))}
+    for name in sorted(names):
+        recover(folder / name, files)
+        sweep(folder / name, files)
 
 
 def flush(folder: Path, files: Files = _FILES) -> None:

@@ -15,6 +15,7 @@ from schemas.errors import AamError, UsageError
 
 if TYPE_CHECKING:
     from aammodel.pretrain import Plan
+    from aammodel.resume import Resumed
     from aammodel.train import Trainer
 
 SECONDS_FOR_THE_MAIN_RANK = 3
@@ -49,6 +50,10 @@ def pretrain(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with [train] and [model].")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    allow_changes: Annotated[
+        bool,
+        typer.Option("--allow-changes", help="Go on with other shards or options than those begun with."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run's folder.")] = False,
 ) -> None:
     """Pretrain a model: predict hidden bases, and the distances of samples."""
@@ -67,7 +72,7 @@ def pretrain(
     chosen = {name: value for name, value in given.items() if value is not None}
     with main_rank_speaks_first():
         if resume is not None:
-            _resume(resume, shards, chosen | ({"config": config} if config else {}))
+            _resume(resume, shards, chosen, config, allow_changes)
         else:
             _begin(shards, output, chosen, config, overwrite)
 
@@ -129,33 +134,47 @@ def _begin(
         _train(plan, trainer)
 
 
-def _resume(run_folder: Path, shards: Path | None, chosen: dict[str, Any]) -> None:
-    if chosen:
-        options = ("--target" if name == "targets" else f"--{name.replace('_', '-')}" for name in chosen)
-        names = ", ".join(options)
-        raise UsageError(f"a run goes on as it was begun, without {names}", "--resume", "leave these out")
-    from aammodel.pretrain import make_trainer, read_plan
+def _resume(
+    run_folder: Path, shards: Path | None, chosen: dict[str, Any], config: Path | None, allow_changes: bool
+) -> None:
+    from aammodel.pretrain import make_trainer
     from aammodel.ranks import joined
+    from aammodel.report import REPORT_FILE
+    from aammodel.resume import read_plan, record
+    from aammodel.train_config import read_config
 
-    plan = read_plan(run_folder)
-    if shards is not None and shards.absolute() != plan.shards.folder.absolute():
-        raise UsageError("this run began with other shards", str(plan.shards.folder), "leave the shards out")
+    tables = read_config(config) if config else {"train": {}, "model": {}}
+    if tables["model"]:
+        raise UsageError("a run keeps its model", str(config), "leave [model] out, or begin a new run")
+    resumed = read_plan(run_folder, shards, tables["train"] | chosen, allow_changes)
+    has_report = (run_folder / REPORT_FILE).exists()
     with joined() as ranks:
-        trainer = make_trainer(plan, run_folder, True, ranks)
-        is_finished, step = trainer.progress.is_finished, trainer.progress.step
-        if ranks.is_main and is_finished:
-            say(f"{run_folder}: this run is finished, after {step} steps")
-        elif ranks.is_main:
-            say(f"{run_folder}: goes on after step {step}")
-        if not is_finished:
-            _train(plan, trainer)
+        trainer = make_trainer(resumed.plan, run_folder, True, ranks)
+        trainer.progress = resumed.adjust(trainer.progress)
+        is_over = trainer.progress.is_finished and has_report
+        ranks.wait()  # for those that still read what is written next
+        if ranks.is_main:
+            _tell(run_folder, resumed, trainer.progress.step, is_over)
+            record(run_folder, resumed, trainer.progress.step)
+        if not is_over:
+            _train(resumed.plan, trainer)
+
+
+def _tell(run_folder: Path, resumed: "Resumed", step: int, is_over: bool) -> None:
+    if is_over:
+        say(f"{run_folder}: this run is finished, after {step} steps")
+        return
+    if resumed.changes:
+        say(f"{run_folder}: goes on with other {', '.join(resumed.changes)} than it began with")
+    say(f"{run_folder}: goes on after step {step}")
 
 
 def _train(plan: "Plan", trainer: "Trainer") -> None:
     from aammodel.distance import METRICS
     from aammodel.pretrain import finish_run
 
-    trainer.fit()
+    if not trainer.progress.is_finished:
+        trainer.fit()
     if trainer.stop_signal:
         if trainer.ranks.is_main:
             step, run = trainer.progress.step, trainer.run

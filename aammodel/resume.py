@@ -1,0 +1,160 @@
+"""From the folder of a run to the plan by which it goes on: the one it began with, unless told otherwise."""
+
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from aammodel.checkpoint import Progress
+from aammodel.config import ModelConfig
+from aammodel.pretrain import CONFIG_FILE, Plan, check_shards
+from aammodel.shards import ShardSet, open_shards
+from aammodel.train_config import TrainConfig
+from schemas.errors import InvalidDataError, UsageError
+from schemas.publish import replace_file
+
+PLACES = ("device", "num_workers")
+"""Where a run computes: free to change, since no sample and no step depends on it."""
+
+_OF_LOSSES = (
+    "shards",
+    "targets",
+    "nucleotide_weight",
+    "distance_weight",
+    "mask_fraction",
+    "mask_span",
+    "token_limit",
+    "validation_samples",
+)
+"""What changes the validation loss: with another one, losses from before do not compare."""
+
+_HOW = "leave this out, go on all the same with --allow-changes, or begin a new run"
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run that goes on."""
+
+    plan: Plan
+    changes: dict[str, object]
+    """What it began with and does not go on with, by name: empty unless that was allowed."""
+
+    def adjust(self, progress: Progress) -> Progress:
+        """Let a changed run take further steps, and find its best anew where losses do not compare."""
+        if not self.changes:
+            return progress
+        if any(name in self.changes for name in _OF_LOSSES):
+            progress = replace(
+                progress, best_loss=None, validations_since_best=0, validations_since_reduction=0
+            )
+        return replace(progress, is_finished=False)
+
+
+def read_plan(
+    run: Path, shards: Path | None = None, chosen: dict[str, Any] | None = None, allow_changes: bool = False
+) -> Resumed:
+    """Read the plan of a run that was begun.
+
+    Parameters
+    ----------
+    run : Path
+        The run's folder.
+    shards : Path, optional
+        Where its shards are now; by default where they were.
+    chosen : dict, optional
+        Values of the training configuration that are asked for now.
+    allow_changes : bool
+        Whether shards and values may differ from those that the run began with.
+
+    Raises
+    ------
+    UsageError, InvalidDataError
+        If there is no such run, its shards are gone, or something differs that may not.
+    """
+    config = read_config_of(run)
+    model, begun = _configs(config, run / CONFIG_FILE)
+    train = replace(begun, **(chosen or {}))
+    changes: dict[str, object] = {
+        one.name: getattr(begun, one.name)
+        for one in fields(TrainConfig)
+        if getattr(begun, one.name) != getattr(train, one.name) and one.name not in PLACES
+    }
+    if changes and not allow_changes:
+        names = ", ".join("--target" if name == "targets" else _option(name) for name in changes)
+        raise UsageError(f"a run goes on as it was begun, and this changes {names}", str(run), _HOW)
+    if set(train.targets) != set(model.targets):
+        raise UsageError("a run cannot go on with other targets", str(run), "begin a new run")
+    found = open_shards(shards or Path(config["shards"]["folder"]))
+    if found.manifest.sha256 != config["shards"]["manifest_sha256"]:
+        _check_other_shards(found, model, train, allow_changes)
+        changes["shards"] = config["shards"]
+    return Resumed(Plan(found, model, train), changes)
+
+
+def read_config_of(run: Path) -> dict[str, Any]:
+    """Read the `config.json` of a run.
+
+    Raises
+    ------
+    UsageError
+        If there is no such run.
+    InvalidDataError
+        If the file is damaged.
+    """
+    path = run / CONFIG_FILE
+    if not path.is_file():
+        raise UsageError(
+            f"there is no run here: it has no {CONFIG_FILE}", str(run), "name the folder of a run"
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"model", "train", "shards", "versions"} - config.keys()
+    except (ValueError, AttributeError) as error:
+        raise InvalidDataError(f"this file is damaged: {error}", str(path), "begin a new run") from error
+    if missing:
+        raise InvalidDataError(f"this file lacks {', '.join(sorted(missing))}", str(path), "begin a new run")
+    return dict(config)
+
+
+def record(run: Path, resumed: Resumed, step: int) -> None:
+    """Bring `config.json` up to date: what the run goes on with, and what it was until which step."""
+    before, now = read_config_of(run), resumed.plan.as_dict()
+    changes = before.pop("changes", [])
+    if before == json.loads(json.dumps(now)):
+        return
+    was = dict(resumed.changes)
+    if before["versions"] != now["versions"]:
+        was["versions"] = before["versions"]
+    changes += [{"until_step": step, "was": was}] if was else []
+    content = json.dumps(now | ({"changes": changes} if changes else {}), indent=2, ensure_ascii=False)
+    replace_file(run / CONFIG_FILE, (content + "\n").encode())
+
+
+def _configs(config: dict[str, Any], path: Path) -> tuple[ModelConfig, TrainConfig]:
+    try:
+        return ModelConfig(**config["model"]), TrainConfig(**config["train"])
+    except (TypeError, ValueError) as error:
+        raise InvalidDataError(
+            f"this run was begun by another version of aammodel: {error}", str(path), "begin a new run"
+        ) from error
+
+
+def _check_other_shards(found: ShardSet, model: ModelConfig, train: TrainConfig, is_allowed: bool) -> None:
+    if not is_allowed:
+        raise InvalidDataError(
+            "the shards are not those that this run began with",
+            str(found.folder),
+            "bring the old ones back, go on all the same with --allow-changes, or begin a new run",
+        )
+    check_shards(found, train)
+    if found.manifest.sequence_length > model.sequence_length:
+        raise UsageError(
+            f"these shards have ASVs of up to {found.manifest.sequence_length - 1} bases, "
+            f"and the model reads {model.sequence_length - 1}",
+            str(found.folder),
+            "trim the sequences, and shard them again",
+        )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,164 @@
+"""What may differ when a run goes on: nothing, unless it is told so; only the place is free."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aammodel.metrics import read_metrics
+from tests.studies import Programs
+from tests.train.shards import make_shards, tiny_config
+
+
+@pytest.fixture
+def begun(run: Programs, tmp_path: Path) -> Path:
+    """Train a run of 2 steps to its end."""
+    shards = make_shards(run, tmp_path).folder
+    options = ("--config", tiny_config(tmp_path), "--max-steps", 2)
+    ran = run("aammodel", "pretrain", shards, "--output", tmp_path / "run", *options)
+    assert ran.code == 0, ran.err
+    return tmp_path / "run"
+
+
+def config_of(begun: Path) -> dict[str, Any]:
+    return dict(json.loads((begun / "config.json").read_text()))
+
+
+def shard_otherwise(run: Programs, begun: Path, *options: object) -> None:
+    table, shards = begun.parent / "table.biom", begun.parent / "shards"
+    ran = run("aamprep", "shard", table, "--output", shards, "--overwrite", *options)
+    assert ran.code == 0, ran.err
+
+
+def test_a_finished_run_says_so(run: Programs, begun: Path) -> None:
+    before = {path: path.read_bytes() for path in begun.rglob("*") if path.is_file()}
+    ran = run("aammodel", "pretrain", "--resume", begun)
+    assert ran.code == 0
+    assert "finished, after 2 steps" in ran.err
+    assert before == {path: path.read_bytes() for path in begun.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_was_killed_before_its_report_gets_it(run: Programs, begun: Path) -> None:
+    (begun / "report.html").unlink()
+    ran = run("aammodel", "pretrain", "--resume", begun)
+    assert ran.code == 0
+    assert (begun / "report.html").exists()
+    assert len(read_metrics(begun)) == 4
+
+
+def test_shards_that_were_moved_are_the_same(run: Programs, begun: Path) -> None:
+    moved = begun.parent / "moved"
+    shutil.move(begun.parent / "shards", moved)
+    (begun / "report.html").unlink()
+    assert run("aammodel", "pretrain", "--resume", begun).code != 0
+    ran = run("aammodel", "pretrain", moved, "--resume", begun)
+    assert ran.code == 0, ran.err
+    assert config_of(begun)["shards"]["folder"] == str(moved)
+    assert "changes" not in config_of(begun)
+    assert run("aammodel", "pretrain", "--resume", begun).code == 0
+
+
+def test_other_shards_are_refused_unless_allowed(run: Programs, begun: Path) -> None:
+    old = config_of(begun)["shards"]
+    shard_otherwise(run, begun, "--token-limit", 7)
+    ran = run("aammodel", "pretrain", "--resume", begun)
+    assert ran.code == 1
+    assert "not those that this run began with" in ran.err
+    ran = run("aammodel", "pretrain", "--resume", begun, "--allow-changes", "--max-steps", 4)
+    assert ran.code == 0, ran.err
+    assert "other max_steps, shards than it began with" in ran.err
+    config = config_of(begun)
+    assert config["shards"]["manifest_sha256"] != old["manifest_sha256"]
+    assert config["changes"] == [{"until_step": 2, "was": {"max_steps": 2, "shards": old}}]
+    assert [row["step"] for row in read_metrics(begun) if "loss" in row] == [1, 2, 3, 4]
+    assert run("aammodel", "pretrain", "--resume", begun).code == 0
+
+
+def test_the_best_is_found_anew_on_other_shards(run: Programs, begun: Path) -> None:
+    """Losses on other samples do not compare."""
+    state = begun / "checkpoints" / "step-000002" / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"best_loss": 0.0}))
+    shard_otherwise(run, begun, "--token-limit", 7)
+    weights = (begun / "model.safetensors").read_bytes()
+    options = ("--allow-changes", "--max-steps", 4)
+    assert run("aammodel", "pretrain", "--resume", begun, *options).code == 0
+    assert (begun / "model.safetensors").read_bytes() != weights
+
+
+def test_shards_of_longer_sequences_are_refused_even_so(run: Programs, begun: Path) -> None:
+    shutil.rmtree(begun.parent / "shards")
+    config = config_of(begun)
+    config["model"]["sequence_length"] = 33
+    (begun / "config.json").write_text(json.dumps(config))
+    make_shards(run, begun.parent / "again")
+    ran = run("aammodel", "pretrain", begun.parent / "again" / "shards", "--resume", begun, "--allow-changes")
+    assert ran.code == 2 or "cannot be read" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["--batch-size", 5], "--batch-size"),
+        (["--max-steps", 5], "--max-steps"),
+        (["--target", "weighted_unifrac"], "--target"),
+        (["--config", "other.toml"], "--learning-rate"),
+    ],
+)
+def test_other_options_are_refused(
+    run: Programs, begun: Path, monkeypatch: pytest.MonkeyPatch, options: list[object], name: str
+) -> None:
+    monkeypatch.chdir(begun.parent)
+    Path("other.toml").write_text("[train]\nlearning_rate = 0.1\n")
+    before = (begun / "config.json").read_bytes()
+    ran = run("aammodel", "pretrain", "--resume", begun, *options)
+    assert ran.code == 2
+    assert name in ran.err
+    assert "--allow-changes" in ran.err
+    assert (begun / "config.json").read_bytes() == before
+
+
+def test_the_same_options_again_are_no_change(run: Programs, begun: Path) -> None:
+    options = ("--max-steps", 2, "--config", begun.parent / "place.toml")
+    (begun.parent / "place.toml").write_text('[train]\nnum_workers = 0\ndevice = "cpu"\n')
+    ran = run("aammodel", "pretrain", begun.parent / "shards", "--resume", begun, *options)
+    assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--target", "weighted_unifrac"], "other targets"),
+        (["--config", "model.toml"], "keeps its model"),
+    ],
+)
+def test_a_run_keeps_its_model_even_so(
+    run: Programs, begun: Path, monkeypatch: pytest.MonkeyPatch, options: list[object], words: str
+) -> None:
+    monkeypatch.chdir(begun.parent)
+    Path("model.toml").write_text("[model]\nwidth = 32\n")
+    ran = run("aammodel", "pretrain", "--resume", begun, "--allow-changes", *options)
+    assert ran.code == 2
+    assert words in ran.err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("{", "damaged"), ("[]", "damaged"), ("{}", "lacks"), ('{"model": {"widht": 1}}', "lacks")],
+)
+def test_a_damaged_configuration_is_named(run: Programs, begun: Path, content: str, words: str) -> None:
+    (begun / "config.json").write_text(content)
+    ran = run("aammodel", "pretrain", "--resume", begun)
+    assert ran.code == 1
+    assert words in ran.err
+
+
+def test_a_configuration_of_another_version_is_named(run: Programs, begun: Path) -> None:
+    config = config_of(begun)
+    config["model"]["widht"] = 1
+    (begun / "config.json").write_text(json.dumps(config))
+    ran = run("aammodel", "pretrain", "--resume", begun)
+    assert ran.code == 1
+    assert "another version" in ran.err
+    assert "widht" in ran.err
