@@ -24,6 +24,7 @@ from aammodel.optimiser import make_optimizer
 from aammodel.precision import Precision
 from aammodel.predict import predict_distances
 from aammodel.ranks import ALONE, Ranks, local_rank
+from aammodel.remote import Place
 from aammodel.report import Prediction, write_report
 from aammodel.run_folder import RunFolder
 from aammodel.shards import ShardSet, open_shards
@@ -63,7 +64,7 @@ class Plan:
         }
 
 
-def make_plan(shards_folder: Path, model_values: dict[str, Any], train: TrainConfig) -> Plan:
+def make_plan(shards_folder: Place, model_values: dict[str, Any], train: TrainConfig) -> Plan:
     """Open the shards and settle the configuration.
 
     Raises

@@ -8,6 +8,7 @@ from typing import Any
 from aammodel.checkpoint import Progress
 from aammodel.config import ModelConfig
 from aammodel.pretrain import CONFIG_FILE, Plan, check_shards
+from aammodel.remote import Place, place_of
 from aammodel.shards import ShardSet, open_shards
 from aammodel.train_config import TrainConfig
 from schemas.errors import InvalidDataError, UsageError
@@ -51,7 +52,7 @@ class Resumed:
 
 
 def read_plan(
-    run: Path, shards: Path | None = None, chosen: dict[str, Any] | None = None, allow_changes: bool = False
+    run: Path, shards: Place | None = None, chosen: dict[str, Any] | None = None, allow_changes: bool = False
 ) -> Resumed:
     """Read the plan of a run that was begun.
 
@@ -84,7 +85,7 @@ def read_plan(
         raise UsageError(f"a run goes on as it was begun, and this changes {names}", str(run), _HOW)
     if set(train.targets) != set(model.targets):
         raise UsageError("a run cannot go on with other targets", str(run), "begin a new run")
-    found = open_shards(shards or Path(config["shards"]["folder"]))
+    found = open_shards(shards or place_of(config["shards"]["folder"]))
     if found.manifest.sha256 != config["shards"]["manifest_sha256"]:
         _check_other_shards(found, model, train, allow_changes)
         changes["shards"] = config["shards"]

@@ -13,17 +13,25 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aammodel.remote import Place
 from schemas.errors import InvalidDataError
-from schemas.manifest import Manifest, ShardFile, read_manifest
+from schemas.manifest import (
+    CHECKSUM_FILE,
+    MANIFEST_FILE,
+    Manifest,
+    ShardFile,
+    parse_manifest,
+    read_manifest,
+)
 from schemas.publish import replace_file
-from schemas.shards import ASVS_FILE, TREE_FILE, footer_sha256, open_parquet
+from schemas.shards import ASVS_FILE, TREE_FILE, footer_sha256, footer_sha256_of, open_parquet
 
 
 @dataclass(frozen=True)
 class ShardSet:
-    """A shard set that lies in a folder."""
+    """A shard set that lies in a folder, or behind a URL."""
 
-    folder: Path
+    folder: Place
     manifest: Manifest
 
     @property
@@ -69,7 +77,7 @@ class ShardSet:
         """
         listed = next((file for file in self.manifest.files if file.name == name), None)
         path = self.folder / name
-        if listed is None or not path.is_file():
+        if listed is None or (isinstance(path, Path) and not path.is_file()):
             raise InvalidDataError(
                 "this file of the shard set is missing", str(path), "copy the whole folder again"
             )
@@ -80,7 +88,9 @@ class ShardSet:
                 "copy the whole folder again, or make it anew with `aamprep shard`",
             )
         with reading(path):
-            return open_parquet(path)
+            return open_parquet(
+                path if isinstance(path, Path) else pa.PythonFile(path.open(listed.bytes), "r")
+            )
 
     def _read_tokens(self) -> npt.NDArray[np.uint8]:
         with self.open(ASVS_FILE) as file, reading(self.folder / ASVS_FILE):
@@ -90,7 +100,7 @@ class ShardSet:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Place) -> Iterator[None]:
     """Turn what Parquet raises for a damaged page into an error that names the file.
 
     Raises
@@ -107,22 +117,27 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def open_shards(folder: Path) -> ShardSet:
+def open_shards(folder: Place) -> ShardSet:
     """Open a shard set.
 
     Raises
     ------
     UsageError
-        If there is no such folder.
+        If there is no such folder, or no way to it.
     InvalidDataError
         If it holds no shard set.
     """
-    return ShardSet(folder, read_manifest(folder))
+    if isinstance(folder, Path):
+        return ShardSet(folder, read_manifest(folder))
+    content, checksum = ((folder / name).read_bytes() for name in (MANIFEST_FILE, CHECKSUM_FILE))
+    return ShardSet(folder, parse_manifest(content, checksum, str(folder)))
 
 
-def _is_whole(path: Path, listed: ShardFile) -> bool:
+def _is_whole(path: Place, listed: ShardFile) -> bool:
     try:
-        return path.stat().st_size == listed.bytes and footer_sha256(path) == listed.footer_sha256
+        if isinstance(path, Path):
+            return path.stat().st_size == listed.bytes and footer_sha256(path) == listed.footer_sha256
+        return footer_sha256_of(path.open(listed.bytes)) == listed.footer_sha256
     except ValueError:
         return False
 

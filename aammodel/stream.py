@@ -22,7 +22,7 @@ from aammodel.order import Order, Window, batch_sizes, first_takers, micro_batch
 from aammodel.rows import ahead, samples_of
 from aammodel.shards import ShardSet, reading
 from aammodel.slots import lay_out
-from schemas.errors import UsageError
+from schemas.errors import AamError, UsageError
 
 WORKER_TIMEOUT_SECONDS = 600
 """A worker that is silent for so long hangs: an error, instead of a job that waits for ever."""
@@ -218,17 +218,42 @@ def split_order(shards: ShardSet, split: str, seed: int, shuffled: bool) -> Orde
 
 
 def load(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Batch]:
-    """Stream batches, with workers that read ahead where there are any."""
+    """Stream batches, with workers that read ahead where there are any.
+
+    Raises
+    ------
+    AamError
+        What a worker found wrong, as it found it.
+    """
+    if not num_workers:
+        yield from (batch.pin_memory() if pin_memory else batch for batch in stream)
+        return
     loader = DataLoader(
-        stream,
+        _Told(stream),
         batch_size=None,
         num_workers=num_workers,
         pin_memory=pin_memory,
-        multiprocessing_context="forkserver" if num_workers else None,
-        timeout=WORKER_TIMEOUT_SECONDS if num_workers else 0,
+        multiprocessing_context="forkserver",
+        timeout=WORKER_TIMEOUT_SECONDS,
         worker_init_fn=_outlive_signals,
     )
-    return iter(loader)
+    for batch in loader:
+        if isinstance(batch, AamError):
+            raise batch
+        yield batch
+
+
+@dataclass(frozen=True)
+class _Told(IterableDataset[Batch | AamError]):
+    """Gives what goes wrong in a worker as the last item: the loader would make a traceback of it."""
+
+    stream: BatchStream
+
+    def __iter__(self) -> Iterator[Batch | AamError]:
+        try:
+            yield from self.stream
+        except AamError as error:
+            yield error
 
 
 def _without_padding(tokens: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

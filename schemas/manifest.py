@@ -130,29 +130,44 @@ def read_manifest(folder: Path) -> Manifest:
             str(folder),
             "make one with `aamprep shard`, then name its folder",
         )
-    content = path.read_bytes()
-    _check_hash(folder, content)
-    return _parse(content, path)
-
-
-def _check_hash(folder: Path, content: bytes) -> None:
     checksum = folder / CHECKSUM_FILE
-    expected = checksum.read_bytes().split() if checksum.is_file() else []
+    return parse_manifest(
+        path.read_bytes(), checksum.read_bytes() if checksum.is_file() else b"", str(folder)
+    )
+
+
+def parse_manifest(content: bytes, checksum: bytes, folder: str) -> Manifest:
+    """Check and parse what the files of a manifest hold.
+
+    Parameters
+    ----------
+    content, checksum : bytes
+        Of `manifest.json` and `manifest.sha256`.
+    folder : str
+        Where they lie, for messages.
+
+    Raises
+    ------
+    InvalidDataError
+        If the manifest was changed, cut short or is of another version.
+    """
+    expected = checksum.split()
     if not expected or expected[0] != hashlib.sha256(content).hexdigest().encode():
         raise InvalidDataError(
             f"{MANIFEST_FILE} and {CHECKSUM_FILE} do not agree: the set was changed or copied in part",
-            str(folder),
+            folder,
             "copy the whole folder again, or make it anew with `aamprep shard`",
         )
+    return _parse(content, f"{folder.rstrip('/')}/{MANIFEST_FILE}")
 
 
-def _parse(content: bytes, path: Path) -> Manifest:
+def _parse(content: bytes, path: str) -> Manifest:
     try:
         document = json.loads(content)
         if document["format_version"] != FORMAT_VERSION:
             raise InvalidDataError(
                 f"shard format version {document['format_version']}, but this program reads {FORMAT_VERSION}",
-                str(path),
+                path,
                 "make the shards again, or install the version that wrote them",
             )
         document["choices"] = _typed(Choices, document["choices"])
@@ -166,7 +181,7 @@ def _parse(content: bytes, path: Path) -> Manifest:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidDataError(
             f"this is no manifest of format version {FORMAT_VERSION}: {error}",
-            str(path),
+            path,
             "make the shards again with `aamprep shard`",
         ) from error
 

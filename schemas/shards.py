@@ -11,6 +11,7 @@ shards/
 """
 
 import hashlib
+from io import BufferedIOBase
 from pathlib import Path
 
 import pyarrow as pa
@@ -117,13 +118,29 @@ def write_parquet(table: pa.Table, path: Path, row_group_rows: int = 1 << 16) ->
         writer.write_table(table, row_group_size=row_group_rows)
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """Open a Parquet file so that a flipped byte in a page is an error and not a wrong number."""
-    return pq.ParquetFile(path, page_checksum_verification=True, memory_map=False, pre_buffer=False)
+def open_parquet(source: Path | BufferedIOBase) -> pq.ParquetFile:
+    """Open a Parquet file so that a flipped byte in a page is an error and not a wrong number.
+
+    Of what is no local file, neighbouring columns are fetched together.
+    """
+    is_local = isinstance(source, Path)
+    return pq.ParquetFile(source, page_checksum_verification=True, memory_map=False, pre_buffer=not is_local)
 
 
 def footer_sha256(path: Path) -> str:
     """Hash a Parquet file's footer, which page checksums do not cover.
+
+    Raises
+    ------
+    ValueError
+        If the file does not end as a Parquet file does.
+    """
+    with path.open("rb") as file:
+        return footer_sha256_of(file)
+
+
+def footer_sha256_of(file: BufferedIOBase) -> str:
+    """Hash the footer of a Parquet file that is open.
 
     The footer is the Thrift metadata, its length in four bytes, and the magic number `PAR1`
     (https://parquet.apache.org/docs/file-format/).
@@ -133,15 +150,14 @@ def footer_sha256(path: Path) -> str:
     ValueError
         If the file does not end as a Parquet file does.
     """
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(size - 8, 0))
-        tail = file.read(8)
-        length = int.from_bytes(tail[:4], "little") + 8
-        if tail[4:] != b"PAR1" or length > size:
-            raise ValueError("not the end of a Parquet file")
-        file.seek(size - length)
-        return hashlib.sha256(file.read()).hexdigest()
+    size = file.seek(0, 2)
+    file.seek(max(size - 8, 0))
+    tail = file.read(8)
+    length = int.from_bytes(tail[:4], "little") + 8
+    if tail[4:] != b"PAR1" or length > size:
+        raise ValueError("not the end of a Parquet file")
+    file.seek(size - length)
+    return hashlib.sha256(file.read(length)).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

@@ -22,7 +22,9 @@ SECONDS_FOR_THE_MAIN_RANK = 3
 
 
 def pretrain(
-    shards: Annotated[Path | None, typer.Argument(help="Folder that `aamprep shard` wrote.")] = None,
+    shards: Annotated[
+        str | None, typer.Argument(help="Folder that `aamprep shard` wrote, or the URL of one.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("run"),
     max_steps: Annotated[
         int | None, typer.Option(help="Optimiser steps. Default: those of --epochs.")
@@ -111,7 +113,7 @@ def _targets(given: list[str]) -> dict[str, float]:
 
 
 def _begin(
-    shards: Path | None, output: Path, chosen: dict[str, Any], config: Path | None, overwrite: bool
+    shards: str | None, output: Path, chosen: dict[str, Any], config: Path | None, overwrite: bool
 ) -> None:
     if shards is None:
         raise UsageError("no shards were named", "pretrain", "name the folder that holds them")
@@ -124,8 +126,9 @@ def _begin(
 
     from aammodel.pretrain import begin_run, make_plan, make_trainer
     from aammodel.ranks import joined
+    from aammodel.remote import place_of
 
-    plan = make_plan(shards, tables["model"], train)
+    plan = make_plan(place_of(shards), tables["model"], train)
     with joined() as ranks:
         trainer = make_trainer(plan, output, False, ranks)
         if ranks.is_main:
@@ -135,10 +138,11 @@ def _begin(
 
 
 def _resume(
-    run_folder: Path, shards: Path | None, chosen: dict[str, Any], config: Path | None, allow_changes: bool
+    run_folder: Path, shards: str | None, chosen: dict[str, Any], config: Path | None, allow_changes: bool
 ) -> None:
     from aammodel.pretrain import make_trainer
     from aammodel.ranks import joined
+    from aammodel.remote import place_of
     from aammodel.report import REPORT_FILE
     from aammodel.resume import read_plan, record
     from aammodel.train_config import read_config
@@ -146,7 +150,8 @@ def _resume(
     tables = read_config(config) if config else {"train": {}, "model": {}}
     if tables["model"]:
         raise UsageError("a run keeps its model", str(config), "leave [model] out, or begin a new run")
-    resumed = read_plan(run_folder, shards, tables["train"] | chosen, allow_changes)
+    place = place_of(shards) if shards is not None else None
+    resumed = read_plan(run_folder, place, tables["train"] | chosen, allow_changes)
     has_report = (run_folder / REPORT_FILE).exists()
     with joined() as ranks:
         trainer = make_trainer(resumed.plan, run_folder, True, ranks)

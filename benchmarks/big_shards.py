@@ -1,0 +1,57 @@
+"""A shard set made larger: `python benchmarks/big_shards.py SHARDS FOLDER TIMES`.
+
+The training samples are written again and again under new names, in files and row groups like those of
+`aamprep shard`; what is small (ASVs) is copied. So sets of any size differ in nothing but their number.
+"""
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aamprep.write import describe
+from schemas.manifest import Manifest, read_manifest, write_manifest
+from schemas.shards import ASVS_FILE, parquet_writer, samples_file
+
+ROUNDS_PER_FILE = 20
+
+
+def write_big_shards(shards: Path, folder: Path, times: int) -> Manifest:
+    """Write a set with the training samples of another one, so many times over."""
+    manifest = read_manifest(shards)
+    folder.mkdir()
+    shutil.copy(shards / ASVS_FILE, folder)
+    small = [file.name for file in manifest.sample_files("train")]
+    groups = [
+        group
+        for name in small
+        for group in map(pq.ParquetFile(shards / name).read_row_group, _groups(shards / name))
+    ]
+    num_files = -(-times // ROUNDS_PER_FILE)
+    names = [samples_file("train", index, num_files) for index in range(num_files)]
+    for index, name in enumerate(names):
+        rounds = range(index * ROUNDS_PER_FILE, min((index + 1) * ROUNDS_PER_FILE, times))
+        with parquet_writer(folder / name, groups[0].schema) as writer:
+            for number in rounds:
+                for group in groups:
+                    writer.write_table(_renamed(group, number))
+    files = (describe(folder / ASVS_FILE), *(describe(folder / name, "train") for name in names))
+    larger = replace(manifest, files=files, num_samples=sum(file.rows for file in files[1:]))
+    write_manifest(folder, larger)
+    return larger
+
+
+def _groups(path: Path) -> range:
+    return range(pq.read_metadata(path).num_row_groups)
+
+
+def _renamed(group: pa.Table, number: int) -> pa.Table:
+    ids = [f"{one}.{number}" for one in group["sample_id"].to_pylist()]
+    return group.set_column(0, group.schema.field("sample_id"), pa.array(ids))
+
+
+if __name__ == "__main__":
+    write_big_shards(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

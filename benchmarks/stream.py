@@ -1,0 +1,138 @@
+"""How fast batches are made from shards on disk, in units of bare pyarrow that reads the same columns.
+
+A simulated table of 10,000 samples x 100,000 ASVs (about 285 ASVs a sample, with a tree) is sharded. Its
+training samples are streamed in batches of 32 in one process, in shuffled order: row groups read and checked
+(page checksums, footers, every sample), the distinct ASVs of each batch found and their tokens gathered. Bare
+pyarrow reads the same columns of the same row groups one after the other and makes nothing of them. Both run
+in turn, several times; the medians of the rounds' ratios count. Distances on also reads the branches and
+computes unweighted UniFrac; masks on also hides bases as training does.
+
+Then the same samples, 1 and 126 times over (8,000 and 1,000,000), are each streamed by a process of its own:
+opening, speed, memory and its growth. Last, the share of a default training step that waits for data.
+
+Run it without arguments: `python benchmarks/stream.py`. The headline is the ratio with distances and masks
+off; the aim is 0.4 or more, since gathering tokens moves ten times as many bytes as reading does.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+import pyarrow.parquet as pq
+import torch
+from big_shards import write_big_shards
+from measure import run
+from streaming import BATCH_SIZE, make_stream
+
+from aammodel.pretrain import make_plan, make_trainer
+from aammodel.shards import ShardSet, open_shards
+from aammodel.stream import Masks, load
+from aammodel.train_config import TrainConfig
+
+NUM_SAMPLES, NUM_ASVS = 10_000, 100_000
+ASVS_PER_SAMPLE, FEWER_ASVS_PER_SAMPLE = 285, 80
+ROUNDS, TRAINING_STEPS = 7, 4
+BATCHES = 10_000
+TIMES = 126
+UNIFRAC = ("unweighted_unifrac",)
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Make the shards, measure, and print the headline last."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shards = open_shards(_make_shards(folder / "with-tree", ASVS_PER_SAMPLE, has_tree=True))
+        print(f"{'batches of 32, one process':32} bare pyarrow      ours    ratio", flush=True)
+        ratio = _compare("distances off", shards, None, ())
+        _compare("distances on", shards, None, UNIFRAC)
+        _compare("masks on, distances off", shards, Masks(read_share=TrainConfig().read_share), ())
+        _scale(folder)
+        _wait(shards)
+    print(f"ratio {ratio:.2f}")
+
+
+def _make_shards(folder: Path, asvs_per_sample: int, has_tree: bool) -> Path:
+    folder.mkdir()
+    size = map(str, (NUM_SAMPLES, NUM_ASVS, asvs_per_sample))
+    run([sys.executable, str(HERE / "big_table.py"), "table.biom", *size], folder)
+    if has_tree:
+        run([sys.executable, str(HERE / "big_tree.py"), "table.biom", "tree.nwk"], folder)
+    run([str(Path(sys.executable).with_name("aamprep")), "shard"], folder)
+    return folder / "shards"
+
+
+def _compare(name: str, shards: ShardSet, masks: Masks | None, targets: tuple[str, ...]) -> float:
+    """Run both in turn; give the median of the ratios of the rounds."""
+    columns = ["sample_id", "asv", "count"] + (["branch"] if targets else [])
+    stream = make_stream(shards, masks, targets)
+    batches = 50 if masks or targets else stream.batches_per_epoch
+    rounds = [
+        (
+            _rate(lambda: _bare(shards, columns)),
+            _rate(lambda: sum(batch.num_samples for batch in islice(stream, batches))),
+        )
+        for _ in range(ROUNDS)
+    ]
+    ratio = median(ours / bare for bare, ours in rounds)
+    bare, ours = (median(column) for column in zip(*rounds, strict=True))
+    print(f"{name:32} {bare:10,.0f}/s {ours:8,.0f}/s {ratio:8.2f}", flush=True)
+    return ratio
+
+
+def _rate(read: Callable[[], int]) -> float:
+    started = time.perf_counter()
+    return read() / (time.perf_counter() - started)
+
+
+def _bare(shards: ShardSet, columns: list[str]) -> int:
+    """Read every row group of the training samples."""
+    num_rows = 0
+    for listed in shards.manifest.sample_files("train"):
+        with pq.ParquetFile(shards.folder / listed.name) as file:
+            for group in range(file.num_row_groups):
+                num_rows += len(file.read_row_group(group, columns=columns, use_threads=False))
+    return num_rows
+
+
+def _scale(folder: Path) -> None:
+    """Stream a small set and a large one, each in a process of its own."""
+    small = _make_shards(folder / "small", FEWER_ASVS_PER_SAMPLE, has_tree=False)
+    for times in (1, TIMES):
+        manifest = write_big_shards(small, folder / f"times-{times}", times)
+        command = [sys.executable, str(HERE / "streaming.py"), str(folder / f"times-{times}"), str(BATCHES)]
+        took = json.loads(run(command, folder).output)
+        print(
+            f"{manifest.num_samples:,} samples of {FEWER_ASVS_PER_SAMPLE} ASVs: opened in "
+            f"{took['open_seconds']:.2f} s, first batch after {took['first_batch_seconds']:.2f} s; "
+            f"{took['samples_per_second']:,.0f} samples/s, {took['megabytes']:.0f} MB, "
+            f"{took['megabytes_per_1000_batches']:+.2f} MB per 1,000 batches",
+            flush=True,
+        )
+
+
+def _wait(shards: ShardSet) -> None:
+    """Take default training steps on this machine, and see how long each waits for its batch."""
+    plan = make_plan(shards.folder, {}, TrainConfig(batch_size=BATCH_SIZE, device="cpu"))
+    trainer = make_trainer(plan, shards.folder.parent / "run", resume=False)
+    batches = load(trainer.train_stream, 0, pin_memory=False)
+    waits, steps = [], []
+    for _ in range(TRAINING_STEPS + 1):
+        started = time.perf_counter()
+        batch = next(batches)
+        waits.append(time.perf_counter() - started)
+        trainer.stepper.backward([batch], 1e-4)
+        trainer.stepper.update()
+        steps.append(time.perf_counter() - started)
+    wait, step = median(waits[1:]), median(steps[1:])
+    print(f"a default training step takes {step:.2f} s, {wait / step:.1%} of it waiting for data")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Streams a shard set in its own process, to see how fast: `python benchmarks/streaming.py SHARDS BATCHES`.
+
+Prints seconds to open the set and to its first batch, samples per second, and the growth of memory.
+"""
+
+import json
+import sys
+import time
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aammodel.shards import ShardSet, open_shards
+from aammodel.stream import BatchStream, Masks, split_order, stream_split
+
+BATCH_SIZE = 32
+BATCHES_PER_LOOK = 50
+WARM_UP = 500
+"""Batches after which memory is looked at: until then buffers grow to their size."""
+
+
+def make_stream(shards: ShardSet, masks: Masks | None, targets: tuple[str, ...]) -> BatchStream:
+    """Make the stream of the training samples."""
+    order = split_order(shards, "train", seed=0, shuffled=True)
+    return replace(stream_split(shards, "train", order, masks, BATCH_SIZE, None), targets=targets)
+
+
+def main() -> None:
+    """Open, stream, and print what it took."""
+    torch.set_num_threads(1)
+    started = time.perf_counter()
+    stream = make_stream(open_shards(Path(sys.argv[1])), None, ())
+    opened = time.perf_counter() - started
+    batches = iter(stream)
+    next(batches)
+    first, begun, looks, num_samples = time.perf_counter() - started, time.perf_counter(), [], 0
+    for number, batch in enumerate(islice(batches, int(sys.argv[2]))):
+        num_samples += batch.num_samples
+        if number >= WARM_UP and number % BATCHES_PER_LOOK == 0:
+            looks.append((number, _own_megabytes()))
+    seconds = time.perf_counter() - begun
+    number, megabytes = np.array(looks).T
+    print(
+        json.dumps({
+            "open_seconds": opened,
+            "first_batch_seconds": first,
+            "samples_per_second": num_samples / seconds,
+            "megabytes": float(np.median(megabytes)),
+            "megabytes_per_1000_batches": 1000 * float(np.polyfit(number, megabytes, 1)[0]),
+        })
+    )  # fmt: skip
+
+
+def _own_megabytes() -> float:
+    """Resident memory of this process alone; pages of mapped files belong to the system's cache."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""A small web server for the tests: it knows range requests, and can misbehave."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+@dataclass
+class Site:
+    """What a server serves, and what it was asked for."""
+
+    folder: Path
+    knows_ranges: bool = True
+    failures: list[int] = field(default_factory=list)
+    """Codes with which the next requests fail."""
+    sent: list[tuple[str, int]] = field(default_factory=list)
+    """File and number of bytes of each answer."""
+    url: str = ""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def __init__(self, *arguments: object, site: Site) -> None:
+        self.site = site
+        super().__init__(*arguments)  # type: ignore[arg-type]
+
+    def do_GET(self) -> None:
+        path = self.site.folder / self.path.lstrip("/")
+        if self.site.failures:
+            self.send_error(self.site.failures.pop(0))
+            return
+        if not path.is_file():
+            self.send_error(404)
+            return
+        content, part = path.read_bytes(), None
+        if self.site.knows_ranges:
+            part = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if part:
+            content = content[int(part[1]) : int(part[2]) + 1]
+        self.site.sent.append((path.name, len(content)))
+        self.send_response(206 if part else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Site]:
+    """Serve a folder on a port of this machine."""
+    site = Site(folder)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, site=site))
+    site.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
