@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from aammodel.sharding import cut_like, whole
 from schemas.errors import InvalidDataError
 from schemas.files import Files
 from schemas.publish import published_folder, remove_folder, replace_file
@@ -72,14 +73,29 @@ class Progress:
         )
 
 
-def save_checkpoint(
-    run: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, files: Files
-) -> None:
+Tensors = dict[str, Tensor]
+
+
+def model_tensors(model: nn.Module) -> Tensors:
+    """Collect weights and buffers by name, whole ones, for which all ranks call this together."""
+    return {name: whole(tensor.detach()).contiguous() for name, tensor in model.state_dict().items()}
+
+
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:
+    """Name the optimiser's tensors by the parameter that they belong to: `exp_avg|encoder.weight`."""
+    return {
+        f"{key}|{name}": whole(torch.as_tensor(value))
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def save_checkpoint(run: Path, progress: Progress, model: Tensors, optimizer: Tensors, files: Files) -> None:
     """Write `checkpoints/step-NNNNNN/`; it appears whole or not at all."""
     target = checkpoint_folder(run, progress.step)
     with published_folder(target, STATE_FILE, overwrite=True, files=files) as folder:
-        files.write(folder / MODEL_FILE, save(_contiguous(model.state_dict())))
-        files.write(folder / OPTIMIZER_FILE, save(_optimizer_tensors(model, optimizer)))
+        files.write(folder / MODEL_FILE, save(model))
+        files.write(folder / OPTIMIZER_FILE, save(optimizer))
         files.write(folder / STATE_FILE, (json.dumps(asdict(progress), indent=2) + "\n").encode())
 
 
@@ -102,7 +118,10 @@ def load_checkpoint(
         If the checkpoint is damaged or of another model.
     """
     try:
-        model.load_state_dict(load_file(folder / MODEL_FILE, device=str(device)))
+        weights = load_file(folder / MODEL_FILE, device=str(device))
+        model.load_state_dict(
+            {name: cut_like(weights[name], one) for name, one in model.state_dict().items()}
+        )
         _load_optimizer(load_file(folder / OPTIMIZER_FILE, device=str(device)), model, optimizer)
         return Progress(**json.loads((folder / STATE_FILE).read_text()))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
@@ -124,28 +143,10 @@ def checkpoint_folder(run: Path, step: int) -> Path:
     return run / CHECKPOINTS / f"step-{step:06d}"
 
 
-def save_best(run: Path, model: nn.Module, model_config: dict[str, object], files: Files = _FILES) -> None:
+def save_best(run: Path, model: Tensors, model_config: dict[str, object], files: Files = _FILES) -> None:
     """Write `model.safetensors`, the best weights so far, with the model's configuration in its header."""
     header = {"model_config": json.dumps(model_config)}
-    replace_file(run / MODEL_FILE, save(_contiguous(model.state_dict()), metadata=header), files)
-
-
-def load_weights(path: Path, model: nn.Module) -> None:
-    """Load the weights of `model.safetensors` into a model of the same configuration."""
-    model.load_state_dict(load_file(path, device=str(next(model.parameters()).device)))
-
-
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-
-
-def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Name the optimiser's tensors by the parameter that they belong to: `exp_avg|encoder.weight`."""
-    return {
-        f"{key}|{name}": torch.as_tensor(value)
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
+    replace_file(run / MODEL_FILE, save(model, metadata=header), files)
 
 
 def _load_optimizer(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -154,4 +155,4 @@ def _load_optimizer(tensors: dict[str, Tensor], model: nn.Module, optimizer: tor
         key, name = both.split("|", 1)
         # Optimisers that are not fused keep their count of steps on the CPU.
         value = tensor.cpu() if key == "step" and not optimizer.defaults.get("fused") else tensor
-        optimizer.state[parameters[name]][key] = value
+        optimizer.state[parameters[name]][key] = cut_like(value, parameters[name])

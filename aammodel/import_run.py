@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aammodel.checkpoint import save_best
+from aammodel.checkpoint import model_tensors, save_best
 from aammodel.config import ModelConfig
 from aammodel.model import AamModel
 from aammodel.pretrain import CONFIG_FILE
@@ -82,7 +82,7 @@ def write_imported(imported: Imported, run: Path, overwrite: bool) -> None:
     with published_folder(run, CONFIG_FILE, overwrite) as folder:
         content = json.dumps(imported.as_dict(), indent=2, ensure_ascii=False) + "\n"
         (folder / CONFIG_FILE).write_text(content, encoding="utf-8")
-        save_best(folder, imported.model, asdict(imported.model.config))
+        save_best(folder, model_tensors(imported.model), asdict(imported.model.config))
 
 
 def _check_names(published: Published, tensors: Mapping[str, Tensor], expected: set[str]) -> None:

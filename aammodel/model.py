@@ -12,6 +12,7 @@ from aammodel.config import ModelConfig
 from aammodel.encoder import AsvEncoder, SampleEncoder, hide
 from aammodel.heads import DistanceHead, distance_head, spread
 from aammodel.ranks import ALONE, Ranks
+from aammodel.sharding import shard
 from aammodel.transformer import start_linear
 from schemas import vocabulary
 
@@ -158,6 +159,10 @@ class AamModel(nn.Module):
         sizes = [head.num_features for head in heads]
         parts = zip(heads, a.split(sizes, dim=1), b.split(sizes, dim=1), strict=True)
         return torch.stack([head.distance(part_a, part_b) for head, part_a, part_b in parts])
+
+    def shard(self, num_ranks: int) -> None:
+        """Cut the encoders' weights among the ranks; the heads are small, and stay whole on each."""
+        shard((self.asv_encoder, self.sample_encoder), num_ranks, self.nucleotide_head.weight.device)
 
     def compile_transformers(self) -> None:
         """Compile what nearly all the time goes into; shapes may change without compiling again."""

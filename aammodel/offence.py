@@ -62,11 +62,9 @@ def save_batch(batch: Batch, path: Path) -> None:
 
 def _first_born(model: AamModel, batches: list[Batch]) -> tuple[str | None, Batch]:
     """Find the first module whose output is not finite, and the batch; None and any batch without one."""
-    for batch in batches:
-        born = first_non_finite(model, batch)
-        if born is not None:
-            return born, batch
-    return None, batches[0]
+    # Every batch, since weights that are cut among the ranks want the same of all of them.
+    found = [(first_non_finite(model, batch), batch) for batch in batches]
+    return next((one for one in found if one[0] is not None), found[0])
 
 
 def _first_bad_gradient(model: nn.Module) -> str:

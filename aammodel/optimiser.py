@@ -1,7 +1,10 @@
 """What takes a step along the gradient."""
 
+from itertools import product
+
 from torch import nn, optim
 
+from aammodel.sharding import is_cut
 from aammodel.train_config import TrainConfig
 
 _BETAS = (0.9, 0.98)
@@ -16,10 +19,16 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> optim.Optimizer:
     where the device has it.
     """
     parameters = list(model.parameters())
+    # Sharded weights in groups of their own: no kernel takes both kinds at once.
+    kinds = product((True, False), (False, True))
     groups = [
-        {"params": [one for one in parameters if one.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [one for one in parameters if one.ndim < 2], "weight_decay": 0.0},
+        {
+            "params": [one for one in parameters if (one.ndim >= 2, is_cut(one)) == kind],
+            "weight_decay": config.weight_decay if kind[0] else 0.0,
+        }
+        for kind in kinds
     ]
+    groups = [group for group in groups if group["params"]]
     fused = all(one.device.type in _FUSED_ON for one in parameters)
     rate = config.learning_rate
     if config.optimizer == "sgd":

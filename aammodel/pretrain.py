@@ -11,13 +11,12 @@ import torch
 from aammodel.batch import Batch
 from aammodel.checkpoint import (
     CHECKPOINTS,
-    MODEL_FILE,
     Progress,
     list_checkpoints,
     load_checkpoint,
-    load_weights,
 )
 from aammodel.config import ModelConfig
+from aammodel.load import load_run
 from aammodel.metrics import cut_metrics
 from aammodel.model import AamModel
 from aammodel.optimiser import make_optimizer
@@ -123,26 +122,18 @@ def make_trainer(plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE) -> T
 
     A run that was stopped before its first checkpoint begins again, in the same way.
     """
-    config, device = plan.train, pick_device(plan.train.device, ranks)
-    torch.manual_seed(config.seed)
-    model = AamModel(plan.model).to(device)
-    stepper = Stepper(
-        model, make_optimizer(model, config), Precision(config.precision, device), config, ranks
-    )
-    stream, progress = _train_stream(plan), Progress()
+    config, stream, progress = plan.train, _train_stream(plan), Progress()
     checkpoints = list_checkpoints(run) if resume else []
+    stepper = _make_stepper(plan, None if checkpoints else _first_batch(stream), ranks)
     if checkpoints:
-        progress = load_checkpoint(checkpoints[-1], model, stepper.optimizer, device)
+        device = stepper.precision.device
+        progress = load_checkpoint(checkpoints[-1], stepper.model, stepper.optimizer, device)
         stepper.precision.load(progress.scaling)
-    else:
-        model.start_from(_first_batch(stream).to(device))
+    ranks.wait()  # for those that still look for the last checkpoint
     if resume and ranks.is_main:
         sweep_all(run)
         sweep_all(run / CHECKPOINTS)
         cut_metrics(run, progress.step if checkpoints else -1)
-    ranks.share_weights(model)
-    if config.compile:
-        model.compile_transformers()
     return Trainer(
         folder=RunFolder(run, asdict(plan.model), config.keep_checkpoints, ranks.is_main),
         config=config,
@@ -155,12 +146,28 @@ def make_trainer(plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE) -> T
     )
 
 
+def _make_stepper(plan: Plan, first: Batch | None, ranks: Ranks) -> Stepper:
+    """Make a model, with the same weights on all ranks, and its optimiser; it starts from a first batch."""
+    config, device = plan.train, pick_device(plan.train.device, ranks)
+    torch.manual_seed(config.seed)
+    model = AamModel(plan.model).to(device)
+    if first is not None:
+        model.start_from(first.to(device))
+    ranks.share_weights(model)
+    if config.sharding == "fsdp" and ranks.size > 1:
+        model.shard(ranks.size)
+    if config.compile:
+        model.compile_transformers()
+    precision = Precision(config.precision, device)
+    return Stepper(model, make_optimizer(model, config), precision, config, ranks)
+
+
 def finish_run(plan: Plan, trainer: Trainer) -> list[Prediction]:
     """Compare the best weights with the truth on the validation samples, and write the report."""
-    load_weights(trainer.run / MODEL_FILE, trainer.model)
+    model = load_run(trainer.run, trainer.device)
     stream = _validation_stream(plan)
     samples = list(islice(stream.samples(), plan.train.validation_samples))
-    predictions = predict_distances(trainer.model, stream, samples)
+    predictions = predict_distances(model, stream, samples)
     write_report(trainer.run, plan.as_dict(), predictions)
     return predictions
 

@@ -11,6 +11,8 @@ the same bits and decide alike.
 """
 
 import os
+import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +25,11 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from aammodel.order import turns
+from aammodel.sharding import is_cut
+from schemas.errors import LostRankError
 
+_LOST = re.compile("gloo|nccl|connection (closed|reset)|timed out", re.IGNORECASE)
+"""What an error says that is of the network and not of this program."""
 TIMEOUT = timedelta(minutes=10)
 """A rank that the others wait for so long is lost: an error, instead of a job that waits for ever."""
 
@@ -79,10 +85,13 @@ class Ranks:
 
     @torch.no_grad()
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Add up gradients over all ranks; one that no rank has stays absent."""
+        """Add up gradients over all ranks; one that no rank has stays absent.
+
+        Those of sharded weights (`sharding.py`) are sums already.
+        """
         if self.size == 1:
             return
-        all_of_them = list(parameters)
+        all_of_them = [one for one in parameters if not is_cut(one)]
         is_there = torch.tensor([one.grad is not None for one in all_of_them])
         gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in all_of_them]
         flat = torch.cat([is_there.to(gradients[0]), *(one.flatten() for one in gradients)])
@@ -148,14 +157,18 @@ def joined() -> Iterator[Ranks]:
     dist.init_process_group(backend, timeout=TIMEOUT)
     try:
         yield Ranks(rank, size)
-    except Exception:
-        # Others may wait for this rank: leaving in good order would wait for them.
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or _LOST.search(str(error)):
+            raise LostRankError(
+                f"another process of this run is gone, or did not answer in time ({error})",
+                f"rank {rank}",
+                "see what that one said before it ended; then go on with --resume",
+            ) from error
         raise
-    except SystemExit:
-        dist.destroy_process_group()
-        raise
-    else:
-        dist.destroy_process_group()
+    finally:
+        # After an error others may wait for this rank, and leaving in good order would wait for them.
+        if not isinstance(sys.exception(), Exception):
+            dist.destroy_process_group()
 
 
 def local_rank() -> int:

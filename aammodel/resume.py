@@ -14,7 +14,7 @@ from aammodel.train_config import TrainConfig
 from schemas.errors import InvalidDataError, UsageError
 from schemas.publish import replace_file
 
-PLACES = ("device", "num_workers")
+PLACES = ("device", "num_workers", "sharding")
 """Where a run computes: free to change, since no sample and no step depends on it."""
 
 _OF_LOSSES = (

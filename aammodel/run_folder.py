@@ -6,7 +6,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from aammodel.checkpoint import Progress, remove_checkpoints, save_best, save_checkpoint
+from aammodel.checkpoint import (
+    Progress,
+    model_tensors,
+    optimizer_tensors,
+    remove_checkpoints,
+    save_best,
+    save_checkpoint,
+)
 from aammodel.metrics import METRICS_FILE, Row, append_metrics
 from schemas.files import Files
 
@@ -31,14 +38,15 @@ class RunFolder:
 
     def save_best(self, model: nn.Module) -> None:
         """Write the best weights so far."""
+        weights = model_tensors(model)
         if self.is_written:
-            save_best(self.path, model, self.model_config, self.files)
+            save_best(self.path, weights, self.model_config, self.files)
 
     def save_checkpoint(self, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write a checkpoint, then remove those that are neither among the last nor the best."""
-        if not self.is_written:
-            return
-        # A checkpoint on the disk means that the lines before it are there, too.
-        self.files.flush(self.path / METRICS_FILE)
-        save_checkpoint(self.path, progress, model, optimizer, self.files)
-        remove_checkpoints(self.path, self.keep, progress.best_step, self.files)
+        tensors = model_tensors(model), optimizer_tensors(model, optimizer)
+        if self.is_written:
+            # A checkpoint on the disk means that the lines before it are there, too.
+            self.files.flush(self.path / METRICS_FILE)
+            save_checkpoint(self.path, progress, *tensors, self.files)
+            remove_checkpoints(self.path, self.keep, progress.best_step, self.files)

@@ -12,6 +12,7 @@ from aammodel.loss import distance_loss_sum, mean_or_none, nucleotide_loss_sum, 
 from aammodel.model import AamModel
 from aammodel.precision import Precision
 from aammodel.ranks import ALONE, Ranks
+from aammodel.sharding import clip_gradients
 from aammodel.train_config import TrainConfig
 
 
@@ -106,7 +107,7 @@ class Stepper:
             total.add(nucleotide, distance)
         self.ranks.add_gradients(self.model.parameters())
         self.precision.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        norm = clip_gradients(self.model, self.config.clip_norm)
         return total.over(self.ranks), norm.item()
 
     def update(self) -> None:

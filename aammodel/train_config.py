@@ -11,6 +11,7 @@ from schemas.errors import UsageError
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["cosine", "restarts", "plateau", "one-cycle", "constant"]
 Precision = Literal["float32", "bf16", "fp16"]
+Sharding = Literal["none", "fsdp"]
 
 _AT_LEAST_ONE = (
     "max_steps",
@@ -36,6 +37,7 @@ _CHOICES = {
     "optimizer": get_args(Optimizer),
     "schedule": get_args(Schedule),
     "precision": get_args(Precision),
+    "sharding": get_args(Sharding),
 }
 
 
@@ -107,6 +109,9 @@ class TrainConfig:
     """Processes that read ahead; by default none on a CPU, whose cores the model needs, else two."""
     precision: Precision = "float32"
     """Of products: float32, bf16 or fp16 (whose loss is scaled); weights and losses are float32 always."""
+    sharding: Sharding = "none"
+    """fsdp cuts weights, gradients and the optimiser's state among the processes that `torchrun` starts, for
+    models that outgrow a device."""
     compile: bool = False
     """Compile the transformers: worth its minute or so on a GPU."""
     device: str = "auto"
@@ -128,6 +133,8 @@ class TrainConfig:
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             _check(value in choices, name, f"be one of {', '.join(choices)}", repr(value))
+        is_scaled = self.precision == "fp16" and self.sharding == "fsdp"
+        _check(not is_scaled, "precision", "be float32 or bf16 with sharding", "fp16")
 
 
 def _check(holds: bool, name: str, rule: str, value: object) -> None:

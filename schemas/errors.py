@@ -44,3 +44,9 @@ class NonFiniteError(AamError):
     """A number stopped being finite while the model trained: exit code 3."""
 
     exit_code: ClassVar[int] = 3
+
+
+class LostRankError(AamError):
+    """Another of the processes that train a model is gone: exit code 3."""
+
+    exit_code: ClassVar[int] = 3

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from schemas.command import say
-from schemas.errors import AamError, UsageError
+from schemas.errors import AamError, NonFiniteError, UsageError
 
 if TYPE_CHECKING:
     from aammodel.pretrain import Plan
     from aammodel.resume import Resumed
     from aammodel.train import Trainer
 
-SECONDS_FOR_THE_MAIN_RANK = 3
+SECONDS_FOR_THE_MAIN_RANK = 10
 
 
 def pretrain(
@@ -88,9 +88,12 @@ def main_rank_speaks_first() -> Iterator[None]:
     """
     try:
         yield
-    except AamError:
+    except AamError as error:
         if os.environ.get("RANK", "0") != "0":
             time.sleep(SECONDS_FOR_THE_MAIN_RANK)
+            if isinstance(error, NonFiniteError):
+                # All ranks have the same to say.
+                sys.exit(error.exit_code)
         raise
 
 

@@ -42,7 +42,8 @@ def start(size: int, folder: Path, *arguments: object) -> list[Rank]:
     for rank in range(size):
         said = folder / f"rank-{rank}.txt"
         environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
-        target = (environment | {"MASTER_ADDR": "localhost"}, [str(one) for one in arguments], said)
+        environment |= {"MASTER_ADDR": "localhost", "XDG_CACHE_HOME": folder / "cache"}
+        target = (environment, [str(one) for one in arguments], said)
         process = _CONTEXT.Process(target=_be_a_rank, args=target, daemon=True)
         process.start()
         ranks.append(Rank(process, said))

@@ -1,10 +1,15 @@
 """Small shard sets for the tests of training."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from aammodel.shards import ShardSet, open_shards
+from schemas.manifest import write_manifest
+from schemas.shards import file_sha256, footer_sha256, write_parquet
 from tests.studies import Programs, random_counts, random_newick, random_sequences, write_table
 
 
@@ -53,3 +58,24 @@ def tiny_config(folder: Path, more: str = "") -> Path:
 def counts_by_sample(num_samples: int = 40, num_asvs: int = 30) -> dict[str, np.ndarray]:
     """Give the counts from which `make_shards` made its table."""
     return {f"S{n}": row for n, row in enumerate(random_counts(num_samples, num_asvs))}
+
+
+def rewrite_samples(shards: ShardSet, column: str, values: pa.Array) -> ShardSet:
+    """Change a column of the first sample file, as another tool might have, with a manifest that agrees."""
+    name = shards.manifest.sample_files("train")[0].name
+    path = shards.folder / name
+    table = pq.read_table(path)
+    table = table.set_column(table.column_names.index(column), table.schema.field(column), values)
+    path.unlink()
+    write_parquet(table, path)
+    described = {
+        "bytes": path.stat().st_size,
+        "sha256": file_sha256(path),
+        "footer_sha256": footer_sha256(path),
+    }
+    files = tuple(
+        replace(file, **described, row_group_rows=(file.rows,)) if file.name == name else file
+        for file in shards.manifest.files
+    )
+    write_manifest(shards.folder, replace(shards.manifest, files=files))
+    return open_shards(shards.folder)

@@ -11,14 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from aammodel.batch import IGNORED, Batch
+from aammodel.loss import is_pair
 from aammodel.shards import ShardSet, open_shards
 from aammodel.stream import BatchStream, Masks, load, split_order, stream_split
 from schemas.errors import AamError, InvalidDataError
-from schemas.manifest import read_manifest, write_manifest
-from schemas.shards import file_sha256, footer_sha256, write_parquet
+from schemas.manifest import read_manifest
 from schemas.vocabulary import decode
 from tests.studies import Programs
-from tests.train.shards import counts_by_sample, make_shards
+from tests.train.shards import counts_by_sample, make_shards, rewrite_samples
 
 
 def stream_of(shards: ShardSet, batch_size: int = 4, split: str = "train") -> BatchStream:
@@ -101,6 +102,38 @@ def test_workers_change_nothing(run: Programs, tmp_path: Path) -> None:
     assert alone == helped
 
 
+@pytest.mark.parametrize("num_ranks", [2, 3, 4])
+def test_what_ranks_take_adds_up_to_the_micro_batch(num_ranks: int, run: Programs, tmp_path: Path) -> None:
+    """Every sample, hidden base and pair counts once; the last batch has fewer samples than four ranks."""
+    stream = stream_of(make_shards(run, tmp_path), batch_size=9)
+    dealt = [replace(stream, rank=rank, num_ranks=num_ranks).epoch() for rank in range(num_ranks)]
+    for whole, *parts in zip(stream.epoch(), *dealt, strict=True):
+        taken = [part for rank, part in enumerate(parts) if rank < whole.num_samples]
+        assert sorted(i for part in taken for i in part.sample_ids) == sorted(whole.sample_ids)
+        assert sorted(base for part in parts for base in hidden_bases(part)) == hidden_bases(whole)
+        pairs = [pair for part in parts for pair in true_distances(part)]
+        assert sorted(pairs) == true_distances(whole)
+        for part in parts:
+            assert len(part.sample_ids) == len(part.distance[0])
+            assert part.distance.shape[2] == whole.num_samples
+
+
+def hidden_bases(batch: Batch) -> list[tuple[int, int, int]]:
+    """List ASV, position and token of the bases that count, in order."""
+    counts = batch.masked_token != IGNORED
+    asv = batch.asv_row[batch.masked[counts, 0]]
+    return sorted(
+        zip(asv.tolist(), batch.masked[counts, 1].tolist(), batch.masked_token[counts].tolist(), strict=True)
+    )
+
+
+def true_distances(batch: Batch) -> list[tuple[int, int, float]]:
+    """List the pairs that count, by the places of their samples in the micro-batch."""
+    rows, columns = is_pair(batch)[0].nonzero(as_tuple=True)
+    distances = batch.distance[0, rows, columns].tolist()
+    return sorted(zip(batch.position[rows].tolist(), columns.tolist(), distances, strict=True))
+
+
 def test_bucketing_is_the_same_for_any_workers_and_leaves_less_padding(run: Programs, tmp_path: Path) -> None:
     stream = stream_of(make_shards(run, tmp_path))
     bucketed = replace(stream, bucket=True)
@@ -115,27 +148,6 @@ def test_bucketing_is_the_same_for_any_workers_and_leaves_less_padding(run: Prog
 def test_without_a_tree_there_is_no_distance(run: Programs, tmp_path: Path) -> None:
     batch = next(iter(stream_of(make_shards(run, tmp_path, has_tree=False))))
     assert batch.distance.isnan().all()
-
-
-def rewrite_samples(shards: ShardSet, column: str, values: pa.Array) -> ShardSet:
-    """Change a column of the first sample file, as another tool might have, with a manifest that agrees."""
-    name = shards.manifest.sample_files("train")[0].name
-    path = shards.folder / name
-    table = pq.read_table(path)
-    table = table.set_column(table.column_names.index(column), table.schema.field(column), values)
-    path.unlink()
-    write_parquet(table, path)
-    described = {
-        "bytes": path.stat().st_size,
-        "sha256": file_sha256(path),
-        "footer_sha256": footer_sha256(path),
-    }
-    files = tuple(
-        replace(file, **described, row_group_rows=(file.rows,)) if file.name == name else file
-        for file in shards.manifest.files
-    )
-    write_manifest(shards.folder, replace(shards.manifest, files=files))
-    return open_shards(shards.folder)
 
 
 @pytest.mark.parametrize("count", [[0.0], [float("nan")], [-1.0], [float("inf")]])
