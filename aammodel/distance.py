@@ -6,17 +6,24 @@ Every metric sees the whole sample, the ASVs that the token limit dropped includ
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from aammodel.distinct import distinct_of
+from aammodel import formulas
+from aammodel.formulas import Formula
+from aammodel.pairs import Arithmetic, Floats, Rows
 
-Distances = npt.NDArray[np.float64]
-"""Shape (B, B), symmetric; NaN for pairs with a sample of which nothing is in the tree."""
+Numbers = npt.NDArray[np.uint32]
 
 
-_NO_BRANCH, _NO_COUNT = np.zeros(0, dtype=np.uint32), np.zeros(0)
+def _no_numbers() -> Numbers:
+    return np.zeros(0, dtype=np.uint32)
+
+
+def _no_reads() -> Floats:
+    return np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,130 +31,154 @@ class Sample:
     """One sample as it lies in the shards; columns that nobody asked for are empty."""
 
     sample_id: str
-    asv: npt.NDArray[np.uint32]
+    asv: Numbers
     """Rows in asvs.parquet, in order of selection."""
-    count: npt.NDArray[np.float64]
-    branch: npt.NDArray[np.uint32] = field(default_factory=lambda: _NO_BRANCH)
-    """Rows in tree.parquet of the branches that it covers; empty without a tree."""
-    branch_count: npt.NDArray[np.float64] = field(default_factory=lambda: _NO_COUNT)
+    count: Floats
+    dropped_asv: Numbers = field(default_factory=_no_numbers)
+    """ASVs beyond the shards' token limit."""
+    dropped_count: Floats = field(default_factory=_no_reads)
+    branch: Numbers = field(default_factory=_no_numbers)
+    """Rows in tree.parquet of the branches that it covers, the root among them; empty without a tree."""
+    branch_count: Floats = field(default_factory=_no_reads)
     """Reads under each of them."""
+    position: int = -1
+    """Its row in distances.npy: its place among all samples of the set."""
 
 
-def unweighted_unifrac(
-    branches: Sequence[npt.NDArray[np.integer]], branch_length: npt.NDArray[np.float64]
-) -> Distances:
-    """Compute the unweighted UniFrac distance of all pairs of samples (Lozupone and Knight 2005).
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What metrics know of a shard set beside its samples."""
 
-    The share of the branch length that two samples cover together which only one of them covers.
-
-    Parameters
-    ----------
-    branches : sequence of ndarray of int, one per sample
-        Branches that each sample covers, as rows of the tree table.
-    branch_length : ndarray of float64, shape (branches of the tree,)
-
-    Returns
-    -------
-    ndarray of float64, shape (B, B)
-        NaN for pairs with a sample that covers no branch: no read of it is in the tree.
-    """
-    sizes = [len(one) for one in branches]
-    row = np.repeat(np.arange(len(branches)), sizes)
-    distinct, column = distinct_of(np.concatenate(branches, dtype=np.int64), len(branch_length))
-    covers = np.zeros((len(branches), len(distinct)))
-    covers[row, column] = 1.0
-    shared = (covers * branch_length[distinct]) @ covers.T
-    covered = np.diag(shared)
-    either = covered[:, None] + covered[None, :] - shared
-    # Two samples that cover branches of length 0 alone are not apart.
-    distance = np.where(either > 0, 1.0 - shared / np.where(either > 0, either, 1.0), 0.0)
-    return _known(distance, np.array(sizes) == 0)
+    branch_length: Floats = field(default_factory=_no_reads)
+    """Of each branch of the tree; empty without one."""
+    num_asvs: int = 0
+    """ASVs of the set, those that the token limit drops included."""
+    open_matrix: Callable[[], npt.NDArray[np.floating]] | None = None
+    """Gives its precomputed distances, memory-mapped; None where it has none."""
 
 
-def weighted_unifrac(
-    branches: Sequence[npt.NDArray[np.integer]],
-    branch_counts: Sequence[npt.NDArray[np.float64]],
-    branch_length: npt.NDArray[np.float64],
-    normalized: bool,
-) -> Distances:
-    """Compute the weighted UniFrac distance of all pairs of samples (Lozupone et al. 2007).
-
-    The sum over branches of their length times the difference of the shares of reads under them; normalised,
-    divided by the largest that it could be.
-
-    Parameters
-    ----------
-    branches : sequence of ndarray of int, one per sample
-        Branches that each sample covers, as rows of the tree table, the root's among them.
-    branch_counts : sequence of ndarray of float64, one per sample
-        Reads under each of them.
-    branch_length : ndarray of float64, shape (branches of the tree,)
-    normalized : bool
-
-    Returns
-    -------
-    ndarray of float64, shape (B, B)
-        NaN for pairs with a sample no read of which is in the tree.
-    """
-    sizes = [len(one) for one in branches]
-    row = np.repeat(np.arange(len(branches)), sizes)
-    distinct, column = distinct_of(np.concatenate(branches, dtype=np.int64), len(branch_length))
-    reads = np.zeros((len(branches), len(distinct)))
-    reads[row, column] = np.concatenate(branch_counts)
-    depth = reads.max(axis=1, initial=0.0)
-    share = reads / np.where(depth > 0, depth, 1.0)[:, None] * branch_length[distinct]
-    apart = np.stack([np.abs(share - one).sum(axis=1) for one in share])
-    if normalized:
-        height = share.sum(axis=1)
-        most = height[:, None] + height
-        apart = np.where(most > 0, apart / np.where(most > 0, most, 1.0), 0.0)
-    return _known(apart, depth == 0)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Metric:
     """A distance that a model can learn."""
 
     words: str
     """What people call it."""
-    columns: tuple[str, ...]
-    """What it reads of a sample, beside its kept ASVs."""
-    largest: float
-    """The largest that it can be: 1, or infinity."""
-    by_presence: bool
+    over: Literal["branches", "asvs", "matrix"]
+    """What it is computed from; the shards must have a tree, nothing more, or a precomputed matrix."""
+    formula: Formula | None
+    """How; None where it is precomputed."""
+    by_presence: bool = False
     """Whether it knows presence alone, and not abundance."""
-    compute: Callable[[Sequence[Sample], npt.NDArray[np.float64]], Distances]
-    """From samples and branch lengths to the distances of all pairs."""
+    largest: float = 1.0
+    """The largest that it can be: 1, or infinity."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What it reads of a sample, beside its kept ASVs."""
+        presence, abundance = {
+            "branches": (("branch",), ("branch_count",)),
+            "asvs": (("dropped_asv",), ("dropped_count",)),
+            "matrix": ((), ()),
+        }[self.over]
+        return presence if self.by_presence else presence + abundance
+
+    def is_known(self, facts: Facts) -> bool:
+        """Tell whether a shard set has what it needs."""
+        has = {
+            "branches": len(facts.branch_length) > 0,
+            "asvs": True,
+            "matrix": facts.open_matrix is not None,
+        }
+        return has[self.over]
+
+    def between(
+        self,
+        a: Sequence[Sample],
+        b: Sequence[Sample],
+        facts: Facts,
+        arithmetic: Arithmetic = Arithmetic(),  # noqa: B008
+    ) -> Floats:
+        """Compute the distance of each sample of `a` to each of `b`.
+
+        Parameters
+        ----------
+        a, b : sequences of Sample
+            Give the same object twice for all pairs of some samples: each is computed once then.
+        facts : Facts
+        arithmetic : Arithmetic
+
+        Returns
+        -------
+        ndarray of float64, shape (A, B)
+            NaN for pairs with a sample that has nothing to compare: no read of it is in the tree.
+        """
+        if not self.is_known(facts):
+            return np.full((len(a), len(b)), np.nan)
+        if self.formula is None:
+            return _looked_up(a, b, facts)
+        weight = facts.branch_length if self.over == "branches" else np.ones(facts.num_asvs)
+        rows_a = self._rows(a)
+        rows_b = rows_a if a is b else self._rows(b)
+        distance = self.formula(rows_a, rows_b, weight, arithmetic)
+        distance[[not len(one) for one in rows_a.column], :] = np.nan
+        distance[:, [not len(one) for one in rows_b.column]] = np.nan
+        if a is b:
+            np.fill_diagonal(distance, np.where(np.isnan(distance.diagonal()), np.nan, 0.0))
+        return distance
+
+    def _rows(self, samples: Sequence[Sample]) -> Rows:
+        if self.over == "branches":
+            columns = [one.branch for one in samples]
+        else:
+            columns = [np.concatenate([one.asv, one.dropped_asv]) for one in samples]
+        if self.by_presence:
+            return Rows(columns, [np.ones(len(one)) for one in columns])
+        if self.over == "branches":
+            return Rows(columns, [_shares(one) for one in samples])
+        return Rows(columns, [np.concatenate([one.count, one.dropped_count]) for one in samples])
 
 
-def _unweighted(samples: Sequence[Sample], branch_length: npt.NDArray[np.float64]) -> Distances:
-    return unweighted_unifrac([one.branch for one in samples], branch_length)
+def _looked_up(a: Sequence[Sample], b: Sequence[Sample], facts: Facts) -> Floats:
+    """Read these pairs, and no more, of the matrix."""
+    assert facts.open_matrix is not None
+    rows, columns = ([one.position for one in samples] for samples in (a, b))
+    return np.asarray(facts.open_matrix())[np.ix_(rows, columns)].astype(np.float64)
 
 
-def _weighted(
-    normalized: bool,
-) -> Callable[[Sequence[Sample], npt.NDArray[np.float64]], Distances]:
-    def compute(samples: Sequence[Sample], branch_length: npt.NDArray[np.float64]) -> Distances:
-        branches, counts = [one.branch for one in samples], [one.branch_count for one in samples]
-        return weighted_unifrac(branches, counts, branch_length, normalized)
+def _shares(sample: Sample) -> Floats:
+    """Give the share of the sample's reads in the tree under each branch; under the root lie all of them."""
+    return sample.branch_count / (sample.branch_count.max(initial=0.0) or 1.0)
 
-    return compute
-
-
-_COVERED = ("branch", "branch_count")
 
 METRICS = {
-    "unweighted_unifrac": Metric("unweighted UniFrac", ("branch",), 1.0, True, _unweighted),
-    "weighted_unifrac": Metric("weighted UniFrac", _COVERED, math.inf, False, _weighted(normalized=False)),
+    "unweighted_unifrac": Metric(
+        words="unweighted UniFrac", over="branches", formula=formulas.jaccard, by_presence=True
+    ),
+    "weighted_unifrac": Metric(
+        words="weighted UniFrac", over="branches", formula=formulas.manhattan, largest=math.inf
+    ),
     "weighted_normalized_unifrac": Metric(
-        "normalised weighted UniFrac", _COVERED, 1.0, False, _weighted(normalized=True)
+        words="normalised weighted UniFrac", over="branches", formula=formulas.bray_curtis
+    ),
+    "generalized_unifrac": Metric(
+        words="generalised UniFrac (alpha 0.5)", over="branches", formula=formulas.generalized
+    ),
+    "jaccard": Metric(words="Jaccard", over="asvs", formula=formulas.jaccard, by_presence=True),
+    "braycurtis": Metric(words="Bray-Curtis", over="asvs", formula=formulas.bray_curtis),
+    "aitchison": Metric(words="Aitchison", over="asvs", formula=formulas.aitchison, largest=math.inf),
+    "precomputed": Metric(
+        words="the matrix that was given", over="matrix", formula=None, by_presence=True, largest=math.inf
     ),
 }
 """By the names that QIIME 2 and scikit-bio have for them."""
 
 
-def _known(distance: Distances, is_empty: npt.NDArray[np.bool_]) -> Distances:
-    """Put NaN where a sample has nothing to compare, and an exact 0 on the rest of the diagonal."""
-    distance[is_empty, :] = distance[:, is_empty] = np.nan
-    np.fill_diagonal(distance, np.where(is_empty, np.nan, 0.0))
-    return distance
+def faith_pd(samples: Sequence[Sample], facts: Facts) -> Floats:
+    """Compute Faith's phylogenetic diversity (1992): the length of all branches that a sample covers.
+
+    Returns
+    -------
+    ndarray of float64, shape (samples,)
+        In units of branch length; 0 for a sample none of whose reads is in the tree.
+    """
+    return np.array([facts.branch_length[one.branch].sum() for one in samples])

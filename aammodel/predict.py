@@ -18,18 +18,15 @@ def predict_distances(model: AamModel, stream: BatchStream, samples: Iterable[Sa
     Returns
     -------
     list of Prediction
-        One for each target; none where fewer than two samples have a read in the tree.
+        One for each target that is known for a pair of the samples.
     """
-    in_tree = [sample for sample in samples if len(sample.branch)]
-    if len(in_tree) < 2:
+    samples = list(samples)
+    if len(samples) < 2:
         return []
-    asvs = np.concatenate([sample.asv[: stream.token_limit] for sample in in_tree])
-    embedding = AsvCache(model, stream.shards, asvs).embed(in_tree, stream.token_limit)
+    asvs = np.concatenate([sample.asv[: stream.token_limit] for sample in samples])
+    embedding = AsvCache(model, stream.shards, asvs).embed(samples, stream.token_limit)
     with torch.no_grad():
         predicted = model.distance(embedding, embedding).cpu().double().numpy()
-    true = stream.distances(in_tree)
-    rows, columns = np.triu_indices(len(in_tree), k=1)
-    return [
-        Prediction(name, one[rows, columns], other[rows, columns], len(in_tree))
-        for name, one, other in zip(stream.targets, predicted, true, strict=True)
-    ]
+    each = zip(stream.targets, predicted, stream.distances(samples), strict=True)
+    found = [Prediction.of_pairs(name, one, true) for name, one, true in each]
+    return [one for one in found if one.num_samples]

@@ -16,6 +16,7 @@ from aammodel.checkpoint import (
     load_checkpoint,
 )
 from aammodel.config import ModelConfig
+from aammodel.distance import METRICS
 from aammodel.load import load_run
 from aammodel.metrics import cut_metrics
 from aammodel.model import AamModel
@@ -102,12 +103,16 @@ def check_shards(shards: ShardSet, train: TrainConfig) -> None:
             str(shards.folder),
             "shard a table with more samples (10 or so at least)",
         )
-    if not shards.has_tree and train.targets != TrainConfig().targets:
-        raise UsageError(
-            f"these shards have no tree, which {', '.join(train.targets)} needs",
-            str(shards.folder),
-            "shard the table with its tree (--tree), or leave --target out",
-        )
+    remedies = {"branches": ("tree", "--tree"), "matrix": ("precomputed matrix", "--distances")}
+    # By default, without a tree, no distance is learned.
+    for name in train.targets if train.targets != TrainConfig().targets else ():
+        if not METRICS[name].is_known(shards.facts):
+            what, option = remedies[METRICS[name].over]
+            raise UsageError(
+                f"these shards have no {what}, which {name} needs",
+                str(shards.folder),
+                f"shard the table with one ({option}), or leave --target out",
+            )
 
 
 def begin_run(plan: Plan, run: Path, overwrite: bool) -> None:

@@ -55,6 +55,15 @@ class Prediction:
     true: npt.NDArray[np.float64]
     num_samples: int
 
+    @staticmethod
+    def of_pairs(
+        target: str, predicted: npt.NDArray[np.float64], true: npt.NDArray[np.float64]
+    ) -> "Prediction":
+        """Take each pair with a true distance once, of two matrices of shape (B, B)."""
+        is_pair = np.triu(np.isfinite(true), k=1)
+        num_samples = int((is_pair | is_pair.T).any(axis=0).sum())
+        return Prediction(target, predicted[is_pair], true[is_pair], num_samples)
+
     @property
     def r(self) -> float:
         """Pearson correlation; NaN where it is not defined."""

@@ -6,7 +6,7 @@ Free of torch, since it runs in the workers of the loader.
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from itertools import pairwise
+from itertools import count, pairwise, repeat
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,6 +17,8 @@ from aammodel.distance import Sample
 from schemas.errors import InvalidDataError
 
 T = TypeVar("T")
+
+_NOTHING: npt.NDArray[Any] = np.zeros(0, dtype=np.uint32)
 
 
 class _Lists(NamedTuple):
@@ -41,15 +43,17 @@ class _Lists(NamedTuple):
         return [self.values[start:stop] for start, stop in pairwise(self.bounds.tolist())]
 
 
-def samples_of(table: pa.Table, num_asvs: int) -> list[Sample]:
+def samples_of(table: pa.Table, num_asvs: int, first: int = 0) -> list[Sample]:
     """Take a row group apart.
 
     Parameters
     ----------
     table : pyarrow.Table
-        The columns `sample_id`, `asv` and `count`, and any that follow them in a `Sample`.
+        The columns `sample_id`, `asv` and `count`, and any other lists of a `Sample`.
     num_asvs : int
         Rows of asvs.parquet that a sample may name.
+    first : int
+        Samples of the set before these.
 
     Raises
     ------
@@ -66,8 +70,9 @@ def samples_of(table: pa.Table, num_asvs: int) -> list[Sample]:
             "find out with `aamprep validate` what is wrong, and make the shards again",
         )
     # Field by field, since a call with names for each of many samples takes its time.
-    names = [one.name for one in fields(Sample) if one.name in columns]
-    return list(map(Sample, ids, *(columns[name].cut() for name in names)))
+    lists = [one.name for one in fields(Sample) if one.name not in ("sample_id", "position")]
+    cut = (columns[name].cut() if name in columns else repeat(_NOTHING) for name in lists)
+    return list(map(Sample, ids, *cut, count(first)))
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aammodel.distance import Facts
 from aammodel.remote import Place
 from schemas.errors import InvalidDataError
 from schemas.manifest import (
@@ -24,7 +25,30 @@ from schemas.manifest import (
     read_manifest,
 )
 from schemas.publish import replace_file
-from schemas.shards import ASVS_FILE, TREE_FILE, footer_sha256, footer_sha256_of, open_parquet
+from schemas.shards import (
+    ASVS_FILE,
+    DISTANCES_FILE,
+    TREE_FILE,
+    file_sha256,
+    footer_sha256,
+    footer_sha256_of,
+    open_parquet,
+)
+
+_MOST_HASHED_BYTES = 4 << 30
+"""Of a precomputed matrix that is read whole before it is used; of larger ones `aamprep verify` does it."""
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """The unit of reading."""
+
+    file: str
+    number: int
+    """In its file."""
+    split: str
+    first: int
+    """Samples of the set before it, over all splits: rows of distances.npy count so."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +57,20 @@ class ShardSet:
 
     folder: Place
     manifest: Manifest
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # What was mapped or read stays behind: each worker opens the set anew.
+        return ShardSet, (self.folder, self.manifest)
+
+    @cached_property
+    def row_groups(self) -> tuple[RowGroup, ...]:
+        """All row groups of samples, in the order of the manifest."""
+        groups, first = [], 0
+        for file in self.manifest.files:
+            for number, rows in enumerate(file.row_group_rows if file.split else ()):
+                groups.append(RowGroup(file.name, number, file.split, first))
+                first += rows
+        return tuple(groups)
 
     @property
     def has_tree(self) -> bool:
@@ -67,6 +105,34 @@ class ShardSet:
         with self.open(ASVS_FILE) as file, reading(self.folder / ASVS_FILE):
             return str(file.read(columns=["asv_id"])["asv_id"][row].as_py())
 
+    @cached_property
+    def distance_matrix(self) -> npt.NDArray[np.float32]:
+        """The precomputed distances of all samples, (samples, samples), memory-mapped.
+
+        Raises
+        ------
+        InvalidDataError
+            If the file is absent, or not the one that the manifest lists.
+        """
+        path = self.folder / DISTANCES_FILE
+        listed = next(file for file in self.manifest.files if file.name == DISTANCES_FILE)
+        if not isinstance(path, Path) or not path.is_file() or not _is_same(path, listed):
+            raise _changed(path)
+        matrix: npt.NDArray[np.float32] = np.load(path, mmap_mode="r")
+        return matrix
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What metrics of distance know of the set; a matrix is not read over a network."""
+        has_matrix = isinstance(self.folder, Path) and any(
+            file.name == DISTANCES_FILE for file in self.manifest.files
+        )
+        return Facts(
+            branch_length=self.branch_length,
+            num_asvs=self.manifest.num_asvs,
+            open_matrix=(lambda: self.distance_matrix) if has_matrix else None,
+        )
+
     def open(self, name: str) -> pq.ParquetFile:
         """Open one Parquet file of the set, after a look at its size and footer.
 
@@ -82,11 +148,7 @@ class ShardSet:
                 "this file of the shard set is missing", str(path), "copy the whole folder again"
             )
         if not _is_whole(path, listed):
-            raise InvalidDataError(
-                "this file is not the one that the manifest lists: it was changed or cut short",
-                str(path),
-                "copy the whole folder again, or make it anew with `aamprep shard`",
-            )
+            raise _changed(path)
         with reading(path):
             return open_parquet(
                 path if isinstance(path, Path) else pa.PythonFile(path.open(listed.bytes), "r")
@@ -140,6 +202,21 @@ def _is_whole(path: Place, listed: ShardFile) -> bool:
         return footer_sha256_of(path.open(listed.bytes)) == listed.footer_sha256
     except ValueError:
         return False
+
+
+def _is_same(path: Path, listed: ShardFile) -> bool:
+    """Hold a file without checksums of its own against the manifest, all of it unless that takes minutes."""
+    if path.stat().st_size != listed.bytes:
+        return False
+    return listed.bytes > _MOST_HASHED_BYTES or file_sha256(path) == listed.sha256
+
+
+def _changed(path: Place) -> InvalidDataError:
+    return InvalidDataError(
+        "this file is not the one that the manifest lists: it was changed or cut short",
+        str(path),
+        "copy the whole folder again, or make it anew with `aamprep shard`",
+    )
 
 
 def _cache_folder() -> Path:

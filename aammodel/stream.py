@@ -7,7 +7,7 @@ several threads share them.
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from aammodel.distance import METRICS, Sample
 from aammodel.masking import draw_masks, draw_read
 from aammodel.order import Order, Window, batch_sizes, first_takers, micro_batches, turns
 from aammodel.rows import ahead, samples_of
-from aammodel.shards import ShardSet, reading
+from aammodel.shards import RowGroup, ShardSet, reading
 from aammodel.slots import lay_out
 from schemas.errors import AamError, UsageError
 
@@ -139,7 +139,7 @@ class BatchStream(IterableDataset[Batch]):
         groups = self._groups()
 
         def read(window: Window) -> tuple[Window, list[Sample]]:
-            return window, [sample for group in window.groups for sample in self._read(*groups[group])]
+            return window, [sample for group in window.groups for sample in self.read(groups[group])]
 
         for window, rows in ahead(map(read, self.order.windows(epoch, start))):
             order = window.order
@@ -150,10 +150,10 @@ class BatchStream(IterableDataset[Batch]):
 
     def distances(self, samples: list[Sample]) -> npt.NDArray[np.float64]:
         """Compute the distances of all pairs by each target, shape (T, B, B)."""
-        if not self.shards.has_tree or not self.targets:
-            return np.full((len(self.targets), len(samples), len(samples)), np.nan)
-        lengths = self.shards.branch_length
-        return np.stack([METRICS[name].compute(samples, lengths) for name in self.targets])
+        if not self.targets:
+            return np.zeros((0, len(samples), len(samples)))
+        facts = self.shards.facts
+        return np.stack([METRICS[name].between(samples, samples, facts) for name in self.targets])
 
     def _hide(
         self, tokens: npt.NDArray[np.uint8], asv_row: npt.NDArray[np.int64], step: int
@@ -171,20 +171,21 @@ class BatchStream(IterableDataset[Batch]):
         masked[:, 0] = read[masked[:, 0]]
         return is_read, masked, masked_token
 
-    def _groups(self) -> list[tuple[str, int]]:
-        """List the row groups of the split: file, and number in it."""
-        files = self.shards.manifest.sample_files(self.split)
-        return [(file.name, group) for file in files for group in range(len(file.row_group_rows))]
+    def read(self, group: RowGroup) -> list[Sample]:
+        """Read the samples of one row group."""
+        metrics = [METRICS[name] for name in self.targets]
+        known = [one.columns for one in metrics if one.is_known(self.shards.facts)]
+        columns = ["sample_id", "asv", "count", *dict.fromkeys(chain(*known))]
+        if group.file not in self._files:
+            self._files[group.file] = self.shards.open(group.file)
+        with reading(self.shards.folder / group.file):
+            file = self._files[group.file]
+            table = file.read_row_group(group.number, columns=columns, use_threads=False)
+        return samples_of(table, self.shards.manifest.num_kept_asvs, group.first)
 
-    def _read(self, name: str, group: int) -> list[Sample]:
-        columns = ["sample_id", "asv", "count"]
-        if self.shards.has_tree:
-            columns += dict.fromkeys(one for name in self.targets for one in METRICS[name].columns)
-        if name not in self._files:
-            self._files[name] = self.shards.open(name)
-        with reading(self.shards.folder / name):
-            table = self._files[name].read_row_group(group, columns=columns, use_threads=False)
-        return samples_of(table, self.shards.manifest.num_kept_asvs)
+    def _groups(self) -> list[RowGroup]:
+        """List the row groups of the split."""
+        return [one for one in self.shards.row_groups if one.split == self.split]
 
     def __getstate__(self) -> dict[str, object]:
         # Each worker opens files of its own: handles do not survive the way into another process.
