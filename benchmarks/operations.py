@@ -1,0 +1,50 @@
+"""Multiplications and additions that a step cannot do without, and how many this machine does a second."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from aammodel.batch import Batch
+from aammodel.config import ModelConfig
+from schemas import vocabulary
+
+FORWARD_AND_BACKWARD = 3
+"""A product in the forward pass asks for two in the backward pass, one for each of its factors."""
+
+
+def needed_by_step(config: ModelConfig, batch: Batch) -> float:
+    """Count those of the matrix products of a step: distinct ASVs that are read, real slots, hidden bases.
+
+    Nothing is counted that is not a matrix product (norms, softmax, sums over bases), no padding and nothing
+    that is computed again.
+    """
+    lengths = (batch.tokens[batch.is_read] != vocabulary.PAD).sum(dim=1)
+    positions = -(-lengths // config.bases_per_position)
+    slots = batch.is_real.sum(dim=1)
+    forward = config.asv_layers * _block(config, positions) + config.sample_layers * _block(config, slots)
+    num_logits = config.bases_per_position * config.vocabulary_size
+    forward += 2 * config.width * num_logits * len(batch.masked)
+    if config.head == "soft-branch":
+        forward += 2 * config.width * config.soft_branches * int(slots.sum()) * len(config.targets)
+    if config.bases_by_position:
+        forward += 2 * 4 * config.width**2 * len(batch.tokens)
+    return FORWARD_AND_BACKWARD * float(forward)
+
+
+def measured_speed(clock: Callable[[], float], size: int = 1024, times: int = 4) -> float:
+    """Multiply square matrices: operations a second, the fastest of a few times."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    seconds = []
+    for _ in range(times):
+        start = clock()
+        a @ b
+        seconds.append(clock() - start)
+    return 2 * size**3 / min(seconds)
+
+
+def _block(config: ModelConfig, lengths: Tensor) -> float:
+    """Count one block's, over sequences of these lengths."""
+    linear = 2 * (4 + 2 * config.feed_forward) * config.width**2
+    attention = 4 * config.width * lengths
+    return float((lengths * (linear + attention)).sum())

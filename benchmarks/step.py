@@ -1,0 +1,133 @@
+"""How long a training step takes, in units of the usual way with the same sizes on the same batch.
+
+The usual way (`plain.py`): `nn.TransformerEncoder`, norms first, dropout of 0.1 everywhere, activation
+checkpointing over each stack, every real ASV of every sample encoded again in chunks of 256, a key-padding
+mask, logits at every position. Ours: the default model and training (three bases a position, a tenth of the
+ASVs read, no dropout). Told apart from it: the same with all ASVs read, and like for like, the usual model
+with the same weights (a position a base, no network over bases, all ASVs read), with the same dropout, and
+with no dropout on either side.
+
+Real studies (AAM_REAL_DATA, or ../shared/data beside the checkout) and a simulated one, a token limit of 512
+(256 for homes-10333), batches of 16. Each way runs in a process of its own, and they take turns. The usual
+way, one step of which takes a minute or so, takes one after a small warm-up; ours takes three, of which the
+median counts (one, where it takes more than ten seconds). "Efficiency" is the share of the machine's speed at
+square matrix products, measured beside each step, that the operations reach which a step cannot do without.
+
+Run it without arguments: `python benchmarks/step.py`. `--all` adds batches of 6, `--quick` takes two studies,
+`--only STUDY` one. On a busy machine `--threads 1` tells more: it counts processor time.
+"""
+
+import argparse
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from children import Answer, Child, children
+from workload import SIMULATED, WORKLOADS, Workload
+
+LONG_SECONDS = 10.0
+PLAIN, PLAIN_WITHOUT_DROPOUT, OURS = "plain", "plain, no dropout", "ours"
+OPPONENT = {
+    OURS: PLAIN,
+    "ours, all ASVs read": PLAIN,
+    "like for like, same dropout": PLAIN,
+    "like for like, no dropout": PLAIN_WITHOUT_DROPOUT,
+}
+"""Our ways, and what each is compared with."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The steps of one way on one batch."""
+
+    steps: list[Answer]
+
+    @property
+    def seconds(self) -> float:
+        """Of the median step."""
+        return median(one["seconds"] for one in self.steps)
+
+    @property
+    def efficiency(self) -> float:
+        """Of the median step."""
+        return median(one["efficiency"] for one in self.steps)
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory of any stage."""
+        return max(max(one["peak_bytes"].values()) for one in self.steps)
+
+    def stages(self) -> str:
+        """Say what each stage of the last step took."""
+        last = self.steps[-1]
+        return ", ".join(
+            f"{name} {last['stages'][name]:.2f} s {last['peak_bytes'][name] / 1e9:.2f} GB"
+            for name in last["stages"]
+        )
+
+
+def main() -> None:
+    """Measure, and print the headline last."""
+    options = _options()
+    workloads = (WORKLOADS[0], SIMULATED) if options.quick else WORKLOADS
+    workloads = [one for one in workloads if options.only in (None, one.name)]
+    ratios: dict[str, list[float]] = {name: [] for name in OPPONENT}
+    with tempfile.TemporaryDirectory() as work:
+        for batch_size in (6, 16) if options.all else (16,):
+            for workload in workloads:
+                timed = measure(workload.shard(Path(work)), workload, batch_size, options.threads)
+                for name, opponent in OPPONENT.items():
+                    if batch_size == 16:
+                        ratios[name].append(timed[opponent].seconds / timed[name].seconds)
+    print("\nmedian over the studies at batch 16, times faster than the usual way")
+    for name, several in ratios.items():
+        print(f"  {name:32} {median(several):6.1f}   ({', '.join(f'{one:.1f}' for one in several)})")
+    print(f"ratio {median(ratios[OURS]):.1f}")
+
+
+def measure(shards: Path, workload: Workload, batch_size: int, threads: int) -> dict[str, Timed]:
+    """Time every way on one batch, in turn, and print what they took."""
+    ways = [*OPPONENT, PLAIN, PLAIN_WITHOUT_DROPOUT]
+    with children("steps.py", ways, shards, batch_size, threads) as all_ways:
+        _print_facts(workload, all_ways)
+        steps: dict[str, list[Answer]] = {name: [] for name in ways}
+        for opponent in (PLAIN, PLAIN_WITHOUT_DROPOUT, None):
+            for name in OPPONENT:
+                if not steps[name] or steps[name][0]["seconds"] < LONG_SECONDS:
+                    steps[name].append(all_ways[name].ask())
+            if opponent:
+                steps[opponent].append(all_ways[opponent].ask())
+    timed = {name: Timed(several) for name, several in steps.items()}
+    for name, one in timed.items():
+        times = f"{timed[OPPONENT[name]].seconds / one.seconds:6.1f} x" if name in OPPONENT else " " * 8
+        print(
+            f"  {name:32} {one.seconds:7.2f} s {times}  {one.peak_bytes / 1e9:5.2f} GB  "
+            f"efficiency {one.efficiency:4.0%}   {one.stages()}",
+            flush=True,
+        )
+    return timed
+
+
+def _print_facts(workload: Workload, ways: dict[str, Child]) -> None:
+    facts = ways[OURS].facts
+    share = facts["distinct"] / facts["real"]
+    print(
+        f"{workload.name}, batch {facts['samples']}, token limit {workload.token_limit}: "
+        f"{facts['real']} real ASVs, {facts['distinct']} distinct ({share:.2f}), {facts['read']} read, "
+        f"{facts['tokens']} tokens each",
+        flush=True,
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--all", action="store_true", help="batches of 6, too")
+    parser.add_argument("--quick", action="store_true", help="two studies instead of four")
+    parser.add_argument("--only", choices=[one.name for one in WORKLOADS], help="one study alone")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch (2)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

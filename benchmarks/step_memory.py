@@ -1,0 +1,104 @@
+"""How much memory a training step takes where it takes most: a batch of 8 samples of 1,024 ASVs each.
+
+No ASV occurs twice, and each has 150 bases: 8,192 distinct ASVs, with nothing to save. The default model
+takes two whole steps (losses, gradients, update) in a process of its own, as it trains by default (a tenth of
+the ASVs read) and with all of them read. The aim is a peak under 4 GB; the ratio is 4 GB / the larger peak:
+above 1, the aim is met.
+
+Run it without arguments: `python benchmarks/step_memory.py`. `--all` adds the usual model, a position a base.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import torch
+from steps import USUAL
+
+from aammodel.batch import Batch
+from aammodel.config import ModelConfig
+from aammodel.masking import draw_masks, draw_read
+from aammodel.model import AamModel
+from aammodel.optimiser import make_optimizer
+from aammodel.precision import Precision
+from aammodel.step import Stepper
+from aammodel.train_config import TrainConfig
+from schemas import vocabulary
+
+NUM_SAMPLES, TOKEN_LIMIT, NUM_BASES = 8, 1024, 150
+STEPS = 2
+AIM_BYTES = 4e9
+WAYS = {
+    "default": ({}, TrainConfig().read_share),
+    "all ASVs read": ({}, 1.0),
+    "all ASVs read, a position a base": (USUAL, 1.0),
+}
+
+
+def main() -> None:
+    """Measure each way, or be the process in which one is measured."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--all", action="store_true", help="the usual model, too")
+    parser.add_argument("--here", choices=WAYS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.here:
+        print(json.dumps(peak_bytes_of_training(*WAYS[options.here])))
+        return
+    peaks = [_peak_bytes(name) for name in list(WAYS)[: None if options.all else 2]]
+    print(f"ratio {AIM_BYTES / max(peaks):.1f}")
+
+
+def peak_bytes_of_training(model_options: dict[str, object], read_share: float) -> int:
+    """Take the steps in this process."""
+    torch.manual_seed(0)
+    batch = largest_batch(read_share)
+    model = AamModel(ModelConfig(sequence_length=NUM_BASES + 1, **model_options))
+    model.start_from(batch)
+    config = TrainConfig()
+    stepper = Stepper(model, make_optimizer(model, config), Precision("float32", torch.device("cpu")), config)
+    for _ in range(STEPS):
+        stepper.backward([batch], rate=1e-3)
+        stepper.update()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def largest_batch(read_share: float) -> Batch:
+    """Make a batch without padding in which no ASV occurs twice."""
+    numbers = np.random.default_rng(0)
+    asv = np.arange(NUM_SAMPLES * TOKEN_LIMIT)
+    tokens = numbers.integers(vocabulary.A, vocabulary.T + 1, (len(asv), NUM_BASES + 1)).astype(np.uint8)
+    tokens[:, 0] = vocabulary.START
+    is_read = draw_read(asv, seed=0, step=0, share=read_share)
+    masked, masked_token = draw_masks(tokens[is_read], asv[is_read], seed=0, step=0)
+    masked[:, 0] = np.flatnonzero(is_read)[masked[:, 0]]
+    distance = numbers.random((NUM_SAMPLES, NUM_SAMPLES), dtype=np.float32)
+    slot = torch.from_numpy(asv).view(NUM_SAMPLES, TOKEN_LIMIT)
+    return Batch(
+        sample_ids=tuple(f"S{number}" for number in range(NUM_SAMPLES)),
+        tokens=torch.from_numpy(tokens),
+        asv_row=torch.from_numpy(asv),
+        is_read=torch.from_numpy(is_read),
+        slot=slot,
+        count=torch.ones(slot.shape),
+        is_real=torch.ones(slot.shape, dtype=torch.bool),
+        distance=torch.from_numpy(distance + distance.T)[None] / 2,
+        masked=torch.from_numpy(masked),
+        masked_token=torch.from_numpy(masked_token),
+        position=torch.arange(NUM_SAMPLES),
+    )
+
+
+def _peak_bytes(name: str) -> int:
+    ran = subprocess.run(
+        [sys.executable, __file__, "--here", name], check=True, stdout=subprocess.PIPE, text=True
+    )
+    peak = json.loads(ran.stdout)
+    print(f"{name:34} {peak / 1e9:5.2f} GB", flush=True)
+    return peak
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""A child process of `step.py`: it prepares one way of training, and takes a step whenever it is told to.
+
+Each way has a process of its own, so that its memory is its own. `python steps.py WAY SHARDS BATCH THREADS`
+prints one JSON object when it is ready, and one for each line that it reads. With one thread time is that of
+the processor, which other programs on the machine change little.
+"""
+
+import ctypes
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from operations import measured_speed, needed_by_step
+from plain import PlainModel, loss, pad
+from workload import first_batch
+
+from aammodel.batch import Batch
+from aammodel.config import ModelConfig
+from aammodel.loss import distance_loss_sum, nucleotide_loss_sum, num_masked_bases, num_pairs
+from aammodel.model import AamModel
+from aammodel.optimiser import make_optimizer
+from aammodel.shards import open_shards
+from aammodel.train_config import TrainConfig
+
+USUAL = {"bases_per_position": 1, "bases_by_position": False}
+"""The usual model: a position a base, and no network over bases."""
+DISTANCE_WEIGHT = 10.0
+WARM_SAMPLES, WARM_ASVS = 2, 8
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of training."""
+
+    model: dict[str, object] = field(default_factory=dict)
+    """Where the configuration is not the default one."""
+    read_share: float = 1.0
+    plain_dropout: float | None = None
+    """With it, the model is computed the usual way."""
+
+
+WAYS = {
+    "plain": Way(USUAL, plain_dropout=0.1),
+    "plain, no dropout": Way(USUAL, plain_dropout=0.0),
+    "ours": Way(read_share=TrainConfig().read_share),
+    "ours, all ASVs read": Way(),
+    "like for like, same dropout": Way(USUAL | {"dropout": 0.1, "inner_dropout": 0.1}),
+    "like for like, no dropout": Way(USUAL),
+}
+
+
+class Stages:
+    """Seconds and peak memory of each stage of a step."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.clock = clock
+        self.seconds: dict[str, float] = {}
+        self.peak_bytes: dict[str, int] = {}
+
+    def run(self, name: str, work: Callable[[], torch.Tensor | None]) -> torch.Tensor | None:
+        """Do the work of one stage."""
+        # Linux: the high-water mark of resident memory starts anew.
+        Path("/proc/self/clear_refs").write_text("5")
+        start = self.clock()
+        value = work()
+        self.seconds[name] = self.clock() - start
+        self.peak_bytes[name] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return value
+
+
+def main() -> None:
+    """Prepare, then take a step for each line read."""
+    name, shards, batch_size, threads = sys.argv[1:]
+    torch.set_num_threads(int(threads))
+    stages = Stages(time.process_time if threads == "1" else time.perf_counter)
+    steps = iter(prepare(WAYS[name], Path(shards), int(batch_size), stages))
+    _say(next(steps))
+    for _ in sys.stdin:
+        _say(next(steps))
+
+
+def prepare(way: Way, shards: Path, batch_size: int, stages: Stages) -> Iterator[dict[str, object]]:
+    """Make the batch and the model, warm up; then take a step each time."""
+    batch = first_batch(shards, batch_size, way.read_share, None)
+    warm = first_batch(shards, WARM_SAMPLES, way.read_share, WARM_ASVS)
+    torch.manual_seed(0)
+    config = ModelConfig(sequence_length=open_shards(shards).manifest.sequence_length, **way.model)
+    model = AamModel(config)
+    model.start_from(batch)
+    if way.plain_dropout is None:
+        trained, compute = model, lambda batch: _our_loss(model, batch)
+    else:
+        trained = plain = PlainModel(model, way.plain_dropout)
+        compute = lambda batch: _plain_loss(plain, batch)  # noqa: E731
+    optimizer = make_optimizer(trained, TrainConfig())
+    _step(trained, optimizer, lambda: compute(warm), Stages())
+    yield _facts(batch)
+    while True:
+        speed = measured_speed(stages.clock)
+        _step(trained, optimizer, lambda: compute(batch), stages)
+        seconds = sum(stages.seconds.values())
+        yield {
+            "seconds": seconds,
+            "stages": stages.seconds,
+            "peak_bytes": stages.peak_bytes,
+            "efficiency": needed_by_step(config, batch) / seconds / speed,
+            "operations": needed_by_step(config, batch),
+            "speed": speed,
+        }
+
+
+def _our_loss(model: AamModel, batch: Batch) -> torch.Tensor:
+    output = model(batch)
+    nucleotide = nucleotide_loss_sum(output, batch) / num_masked_bases(batch)
+    return (
+        nucleotide
+        + DISTANCE_WEIGHT * (distance_loss_sum(output, batch) / num_pairs(batch).clamp_min(1)).sum()
+    )
+
+
+def _plain_loss(model: PlainModel, batch: Batch) -> torch.Tensor:
+    padded = pad(batch)
+    return loss(model(padded), padded, DISTANCE_WEIGHT)
+
+
+def _step(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    compute: Callable[[], torch.Tensor],
+    stages: Stages,
+) -> None:
+    model.train()
+    value = stages.run("forward", compute)
+    stages.run("backward", value.backward)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    stages.run("update", lambda: optimizer.step())
+    optimizer.zero_grad(set_to_none=True)
+    # Processes that wait for their turn hold on to no memory that they do not need (glibc).
+    ctypes.CDLL(None).malloc_trim(0)
+
+
+def _facts(batch: Batch) -> dict[str, object]:
+    num_real = int(batch.is_real.sum())
+    return {
+        "samples": batch.num_samples,
+        "real": num_real,
+        "distinct": len(batch.tokens),
+        "read": int(batch.is_read.sum()),
+        "tokens": batch.tokens.shape[1],
+    }
+
+
+def _say(what: dict[str, object]) -> None:
+    print(json.dumps(what), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""What the benchmarks of speed compute on: batches of published studies and of a simulated one."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from aammodel.batch import Batch
+from aammodel.shards import open_shards
+from aammodel.stream import Masks, split_order, stream_split
+
+SIMULATED_SAMPLES, SIMULATED_ASVS = 400, 1000
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A study and the most ASVs of a sample that are kept."""
+
+    name: str
+    table: str
+    token_limit: int = 512
+
+    def shard(self, work: Path) -> Path:
+        """Make its shards; the simulated study, and its shards, are made from a fixed seed."""
+        shards = work / self.name
+        if not shards.exists():
+            _run("shard", _table(self, work), "--token-limit", self.token_limit, "--output", shards)
+        return shards
+
+
+SIMULATED = Workload("simulated", "table.biom")
+WORKLOADS = (
+    Workload("ibd-2538", "table.biom"),
+    Workload("crc-udca2", "table.qza"),
+    Workload("homes-10333", "table.qza", token_limit=256),
+    SIMULATED,
+)
+
+
+def first_batch(shards_folder: Path, num_samples: int, read_share: float, token_limit: int | None) -> Batch:
+    """Make a batch of the first training samples, in an order drawn from a fixed seed."""
+    shards = open_shards(shards_folder)
+    order = split_order(shards, "train", seed=0, shuffled=True)
+    stream = stream_split(shards, "train", order, Masks(read_share=read_share), num_samples, token_limit)
+    return stream.make_batch(list(islice(stream.samples(), num_samples)), step=0)
+
+
+def _table(workload: Workload, work: Path) -> Path:
+    if workload is not SIMULATED:
+        base = Path(__file__).resolve().parents[2] / "shared" / "data"
+        return Path(os.environ.get("AAM_REAL_DATA", base)) / workload.name / workload.table
+    study = work / "simulated-study"
+    _run("simulate", study, "--samples", SIMULATED_SAMPLES, "--asvs", SIMULATED_ASVS)
+    return study / workload.table
+
+
+def _run(*arguments: object) -> None:
+    subprocess.run(["aamprep", *map(str, arguments)], check=True, capture_output=True)
