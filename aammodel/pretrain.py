@@ -145,7 +145,7 @@ def make_trainer(plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE) -> T
         stepper=stepper,
         train_stream=_part(stream, ranks),
         validation=_validation_batches(plan, ranks),
-        watcher=make_watcher() if ranks.is_main else Silence(),
+        watcher=make_watcher(run) if ranks.is_main else Silence(),
         progress=progress,
         num_steps=config.max_steps or config.epochs * stream.steps_per_epoch,
     )

@@ -2,10 +2,9 @@
 
 import math
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -16,12 +15,14 @@ import torch
 from aammodel.batch import Batch
 from aammodel.checkpoint import Progress
 from aammodel.hashing import hash64
+from aammodel.metrics import Row
 from aammodel.model import AamModel
 from aammodel.offence import stop_at_non_finite
 from aammodel.precision import MOST_SKIPPED
 from aammodel.ranks import Ranks
 from aammodel.run_folder import RunFolder
 from aammodel.schedule import learning_rate
+from aammodel.speed import Amounts, Clock
 from aammodel.step import Losses, Stepper
 from aammodel.stream import BatchStream, load
 from aammodel.train_config import TrainConfig
@@ -43,6 +44,7 @@ class Trainer:
     watcher: Watcher
     progress: Progress
     num_steps: int
+    clock: Clock = field(default_factory=Clock)
     stop_signal: int = 0
     """The signal that asks the run to stop, on whichever rank it came; 0 while none does."""
     _signal: int = 0
@@ -91,10 +93,11 @@ class Trainer:
         """Take the micro-batches of a step: fewer at the end of an epoch."""
         per_epoch = self.train_stream.batches_per_epoch
         left = per_epoch - self.progress.batches % per_epoch
-        return [batch.to(self.device) for batch in islice(batches, min(self.config.accumulate, left))]
+        with self.clock.waiting():
+            taken = list(islice(batches, min(self.config.accumulate, left)))
+        return [batch.to(self.device) for batch in taken]
 
     def _step(self, batches: list[Batch]) -> None:
-        started = time.perf_counter()
         step = self.progress.step
         # All that is drawn in a step follows from this: a resumed run needs no state of it.
         drawn = hash64(self.config.seed, step, values=np.array([self.ranks.rank]))
@@ -105,7 +108,7 @@ class Trainer:
         self._stop_if_not_finite(batches, losses, norm, is_skipped)
         self.stepper.update()
         self.progress = self.progress.after_step(len(batches), is_skipped)
-        self._report_step(batches, losses, norm, time.perf_counter() - started)
+        self._report_step(batches, losses, norm)
 
     def _stop_if_not_finite(
         self, batches: list[Batch], losses: Losses, norm: float, is_skipped: bool
@@ -116,7 +119,7 @@ class Trainer:
             with self.stepper.precision.autocast():
                 stop_at_non_finite(self.model, batches, self.progress.step, self.run, self.ranks)
 
-    def _report_step(self, batches: list[Batch], losses: Losses, norm: float, seconds: float) -> None:
+    def _report_step(self, batches: list[Batch], losses: Losses, norm: float) -> None:
         num_samples = sum(batch.distance.shape[2] for batch in batches)
         num_slots, num_real, num_distinct = self.ranks.sum(
             [
@@ -125,16 +128,18 @@ class Trainer:
                 sum(len(batch.tokens) for batch in batches),
             ]
         )
-        row: dict[str, float | int | None] = {
+        row: Row = {
             "step": self.progress.step,
             "epoch": self.progress.batches / self.train_stream.batches_per_epoch,
             **losses.named(self.stepper.weights(), self.config.targets),
             "learning_rate": self.stepper.optimizer.param_groups[0]["lr"],
             "gradient_norm": norm,
             "skipped_steps": self.progress.skipped,
-            "samples_per_second": num_samples / seconds,
-            "padding_share": 1 - num_real / num_slots,
-            "distinct_share": num_distinct / num_real,
+            **self.clock.step(
+                Amounts(num_samples, num_slots, num_real, num_distinct),
+                self.num_steps - self.progress.step,
+                self.device,
+            ),
         }
         self.folder.append(row)
         self.watcher.on_step(row, self.num_steps)
@@ -155,7 +160,7 @@ class Trainer:
             return False
         losses = self.stepper.measure(self.validation)
         named = losses.named(self.stepper.weights(), self.config.targets, "val_")
-        row = {"step": self.progress.step, **named}
+        row: Row = {"step": self.progress.step, **named, "seconds": self.clock.seconds()}
         self.folder.append(row)
         self.progress = self.progress.after_validation(row["val_loss"] or 0.0, self.config.plateau_patience)
         is_best = self.progress.validations_since_best == 0

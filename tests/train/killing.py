@@ -15,6 +15,7 @@ from aammodel.metrics import Row
 from aammodel.pretrain import begin_run, make_trainer
 from aammodel.resume import read_plan
 from aammodel.train import Trainer
+from aammodel.watch import Several
 from schemas.files import Files
 
 # Processes fork from a server that has loaded already what takes seconds; an optimiser loads torch._dynamo.
@@ -78,21 +79,25 @@ class KillsFiles(Files):
         return getattr(super(), name)(path, *others)
 
 
-def train_until(run: Path, end: End, anew: bool = True) -> int:
-    """Train a run in a process of its own until a signal ends it, and give that process's exit code."""
-    process = _CONTEXT.Process(target=_train, args=(run, end, anew))
+def train_until(run: Path, end: End, anew: bool = True, watched: bool = False) -> int:
+    """Train a run in a process of its own until a signal ends it, and give that process's exit code.
+
+    `watched` also shows it, as `aammodel` does.
+    """
+    process = _CONTEXT.Process(target=_train, args=(run, end, anew, watched))
     process.start()
     process.join(_SECONDS)
     assert process.exitcode is not None, "it hangs"
     return process.exitcode
 
 
-def _train(run: Path, end: End, anew: bool) -> None:
+def _train(run: Path, end: End, anew: bool, watched: bool) -> None:
     plan = read_plan(run).plan
     if anew:
         begin_run(plan, run, overwrite=True)
     trainer = make_trainer(plan, run, resume=not anew)
-    trainer.watcher = KillsWatcher(end)
+    killer = KillsWatcher(end)
+    trainer.watcher = Several((trainer.watcher, killer)) if watched else killer
     if end.at == "writing":
         trainer.folder = replace(trainer.folder, files=KillsFiles(end))
     if end.at == "micro-batch":

@@ -55,7 +55,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def losses(run_folder: Path) -> list[dict[str, object]]:
     """Give every line of metrics, but for what a clock or the machine tells."""
-    clocked = ("second", "share", "memory")
+    clocked = ("second", "data_wait", "memory")
     rows = read_metrics(run_folder)
     return [{n: v for n, v in row.items() if not any(one in n for one in clocked)} for row in rows]
 
