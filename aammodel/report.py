@@ -72,6 +72,13 @@ class Prediction:
         return float(np.corrcoef(self.predicted, self.true)[0, 1])
 
     @property
+    def r_squared(self) -> float:
+        """Share of the variance of true distances that is explained; below 0 where their mean is better."""
+        if len(self.true) < 2 or self.true.std() == 0:
+            return float("nan")
+        return float(1 - ((self.predicted - self.true) ** 2).mean() / self.true.var())
+
+    @property
     def mean_absolute_error(self) -> float:
         """Mean absolute error, in units of the distance."""
         return float(np.abs(self.predicted - self.true).mean())
@@ -138,6 +145,13 @@ def draw_distances(prediction: Prediction) -> Figure:
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure
+
+
+def save_distances(prediction: Prediction, path: Path) -> None:
+    """Draw predicted against true distances into a PNG file."""
+    figure = draw_distances(prediction)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 def _picture(figure: Figure, path: Path) -> str:

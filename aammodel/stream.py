@@ -58,6 +58,8 @@ class BatchStream(IterableDataset[Batch]):
     """None hides nothing."""
     targets: tuple[str, ...] = ("unweighted_unifrac",)
     """Metrics whose true distances a batch has; NaN without a tree."""
+    more_columns: tuple[str, ...] = ()
+    """What else to read of each sample."""
     accumulate: int = 1
     """Micro-batches of a step, which hide the same bases of an ASV."""
     bucket: bool = False
@@ -175,7 +177,7 @@ class BatchStream(IterableDataset[Batch]):
         """Read the samples of one row group."""
         metrics = [METRICS[name] for name in self.targets]
         known = [one.columns for one in metrics if one.is_known(self.shards.facts)]
-        columns = ["sample_id", "asv", "count", *dict.fromkeys(chain(*known))]
+        columns = ["sample_id", *dict.fromkeys(chain(("asv", "count"), self.more_columns, *known))]
         if group.file not in self._files:
             self._files[group.file] = self.shards.open(group.file)
         with reading(self.shards.folder / group.file):

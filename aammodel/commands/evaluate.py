@@ -1,0 +1,86 @@
+"""`aammodel evaluate`: how good a model is on samples, beside what needs no learning."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.command import print_json, say
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from aammodel.evaluate import Evaluation
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, or a model.safetensors.")],
+    shards: Annotated[str, typer.Argument(help="Folder that `aamprep shard` wrote, or its URL.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    max_samples: Annotated[int, typer.Option(min=2, help="Of a larger split, so many are drawn.")] = 1000,
+    output: Annotated[Path, typer.Option(help="Folder for the pictures and evaluation.json.")] = Path(
+        "evaluation"
+    ),
+    device: Annotated[str, typer.Option(help="cpu, cuda ... Default: a GPU where there is one.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
+) -> None:
+    """Measure a model on samples that it never saw: distances, hidden bases, and baselines beside them."""
+    from aammodel.evaluate import SPLITS
+    from schemas.publish import check_target, published_folder
+
+    if split not in SPLITS:
+        raise UsageError(f"there is no split {split!r}", "--split", f"choose among: {', '.join(SPLITS)}")
+    check_target(output, overwrite, "evaluation.json")
+
+    import json as json_library
+
+    from aammodel.evaluate import evaluate as measure
+    from aammodel.load import load_run
+    from aammodel.pretrain import pick_device
+    from aammodel.remote import place_of
+    from aammodel.report import save_distances
+    from aammodel.shards import open_shards
+
+    opened = open_shards(place_of(shards))
+    found = measure(load_run(run, pick_device(device)), opened, split, max_samples)
+    document = {
+        "schema_version": 1,
+        "run": str(run),
+        "shards": str(opened.folder),
+        "manifest_sha256": opened.manifest.sha256,
+        "split": split,
+        **found.as_dict(),
+    }
+    with published_folder(output, "evaluation.json", overwrite) as folder:
+        for one in found.predictions:
+            save_distances(one, folder / f"{one.target}.png")
+        text = json_library.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        (folder / "evaluation.json").write_text(text, encoding="utf-8")
+    if json:
+        print_json(document)
+    else:
+        _print(found, split)
+    say(f"pictures and figures: {output}/")
+
+
+def _print(found: "Evaluation", split: str) -> None:
+    from aammodel.distance import METRICS
+
+    print(f"{found.num_samples:,} {split} samples")
+    for one in found.predictions:
+        words = METRICS[one.target].words
+        print(f"\n{words}: {len(one.true):,} pairs of {one.num_samples:,} samples")
+        print(
+            f"  model          r {one.r:.3f}   R2 {one.r_squared:.3f}   "
+            f"mean absolute error {one.mean_absolute_error:.4f}"
+        )
+        for name, r in found.baselines[one.target].items():
+            print(f"  {name.replace('_', ' '):<13}  r {r:.3f}")
+    if not found.predictions:
+        print("no distance: fewer than two samples have a true one by a target of the model")
+    guessed = found.nucleotides
+    if guessed.accuracy is not None:
+        print(
+            f"\nhidden bases: {guessed.accuracy:.1%} of {guessed.num_masked:,} guessed right, "
+            f"loss {guessed.loss:.4f}"
+        )
