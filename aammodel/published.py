@@ -64,13 +64,13 @@ def _check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-            is_stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
-            is_whole = sum(entry.file_size for entry in entries) <= path.stat().st_size
-            damaged = archive.testzip() if is_stored and is_whole else None
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise _refusal(path, "this is no checkpoint: it is compressed, which torch never does")
+            if sum(entry.file_size for entry in entries) > path.stat().st_size:
+                raise _refusal(path, "this is no checkpoint: it claims to hold more than it has")
+            damaged = archive.testzip()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise _refusal(path, f"this is no checkpoint: {error}") from error
-    if not (is_stored and is_whole):
-        raise _refusal(path, "this is no checkpoint: it is larger inside than on disk")
     if damaged is not None:
         raise _refusal(path, f"this file is damaged: the checksum of {damaged} is wrong")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from aammodel.import_run import import_published
@@ -150,6 +151,8 @@ def test_an_encoder_is_found_in_whatever_it_was_saved_with(
     assert (f": {', '.join(left_out)}\n" in ran.err) if left_out else not ran.err
     tokens, counts = random_inputs(Sizes())
     assert_equal_to(load_run(tmp_path / "run"), tokens, counts, by_published(state, 4, tokens, counts))
+    weights = load_file(tmp_path / "run" / "model.safetensors")
+    assert {one.dtype for one in weights.values()} == {torch.float32}
 
 
 def test_a_state_dict_by_itself_is_a_checkpoint(tmp_path: Path) -> None:
@@ -226,6 +229,10 @@ BAD_STATES: dict[str, tuple[Callable[[Weights], object], str]] = {
         lambda state: predictor(state) | {"mystery.weight": torch.ones(3)},
         "unexpected name: mystery.weight",
     ),
+    "an-encoder-twice": (
+        lambda state: predictor(state) | {TOKENS: state[TOKENS]},
+        f"unexpected name: {TOKENS}",
+    ),
     "wrong-shape": (
         instead("encoder_transformer.norm.bias", torch.ones(15)),
         r"encoder_transformer.norm.bias has shape \(15,\), and should have \(16,\)",
@@ -283,6 +290,13 @@ def compressed(path: Path) -> None:
             archive.writestr(name, content)
 
 
+def listed_twice(path: Path) -> None:
+    """List every entry of the archive twice, over the same bytes."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("version", "3")
+        archive.filelist += archive.filelist
+
+
 def flipped(path: Path) -> None:
     """Change one bit of a weight."""
     content = bytearray(path.read_bytes())
@@ -296,7 +310,8 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing": (lambda path: path.write_bytes(b""), "this is no checkpoint"),
     "cut-short": (lambda path: path.write_bytes(path.read_bytes()[:-3000]), "this is no checkpoint"),
     "a-flipped-bit": (flipped, "is damaged: the checksum of .*data/"),
-    "compressed": (compressed, "larger inside than on disk"),
+    "compressed": (compressed, "it is compressed"),
+    "listed-twice": (listed_twice, "claims to hold more than it has"),
     "another-zip": (lambda path: zipfile.ZipFile(path, "w").close(), "cannot be read safely"),
     "a-list": (lambda path: torch.save([1, 2], path), "no model_state_dict"),
     "one-of-several-shards": (
