@@ -98,7 +98,7 @@ def read_config_of(run: Path) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        If there is no such run.
+        If there is no such run, or it was imported.
     InvalidDataError
         If the file is damaged.
     """
@@ -112,6 +112,10 @@ def read_config_of(run: Path) -> dict[str, Any]:
         missing = {"model", "train", "shards", "versions"} - config.keys()
     except (ValueError, AttributeError) as error:
         raise InvalidDataError(f"this file is damaged: {error}", str(path), "begin a new run") from error
+    if "imported" in config:
+        raise UsageError(
+            "this run was imported, so it has nothing to go on with", str(run), "begin a new run"
+        )
     if missing:
         raise InvalidDataError(f"this file lacks {', '.join(sorted(missing))}", str(path), "begin a new run")
     return dict(config)

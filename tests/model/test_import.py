@@ -372,7 +372,12 @@ def test_wrong_usage_is_told(run: Programs, tmp_path: Path) -> None:
     again = run("aammodel", "import", path, "--output", output)
     assert again.code == 2
     assert "--overwrite" in again.err
+    # Told before the checkpoint, which may be large, is looked at.
+    assert run("aammodel", "import", tmp_path / "absent.pt", "--output", output).err == again.err
     assert run("aammodel", "import", path, "--output", output, "--overwrite").code == 0
+    resumed = run("aammodel", "pretrain", "--resume", output)
+    assert resumed.code == 2
+    assert "this run was imported" in resumed.err
 
 
 def test_shards_that_an_imported_model_cannot_read_are_refused(run: Programs, tmp_path: Path) -> None:
