@@ -5,11 +5,13 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from aammodel.cli import main as run_aammodel
+from aammodel.ranks import Ranks, joined
 
 TIMEOUT_SECONDS = 120
 # Processes fork from a server that has loaded already what takes seconds; an optimiser loads torch._dynamo.
@@ -37,14 +39,24 @@ class Rank:
 
 def start(size: int, folder: Path, *arguments: object) -> list[Rank]:
     """Start `aammodel` on so many ranks."""
+    return _start(size, folder, _run_aammodel, [str(one) for one in arguments])
+
+
+def call_on(size: int, folder: Path, function: Callable[[Ranks], None]) -> None:
+    """Call a function of a test module on so many ranks, none of which may raise."""
+    ranks = _start(size, folder, _call, function)
+    assert end(ranks) == [0] * size, "\n".join(rank.text for rank in ranks)
+
+
+def _start(size: int, folder: Path, target: Callable[..., None], argument: object) -> list[Rank]:
     port = _free_port()
     ranks = []
     for rank in range(size):
         said = folder / f"rank-{rank}.txt"
         environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
         environment |= {"MASTER_ADDR": "localhost", "XDG_CACHE_HOME": folder / "cache"}
-        target = (environment, [str(one) for one in arguments], said)
-        process = _CONTEXT.Process(target=_be_a_rank, args=target, daemon=True)
+        told = (environment, said, target, argument)
+        process = _CONTEXT.Process(target=_be_a_rank, args=told, daemon=True)
         process.start()
         ranks.append(Rank(process, said))
     return ranks
@@ -67,15 +79,26 @@ def pretrain_on(size: int, folder: Path, *arguments: object) -> list[Rank]:
     return ranks
 
 
-def _be_a_rank(environment: dict[str, object], arguments: list[str], said: Path) -> None:
+def _run_aammodel(arguments: list[str]) -> None:
+    sys.argv = ["aammodel", *arguments]
+    run_aammodel()
+
+
+def _call(function: Callable[[Ranks], None]) -> None:
+    with joined() as ranks:
+        function(ranks)
+
+
+def _be_a_rank(
+    environment: dict[str, object], said: Path, target: Callable[..., None], argument: object
+) -> None:
     os.environ.update({name: str(value) for name, value in environment.items()})
     with said.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-        sys.argv = ["aammodel", *arguments]
         try:
-            run_aammodel()
+            target(argument)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

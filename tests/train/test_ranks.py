@@ -18,7 +18,8 @@ from aammodel.shards import ShardSet
 from aammodel.stream import split_order
 from tests.prepare.test_shards import run_quietly
 from tests.studies import Programs, Ran
-from tests.train.processes import Rank, end, pretrain_on, start
+from tests.train.processes import Rank, call_on, end, pretrain_on, start
+from tests.train.rank_checks import Check, check_weights_and_gradients, check_what_ranks_tell_each_other
 from tests.train.shards import make_shards, rewrite_samples, tiny_config
 
 LOSSES = (
@@ -78,6 +79,11 @@ def cut_back(run_folder: Path, step: int) -> None:
             shutil.rmtree(path)
     state = json.loads((list_checkpoints(run_folder)[-1] / "state.json").read_text())
     assert (state["step"], state["is_finished"]) == (step, False)
+
+
+@pytest.mark.parametrize("check", [check_what_ranks_tell_each_other, check_weights_and_gradients])
+def test_ranks_agree(check: Check, tmp_path: Path) -> None:
+    call_on(3, tmp_path, check)
 
 
 def test_two_ranks_have_the_losses_of_one_and_write_once(alone: Path, study: Path, tmp_path: Path) -> None:
