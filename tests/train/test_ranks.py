@@ -140,17 +140,17 @@ def test_two_ranks_go_on_bit_for_bit_with_dropout(study: Path, tmp_path: Path) -
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_a_sharded_run_has_the_losses_of_one_and_goes_on_alone(
-    alone: Path, study: Path, tmp_path: Path
+@pytest.mark.parametrize("after", [2, pytest.param(1, marks=pytest.mark.long)])
+def test_a_sharded_run_has_the_losses_of_one_and_goes_on(
+    after: int, alone: Path, study: Path, tmp_path: Path
 ) -> None:
     """By FSDP2, with activations that are computed again, and accumulation."""
     config, part = exact_config(tmp_path, 'sharding = "fsdp"\n'), tmp_path / "part"
     pretrain_on(2, tmp_path, study / "shards", "--output", part, "--config", config, *OPTIONS)
     assert_same_losses(part, alone)
-    for size in (2, 1):
-        cut_back(part, 8)
-        pretrain_on(size, tmp_path, "--resume", part)
-        assert_same_losses(part, alone)
+    cut_back(part, 8)
+    pretrain_on(after, tmp_path, "--resume", part)
+    assert_same_losses(part, alone)
 
 
 def start_for_ever(study: Path, folder: Path) -> list[Rank]:
@@ -182,6 +182,13 @@ def test_a_rank_that_is_killed_is_missed_at_once(study: Path, tmp_path: Path) ->
     assert "Traceback" not in ranks[0].text
 
 
+def poisoned_sample(shards: ShardSet) -> str:
+    """Name the sample that comes last in the first epoch."""
+    (window,) = split_order(shards, "train", 0, shuffled=True).windows(0)
+    names = pq.read_table(shards.folder / shards.manifest.sample_files("train")[0].name)["sample_id"]
+    return str(names[int(window.order[-1])])
+
+
 @pytest.fixture
 def poisoned(run: Programs, tmp_path: Path) -> ShardSet:
     """Give shards with a sample whose counts are finite there, and infinite in float32."""
@@ -194,16 +201,20 @@ def poisoned(run: Programs, tmp_path: Path) -> ShardSet:
     return rewrite_samples(shards, "count", pa.array(counts, pa.list_(pa.float64())))
 
 
+@pytest.mark.parametrize("sharding", ["none", pytest.param("fsdp", marks=pytest.mark.long)])
 def test_a_number_that_is_not_finite_on_one_rank_ends_all_and_is_told_once(
-    poisoned: ShardSet, tmp_path: Path
+    sharding: str, poisoned: ShardSet, tmp_path: Path
 ) -> None:
-    options = ("--config", exact_config(tmp_path), "--batch-size", 7, "--output", tmp_path / "run")
+    config = exact_config(tmp_path, f'sharding = "{sharding}"\n')
+    options = ("--config", config, "--batch-size", 7, "--output", tmp_path / "run")
     ranks = start(2, tmp_path, "pretrain", poisoned.folder, *options)
     assert end(ranks[:1]) == [3]
     # As `torchrun` does when a process has failed.
     ranks[1].signal(signal.SIGTERM)
     assert end(ranks[1:]) == [-signal.SIGTERM]
-    assert ranks[0].text.count("a number stopped being finite at step 4, first in") == 1
+    text = ranks[0].text
+    assert text.count("a number stopped being finite at step 4, first in") == 1
+    assert text.count(f"; samples: {poisoned_sample(poisoned)}\n") == 1
     assert ranks[1].text == ""
     # It was the other rank's sample, and the other rank's batch is kept.
     assert len(list((tmp_path / "run").glob("offending-batch-step-000004*"))) == 1
