@@ -7,7 +7,7 @@ A mask says what True means: `is_real` is True for data and False for padding.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int, Integer
@@ -60,6 +60,11 @@ class Batch:
     def pin_memory(self) -> "Batch":
         """Copy every tensor to pinned memory, for faster transfer to a device."""
         return self._map(Tensor.pin_memory)
+
+    def alone(self) -> "Batch":
+        """Give the part that one of several ranks takes as a batch of its own: pairs of its samples alone."""
+        here = torch.arange(self.num_samples, device=self.position.device)
+        return replace(self, distance=self.distance[:, :, self.position], position=here)
 
     def tensors(self) -> dict[str, Tensor]:
         """Give every tensor by name."""

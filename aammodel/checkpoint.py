@@ -144,9 +144,14 @@ def checkpoint_folder(run: Path, step: int) -> Path:
 
 
 def save_best(run: Path, model: Tensors, model_config: dict[str, object], files: Files = _FILES) -> None:
-    """Write `model.safetensors`, the best weights so far, with the model's configuration in its header."""
+    """Write `model.safetensors`, the best weights so far."""
+    save_model(run / MODEL_FILE, model, model_config, files)
+
+
+def save_model(path: Path, model: Tensors, model_config: dict[str, object], files: Files = _FILES) -> None:
+    """Write weights, with the model's configuration in the header."""
     header = {"model_config": json.dumps(model_config)}
-    replace_file(run / MODEL_FILE, save(model, metadata=header), files)
+    replace_file(path, save(model, metadata=header), files)
 
 
 def _load_optimizer(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -10,6 +10,7 @@ import typer
 from aammodel.commands.evaluate import evaluate
 from aammodel.commands.import_ import import_
 from aammodel.commands.pretrain import pretrain
+from aammodel.commands.trace import trace
 from schemas.command import run
 
 app = typer.Typer(
@@ -25,7 +26,7 @@ def _program() -> None:
     """Stream shards into a padding-safe transformer, and train it."""
 
 
-for _command in (pretrain, evaluate):
+for _command in (pretrain, evaluate, trace):
     app.command()(_command)
 # `import` is a word of Python, which no function can be called.
 app.command("import")(import_)

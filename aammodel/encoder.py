@@ -21,7 +21,8 @@ from aammodel.transformer import Transformer, zero_padding
 from schemas import vocabulary
 
 _ENOUGH_ASVS = 256
-_ASVS_AT_ONCE = 1024
+ASVS_AT_ONCE = 1024
+"""Of the network over bases by position."""
 
 
 class AsvEncoder(nn.Module):
@@ -113,8 +114,12 @@ class AsvEncoder(nn.Module):
             pooled = read.new_zeros(len(tokens), read.shape[1]).index_copy(0, rows, read)
         if self.bases is None:
             return pooled, hidden
-        parts = [self.bases(one, one != vocabulary.PAD) for one in tokens.split(_ASVS_AT_ONCE)]
+        parts = [self.bases(one, one != vocabulary.PAD) for one in tokens.split(ASVS_AT_ONCE)]
         return pooled + torch.cat(parts), hidden
+
+    def chunks(self, tokens: Integer[Tensor, "W L"]) -> list[Chunk]:
+        """Say which of the ASVs that are read are encoded together, in the order in which they are."""
+        return chunks_by_length((tokens != vocabulary.PAD).sum(dim=1), self._size(tokens))
 
     @torch.no_grad()
     def start_from(self, tokens: Integer[Tensor, "U L"]) -> None:
@@ -132,6 +137,9 @@ class AsvEncoder(nn.Module):
             if self.bases is not None:
                 self.bases.centre.copy_(self.bases.sum(tokens, is_real).mean(dim=0))
 
+    def _size(self, tokens: Integer[Tensor, "W L"]) -> int:
+        return self.chunk_size or asvs_at_a_time(tokens.device)
+
     def _read(
         self, tokens: Integer[Tensor, "N T"], is_real: Bool[Tensor, "N T"] | None
     ) -> tuple[Float[Tensor, "N P D"], Float[Tensor, "N D"]]:
@@ -143,8 +151,7 @@ class AsvEncoder(nn.Module):
     def _read_in_chunks(
         self, tokens: Integer[Tensor, "W L"], masked: Int[Tensor, "M 2"]
     ) -> tuple[Float[Tensor, "W D"], Float[Tensor, "M D"]]:
-        size = self.chunk_size or asvs_at_a_time(tokens.device)
-        chunks = chunks_by_length((tokens != vocabulary.PAD).sum(dim=1), size)
+        size, chunks = self._size(tokens), self.chunks(tokens)
         place = torch.cat([chunk.rows for chunk in chunks]).argsort()
         masked_place, masked_order = place[masked[:, 0]].sort(stable=True)
         masked_here = torch.stack([masked_place % size, masked[masked_order, 1]], dim=1)
@@ -256,10 +263,8 @@ class SampleEncoder(nn.Module):
         """
         num_slots = is_real.shape[1]
         places, encoded = [], []
-        for chunk in chunks_by_length(is_real.sum(dim=1), samples_at_a_time(slot.device)):
+        for chunk, front in self.chunks(is_real):
             rows = chunk.rows[:, None]
-            # Numbers of the real slots first, in their order.
-            front = is_real[chunk.rows].int().argsort(dim=1, descending=True, stable=True)[:, : chunk.length]
             x = asv_embedding.index_select(0, slot[rows, front].flatten()).unflatten(0, front.shape)
             is_real_here = None if chunk.is_even else is_real[rows, front]
             encoded.append(self(x, count[rows, front], is_real_here, front).flatten(0, 1))
@@ -267,6 +272,19 @@ class SampleEncoder(nn.Module):
         values = torch.cat(encoded)
         empty = values.new_zeros(is_real.numel(), values.shape[1])
         return empty.index_copy(0, torch.cat(places), values).unflatten(0, is_real.shape)
+
+    def chunks(self, is_real: Bool[Tensor, "B S"]) -> Iterator[tuple[Chunk, Int[Tensor, "_ _"]]]:
+        """Say which samples are encoded together, in the order in which they are.
+
+        Yields
+        ------
+        chunk : Chunk
+        front : Tensor of int, shape (samples of the chunk, its length)
+            Slots that are computed: the real ones first, in their order.
+        """
+        for chunk in chunks_by_length(is_real.sum(dim=1), samples_at_a_time(is_real.device)):
+            front = is_real[chunk.rows].int().argsort(dim=1, descending=True, stable=True)
+            yield chunk, front[:, : chunk.length]
 
 
 def asvs_at_a_time(device: torch.device) -> int:

@@ -1,85 +1,163 @@
-"""Where a number stopped being finite: the offending batch is run again, with an eye on every module.
+"""Where a number stopped being finite: the step is taken again, with an eye on every module.
 
 Training itself looks at the losses alone, so that the watch costs nothing while all is well.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+import math
+from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from aammodel.batch import Batch
-from aammodel.model import Output
+from aammodel.hooks import CHANGED, INPUT, OUTPUT, Birth, Direction, Seen, Watch
+from aammodel.places import Asv, Concerned, concerned
+from aammodel.sharding import is_cut
 from aammodel.statistics import describe
+from aammodel.step import Losses, Stepper
+
+_MOST_NAMED = 10
 
 
-def first_non_finite(model: nn.Module, batch: Batch) -> str | None:
-    """Run a batch and name the first module whose output is not finite.
+@dataclass(frozen=True)
+class Fault:
+    """Where the first number that is not finite was born."""
+
+    direction: Direction
+    module: str
+    """Name of the module; "the model" and "the loss" for what no module of its own computes."""
+    kind: str
+    """Its type."""
+    what: str
+    """Which of its tensors, and what that holds."""
+    batch: int
+    """Micro-batch of the step."""
+    when: float
+    """The earlier in the step, the smaller; several ranks can compare theirs."""
+    asvs: tuple[Asv, ...] = ()
+    """ASVs whose numbers they are."""
+    samples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """One line."""
+        asvs = [f"{one.row} ({shorten(one.sequence)})" for one in self.asvs]
+        kind = f"{self.kind}, " if self.kind else ""
+        return (
+            f"{self.module} ({kind}{self.direction}): {self.what}"
+            + _some("; rows of asvs.parquet that it concerns:", asvs)
+            + _some("; samples that it concerns:", list(self.samples))
+        )
+
+
+@dataclass(frozen=True)
+class StepSeen:
+    """One step under watch."""
+
+    losses: Losses
+    gradient_norm: float
+    """Before it is clipped."""
+    seen: tuple[Seen, ...]
+    """What went through each module, in the order in which they finish."""
+    fault: Fault | None
+    """None where every number is finite."""
+
+
+def watch_step(stepper: Stepper, batches: list[Batch], rate: float = 0.0) -> StepSeen:
+    """Compute a step, forward and backward, without the update, and look at every number on its way.
 
     Parameters
     ----------
-    model : Module
-    batch : Batch
-
-    Returns
-    -------
-    str or None
-        The module's name, what its output and inputs hold, and which ASVs and samples it concerns; None where
-        every output is finite.
+    stepper : Stepper
+    batches : list of Batch
+        The micro-batches of the step, on the model's device.
+    rate : float
+        Learning rate of the update to come.
     """
-    with torch.no_grad(), _watching(model) as found:
-        output = model(batch)
-    return found[0] + _concerned(output, batch) if found else None
+    # Scaling may be unscaled but once in a step, which may have been this one.
+    stepper = replace(stepper, precision=stepper.precision.copy())
+    scale = stepper.precision.scaler.get_scale() if stepper.precision.scaler.is_enabled() else 1.0
+    with Watch(stepper.model) as watch:
+        losses, norm = stepper.backward(batches, rate)
+    for one in watch.seen.values():
+        one.unscale(scale)
+    return StepSeen(losses, norm, tuple(watch.seen.values()), _fault(stepper, batches, watch, losses, norm))
 
 
-def _concerned(output: Output, batch: Batch) -> str:
-    """Name the ASVs and samples for which the model gives a number that is not finite."""
-    is_bad_asv = ~output.asv_embedding.isfinite().all(dim=1)
-    is_bad_asv[batch.masked[~output.nucleotide_logits.isfinite().all(dim=1), 0]] = True
-    is_bad_sample = ~output.sample_embedding.isfinite().all(dim=1)
-    is_bad_sample |= (is_bad_asv[batch.slot] & batch.is_real).any(dim=1)
-    asvs = batch.asv_row[is_bad_asv].tolist()
-    samples = [batch.sample_ids[row] for row in is_bad_sample.nonzero().flatten().tolist()]
-    return _some("; rows of asvs.parquet that it concerns:", asvs) + _some(
-        "; samples that it concerns:", samples
+def shorten(sequence: str, most: int = 24) -> str:
+    """Give the start of a sequence, and how long it is."""
+    return sequence if len(sequence) <= most else f"{sequence[:most]}... {len(sequence)} bases"
+
+
+def _fault(stepper: Stepper, batches: list[Batch], watch: Watch, losses: Losses, norm: float) -> Fault | None:
+    """Name the first fault: of what the model computes, else of the loss, else of the gradient."""
+    if watch.first is not None and (watch.first_is_forward or all(map(math.isfinite, losses.numbers()))):
+        return _fault_in_model(stepper, batches, watch.first)
+    return _fault_of_sums(losses, norm)
+
+
+def _fault_in_model(stepper: Stepper, batches: list[Batch], birth: Birth) -> Fault:
+    passage, model = birth.passage, stepper.model
+    name, what = _where(model, birth)
+    module = model.get_submodule(name) if name != _LOSS else None
+    whom = concerned(model, batches[passage.batch], birth) if passage.batch < len(batches) else Concerned()
+    return Fault(
+        direction=birth.direction,
+        module=name or "the model",
+        kind=type(module).__name__ if module else "",
+        what=f"{what} ({birth.statistics})" + (_bad_weights(module) if module else ""),
+        batch=passage.batch,
+        when=birth.when,
+        asvs=whom.asvs,
+        samples=whom.samples,
     )
 
 
-def _some(what: str, names: list[int] | list[str], most: int = 10) -> str:
+_LOSS = "the loss"
+
+
+def _where(model: nn.Module, birth: Birth) -> tuple[str, str]:
+    """Name the module in which a tensor became what it is, and say which of its tensors it is.
+
+    What comes finite out of one module and not finite into the next one was spoilt between them, in the code
+    of the module that both are part of.
+    """
+    name, part = birth.passage.module, birth.passage.part
+    parent = name.rpartition(".")[0] if name else ""
+    while parent and isinstance(model.get_submodule(parent), nn.ModuleList | nn.ModuleDict):
+        parent = parent.rpartition(".")[0]
+    if birth.direction == "forward":
+        if not name:
+            return "", f"{part} of its output"
+        if part == OUTPUT:
+            return name, "its output"
+        return parent, f"what it computes between {birth.after} and {name}"
+    if not name:
+        return _LOSS, f"the gradient of {part}"
+    if part == OUTPUT:
+        return parent, f"the gradient of what {name} gave"
+    named = {INPUT: "its input", CHANGED: "its output, as a hook changed it"}
+    return name, f"the gradient of {named.get(part, f'its {part}')}"
+
+
+def _bad_weights(module: nn.Module) -> str:
+    told = [
+        f"; its {name} is not finite ({describe(one)})"
+        for name, one in module.named_parameters(recurse=False)
+        # To look at weights that are cut, all ranks would have to come here.
+        if not is_cut(one) and not one.isfinite().all()
+    ]
+    return "".join(told)
+
+
+def _fault_of_sums(losses: Losses, norm: float) -> Fault | None:
+    """Look at what no module computes."""
+    if not all(map(math.isfinite, losses.numbers())):
+        return Fault("forward", _LOSS, "", f"its sums are {losses.numbers()}", 0, math.inf)
+    if not math.isfinite(norm):
+        return Fault("backward", "the norm of the gradient", "", f"it is {norm}", 0, math.inf)
+    return None
+
+
+def _some(what: str, names: list[str]) -> str:
     """Name the first few and count the rest; nothing where there is none."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{what} {', '.join(map(str, names[:most]))}{more}" if names else ""
-
-
-@contextmanager
-def _watching(model: nn.Module) -> Iterator[list[str]]:
-    """Note each module whose output is not finite, in the order in which they finish: the innermost first."""
-    found: list[str] = []
-    handles = []
-    for name, module in model.named_modules():
-
-        def look(module: nn.Module, inputs: object, output: object, name: str = name) -> None:
-            if not all(tensor.isfinite().all() for tensor in _tensors(output)):
-                told = "; ".join(f"input {describe(tensor)}" for tensor in _tensors(inputs))
-                gave = "; ".join(f"output {describe(tensor)}" for tensor in _tensors(output))
-                found.append(f"{name or 'the model'} ({type(module).__name__}: {gave}; {told})")
-
-        handles.append(module.register_forward_hook(look))
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _tensors(value: object) -> list[Tensor]:
-    """List the floating-point tensors in what a module takes or gives."""
-    if isinstance(value, Tensor):
-        return [value] if value.is_floating_point() else []
-    if isinstance(value, tuple | list):
-        return [tensor for one in value for tensor in _tensors(one)]
-    if is_dataclass(value) and not isinstance(value, Batch):
-        return [tensor for one in fields(value) for tensor in _tensors(getattr(value, one.name))]
-    return []
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"{what} {', '.join(names[:_MOST_NAMED])}{more}" if names else ""

@@ -1,28 +1,42 @@
-"""When a number stops being finite: training stops, says where it was born, and keeps the batch."""
+"""When a number stops being finite: training stops, says where it was born, and keeps the batch.
 
+With the batch go the weights, so that `aammodel trace --batch` can take the very step again.
+"""
+
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from safetensors.torch import save
-from torch import nn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 
 from aammodel.batch import Batch
-from aammodel.finite import first_non_finite
+from aammodel.batch_checks import check_batch
+from aammodel.checkpoint import model_tensors, save_model
+from aammodel.finite import Fault, watch_step
 from aammodel.model import AamModel
-from aammodel.ranks import ALONE, Ranks
-from aammodel.statistics import describe
-from schemas.errors import NonFiniteError
+from aammodel.step import Stepper, seed_step
+from schemas.errors import InvalidDataError, NonFiniteError, UsageError
 from schemas.publish import replace_file
 
 
-def stop_at_non_finite(
-    model: AamModel, batches: list[Batch], step: int, run: Path, ranks: Ranks = ALONE
-) -> NoReturn:
+@dataclass(frozen=True)
+class SavedBatch:
+    """A batch that lay in a file."""
+
+    batch: Batch
+    step: int
+    """The step that it was of."""
+
+
+def stop_at_non_finite(stepper: Stepper, batches: list[Batch], step: int, run: Path) -> NoReturn:
     """Find out which module made the first number that is not finite, keep its batch, and stop.
 
     Parameters
     ----------
-    model : AamModel
+    stepper : Stepper
+        All of its ranks call this, and all raise what the rank has to say that met it first.
     batches : list of Batch
         The micro-batches of the step.
     step : int
@@ -36,44 +50,65 @@ def stop_at_non_finite(
     NonFiniteError
         Naming the module, the step, the samples, and the file that holds the batch.
     """
-    born, batch = _first_born(model, batches)
-    if ranks.first_text(born) is None and ranks.is_main:
-        # Gradients are the sums of all ranks', the same on each.
-        born = _first_bad_gradient(model)
-    told = born and _told(born, batch, step)
+    ranks = stepper.ranks
+    seed_step(stepper.config.seed, step, ranks.rank)
+    fault = watch_step(stepper, batches).fault
+    batch = batches[fault.batch if fault else 0]
+    # What one rank spoils, the others meet later.
+    when = fault.when if fault else math.inf
+    told = _told(fault, batch, step, stepper.model) if when == -ranks.largest(-when) else None
     first = ranks.first_text(told)
     path = run / f"offending-batch-step-{step:06d}.safetensors"
+    weights = model_tensors(stepper.model)
     if told is not None and told == first:
-        save_batch(batch, path)
+        save_batch(batch, path, step)
+        save_model(weights_beside(path), weights, asdict(stepper.model.config))
     ranks.wait()
     raise NonFiniteError(
         str(first),
         str(run),
-        f"the batch is kept in {path.name}; try a smaller learning rate, and look for counts that cannot be",
+        f"look at every module with `aammodel trace --batch {path}`; often a smaller learning rate helps",
     )
 
 
-def save_batch(batch: Batch, path: Path) -> None:
-    """Write a batch as safetensors, its sample ids in the header."""
-    header = {"sample_ids": "\n".join(batch.sample_ids)}
+def _told(fault: Fault | None, batch: Batch, step: int, model: AamModel) -> str:
+    born = str(fault) if fault else "a place that was not found: taken again, the step was finite"
+    wrong = "".join(f"; the batch itself: {one}" for one in check_batch(batch, model.config).failed)
+    samples = ", ".join(batch.sample_ids)
+    return f"a number stopped being finite at step {step}, first in {born}{wrong}; samples: {samples}"
+
+
+def save_batch(batch: Batch, path: Path, step: int = 0) -> None:
+    """Write a batch as safetensors, its sample ids and its step in the header; one of a rank as its own."""
+    batch = batch.alone()
+    header = {"sample_ids": "\n".join(batch.sample_ids), "step": str(step)}
     content = {name: tensor.cpu().contiguous() for name, tensor in batch.tensors().items()}
     replace_file(path, save(content, metadata=header))
 
 
-def _first_born(model: AamModel, batches: list[Batch]) -> tuple[str | None, Batch]:
-    """Find the first module whose output is not finite, and the batch; None and any batch without one."""
-    # Every batch, since weights that are cut among the ranks want the same of all of them.
-    found = [(first_non_finite(model, batch), batch) for batch in batches]
-    return next((one for one in found if one[0] is not None), found[0])
+def load_batch(path: Path) -> SavedBatch:
+    """Read a batch that was kept.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file.
+    InvalidDataError
+        If it holds no batch.
+    """
+    if not path.is_file():
+        raise UsageError("there is no such file", str(path), "name an offending-batch-step-*.safetensors")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+        batch = Batch(tuple(header["sample_ids"].split("\n")), **load_file(path))
+        return SavedBatch(batch, int(header.get("step", 0)))
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise InvalidDataError(
+            f"this file holds no batch: {error}", str(path), "name an offending-batch-step-*.safetensors"
+        ) from error
 
 
-def _first_bad_gradient(model: nn.Module) -> str:
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None and not parameter.grad.isfinite().all():
-            return f"the gradient of {name} ({describe(parameter.grad)})"
-    return "the loss or the norm of the gradient"
-
-
-def _told(born: str, batch: Batch, step: int) -> str:
-    samples = ", ".join(batch.sample_ids)
-    return f"a number stopped being finite at step {step}, first in {born}; samples: {samples}"
+def weights_beside(path: Path) -> Path:
+    """Name the file of the weights that a kept batch was computed with."""
+    return path.with_name(path.name.replace("offending-batch", "offending-model"))

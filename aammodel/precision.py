@@ -20,6 +20,7 @@ class Precision:
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
+        self.name = name
         self.dtype = _DTYPES[name]
         self.device = device
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
@@ -35,6 +36,12 @@ class Precision:
     def state(self) -> dict[str, float]:
         """Give the state of scaling; empty where there is none."""
         return self.scaler.state_dict()
+
+    def copy(self) -> "Precision":
+        """Give another one with the same scaling, to take a step again with."""
+        other = Precision(self.name, self.device)
+        other.load(self.state())
+        return other
 
     def load(self, state: dict[str, float]) -> None:
         """Go on with a state that `state` gave."""

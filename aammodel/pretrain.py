@@ -127,9 +127,9 @@ def make_trainer(plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE) -> T
 
     A run that was stopped before its first checkpoint begins again, in the same way.
     """
-    config, stream, progress = plan.train, _train_stream(plan), Progress()
+    config, stream, progress = plan.train, train_stream(plan), Progress()
     checkpoints = list_checkpoints(run) if resume else []
-    stepper = _make_stepper(plan, None if checkpoints else _first_batch(stream), ranks)
+    stepper = make_stepper(plan, None if checkpoints else first_batch(stream), ranks)
     if checkpoints:
         device = stepper.precision.device
         progress = load_checkpoint(checkpoints[-1], stepper.model, stepper.optimizer, device)
@@ -151,7 +151,7 @@ def make_trainer(plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE) -> T
     )
 
 
-def _make_stepper(plan: Plan, first: Batch | None, ranks: Ranks) -> Stepper:
+def make_stepper(plan: Plan, first: Batch | None, ranks: Ranks = ALONE) -> Stepper:
     """Make a model, with the same weights on all ranks, and its optimiser; it starts from a first batch."""
     config, device = plan.train, pick_device(plan.train.device, ranks)
     torch.manual_seed(config.seed)
@@ -203,7 +203,8 @@ def pick_device(name: str, ranks: Ranks = ALONE) -> torch.device:
     return device
 
 
-def _train_stream(plan: Plan) -> BatchStream:
+def train_stream(plan: Plan) -> BatchStream:
+    """Give the stream of the training samples, from the first on."""
     config = plan.train
     order = split_order(plan.shards, "train", config.seed, shuffled=True)
     masks = Masks(
@@ -213,7 +214,7 @@ def _train_stream(plan: Plan) -> BatchStream:
     return replace(stream, accumulate=config.accumulate, bucket=config.bucket, targets=plan.model.targets)
 
 
-def _first_batch(stream: BatchStream) -> Batch:
+def first_batch(stream: BatchStream) -> Batch:
     """Make the batch from which the model takes initial weights, however small the batches are."""
     samples = list(islice(stream.samples(), VALIDATION_BATCH))
     return stream.make_batch(samples, step=0)

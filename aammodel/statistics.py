@@ -1,5 +1,7 @@
 """Statistics of a tensor that are right for any tensor: the one function behind every error message."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -36,6 +38,28 @@ class TensorStatistics:
         if self.num_nan + self.num_infinite:
             parts.append(f"{self.num_nan} NaN, {self.num_infinite} infinite")
         return ", ".join(parts)
+
+
+def describe_together(parts: Sequence[TensorStatistics]) -> TensorStatistics:
+    """Describe several tensors, at least one, as if they were one, with the shape of the largest."""
+    sizes = [math.prod(one.shape) for one in parts]
+    num_finite = [size - one.num_nan - one.num_infinite for one, size in zip(parts, sizes, strict=True)]
+    size, total = sum(sizes), sum(num_finite)
+    means = [
+        one.mean * (number / total)
+        for one, number in zip(parts, num_finite, strict=True)
+        if one.mean is not None
+    ]
+    return TensorStatistics(
+        shape=parts[sizes.index(max(sizes))].shape,
+        dtype=parts[0].dtype,
+        smallest=min((one.smallest for one in parts if one.smallest is not None), default=None),
+        largest=max((one.largest for one in parts if one.largest is not None), default=None),
+        mean=sum(means) if means else None,
+        num_nan=sum(one.num_nan for one in parts),
+        num_infinite=sum(one.num_infinite for one in parts),
+        share_finite=total / size if size else None,
+    )
 
 
 def describe(tensor: Tensor) -> TensorStatistics:

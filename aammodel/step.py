@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from aammodel.batch import Batch
+from aammodel.hashing import hash64
 from aammodel.loss import distance_loss_sum, mean_or_none, nucleotide_loss_sum, num_masked_bases, num_pairs
 from aammodel.model import AamModel
 from aammodel.precision import Precision
@@ -135,6 +137,11 @@ class Stepper:
         with self.precision.autocast():
             output = self.model(batch, self.ranks)
         return nucleotide_loss_sum(output, batch), distance_loss_sum(output, batch)
+
+
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
+    """Seed all that is drawn in a step: it follows from the run's seed, the step and the rank alone."""
+    torch.manual_seed(int(hash64(seed, step, values=np.array([rank]))[0]) % 2**63)
 
 
 def _mean_of(losses: list[float | None], targets: Mapping[str, float]) -> float | None:

@@ -9,12 +9,10 @@ from itertools import islice
 from pathlib import Path
 from types import FrameType
 
-import numpy as np
 import torch
 
 from aammodel.batch import Batch
 from aammodel.checkpoint import Progress
-from aammodel.hashing import hash64
 from aammodel.metrics import Row
 from aammodel.model import AamModel
 from aammodel.offence import stop_at_non_finite
@@ -23,7 +21,7 @@ from aammodel.ranks import Ranks
 from aammodel.run_folder import RunFolder
 from aammodel.schedule import learning_rate
 from aammodel.speed import Amounts, Clock
-from aammodel.step import Losses, Stepper
+from aammodel.step import Losses, Stepper, seed_step
 from aammodel.stream import BatchStream, load
 from aammodel.train_config import TrainConfig
 from aammodel.watch import Watcher
@@ -99,9 +97,8 @@ class Trainer:
 
     def _step(self, batches: list[Batch]) -> None:
         step = self.progress.step
-        # All that is drawn in a step follows from this: a resumed run needs no state of it.
-        drawn = hash64(self.config.seed, step, values=np.array([self.ranks.rank]))
-        torch.manual_seed(int(drawn[0]) % 2**63)
+        # So a resumed run needs no state of what is drawn.
+        seed_step(self.config.seed, step, self.ranks.rank)
         rate = learning_rate(step, self.num_steps, self.config, self.progress.reductions)
         losses, norm = self.stepper.backward(batches, rate)
         is_skipped = self.stepper.precision.is_overflow(norm)
@@ -116,8 +113,7 @@ class Trainer:
         is_forgiven = is_skipped and self.progress.skipped_in_a_row + 1 < MOST_SKIPPED
         numbers = losses.numbers() + ([] if is_forgiven else [norm])
         if not all(map(math.isfinite, numbers)):
-            with self.stepper.precision.autocast():
-                stop_at_non_finite(self.model, batches, self.progress.step, self.run, self.ranks)
+            stop_at_non_finite(self.stepper, batches, self.progress.step, self.run)
 
     def _report_step(self, batches: list[Batch], losses: Losses, norm: float) -> None:
         num_samples = sum(batch.distance.shape[2] for batch in batches)

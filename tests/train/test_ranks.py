@@ -203,7 +203,7 @@ def poisoned(run: Programs, tmp_path: Path) -> ShardSet:
 
 @pytest.mark.parametrize("sharding", ["none", pytest.param("fsdp", marks=pytest.mark.long)])
 def test_a_number_that_is_not_finite_on_one_rank_ends_all_and_is_told_once(
-    sharding: str, poisoned: ShardSet, tmp_path: Path
+    sharding: str, poisoned: ShardSet, run: Programs, tmp_path: Path
 ) -> None:
     config = exact_config(tmp_path, f'sharding = "{sharding}"\n')
     options = ("--config", config, "--batch-size", 7, "--output", tmp_path / "run")
@@ -217,7 +217,11 @@ def test_a_number_that_is_not_finite_on_one_rank_ends_all_and_is_told_once(
     assert text.count(f"; samples: {poisoned_sample(poisoned)}\n") == 1
     assert ranks[1].text == ""
     # It was the other rank's sample, and the other rank's batch is kept.
-    assert len(list((tmp_path / "run").glob("offending-batch-step-000004*"))) == 1
+    (kept,) = (tmp_path / "run").glob("offending-batch-step-000004*")
+    traced = run("aammodel", "trace", "--batch", kept)
+    assert traced.code == 1
+    assert "BROKEN counts" in traced.out
+    assert "first forward in sample_encoder.count_embedding.of_count" in traced.out
 
 
 @pytest.mark.long
