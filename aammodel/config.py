@@ -91,6 +91,11 @@ class ModelConfig:
         _check_choice("head", self.head, get_args(HeadName))
         _check_choice("count_embedding", self.count_embedding, get_args(CountEmbedding))
 
+    @property
+    def can_hide_bases(self) -> bool:
+        """Whether there is a token for a hidden base; published models of 6 tokens have none."""
+        return self.vocabulary_size > vocabulary.MASK
+
 
 def _check(holds: bool, rule: str) -> None:
     if not holds:

@@ -129,6 +129,8 @@ def _baselines(
 
 @torch.no_grad()
 def _guess(model: AamModel, stream: BatchStream, samples: list[Sample]) -> Nucleotides:
+    if not model.config.can_hide_bases:
+        return Nucleotides(0, None, None)
     model.eval()
     device = next(model.parameters()).device
     stream = replace(stream, targets=())

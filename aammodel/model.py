@@ -15,6 +15,7 @@ from aammodel.ranks import ALONE, Ranks
 from aammodel.sharding import shard
 from aammodel.transformer import start_linear
 from schemas import vocabulary
+from schemas.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class AamModel(nn.Module):
         ranks : Ranks
             Those among which the samples were dealt out, who all call this together.
         """
+        self._check_hidden(batch)
         embedding, hidden = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_read)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
         sample_embedding = self.pool(features, batch.count, batch.is_real)
@@ -175,6 +177,7 @@ class AamModel(nn.Module):
 
         Only weights are set: nothing that the model computes later depends on batch mates.
         """
+        self._check_hidden(batch)
         self.asv_encoder.start_from(hide(batch.tokens, batch.masked))
         embedding, _ = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_read)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
@@ -186,6 +189,14 @@ class AamModel(nn.Module):
     def spread(self) -> Float[Tensor, " T"]:
         """The unit in which errors of each target count."""
         return torch.stack([head.spread for head in self._heads()])
+
+    def _check_hidden(self, batch: Batch) -> None:
+        if len(batch.masked) and not self.config.can_hide_bases:
+            raise UsageError(
+                f"a vocabulary of {self.config.vocabulary_size} has no token for a hidden base",
+                "this model",
+                "use it for embeddings and distances, without hiding bases from it",
+            )
 
     def _heads(self) -> list[DistanceHead]:
         return [cast(DistanceHead, head) for head in self.distance_heads.values()]

@@ -1,15 +1,18 @@
 """Checkpoints as jbk708/aam writes them, of any size and with random weights; what its model makes of them.
 
 The reference follows the published description: float64, one sample at a time, no padding, no mask. It knows
-the names of the checkpoint alone, and nothing of our model.
+the names of the checkpoint alone, and nothing of our model; only `imported`, at the end, makes one.
 """
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from aammodel.import_run import import_published
+from aammodel.model import AamModel
 from tests.model.reference import Weights, affine, attend, normalise, part
 
 
@@ -178,3 +181,24 @@ def pool(weights: Weights, x: Tensor) -> Tensor:
     scores = (x @ weights["query.weight"][0]) / math.sqrt(x.shape[1])
     shares = scores.exp() / scores.exp().sum()
     return normalise(weights, "norm", sum(share * row for share, row in zip(shares, x, strict=True)))
+
+
+def write(path: Path, state: object, **more: object) -> Path:
+    """Write a checkpoint as jbk708/aam does."""
+    torch.save({"model_state_dict": state, "optimizer_state_dict": {"state": {}}, "epoch": 3, **more}, path)
+    return path
+
+
+def written(folder: Path, sizes: Sizes | None = None) -> Path:
+    return write(folder / "published.pt", random_state(sizes or Sizes()))
+
+
+def imported(path: Path, heads: int = 4) -> AamModel:
+    return import_published(path, heads, "unweighted_unifrac").model
+
+
+def predictor(state: Weights) -> Weights:
+    """Put a `SequencePredictor` around an encoder: heads for another target, and for counts."""
+    base = {f"base_model.{name}": one for name, one in state.items()}
+    heads = ("count_encoder.norm.weight", "target_pooling.query.weight", "target_head.weight", "output_scale")
+    return base | {name: torch.randn(3, 16) for name in heads}
