@@ -32,7 +32,7 @@ from aammodel.step import Stepper
 from aammodel.stream import BatchStream, Masks, split_order, stream_split
 from aammodel.train import Trainer
 from aammodel.train_config import TrainConfig
-from aammodel.versions import tool_versions
+from aammodel.versions import machine, tool_versions
 from aammodel.watch import Silence, make_watcher
 from schemas.errors import InvalidDataError, UsageError
 from schemas.publish import published_folder, sweep_all
@@ -61,6 +61,7 @@ class Plan:
                 "manifest_sha256": self.shards.manifest.sha256,
             },
             "versions": tool_versions(),
+            "machine": machine(),
         }
 
 
@@ -173,7 +174,7 @@ def finish_run(plan: Plan, trainer: Trainer) -> list[Prediction]:
     stream = _validation_stream(plan)
     samples = list(islice(stream.samples(), plan.train.validation_samples))
     predictions = predict_distances(model, stream, samples)
-    write_report(trainer.run, plan.as_dict(), predictions)
+    write_report(trainer.run, json.loads((trainer.run / CONFIG_FILE).read_text("utf-8")), predictions)
     return predictions
 
 

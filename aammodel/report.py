@@ -1,8 +1,5 @@
-"""What a run looks like: `losses.png`, `unifrac.png`, and both with the figures in one `report.html`."""
+"""What a run looks like: `losses.png`, `METRIC.png`, `results.json`, and all of it in one `report.html`."""
 
-import base64
-import html
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,37 +9,27 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 
+from aammodel.curves import LOSSES, VALIDATION_COLOUR, draw_run
 from aammodel.distance import METRICS
 from aammodel.metrics import Row, column, read_metrics
+from aammodel.page import cards, page, picture, png, table
+from schemas.publish import replace_file
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-REPORT_FILE = "report.html"
+REPORT_FILE, RESULTS_FILE = "report.html", "results.json"
 
-TRAIN_COLOUR, VALIDATION_COLOUR = "#7aa6c2", "#c2410c"
-
-_LOSSES = {"nucleotide_loss": "Hidden bases: cross-entropy (nats)"} | {
-    f"{name}_loss": f"{metric.words}: squared error" for name, metric in METRICS.items()
+_SECTIONS = {
+    "shards": "Shards",
+    "train": "Training",
+    "model": "Model",
+    "versions": "Versions",
+    "machine": "Machine",
+    "changes": "What was different before",
 }
-
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{title}</title>
-<style>
-  body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
-    color: #222 }}
-  img {{ max-width: 100%; height: auto }}
-  h1 {{ font-size: 1.5rem }}
-  h2 {{ font-size: 1.15rem; margin-top: 2rem }}
-  table {{ border-collapse: collapse }}
-  td, th {{ padding: .2rem 1rem .2rem 0; text-align: left; vertical-align: top }}
-  pre {{ background: #f5f5f4; padding: 1rem; overflow-x: auto; font-size: .85rem }}
-</style>
-<h1>{title}</h1>
-{body}
-</html>
-"""
+"""Of `config.json`, in the order in which they are shown."""
 
 
 @dataclass(frozen=True)
@@ -85,46 +72,103 @@ class Prediction:
 
 
 def write_report(run: Path, config: dict[str, Any], predictions: list[Prediction]) -> Path:
-    """Draw the pictures of a run and write its page, which opens without a network.
+    """Write `results.json`, the pictures of a run, and its page, which opens without a network.
 
     Parameters
     ----------
     run : Path
         The run's folder, with its metrics.
     config : dict
-        The run's whole configuration.
+        What its `config.json` holds.
     predictions : list of Prediction
         Distances of the validation samples by each target; none where there are none to compare.
     """
     rows = read_metrics(run)
-    parts = [
-        _figures_table(rows, predictions),
-        "<h2>Losses</h2>",
-        _picture(_draw_losses(rows), run / "losses.png"),
-    ]
-    for one in predictions:
-        parts += [f"<h2>Validation samples: {METRICS[one.target].words}</h2>"]
-        parts += [_picture(draw_distances(one), run / f"{one.target}.png")]
-    parts += ["<h2>Configuration</h2>", f"<pre>{html.escape(json.dumps(config, indent=2))}</pre>"]
-    page = _PAGE.format(title=f"Pretraining run {html.escape(run.name)}", body="\n".join(parts))
+    results = results_of(rows, predictions)
+    replace_file(run / RESULTS_FILE, (json.dumps(results, indent=2) + "\n").encode())
+    parts = [cards(_figures(results)), "<h2>Losses and learning rate</h2>"]
+    parts.append(_shown(draw_run(rows), run / "losses.png"))
+    if predictions:
+        scatters = (_shown(_drawn(one), run / f"{one.target}.png") for one in predictions)
+        parts += ["<h2>Distances of the validation samples, by the best weights</h2>"]
+        parts += [f'<section class="plots">{"".join(scatters)}</section>']
+    for section, words in _SECTIONS.items():
+        if section in config:
+            parts += [f"<h2>{words}</h2>", table(_rows_of(config[section]))]
+    # The page comes last: a run that has it has everything.
     path = run / REPORT_FILE
-    path.write_text(page, encoding="utf-8")
+    replace_file(path, page(f"Pretraining run {run.name}", parts))
     return path
 
 
-def _draw_losses(rows: list[Row]) -> Figure:
-    shown = [name for name in _LOSSES if column(rows, name)[0] or column(rows, f"val_{name}")[0]]
-    figure, axes = plt.subplots(1, max(len(shown), 1), figsize=(6 * max(len(shown), 1), 4), squeeze=False)
-    for axis, name in zip(axes[0], shown, strict=False):
-        axis.plot(*column(rows, name), color=TRAIN_COLOUR, linewidth=1, label="training")
-        axis.plot(
-            *column(rows, f"val_{name}"), "o-", color=VALIDATION_COLOUR, markersize=4, label="validation"
+def results_of(rows: list[Row], predictions: list[Prediction]) -> dict[str, Any]:
+    """Sum a run up: its best validation loss, how well distances are predicted, what it took."""
+    steps, losses = column(rows, "val_loss")
+    best = int(np.argmin(losses)) if losses else None
+    speeds = column(rows, "samples_per_second")[1]
+    return {
+        "steps": int(max(column(rows, "loss")[0], default=0)),
+        "best_step": int(steps[best]) if best is not None else None,
+        "best": {name: min(column(rows, name)[1]) for name in _validated(rows)},
+        "targets": {one.target: _quality(one) for one in predictions},
+        "minutes": sum(column(rows, "seconds")[1]) / 60,
+        "samples_per_second": float(np.median(speeds)) if speeds else None,
+        "memory_mib": max(column(rows, "memory_mib")[1], default=None),
+    }
+
+
+def _validated(rows: list[Row]) -> list[str]:
+    return [f"val_{name}" for name in LOSSES if column(rows, f"val_{name}")[0]]
+
+
+def _quality(one: Prediction) -> dict[str, float | int | None]:
+    return {
+        "r": one.r if np.isfinite(one.r) else None,
+        "mean_absolute_error": one.mean_absolute_error,
+        "num_pairs": len(one.true),
+        "num_samples": one.num_samples,
+    }
+
+
+def _figures(results: dict[str, Any]) -> list[tuple[str, str, str]]:
+    figures = []
+    for name, loss in results["best"].items():
+        words, _, unit = LOSSES[name.removeprefix("val_")].partition(": ")
+        where = f"at step {results['best_step']:,}" if name == "val_loss" else f"{unit}, at its best"
+        figures.append((f"validation: {words}", f"{loss:.4g}", where))
+    for target, one in results["targets"].items():
+        r = "not defined" if one["r"] is None else f"r = {one['r']:.3f}"
+        error = f"mean absolute error {one['mean_absolute_error']:.4f}"
+        figures.append((METRICS[target].words, r, error))
+    if results["samples_per_second"]:
+        speed = f"{results['samples_per_second']:,.1f} samples/s, {results['memory_mib'] or 0:,.0f} MiB"
+        figures.append(
+            ("training", f"{results['steps']:,} steps", f"{results['minutes']:,.1f} minutes, {speed}")
         )
-        axis.set(title=_LOSSES[name], xlabel="step")
-        axis.legend(frameon=False)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
+    return figures
+
+
+def _rows_of(values: Any) -> list[list[str]]:
+    if isinstance(values, dict):
+        return [[name, _told(value)] for name, value in values.items()]
+    return [[str(number), _told(value)] for number, value in enumerate(values, 1)]
+
+
+def _told(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _drawn(prediction: Prediction) -> Figure:
+    figure = draw_distances(prediction)
+    plt.close(figure)
     return figure
+
+
+def _shown(figure: Figure, path: Path) -> str:
+    """Save a figure as PNG, and give it as an element that holds the picture itself."""
+    content = png(figure)
+    replace_file(path, content)
+    return picture(content, path.stem)
 
 
 def draw_distances(prediction: Prediction) -> Figure:
@@ -149,35 +193,4 @@ def draw_distances(prediction: Prediction) -> Figure:
 
 def save_distances(prediction: Prediction, path: Path) -> None:
     """Draw predicted against true distances into a PNG file."""
-    figure = draw_distances(prediction)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
-def _picture(figure: Figure, path: Path) -> str:
-    """Save a figure as PNG, and give it as an element that holds the picture itself."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=110, format="png")
-    plt.close(figure)
-    path.write_bytes(buffer.getvalue())
-    encoded = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{path.stem}" src="data:image/png;base64,{encoded}">'
-
-
-def _figures_table(rows: list[Row], predictions: list[Prediction]) -> str:
-    figures: list[tuple[str, str]] = []
-    for name, words in _LOSSES.items():
-        _, values = column(rows, f"val_{name}")
-        if values:
-            told = f"{values[0]:.4f} untrained, {min(values):.4f} at best, {values[-1]:.4f} at last"
-            figures.append((f"validation: {words}", told))
-    for one in predictions:
-        words = METRICS[one.target].words
-        figures.append((f"{words}: r", f"{one.r:.3f}"))
-        figures.append((f"{words}: mean absolute error", f"{one.mean_absolute_error:.4f}"))
-    speeds = column(rows, "samples_per_second")[1]
-    if speeds:
-        figures.append(("steps", f"{int(column(rows, 'loss')[0][-1]):,}"))
-        figures.append(("samples per second", f"{np.median(speeds):.2f} (median)"))
-    lines = (f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in figures)
-    return f"<table>{''.join(lines)}</table>"
+    replace_file(path, png(_drawn(prediction)))

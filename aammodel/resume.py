@@ -128,8 +128,9 @@ def record(run: Path, resumed: Resumed, step: int) -> None:
     if before == json.loads(json.dumps(now)):
         return
     was = dict(resumed.changes)
-    if before["versions"] != now["versions"]:
-        was["versions"] = before["versions"]
+    for name in ("versions", "machine"):
+        if before.get(name) != now[name] and name in before:
+            was[name] = before[name]
     changes += [{"until_step": step, "was": was}] if was else []
     content = json.dumps(now | ({"changes": changes} if changes else {}), indent=2, ensure_ascii=False)
     replace_file(run / CONFIG_FILE, (content + "\n").encode())

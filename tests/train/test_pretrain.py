@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from aammodel.metrics import read_metrics
@@ -50,6 +51,12 @@ def test_a_run_writes_what_it_promises(run: Programs, tmp_path: Path) -> None:
     assert config["model"]["width"] == 16
     page = (output / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 2
+    manifest = json.loads((output / "config.json").read_text())["shards"]["manifest_sha256"]
+    assert all(one in page for one in (manifest, "learning_rate", torch.__version__, "threads"))
+    results = json.loads((output / "results.json").read_text())
+    assert results["steps"] == 7
+    assert results["best"]["val_loss"] == min(row["val_loss"] for row in rows if "val_loss" in row)
+    assert -1 <= results["targets"]["unweighted_unifrac"]["r"] <= 1
     assert "http" not in page.replace("http://www.w3.org", "")
 
 

@@ -1,0 +1,70 @@
+"""`aammodel compare`: runs side by side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from schemas.command import print_json, say
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from aammodel.compare import Comparison
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, finished or not.")],
+    report: Annotated[Path | None, typer.Option(help="Write tables and curves as one .html page.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Lay runs side by side: in what they differ, and how well each did."""
+    if report is not None and report.suffix != ".html":
+        raise UsageError(
+            "the file for --report does not end in .html", str(report), f"name it {report.name}.html"
+        )
+    if report is not None and not report.parent.is_dir():
+        raise UsageError("there is no such folder", str(report.parent), "make it, or choose another")
+    from aammodel import compare as side_by_side
+    from schemas.publish import replace_file
+
+    read = [side_by_side.read_run(one) for one in runs]
+    comparison = side_by_side.compare(read)
+    if json:
+        print_json(comparison.as_dict())
+    else:
+        _print(comparison)
+    if report is not None:
+        replace_file(report, side_by_side.as_page(comparison, read))
+        say(f"wrote {report}")
+
+
+def _print(comparison: "Comparison") -> None:
+    from rich.console import Console
+
+    from aammodel.compare import as_rows
+
+    console = Console()
+    if not console.is_terminal:
+        # No line of a file need end at the width of a terminal.
+        console.width = 60 + 30 * len(comparison.runs)
+    console.print(_table("Results", comparison.runs, as_rows(comparison.results)))
+    if comparison.differences:
+        console.print(_table("What differs", comparison.runs, as_rows(comparison.differences)))
+    else:
+        console.print("These runs have the same configuration.")
+
+
+def _table(title: str, runs: tuple[str, ...], rows: list[list[str]]) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("", overflow="fold")
+    for name in runs:
+        table.add_column(Text(name), justify="right", overflow="fold")
+    for row in rows:
+        cells: list[Any] = [Text(cell) for cell in row]
+        table.add_row(*cells)
+    return table

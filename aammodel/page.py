@@ -1,0 +1,92 @@
+"""One HTML page that opens without a network: its style, tables, cards and pictures."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from matplotlib.figure import Figure
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+_STYLE = """
+:root { color-scheme: light }
+body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; color: #22262b; background: #f6f7f9;
+  max-width: 68rem; margin: 0 auto; padding: 1.5rem 1.25rem 3rem }
+h1 { font-size: 1.4rem; margin: 0; overflow-wrap: anywhere }
+h2 { font-size: 1.1rem; margin: 2.2rem 0 .7rem }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .8rem;
+  margin: 1rem 0 }
+.cards div, figure, .sheet { background: #fff; border: 1px solid #e1e4e8; border-radius: 8px }
+.cards div { padding: .7rem 1rem; color: #59616b }
+.cards b { display: block; font-size: 1.35rem; font-weight: 600; color: #22262b }
+.cards small { display: block }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: .8rem }
+.plots figure { max-width: 32rem }
+figure { margin: 0; padding: .9rem 1rem } figure img { width: 100%; height: auto; display: block }
+.sheet { overflow-x: auto; padding: .3rem 1rem }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+th { text-align: left; font-weight: 600; color: #59616b; font-size: .85rem }
+td, th { padding: .35rem 1rem .35rem 0; border-bottom: 1px solid #eef0f2; vertical-align: top;
+  overflow-wrap: anywhere }
+tr:last-child td, tr:last-child th { border-bottom: 0 }
+details { margin: .5rem 0 } summary { cursor: pointer }
+i.key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .5em }
+"""
+
+
+def page(title: str, parts: Iterable[str]) -> bytes:
+    """Put a page together, under its title."""
+    body = "\n".join([f"<h1>{escape(title)}</h1>", *parts])
+    return _PAGE.format(title=escape(title), style=_STYLE, body=body).encode()
+
+
+def cards(figures: Iterable[tuple[str, str, str]]) -> str:
+    """Show figures, each with what it is and a remark."""
+    each = (
+        f"<div>{escape(name)}<b>{escape(number)}</b><small>{escape(remark)}</small></div>"
+        for name, number, remark in figures
+    )
+    return f'<section class="cards">{"".join(each)}</section>'
+
+
+def table(rows: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> str:
+    """Show rows whose first cell names them; with a colour, `#1f5673 name`, the name gets a key."""
+    head = f"<tr>{''.join(f'<th>{_cell(one)}</th>' for one in heads)}</tr>" if heads else ""
+    lines = (
+        f"<tr><th>{_cell(first)}</th>{''.join(f'<td>{escape(one)}</td>' for one in rest)}</tr>"
+        for first, *rest in rows
+    )
+    return f'<div class="sheet"><table>{head}{"".join(lines)}</table></div>'
+
+
+def png(figure: Figure) -> bytes:
+    """Give a figure as PNG: the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=150, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def picture(content: bytes, name: str) -> str:
+    """Show a PNG, which the page holds itself."""
+    data = base64.b64encode(content).decode()
+    return f'<figure><img alt="{escape(name)}" src="data:image/png;base64,{data}"></figure>'
+
+
+def _cell(text: str) -> str:
+    if not text.startswith("#"):
+        return escape(text)
+    colour, _, name = text.partition(" ")
+    return f'<i class="key" style="background: {escape(colour)}"></i>{escape(name)}'
