@@ -66,7 +66,7 @@ class ModelConfig:
     chunk_size: int = 0
     """ASVs encoded at a time; with 0, as many as suits the device: few on a CPU, so that they stay in its
     cache."""
-    checkpoint_positions: int = 65_536
+    checkpoint_positions: int = 49_152
     """Positions of a batch's ASVs whose activations are kept, about 35 kB each at the default size; those of
     further ones are computed again in the backward pass, which costs them a third more time."""
 

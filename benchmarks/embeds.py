@@ -1,17 +1,15 @@
-"""A child process of `infer.py`: it prepares one way of embedding samples, and embeds whenever it is told to.
+"""Ways of embedding a study for `infer.py`, each in a child process of its own.
 
-`python embeds.py WAY SHARDS THREADS` prints one JSON object when it is ready, and one for each line that it
-reads. With one thread time is that of the processor, which other programs on the machine change little.
+With one thread, time is that of the processor, which other programs on the machine change little.
 """
 
-import json
 import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from children import Answer
 from plain import PlainModel, pad
 
 from aammodel.batch import Batch
@@ -28,22 +26,16 @@ PART_BATCHES = 2
 """The usual way embeds 16 samples of the study; it knows no ASV again, so its time follows the real slots."""
 
 
-def main() -> None:
-    """Prepare, then embed for each line read."""
-    way, folder, threads = sys.argv[1:]
-    torch.set_num_threads(int(threads))
-    clock = time.process_time if threads == "1" else time.perf_counter
-    shards = open_shards(Path(folder))
-    work = iter(
-        _plain(shards, clock) if way == "plain" else _ours(shards, {} if way == "ours" else USUAL, clock)
-    )
-    for _ in _once_and(sys.stdin):
-        print(json.dumps(next(work)), flush=True)
+def embeddings(name: str, folder: Path, threads: int) -> Iterator[Answer]:
+    """Prepare one way; then embed the study each time."""
+    torch.set_num_threads(threads)
+    clock, shards = time.process_time if threads == 1 else time.perf_counter, open_shards(folder)
+    if name == "plain":
+        return _plain(shards, clock)
+    return _ours(shards, {} if name == "ours" else USUAL, clock)
 
 
-def _ours(
-    shards: ShardSet, options: dict[str, object], clock: Callable[[], float]
-) -> Iterator[dict[str, object]]:
+def _ours(shards: ShardSet, options: dict[str, object], clock: Callable[[], float]) -> Iterator[Answer]:
     model = _model(shards, options)
     yield _facts(shards)
     while True:
@@ -54,7 +46,7 @@ def _ours(
 
 
 @torch.no_grad()
-def _plain(shards: ShardSet, clock: Callable[[], float]) -> Iterator[dict[str, object]]:
+def _plain(shards: ShardSet, clock: Callable[[], float]) -> Iterator[Answer]:
     model = PlainModel(_model(shards, USUAL), dropout=0.1).eval()
     batches = list(_batches(shards, "train", PART_BATCHES))
     facts = _facts(shards)
@@ -95,12 +87,3 @@ def _facts(shards: ShardSet) -> dict[str, int]:
 
 def _peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _once_and(lines: Iterator[str]) -> Iterator[str]:
-    yield ""
-    yield from lines
-
-
-if __name__ == "__main__":
-    main()

@@ -9,9 +9,11 @@ with no dropout on either side.
 
 Real studies (AAM_REAL_DATA, or ../shared/data beside the checkout) and a simulated one, a token limit of 512
 (256 for homes-10333), batches of 16. Each way runs in a process of its own, and they take turns. The usual
-way, one step of which takes a minute or so, takes one after a small warm-up; ours takes three, of which the
-median counts (one, where it takes more than ten seconds). "Efficiency" is the share of the machine's speed at
-square matrix products, measured beside each step, that the operations reach which a step cannot do without.
+way, one step of which takes a minute or so, takes one after a small warm-up, with the first 4 of the 16
+samples; its time follows the number of real ASVs and is scaled by them. Ours takes three whole steps, of
+which the median counts (one, where it takes more than ten seconds). "Efficiency" is the share of the
+machine's speed at square matrix products, measured beside each step, that the operations reach which a step
+cannot do without.
 
 Run it without arguments: `python benchmarks/step.py`. `--all` adds batches of 6, `--quick` takes two studies,
 `--only STUDY` one. On a busy machine `--threads 1` tells more: it counts processor time.
@@ -24,6 +26,7 @@ from pathlib import Path
 from statistics import median
 
 from children import Answer, Child, children
+from steps import steps
 from workload import SIMULATED, WORKLOADS, Workload
 
 LONG_SECONDS = 10.0
@@ -89,16 +92,16 @@ def main() -> None:
 def measure(shards: Path, workload: Workload, batch_size: int, threads: int) -> dict[str, Timed]:
     """Time every way on one batch, in turn, and print what they took."""
     ways = [*OPPONENT, PLAIN, PLAIN_WITHOUT_DROPOUT]
-    with children("steps.py", ways, shards, batch_size, threads) as all_ways:
+    with children(steps, ways, shards, batch_size, threads) as all_ways:
         _print_facts(workload, all_ways)
-        steps: dict[str, list[Answer]] = {name: [] for name in ways}
+        taken: dict[str, list[Answer]] = {name: [] for name in ways}
         for opponent in (PLAIN, PLAIN_WITHOUT_DROPOUT, None):
             for name in OPPONENT:
-                if not steps[name] or steps[name][0]["seconds"] < LONG_SECONDS:
-                    steps[name].append(all_ways[name].ask())
+                if not taken[name] or taken[name][0]["seconds"] < LONG_SECONDS:
+                    taken[name].append(all_ways[name].ask())
             if opponent:
-                steps[opponent].append(all_ways[opponent].ask())
-    timed = {name: Timed(several) for name, several in steps.items()}
+                taken[opponent].append(all_ways[opponent].ask())
+    timed = {name: Timed(several) for name, several in taken.items()}
     for name, one in timed.items():
         times = f"{timed[OPPONENT[name]].seconds / one.seconds:6.1f} x" if name in OPPONENT else " " * 8
         print(

@@ -1,20 +1,17 @@
-"""A child process of `step.py`: it prepares one way of training, and takes a step whenever it is told to.
+"""Ways of training for `step.py`, each in a child process of its own: it takes a step whenever it is told to.
 
-Each way has a process of its own, so that its memory is its own. `python steps.py WAY SHARDS BATCH THREADS`
-prints one JSON object when it is ready, and one for each line that it reads. With one thread time is that of
-the processor, which other programs on the machine change little.
+With one thread, time is that of the processor, which other programs on the machine change little.
 """
 
 import ctypes
-import json
 import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from children import Answer
 from operations import measured_speed, needed_by_step
 from plain import PlainModel, loss, pad
 from workload import first_batch
@@ -31,6 +28,9 @@ USUAL = {"bases_per_position": 1, "bases_by_position": False}
 """The usual model: a position a base, and no network over bases."""
 DISTANCE_WEIGHT = 10.0
 WARM_SAMPLES, WARM_ASVS = 2, 8
+PART_SAMPLES = 4
+"""The usual way takes its step with so many of the batch's samples; it knows no ASV again, so its time
+follows the real slots, and is scaled by them."""
 
 
 @dataclass(frozen=True)
@@ -73,25 +73,19 @@ class Stages:
         return value
 
 
-def main() -> None:
-    """Prepare, then take a step for each line read."""
-    name, shards, batch_size, threads = sys.argv[1:]
-    torch.set_num_threads(int(threads))
-    stages = Stages(time.process_time if threads == "1" else time.perf_counter)
-    steps = iter(prepare(WAYS[name], Path(shards), int(batch_size), stages))
-    _say(next(steps))
-    for _ in sys.stdin:
-        _say(next(steps))
-
-
-def prepare(way: Way, shards: Path, batch_size: int, stages: Stages) -> Iterator[dict[str, object]]:
+def steps(name: str, shards: Path, batch_size: int, threads: int) -> Iterator[Answer]:
     """Make the batch and the model, warm up; then take a step each time."""
-    batch = first_batch(shards, batch_size, way.read_share, None)
+    torch.set_num_threads(threads)
+    stages, way = Stages(time.process_time if threads == 1 else time.perf_counter), WAYS[name]
+    whole = batch = first_batch(shards, batch_size, way.read_share, None)
+    if way.plain_dropout is not None:
+        batch = first_batch(shards, min(batch_size, PART_SAMPLES), way.read_share, None)
+    share = int(batch.is_real.sum()) / int(whole.is_real.sum())
     warm = first_batch(shards, WARM_SAMPLES, way.read_share, WARM_ASVS)
     torch.manual_seed(0)
     config = ModelConfig(sequence_length=open_shards(shards).manifest.sequence_length, **way.model)
     model = AamModel(config)
-    model.start_from(batch)
+    model.start_from(warm)
     if way.plain_dropout is None:
         trained, compute = model, lambda batch: _our_loss(model, batch)
     else:
@@ -99,17 +93,19 @@ def prepare(way: Way, shards: Path, batch_size: int, stages: Stages) -> Iterator
         compute = lambda batch: _plain_loss(plain, batch)  # noqa: E731
     optimizer = make_optimizer(trained, TrainConfig())
     _step(trained, optimizer, lambda: compute(warm), Stages())
-    yield _facts(batch)
+    yield _facts(whole)
     while True:
         speed = measured_speed(stages.clock)
         _step(trained, optimizer, lambda: compute(batch), stages)
-        seconds = sum(stages.seconds.values())
+        update = stages.seconds["update"]
+        scaled = {name: one / share for name, one in stages.seconds.items()} | {"update": update}
+        seconds = sum(scaled.values())
         yield {
             "seconds": seconds,
-            "stages": stages.seconds,
+            "stages": scaled,
             "peak_bytes": stages.peak_bytes,
-            "efficiency": needed_by_step(config, batch) / seconds / speed,
-            "operations": needed_by_step(config, batch),
+            "efficiency": needed_by_step(config, whole) / seconds / speed,
+            "operations": needed_by_step(config, whole),
             "speed": speed,
         }
 
@@ -117,10 +113,8 @@ def prepare(way: Way, shards: Path, batch_size: int, stages: Stages) -> Iterator
 def _our_loss(model: AamModel, batch: Batch) -> torch.Tensor:
     output = model(batch)
     nucleotide = nucleotide_loss_sum(output, batch) / num_masked_bases(batch)
-    return (
-        nucleotide
-        + DISTANCE_WEIGHT * (distance_loss_sum(output, batch) / num_pairs(batch).clamp_min(1)).sum()
-    )
+    distance = (distance_loss_sum(output, batch) / num_pairs(batch).clamp_min(1)).sum()
+    return nucleotide + DISTANCE_WEIGHT * distance
 
 
 def _plain_loss(model: PlainModel, batch: Batch) -> torch.Tensor:
@@ -144,7 +138,7 @@ def _step(
     ctypes.CDLL(None).malloc_trim(0)
 
 
-def _facts(batch: Batch) -> dict[str, object]:
+def _facts(batch: Batch) -> Answer:
     num_real = int(batch.is_real.sum())
     return {
         "samples": batch.num_samples,
@@ -153,11 +147,3 @@ def _facts(batch: Batch) -> dict[str, object]:
         "read": int(batch.is_read.sum()),
         "tokens": batch.tokens.shape[1],
     }
-
-
-def _say(what: dict[str, object]) -> None:
-    print(json.dumps(what), flush=True)
-
-
-if __name__ == "__main__":
-    main()
