@@ -42,8 +42,6 @@ def stop_at_non_finite(stepper: Stepper, batches: list[Batch], step: int, run: P
     step : int
     run : Path
         Where the offending batch is written.
-    ranks : Ranks
-        All of them call this, and all raise what the first that finds something has to say.
 
     Raises
     ------
