@@ -20,6 +20,7 @@ from tests.model.cases import (
     all_of,
     assert_close,
     assert_gradients_close,
+    asv_tokens,
     awake,
     compact,
     dense,
@@ -33,17 +34,22 @@ from tests.model.cases import (
 
 TARGET = random_sample(77, 6)
 
-MATRIX = every(
-    way=["compact", "dense"],
-    dtype=[torch.float64, torch.float32, torch.bfloat16, torch.float16],
-    mode=["train", "train-no-grad", "eval", "eval-no-grad"],
-    chunk_size=[1, 3, 1000],
-    checkpoint_positions=[0, 10**9],
-    token_limit=[64, 256, 512, 1024],
-    batch_size=[1, 2, 6],
-    head=["soft-branch", "euclidean"],
-    bases_per_position=[1, 3],
+MATRIX = list(
+    every(
+        way=["compact", "dense"],
+        dtype=[torch.float64, torch.float32, torch.bfloat16, torch.float16],
+        mode=["train", "train-no-grad", "eval", "eval-no-grad"],
+        chunk_size=[1, 3, 1000],
+        checkpoint_positions=[0, 10**9],
+        token_limit=[64, 256, 512, 1024],
+        batch_size=[1, 2, 6],
+        head=["soft-branch", "euclidean"],
+        bases_per_position=[1, 3],
+    )
 )
+
+
+OF_THE_BATCH = ("way", "dtype", "mode", "token_limit", "batch_size")
 
 
 def matters(case: Case) -> bool:
@@ -72,7 +78,7 @@ def dense_outputs(model: AamModel, tokens: Tensor, count: Tensor, row: int, num_
     ]
 
 
-def outputs(model: AamModel, way: str, samples: list[Sample], row: int, **padding: int) -> list[Tensor]:
+def outputs(model: AamModel, way: str, samples: list[Sample], row: int, **padding: object) -> list[Tensor]:
     num_asvs = len(samples[row].asvs)
     device = next(model.parameters()).device
     if way == "compact":
@@ -81,20 +87,27 @@ def outputs(model: AamModel, way: str, samples: list[Sample], row: int, **paddin
     return dense_outputs(model, tokens.to(device), count.to(device), row, num_asvs)
 
 
-def check(case: Case, device: str = "cpu", prepare: Callable[[AamModel], None] = lambda model: None) -> None:
-    """Compare the target alone with the target among others, outputs and gradients."""
+def check(
+    case: Case,
+    device: str = "cpu",
+    prepare: Callable[[AamModel], None] = lambda model: None,
+    others: list[Sample] | None = None,
+    **made: object,
+) -> None:
+    """Compare the target alone with the target among others, outputs and gradients.
+
+    `made` is how batches are made; `others` are by default drawn.
+    """
     dtype, way, token_limit = case["dtype"], case["way"], case["token_limit"]
-    options = {
-        name: case[name] for name in ("chunk_size", "checkpoint_positions", "head", "bases_per_position")
-    }
+    options = {name: value for name, value in case.items() if name not in OF_THE_BATCH}
     model = awake(dtype, **options).to(device).train(case["mode"].startswith("train"))
     prepare(model)
-    others = [*some_samples(9, case["batch_size"] - 1)]
+    others = others or some_samples(9, case["batch_size"] - 1)
     among = [*others[:1], TARGET, *others[1:]]
     has_gradient = not case["mode"].endswith("no-grad")
     with torch.set_grad_enabled(has_gradient), under(dtype, device):
-        alone = outputs(model, way, [TARGET], 0, length=12)
-        together = outputs(model, way, among, among.index(TARGET), slots=token_limit, length=LENGTH)
+        alone = outputs(model, way, [TARGET], 0, length=12, **made)
+        together = outputs(model, way, among, among.index(TARGET), slots=token_limit, length=LENGTH, **made)
         for one, other in zip(alone, together, strict=True):
             assert_close(other, one, TOLERANCE[dtype])
         values = (all_of(*alone), all_of(*together)) if has_gradient else None
@@ -108,14 +121,60 @@ def test_padding_changes_nothing(case: Case) -> None:
     check(case)
 
 
-def test_one_real_asv_among_1023_padded() -> None:
-    model = awake(torch.float64)
-    lonely = random_sample(5, 1)
-    samples = [lonely, Sample((), ())]
-    tokens, count = dense(samples, slots=1024)
-    alone = outputs(model, "dense", [lonely], 0)
-    for one, other in zip(alone, dense_outputs(model, tokens, count, 0, 1), strict=True):
-        assert_close(other, one, 1e-12)
+CHOICES: dict[str, Case] = {
+    "concat": {"count_embedding": "concat"},
+    "film": {"count_embedding": "film"},
+    "no counts": {"count_embedding": "none"},
+    "no bases by position": {"bases_by_position": False},
+    "no sample transformer": {"sample_layers": 0},
+    "two targets": {"targets": ("weighted_unifrac", "unweighted_unifrac")},
+    "as published": {
+        "head": "tanh-euclidean",
+        "head_layers": 1,
+        "slot_positions": 1024,
+        "bases_by_position": False,
+        "bases_per_position": 1,
+    },
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("way", ["compact", "dense"])
+def test_every_choice_of_model(way: str, choice: str) -> None:
+    for dtype in (torch.float64, torch.float32):
+        check(cell(way=way, dtype=dtype, **CHOICES[choice]))
+
+
+@pytest.mark.parametrize("read_share", [0.7, 0.4])
+def test_which_asvs_are_read_depends_on_no_batch_mate(read_share: float) -> None:
+    for dtype in (torch.float64, torch.float32):
+        check(cell(dtype=dtype, batch_size=6, token_limit=256), read_share=read_share)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("way", ["compact", "dense"])
+def test_beside_samples_of_nothing_and_of_one_base(way: str, dtype: torch.dtype) -> None:
+    one_base = [asv for asv in range(200) if len(asv_tokens(asv)) == 2][:2]
+    others = [Sample((), ()), Sample((one_base[0],), (1.0,)), Sample(tuple(one_base), (2.0, 1e6))]
+    check(cell(way=way, dtype=dtype), others=others)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval-no-grad"])
+@pytest.mark.parametrize("way", ["compact", "dense"])
+@pytest.mark.parametrize("num_bases", [1, 11])
+def test_one_real_asv_among_1023_padded(num_bases: int, way: str, mode: str) -> None:
+    asv = next(asv for asv in range(200) if len(asv_tokens(asv)) == 1 + num_bases)
+    lonely = Sample((asv,), (7.0,))
+    for samples in ([lonely], [lonely, Sample((), ())], [lonely, random_sample(3, 9)]):
+        model = awake(torch.float64).train(mode == "train")
+        with torch.set_grad_enabled(mode == "train"):
+            alone = outputs(model, way, [lonely], 0)
+            among = outputs(model, way, samples, 0, slots=1024)
+        for one, other in zip(alone, among, strict=True):
+            assert_close(other, one, 1e-12)
+        if mode == "train":
+            expected = gradients(model, all_of(*alone))
+            assert_gradients_close(gradients(model, all_of(*among)), expected, 1e-12)
 
 
 @pytest.mark.parametrize(("budget", "again"), [(10**9, 0), (0, 4), (10, 2)])
@@ -134,11 +193,24 @@ def test_only_what_exceeds_the_budget_is_computed_again(budget: int, again: int)
     assert times == len(batch.tokens) + again
 
 
-@pytest.mark.parametrize("backend", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION], ids=lambda one: one.name)
-@pytest.mark.parametrize("way", ["compact", "dense"])
-def test_every_attention_kernel(way: str, backend: SDPBackend) -> None:
-    with sdpa_kernel(backend):
-        check(cell(way=way))
+KERNELS = every(
+    backend=[SDPBackend.MATH, SDPBackend.FLASH_ATTENTION],
+    way=["compact", "dense"],
+    dtype=[torch.float32, torch.bfloat16, torch.float16],
+    mode=["train", "train-no-grad", "eval", "eval-no-grad"],
+    head=["soft-branch", "euclidean"],
+    head_layers=[0, 1],
+)
+
+
+@pytest.mark.parametrize("case", sampled(KERNELS, 12))
+def test_every_attention_kernel(case: Case) -> None:
+    with sdpa_kernel(case["backend"]):
+        check(cell(**{name: value for name, value in case.items() if name != "backend"}))
+
+
+def test_the_kernel_that_gives_nan_is_never_chosen() -> None:
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 
 @pytest.mark.parametrize("way", ["compact", "dense"])
@@ -184,11 +256,22 @@ def cell(**values: object) -> Case:
 @pytest.mark.long
 # The compiler of torch warns of itself.
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("mode", ["train", "eval-no-grad"])
-@pytest.mark.parametrize("way", ["compact", "dense"])
-def test_compiled(way: str, mode: str) -> None:
+@pytest.mark.parametrize("mode", ["train", "train-no-grad", "eval", "eval-no-grad"])
+@pytest.mark.parametrize(
+    ("way", "dtype", "checkpoint_positions"),
+    [
+        ("compact", torch.float32, 0),
+        ("compact", torch.float32, 10**9),
+        ("dense", torch.float32, 0),
+        ("compact", torch.bfloat16, 0),
+        ("compact", torch.float16, 0),
+    ],
+    ids=str,
+)
+def test_compiled(way: str, dtype: torch.dtype, checkpoint_positions: int, mode: str) -> None:
     torch.compiler.reset()
-    check(cell(way=way, mode=mode), prepare=compile_stacks)
+    case = cell(way=way, dtype=dtype, mode=mode, checkpoint_positions=checkpoint_positions)
+    check(case, prepare=compile_stacks)
 
 
 def compile_stacks(model: AamModel) -> None:
@@ -198,10 +281,19 @@ def compile_stacks(model: AamModel) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("case", sampled(filter(matters, MATRIX), 50))
+def test_on_a_gpu(case: Case) -> None:
+    check(case, device="cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mode", ["train", "eval-no-grad"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("way", ["compact", "dense"])
-def test_on_a_gpu(way: str, dtype: torch.dtype) -> None:
-    check(cell(way=way, dtype=dtype, chunk_size=0), device="cuda")
+def test_compiled_on_a_gpu(way: str, dtype: torch.dtype, mode: str) -> None:
+    torch.compiler.reset()
+    check(cell(way=way, dtype=dtype, mode=mode, chunk_size=0), device="cuda", prepare=compile_stacks)
 
 
 @pytest.mark.gpu
@@ -211,5 +303,6 @@ def test_on_a_gpu(way: str, dtype: torch.dtype) -> None:
     ids=lambda one: one.name,
 )
 def test_every_attention_kernel_of_a_gpu_that_takes_masks(backend: SDPBackend) -> None:
-    with sdpa_kernel(backend):
-        check(cell(way="dense", dtype=torch.float16), device="cuda")
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        with sdpa_kernel(backend):
+            check(cell(way="dense", dtype=dtype), device="cuda")

@@ -40,7 +40,7 @@ class SampleEncoding(nn.Module):
         self.encoder = SampleEncoder(config)
 
     def forward(self, x: Tensor, is_real: Tensor) -> Tensor:
-        position = torch.arange(x.shape[1]).expand(x.shape[:2])
+        position = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
         return self.encoder(x, x[..., 0].abs(), is_real, position)
 
 
@@ -85,24 +85,38 @@ def padded(poison: float) -> tuple[Tensor, Tensor]:
     return torch.where(is_real[..., None], x, poison).requires_grad_(), is_real
 
 
-MATRIX = every(
-    name=list(BLOCKS),
-    poison=POISONS,
-    mode=["train", "eval", "eval-no-grad"],
-    dtype=[torch.float32, torch.bfloat16, torch.float16],
-    dropout=[0.0, 0.3],
+MATRIX = list(
+    every(
+        name=list(BLOCKS),
+        poison=POISONS,
+        mode=["train", "eval", "eval-no-grad"],
+        dtype=[torch.float32, torch.bfloat16, torch.float16],
+        dropout=[0.0, 0.3],
+    )
 )
 
 
 @pytest.mark.parametrize("case", sampled(MATRIX, 120))
 def test_poison_stays_where_it_is(case: Case) -> None:
+    check_poison(case, "cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", sampled(MATRIX, 60))
+def test_poison_stays_where_it_is_on_a_gpu(case: Case) -> None:
+    check_poison(case, "cuda")
+
+
+def check_poison(case: Case, device: str) -> None:
+    """Compare poisoned padding with padding of zeros, to the last bit."""
     mode, dtype = case["mode"], case["dtype"]
-    module = made(case["name"], case["dropout"]).train(mode == "train")
+    module = made(case["name"], case["dropout"]).train(mode == "train").to(device)
 
     def run(value: float) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         torch.manual_seed(1)
-        x, is_real = padded(value)
-        with torch.set_grad_enabled(not mode.endswith("no-grad")), under(dtype):
+        x, is_real = (one.detach().to(device) for one in padded(value))
+        x.requires_grad_()
+        with torch.set_grad_enabled(not mode.endswith("no-grad")), under(dtype, device):
             output = module(x, is_real)
         if not output.requires_grad:
             return output, {}, None
@@ -116,7 +130,7 @@ def test_poison_stays_where_it_is(case: Case) -> None:
         assert one.isfinite().all(), key
         assert torch.equal(poisoned_gradients[key], one), key
     if gradient_of_x is not None:
-        is_real = padded(0.0)[1]
+        is_real = padded(0.0)[1].to(device)
         assert gradient_of_x.isfinite().all()
         assert not gradient_of_x[~is_real].any()
 

@@ -175,6 +175,40 @@ def test_the_dense_view_is_that_of_the_reference(head: dict[str, object]) -> Non
     assert all(one.isfinite().all() for one in vars(got).values())
 
 
+@settings(max_examples=6, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 4), min_size=2, max_size=3),
+    pool=st.sampled_from([5, 40]),
+    padding=st.integers(0, 9),
+    chunk_size=st.integers(1, 7),
+    checkpoint_positions=st.sampled_from([0, 50, 10**6]),
+    read_share=st.sampled_from([1.0, 0.5]),
+)
+def test_any_shape_is_that_of_the_reference(
+    sizes: list[int],
+    pool: int,
+    padding: int,
+    chunk_size: int,
+    checkpoint_positions: int,
+    read_share: float,
+) -> None:
+    """One sample at a time, in loops: sequences of one base and samples of one ASV among them."""
+    model = awake(torch.float64, chunk_size=chunk_size, checkpoint_positions=checkpoint_positions)
+    samples = [random_sample(row, size, pool) for row, size in enumerate(sizes)]
+    weights = double_weights(model)
+    expected = by_reference(model, samples, weights, read_share)
+    got = by_model(model, samples, max(sizes) + padding, read_share)
+    for name, one in expected.items():
+        assert_close(got[name], one, 1e-12)
+    names = [name for name, one in expected.items() if one.requires_grad]
+    all_of(*(expected[name] for name in names)).backward()
+    expected_gradients = {
+        name: torch.zeros_like(one) if one.grad is None else one.grad for name, one in weights.items()
+    }
+    got_gradients = gradients(model, all_of(*(got[name] for name in names)))
+    assert_gradients_close(got_gradients, expected_gradients, 1e-12)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 8), min_size=1, max_size=5),
