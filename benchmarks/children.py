@@ -35,7 +35,7 @@ class Child:
 
     def ask(self) -> Answer:
         """Have the work done once more."""
-        self._connection.send(None)
+        self._connection.send(True)
         try:
             return self._connection.recv()
         except EOFError as error:
@@ -43,8 +43,8 @@ class Child:
             raise RuntimeError(f"a child ended with {self._process.exitcode}") from error
 
     def end(self) -> None:
-        """Let it go: it ends where its work would go on."""
-        self._connection.close()
+        """Let it go."""
+        self._connection.send(False)
         self._process.join()
 
 
@@ -61,9 +61,5 @@ def children(work: Work, names: list[str], *arguments: object) -> Iterator[dict[
 
 def _serve(connection: Connection, work: Work, arguments: tuple[object, ...]) -> None:
     answers = work(*arguments)
-    while True:
-        try:
-            connection.recv()
-        except EOFError:
-            return
+    while connection.recv():
         connection.send(next(answers))
