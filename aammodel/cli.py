@@ -8,6 +8,7 @@ import os
 import typer
 
 from aammodel.commands.compare import compare
+from aammodel.commands.distances import distances
 from aammodel.commands.evaluate import evaluate
 from aammodel.commands.import_ import import_
 from aammodel.commands.pretrain import pretrain
@@ -27,7 +28,7 @@ def _program() -> None:
     """Stream shards into a padding-safe transformer, and train it."""
 
 
-for _command in (pretrain, evaluate, compare, trace):
+for _command in (pretrain, evaluate, distances, compare, trace):
     app.command()(_command)
 # `import` is a word of Python, which no function can be called.
 app.command("import")(import_)

@@ -46,6 +46,7 @@ class RowGroup:
     file: str
     number: int
     """In its file."""
+    rows: int
     split: str
     first: int
     """Samples of the set before it, over all splits: rows of distances.npy count so."""
@@ -68,7 +69,7 @@ class ShardSet:
         groups, first = [], 0
         for file in self.manifest.files:
             for number, rows in enumerate(file.row_group_rows if file.split else ()):
-                groups.append(RowGroup(file.name, number, file.split, first))
+                groups.append(RowGroup(file.name, number, rows, file.split, first))
                 first += rows
         return tuple(groups)
 

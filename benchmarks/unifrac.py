@@ -1,0 +1,127 @@
+"""All pairs of 1,000 samples by unweighted UniFrac, from shards, against scikit-bio in the same run.
+
+A study is simulated and sharded. Ours reads the branch lists from the shards and gives the whole matrix;
+scikit-bio gets the counts and the tree, in memory. Its default engine is measured on 128 samples of the same
+study and ours again on the same ones; its engine "fast" (which needs numba: pip install 'aamprep[bench]') on
+all. Each is warmed up once where it compiles; the median of three is told.
+
+    python benchmarks/unifrac.py            # the headline: ours in float64 against "fast", 1,000 samples
+    python benchmarks/unifrac.py --all      # weighted UniFrac, too
+"""
+
+import io
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from skbio import TreeNode
+from skbio.diversity import beta_diversity
+
+from aammodel.distance import METRICS
+from aammodel.matrix import AllPairs
+from aammodel.pairs import Arithmetic
+from aammodel.shards import open_shards
+
+NUM_SAMPLES, NUM_ASVS, NUM_OF_DEFAULT = 1000, 20_000, 128
+
+
+def main() -> None:
+    """Print what each takes, and the headline last."""
+    with tempfile.TemporaryDirectory() as folder:
+        study = simulate(Path(folder))
+        shards = study / "shards"
+        counts, names, tree = for_scikit_bio(study)
+        print(f"{len(counts):,} samples, {len(names):,} ASVs, {2 * len(names):,} branches")
+        some = counts[:NUM_OF_DEFAULT]
+        default = seconds(lambda: scikit_bio(some, names, tree, "unweighted_unifrac"), times=1)
+        own = seconds(lambda: ours(shards, "unweighted_unifrac", NUM_OF_DEFAULT))
+        told(f"default engine, {NUM_OF_DEFAULT} samples", default, own)
+        metrics = (
+            ("unweighted_unifrac", "weighted_unifrac") if "--all" in sys.argv else ("unweighted_unifrac",)
+        )
+        ratios = [against_fast(shards, counts, names, tree, metric) for metric in metrics]
+        print(f"ratio {ratios[0]:.1f}")
+
+
+def against_fast(shards: Path, counts: np.ndarray, names: list[str], tree: TreeNode, metric: str) -> float:
+    """Time engine "fast" and ours at all samples, and hold their results against each other."""
+    scikit_bio(counts[:4], names, tree, metric, engine="fast")  # compiles
+    fast = seconds(lambda: scikit_bio(counts, names, tree, metric, engine="fast"))
+    single = seconds(lambda: ours(shards, metric, len(counts), np.float32))
+    double = seconds(lambda: ours(shards, metric, len(counts)))
+    told(f"{metric}, engine fast, {len(counts):,} samples; ours in float64", fast, double)
+    told(f"{metric}, engine fast, {len(counts):,} samples; ours in float32", fast, single)
+    apart = np.abs(
+        ours(shards, metric, len(counts), np.float32) - scikit_bio(counts, names, tree, metric, "fast")
+    )
+    print(f"  largest difference {apart.max():.1e}")
+    return fast / single
+
+
+def simulate(folder: Path) -> Path:
+    """Simulate and shard a study, of which all samples are in one split."""
+    study = folder / "study"
+    size = ("--samples", str(NUM_SAMPLES), "--asvs", str(NUM_ASVS))
+    subprocess.run(["aamprep", "simulate", study, *size], check=True, capture_output=True)
+    command = ["aamprep", "shard", study / "table.biom", "--output", study / "shards"]
+    subprocess.run(command, check=True, capture_output=True)
+    return study
+
+
+def for_scikit_bio(study: Path) -> tuple[np.ndarray, list[str], TreeNode]:
+    """Give the counts of all samples in the order of the shards, their ASVs, and the tree."""
+    samples = pl.concat(pl.read_parquet(file) for file in files_in_order(study / "shards"))
+    asvs = pl.read_parquet(study / "shards" / "asvs.parquet")["asv_id"].to_list()
+    counts = np.zeros((len(samples), len(asvs)), dtype=np.int64)
+    for row, sample in enumerate(samples.iter_rows(named=True)):
+        counts[row, sample["asv"] + sample["dropped_asv"]] = sample["count"] + sample["dropped_count"]
+    tree = next(study.glob("*tree*.nwk")).read_text()
+    return counts, asvs, TreeNode.read(io.StringIO(tree), convert_underscores=False)
+
+
+def files_in_order(shards: Path) -> list[Path]:
+    """List the files of samples in the order of the manifest."""
+    return [shards / file.name for file in open_shards(shards).manifest.files if file.split]
+
+
+def scikit_bio(
+    counts: np.ndarray, names: list[str], tree: TreeNode, metric: str, engine: str | None = None
+) -> np.ndarray:
+    """Compute all pairs by scikit-bio."""
+    return beta_diversity(metric, counts, taxa=names, tree=tree, engine=engine, validate=False).data
+
+
+def ours(shards: Path, metric: str, num_samples: int, dtype: type = np.float64) -> np.ndarray:
+    """Read the first samples from the shards and compute all pairs."""
+    pairs = AllPairs(open_shards(shards), metric, None, Arithmetic(dtype))
+    matrix = np.empty((pairs.num_samples, pairs.num_samples))
+    if num_samples == pairs.num_samples:
+        pairs.fill(matrix, lambda share: None)
+        return matrix
+    samples = pairs.read(pairs.blocks()[0])[:num_samples]
+    return METRICS[metric].between(samples, samples, pairs.shards.facts, pairs.arithmetic)
+
+
+def seconds(work: Callable[[], object], times: int = 3) -> float:
+    """Give the median time of some calls."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def told(what: str, theirs: float, own: float) -> None:
+    """Print one comparison."""
+    print(f"  {what}: {theirs:.2f} s; ours {own:.2f} s; {theirs / own:.1f} times")
+
+
+if __name__ == "__main__":
+    main()
