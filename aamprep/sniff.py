@@ -12,6 +12,7 @@ from pathlib import Path
 
 HEAD_BYTES = 1 << 16
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_NPY_SIGNATURE = b"\x93NUMPY"
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _ARTIFACT_VERSION = re.compile(rf"{_UUID}/VERSION")
 _ARTIFACT_START = re.compile(rf"{_UUID}/".encode())
@@ -33,6 +34,7 @@ class Kind(StrEnum):
     TSV = "tab-separated text"
     SHARDS = "shard set"
     HDF5 = "HDF5 file that is no BIOM table"
+    NPY = "numpy array (.npy)"
     JSON = "JSON that is no BIOM table"
     ZIP = "zip archive that is no QIIME 2 artifact"
     HTML = "web page (HTML)"
@@ -75,6 +77,8 @@ def sniff_bytes(head: bytes, tail: bytes = b"") -> Kind:
         return Kind.EMPTY
     if head.startswith(_HDF5_SIGNATURE):
         return Kind.BIOM_HDF5 if b"observation" in head else Kind.HDF5
+    if head.startswith(_NPY_SIGNATURE):
+        return Kind.NPY
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if _is_text(head):
         return _sniff_text(text, tail)

@@ -1,14 +1,21 @@
-"""Distance matrices as scikit-bio and QIIME 2 write them: tab-separated, ids in the header and first column.
+"""Distance matrices: as scikit-bio and QIIME 2 write them, as unifrac-binaries does, and numpy's arrays.
 
-Format: https://scikit.bio/docs/latest/generated/skbio.io.format.lsmat.html
+Text: tab-separated, ids in the header and first column,
+https://scikit.bio/docs/latest/generated/skbio.io.format.lsmat.html. HDF5: `order` (ids) and `matrix`,
+https://github.com/biocore/unifrac-binaries. `X.npy` has its ids in `X.ids.txt`, one a line.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
 import numpy as np
 import numpy.typing as npt
 
 from aamprep import rules
 from aamprep.findings import Findings
-from aamprep.read.source import RefusedError
+from aamprep.read.hdf5_guard import dataset_in
+from aamprep.read.source import Limits, RefusedError, check_size
 
 _TOLERANCE = 1e-9
 
@@ -37,14 +44,72 @@ def parse_distances(
     if header[0].strip() or len(rows) - 1 != len(ids):
         value = f"{len(ids)} ids in the header, {len(rows) - 1} rows; its first cell: {header[0][:40]!r}"
         raise RefusedError(rules.DISTANCES_FORMAT, f"{where}, line {rows[0][0]}", value)
-    if len(set(ids)) < len(ids) or "" in ids:
-        problem = "an id is empty or occurs twice"
-        raise RefusedError(rules.DISTANCES_ID, f"{where}, line {rows[0][0]}", problem)
+    _check_ids(ids, f"{where}, line {rows[0][0]}")
     matrix = np.empty((len(ids), len(ids)))
     for position, (number, line) in enumerate(rows[1:]):
         matrix[position] = _row(line, ids[position], len(ids), f"{where}, line {number}")
     _check(matrix, ids, where, findings)
     return tuple(ids), matrix
+
+
+def read_npy(
+    path: Path, findings: Findings, limits: Limits
+) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
+    """Read a matrix from `X.npy`, and its ids from `X.ids.txt`; as `parse_distances`."""
+    ids_path = path.with_suffix(".ids.txt")
+    if not ids_path.is_file():
+        value = f"there is no {ids_path.name} beside it, with the sample of each row, one a line"
+        raise RefusedError(rules.DISTANCES_FORMAT, str(path), value)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        ids = ids_path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, ValueError) as error:
+        raise RefusedError(rules.DISTANCES_FORMAT, str(path), error) from None
+    names = [one.strip() for one in ids if one.strip()]
+    return _matrix(array, names, str(path), findings, limits)
+
+
+def read_hdf5(
+    path: Path, findings: Findings, limits: Limits
+) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
+    """Read a matrix that unifrac-binaries wrote; as `parse_distances`."""
+    try:
+        with h5py.File(path, "r") as file:
+            name = "matrix:0" if "matrix:0" in file else "matrix"
+            order = dataset_in(file, "order", str(path), limits)
+            matrix = dataset_in(file, name, str(path), limits)
+            names = [one.decode() if isinstance(one, bytes) else str(one) for one in order[()].tolist()]
+            return _matrix(matrix, names, str(path), findings, limits)
+    except RefusedError as refused:
+        if refused.rule is rules.BIOM_PART_MISSING:
+            raise RefusedError(rules.DISTANCES_FORMAT, refused.where, refused.value) from None
+        raise
+    except (OSError, ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
+        raise RefusedError(rules.DISTANCES_FORMAT, str(path), error) from None
+
+
+def _matrix(
+    array: npt.NDArray[np.generic] | h5py.Dataset,
+    names: list[str],
+    where: str,
+    findings: Findings,
+    limits: Limits,
+) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
+    """Hold an array that is not yet in memory against its ids, then read and check it."""
+    if array.shape != (len(names), len(names)) or array.dtype.kind not in "fiu":
+        value = f"shape {array.shape} of {array.dtype}, and {len(names)} ids"
+        raise RefusedError(rules.DISTANCES_FORMAT, where, value)
+    _check_ids(names, where)
+    size = 8 * len(names) ** 2
+    check_size(size, size, where, limits)
+    matrix = np.asarray(array[()], dtype=np.float64)
+    _check(matrix, names, where, findings)
+    return tuple(names), matrix
+
+
+def _check_ids(ids: Sequence[str], where: str) -> None:
+    if len(set(ids)) < len(ids) or "" in ids:
+        raise RefusedError(rules.DISTANCES_ID, where, "an id is empty or occurs twice")
 
 
 def _row(line: str, expected: str, num_ids: int, where: str) -> list[float]:

@@ -9,7 +9,7 @@ from aamprep import rules
 from aamprep.findings import Findings
 from aamprep.inputs import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree, study_name
 from aamprep.isolate import spool_isolated
-from aamprep.read.distances import parse_distances
+from aamprep.read.distances import parse_distances, read_hdf5, read_npy
 from aamprep.read.fasta import parse_fasta
 from aamprep.read.metadata import parse_metadata
 from aamprep.read.newick import parse_newick
@@ -85,11 +85,20 @@ def metadata(path: Path, findings: Findings, limits: Limits | None) -> Metadata 
 
 def distances(path: Path, findings: Findings, limits: Limits | None) -> Distances | None:
     """Read a distance matrix."""
+    binary = {Kind.NPY: read_npy, Kind.HDF5: read_hdf5}
 
     def make(file: InputFile, text: str) -> Distances:
         ids, matrix = parse_distances(text, file.name, findings)
         return Distances(file, ids, matrix)
 
+    try:
+        source = open_source(path)
+        if source.kind in binary and not source.is_gzip:
+            ids, matrix = binary[source.kind](path, findings, limits or Limits())
+            return Distances(_input_file(source, "distances", str(source.kind)), ids, matrix)
+    except RefusedError as refused:
+        refused.report(findings)
+        return None
     return _read(path, "distances", findings, limits, make)
 
 

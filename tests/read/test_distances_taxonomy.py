@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from aamprep import rules
@@ -26,6 +28,65 @@ def test_a_matrix_is_read(tmp_path: Path, text: str) -> None:
     assert findings.found == []
     assert distances.ids == ("a", "b", "c")
     assert distances.matrix.tolist() == [[0, 1, 2], [1, 0, 3], [2, 3, 0]]
+
+
+MATRIX = np.array([[0, 1, 2], [1, 0, 3], [2, 3, 0]], dtype=np.float32)
+
+
+def write_npy(folder: Path, matrix: np.ndarray, ids: str) -> Path:
+    np.save(folder / "file.npy", matrix)
+    (folder / "file.ids.txt").write_text(ids)
+    return folder / "file.npy"
+
+
+def write_hdf5(folder: Path, matrix: np.ndarray, ids: list[str], name: str = "matrix") -> Path:
+    with h5py.File(folder / "file.h5", "w") as file:
+        file["order"] = np.array([one.encode() for one in ids])
+        file[name] = matrix
+    return folder / "file.h5"
+
+
+def test_a_binary_matrix_is_read(tmp_path: Path) -> None:
+    for path in (
+        write_npy(tmp_path, MATRIX, "a\nb\nc\n"),
+        write_hdf5(tmp_path, MATRIX, ["a", "b", "c"]),
+        write_hdf5(tmp_path, MATRIX, ["a", "b", "c"], "matrix:0"),
+    ):
+        findings = Findings()
+        distances = read_distances(path, findings)
+        assert findings.found == []
+        assert distances.ids == ("a", "b", "c")
+        np.testing.assert_array_equal(distances.matrix, MATRIX)
+
+
+def test_a_binary_file_that_is_no_matrix_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "alone.npy", MATRIX)
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "alone.npy").read_bytes()[:-4])
+    (tmp_path / "cut.ids.txt").write_text("a\nb\nc\n")
+    np.save(tmp_path / "pickled.npy", np.array([{}, []], dtype=object), allow_pickle=True)
+    (tmp_path / "pickled.ids.txt").write_text("a\n")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["matrix"] = MATRIX
+    expected = {
+        tmp_path / "alone.npy": rules.DISTANCES_FORMAT,
+        tmp_path / "cut.npy": rules.DISTANCES_FORMAT,
+        tmp_path / "pickled.npy": rules.DISTANCES_FORMAT,
+        tmp_path / "other.h5": rules.DISTANCES_FORMAT,
+    }
+    for path, rule in expected.items():
+        findings = Findings()
+        assert read_distances(path, findings) is None
+        assert [finding.rule for finding in findings.found] == [rule]
+    for make, ids, rule in (
+        (write_npy, "a\nb\n", rules.DISTANCES_FORMAT),
+        (write_npy, "a\nb\nb\n", rules.DISTANCES_ID),
+    ):
+        findings = Findings()
+        assert read_distances(make(tmp_path, MATRIX, ids), findings) is None
+        assert [finding.rule for finding in findings.found] == [rule]
+    findings = Findings()
+    read_distances(write_npy(tmp_path, -MATRIX, "a\nb\nc"), findings)
+    assert [finding.rule for finding in findings.found] == [rules.DISTANCES_VALUE]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""How well a model predicts the UniFrac distances of samples that it never saw, beside baselines.
+
+Studies, rarefied: crc-udca2 (5,000) and ibd-2538 (2,000). Of each, 200 samples are held out and the others
+are trained on, without a tree at prediction. "fresh" samples are those on which no setting was chosen,
+"chosen-on" those on which settings were. Training: the defaults, two targets, 300 steps, some 5 minutes on
+a core. Pearson r over all 19,900 pairs of the 200 samples.
+
+    python benchmarks/quality.py                # crc-udca2, fresh samples, one seed
+    python benchmarks/quality.py --all          # both studies, both sets of samples, three seeds: an hour
+
+The headline is (1 - r of Jaccard) / (1 - r of the model), for unweighted UniFrac.
+"""
+
+import argparse
+import json
+import subprocess
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from holdout import STUDIES, Study, hold_out
+
+TARGETS = ("unweighted_unifrac", "weighted_normalized_unifrac")
+
+
+def main() -> None:
+    """Train and evaluate every combination that is asked for."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--all", action="store_true")
+    arguments.add_argument("--steps", type=int, default=300)
+    arguments.add_argument("--work", type=Path, default=Path("quality-work"))
+    given = arguments.parse_args()
+    studies = STUDIES if given.all else STUDIES[:1]
+    print(f"{'study':<10} {'samples':<10} seed minutes  {'target':<28} {'model':>6}  baselines")
+    ratios = [
+        measure(study, which, seed, given.steps, given.work)
+        for study in studies
+        for which in (("fresh", "chosen-on") if given.all else ("fresh",))
+        for seed in range(3 if given.all else 1)
+    ]
+    print(f"ratio {median(ratios):.2f}")
+
+
+def measure(study: Study, which: str, seed: int, steps: int, work: Path) -> float:
+    """Train one model, print its figures, and give its ratio."""
+    sets = hold_out(study, which, work / study.name)
+    run = work / f"run-{study.name}-{which}-{seed}-{steps}"
+    start = time.perf_counter()
+    if not (run / "report.html").exists():
+        options = ["--max-steps", steps, "--seed", seed, "--output", run, "--overwrite"]
+        call("aammodel", "pretrain", sets.learned, *options, *(f"--target={one}" for one in TARGETS))
+    minutes = (time.perf_counter() - start) / 60
+    output = work / f"evaluation-{run.name}"
+    found = call(
+        "aammodel",
+        "evaluate",
+        run,
+        sets.unseen,
+        "--split",
+        "train",
+        "--output",
+        output,
+        "--overwrite",
+        "--json",
+    )
+    for target in TARGETS:
+        told(f"{study.name:<10} {which:<10} {seed:>4} {minutes:>7.1f}", target, found["targets"][target])
+    guessed = found["nucleotides"]
+    print(f"{'':<34} hidden bases guessed right {guessed['accuracy']:.3f}, loss {guessed['loss']:.3f}")
+    figures = found["targets"][TARGETS[0]]
+    return float((1 - figures["baseline_r"]["jaccard"]) / (1 - figures["r"]))
+
+
+def told(what: str, target: str, figures: dict[str, Any]) -> None:
+    """Print one line."""
+    baselines = ", ".join(f"{name} {r:.3f}" for name, r in figures["baseline_r"].items())
+    print(f"{what}  {target:<28} {figures['r']:>6.3f}  {baselines}", flush=True)
+
+
+def call(*command: object) -> dict[str, Any]:
+    """Run a command, and give the JSON that it printed, if it did."""
+    ran = subprocess.run(
+        list(map(str, command)), check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    return json.loads(ran.stdout) if "--json" in command else {}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""What a model knows of ASVs that training never saw: whole clades of crc-udca2's tree held out.
+
+Clades of 1 to 8 % of the ASVs are drawn until a quarter of all is held out. The model learns from the other
+ASVs of 748 samples; then it predicts the distances of the 200 samples that no choice was made on, of which
+only the ASVs of the held-out clades are kept: not one of them, nor a near relative, was seen in training.
+Baselines on the same pairs stand beside it. It prints `ratio`: (1 - r of the best baseline) / (1 - r).
+
+    python benchmarks/transfer.py           # one seed, 300 steps, some 5 minutes on a core
+"""
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+
+import biom
+import numpy as np
+import polars as pl
+from holdout import STUDIES, hold_out
+
+from aamprep.findings import Findings
+from aamprep.inputs import CountTable
+from aamprep.read import read_table
+
+SHARE = 0.25
+DEPTHS = {"known": 3000, "held-out": 200}
+
+
+def main() -> None:
+    """Train without the clades, evaluate on them alone."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--steps", type=int, default=300)
+    arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument("--work", type=Path, default=Path("transfer-work"))
+    given = arguments.parse_args()
+    study = STUDIES[0]
+    sets = hold_out(study, "fresh", given.work)
+    clades = held_out_asvs(sets.learned, given.seed)
+    table = read_table(study.folder / study.table, Findings())
+    assert table is not None
+    known = shard(table, clades, sets.learned, "known", study.folder, given.work)
+    unseen = shard(table, clades, sets.unseen, "held-out", study.folder, given.work)
+    run = given.work / f"run-{given.seed}"
+    if not (run / "model.safetensors").exists():
+        options = ["--max-steps", str(given.steps), "--seed", str(given.seed), "--output", run]
+        targets = ["--target", "unweighted_unifrac", "--target", "weighted_normalized_unifrac"]
+        subprocess.run(["aammodel", "pretrain", known, *options, *targets, "--overwrite"], check=True)
+    told(run, unseen, given.work / f"evaluation-{given.seed}")
+
+
+def held_out_asvs(shards: Path, seed: int) -> set[str]:
+    """Draw clades, and give the ids of their ASVs."""
+    tree = pl.read_parquet(shards / "tree.parquet")
+    ids = pl.read_parquet(shards / "asvs.parquet")["asv_id"].to_list()
+    parent, asv = tree["parent"].to_list(), tree["asv"].to_list()
+    under: list[set[int]] = [set() if one is None else {one} for one in asv]
+    for branch in range(len(parent) - 1, 0, -1):  # parents come before children
+        under[parent[branch]] |= under[branch]
+    total = sum(one is not None for one in asv)
+    chosen: set[int] = set()
+    for branch in np.random.default_rng(seed).permutation(len(parent)):
+        size = len(under[branch])
+        if 0.01 * total <= size <= 0.08 * total and not chosen & under[branch]:
+            chosen |= under[branch]
+        if len(chosen) >= SHARE * total:
+            break
+    print(f"{len(chosen):,} of {total:,} ASVs are held out")
+    return {ids[one] for one in chosen}
+
+
+def shard(table: CountTable, clades: set[str], samples_of: Path, which: str, files: Path, work: Path) -> Path:
+    """Shard some samples with the held-out ASVs alone, or with all others."""
+    output = work / f"{which}-shards"
+    if output.exists():
+        return output
+    samples = pl.read_parquet(samples_of / "samples-train-*.parquet")["sample_id"].to_list()
+    is_feature = np.array([(one in clades) == (which == "held-out") for one in table.feature_ids])
+    place = {name: row for row, name in enumerate(table.sample_ids)}
+    counts = np.zeros((len(table.feature_ids), len(samples)))
+    for column, name in enumerate(samples):
+        part = slice(table.indptr[place[name]], table.indptr[place[name] + 1])
+        counts[table.feature[part], column] = table.count[part]
+    features = [one for one, is_one in zip(table.feature_ids, is_feature, strict=True) if is_one]
+    path = work / f"{which}.biom"
+    path.write_text(biom.Table(counts[is_feature], features, samples).to_json("benchmark"))
+    command = ["aamprep", "shard", path, "--output", output, "--rarefy-depth", str(DEPTHS[which])]
+    command += ["--rep-seqs", files / "rep-seqs.qza", "--tree", files / "tree.qza"]
+    # All in one split, since samples are held out by themselves.
+    one_set = work / f"{which}.tsv"
+    one_set.write_text("sample-id\tset\n" + "".join(f"{name}\ttrain\n" for name in samples))
+    command += ["--metadata", one_set, "--split-by", "set"]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    return output
+
+
+def told(run: Path, unseen: Path, output: Path) -> None:
+    """Print the model beside the baselines, and the headline last."""
+    command = ["aammodel", "evaluate", run, unseen, "--split", "train", "--output", output, "--overwrite"]
+    subprocess.run(list(map(str, command)), check=True)
+    figures = json.loads((output / "evaluation.json").read_text())["targets"]["unweighted_unifrac"]
+    print(f"ratio {(1 - max(figures['baseline_r'].values())) / (1 - figures['r']):.2f}")
+
+
+if __name__ == "__main__":
+    main()
