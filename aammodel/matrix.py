@@ -1,7 +1,7 @@
 """All distances of a shard set, in blocks of samples: memory holds two blocks, however many there are."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,7 @@ class AllPairs:
     shards: ShardSet
     metric: str
     split: str | None = None
-    arithmetic: Arithmetic = Arithmetic()
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
 
     @property
     def num_samples(self) -> int:

@@ -24,6 +24,7 @@ from aammodel.optimiser import make_optimizer
 from aammodel.precision import Precision
 from aammodel.predict import predict_distances
 from aammodel.ranks import ALONE, Ranks, local_rank
+from aammodel.rarefy import COLUMNS
 from aammodel.remote import Place
 from aammodel.report import Prediction, write_report
 from aammodel.run_folder import RunFolder
@@ -212,7 +213,10 @@ def train_stream(plan: Plan) -> BatchStream:
         seed=config.seed, fraction=config.mask_fraction, span=config.mask_span, read_share=config.read_share
     )
     stream = stream_split(plan.shards, "train", order, masks, config.batch_size, config.token_limit)
-    return replace(stream, accumulate=config.accumulate, bucket=config.bucket, targets=plan.model.targets)
+    stream = replace(stream, accumulate=config.accumulate, bucket=config.bucket, targets=plan.model.targets)
+    if config.rarefy_share == 1:
+        return stream
+    return replace(stream, rarefy_share=config.rarefy_share, more_columns=COLUMNS)
 
 
 def first_batch(stream: BatchStream) -> Batch:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aammodel.distance import Facts
+from aammodel.rarefy import Paths, paths_of
 from aammodel.remote import Place
 from schemas.errors import InvalidDataError
 from schemas.manifest import (
@@ -100,6 +101,16 @@ class ShardSet:
             return np.zeros(0)
         with self.open(TREE_FILE) as file, reading(self.folder / TREE_FILE):
             return file.read(columns=["length"])["length"].to_numpy()
+
+    @cached_property
+    def paths(self) -> Paths:
+        """The branches above each ASV; none without a tree."""
+        if not self.has_tree:
+            return paths_of(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), self.manifest.num_asvs)
+        with self.open(TREE_FILE) as file, reading(self.folder / TREE_FILE):
+            table = file.read(columns=["parent", "asv"])
+        parent, asv = (table[name].cast("int64").fill_null(-1).to_numpy() for name in ("parent", "asv"))
+        return paths_of(parent, asv, self.manifest.num_asvs)
 
     def asv_id(self, row: int) -> str:
         """Give the id of one ASV by its row number."""

@@ -19,6 +19,7 @@ from aammodel.batch import IGNORED, Batch
 from aammodel.distance import METRICS, Sample
 from aammodel.masking import draw_masks, draw_read
 from aammodel.order import Order, Window, batch_sizes, first_takers, micro_batches, turns
+from aammodel.rarefy import rarefied
 from aammodel.rows import ahead, samples_of
 from aammodel.shards import RowGroup, ShardSet, reading
 from aammodel.slots import lay_out
@@ -58,6 +59,8 @@ class BatchStream(IterableDataset[Batch]):
     """None hides nothing."""
     targets: tuple[str, ...] = ("unweighted_unifrac",)
     """Metrics whose true distances a batch has; NaN without a tree."""
+    rarefy_share: float = 1.0
+    """Share of each sample's reads, drawn anew at each step; 1 takes all."""
     more_columns: tuple[str, ...] = ()
     """What else to read of each sample."""
     accumulate: int = 1
@@ -89,7 +92,7 @@ class BatchStream(IterableDataset[Batch]):
         batches = micro_batches(self.samples, self.order.num_samples, self.batch_size, self.start_batch)
         for batch in islice(batches, mine.start, None, mine.step):
             step = batch.epoch * self.steps_per_epoch + batch.index // self.accumulate
-            yield self.make_part(batch.samples, step if self.redraw else 0)
+            yield self.make_part(self._rarefied(batch.samples, step), step if self.redraw else 0)
 
     def epoch(self) -> Iterator[Batch]:
         """Give the batches of one epoch, without workers."""
@@ -149,6 +152,12 @@ class BatchStream(IterableDataset[Batch]):
                 sizes = np.minimum([len(sample.asv) for sample in rows], self.token_limit)
                 order = self.order.with_like_sizes_together(window, sizes, self.batch_size, epoch)
             yield from (rows[row] for row in order[window.start :])
+
+    def _rarefied(self, samples: list[Sample], step: int) -> list[Sample]:
+        """Draw other reads of each sample at each step."""
+        if self.rarefy_share == 1:
+            return samples
+        return [rarefied(one, self.rarefy_share, self.order.seed, step, self.shards.paths) for one in samples]
 
     def distances(self, samples: list[Sample]) -> npt.NDArray[np.float64]:
         """Compute the distances of all pairs by each target, shape (T, B, B)."""

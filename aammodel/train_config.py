@@ -89,6 +89,9 @@ class TrainConfig:
     read_share: float = 0.1
     """Share of a batch's ASVs, drawn anew at each step, that the transformer over bases reads and learns
     from; the others are known by their bases by position alone. Validation reads all."""
+    rarefy_share: float = 1.0
+    """Share of each sample's reads that are drawn anew at each step, with the true distances of that draw; 1
+    takes all. Validation takes all."""
     nucleotide_weight: float = 1.0
     """Weight of the loss of hidden bases."""
     distance_weight: float = 0.3
@@ -127,7 +130,8 @@ class TrainConfig:
             )
         for name in ("momentum", "weight_decay"):
             _check(0 <= getattr(self, name) < 1, name, "be at least 0 and below 1", getattr(self, name))
-        _check(0 < self.read_share <= 1, "read_share", "be above 0 and at most 1", self.read_share)
+        for name in ("read_share", "rarefy_share"):
+            _check(0 < getattr(self, name) <= 1, name, "be above 0 and at most 1", getattr(self, name))
         for name, weight in self.targets.items():
             _check(0 < weight < math.inf, f"target {name}", "have a weight above 0", weight)
         for name, choices in _CHOICES.items():

@@ -1,5 +1,6 @@
 """One step: optimisers against their formulas, accumulation in every precision, overflow."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -104,6 +105,30 @@ def test_accumulation_is_the_mean_over_all_bases_in_every_precision(precision: s
     )
     assert norm == pytest.approx(expected_norm, rel=5 * TOLERANCE[precision])
     assert (got - expected).norm() <= 5 * TOLERANCE[precision] * expected.norm()
+
+
+def test_accumulation_is_the_mean_of_a_loop_over_every_base_and_pair() -> None:
+    """Not a mean of means: written out base by base, and pair by pair, without any of our losses."""
+    config = TrainConfig(clip_norm=1e9, distance_weight=1.0)
+    one = stepper(config, awake(torch.float64))
+    parts = [to_float64(part) for part in batches(4, 1, 3)]
+    one.backward(parts, 0.1)
+    got = gradient(one)
+    other = awake(torch.float64)
+    bases, pairs = [], []
+    for part in parts:
+        output = other(part)
+        for logits, token in zip(output.nucleotide_logits, part.masked_token.tolist(), strict=True):
+            bases.append(logits.exp().sum().log() - logits[token])
+        pairs += [
+            (output.distance[0, i, j] - part.distance[0, i, j]) ** 2
+            for i, j in itertools.combinations(range(part.num_samples), 2)
+            if part.distance[0, i, j].isfinite()
+        ]
+    loss = torch.stack(bases).mean() + torch.stack(pairs).mean() / other.spread[0] ** 2
+    loss.backward()
+    expected = torch.cat([(p.grad if p.grad is not None else 0 * p).flatten() for p in other.parameters()])
+    assert (got - expected).norm() <= 1e-10 * expected.norm()
 
 
 def to_float64(batch: Batch) -> Batch:

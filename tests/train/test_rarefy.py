@@ -1,0 +1,85 @@
+"""Reads drawn anew at each step: as many as asked for, with the branches that they cover."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aammodel.rarefy import COLUMNS, rarefied
+from aammodel.stream import BatchStream, Masks, split_order
+from schemas.errors import InvalidDataError
+from tests.studies import Programs
+from tests.train.shards import make_shards
+
+METRICS = ("weighted_unifrac", "unweighted_unifrac")
+
+
+def stream_of(run: Programs, folder: Path, *options: object) -> BatchStream:
+    shards = make_shards(run, folder, "--token-limit", 5, *options)
+    order = split_order(shards, "train", 0, shuffled=True)
+    return BatchStream(shards, "train", order, 8, 5, Masks(), targets=METRICS, more_columns=COLUMNS)
+
+
+def test_paths_give_the_branch_lists_of_the_shards(run: Programs, tmp_path: Path) -> None:
+    stream = stream_of(run, tmp_path)
+    for sample in stream.samples():
+        asv = np.concatenate([sample.asv, sample.dropped_asv]).astype(np.int64)
+        under = stream.shards.paths.reads_under(asv, np.concatenate([sample.count, sample.dropped_count]))
+        np.testing.assert_array_equal(np.flatnonzero(under), np.sort(sample.branch))
+        expected = np.zeros_like(under)
+        expected[sample.branch] = sample.branch_count
+        np.testing.assert_allclose(under, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.9])
+def test_a_draw_is_part_of_the_sample(run: Programs, tmp_path: Path, share: float) -> None:
+    stream = stream_of(run, tmp_path)
+    for sample in stream.samples():
+        drawn = rarefied(sample, share, 0, 3, stream.shards.paths)
+        again = rarefied(sample, share, 0, 3, stream.shards.paths)
+        other = rarefied(sample, share, 0, 4, stream.shards.paths)
+        assert drawn.count.tolist() == again.count.tolist()
+        depth = sample.count.sum() + sample.dropped_count.sum()
+        assert drawn.count.sum() + drawn.dropped_count.sum() in (
+            max(1, int(share * depth)),
+            max(1, int(share * depth)) + 1,  # where no read of a kept ASV was drawn
+        )
+        counts = dict(zip(sample.asv.tolist(), sample.count.tolist(), strict=True))
+        for asv, count in zip(drawn.asv.tolist(), drawn.count.tolist(), strict=True):
+            assert 0 < count <= counts[asv]
+        places = [sample.asv.tolist().index(one) for one in drawn.asv.tolist()]
+        assert places == sorted(places)
+        if share == 0.5:
+            assert (drawn.asv.tolist(), drawn.count.tolist()) != (other.asv.tolist(), other.count.tolist())
+
+
+def test_the_mean_of_many_draws_is_the_share(run: Programs, tmp_path: Path) -> None:
+    stream = stream_of(run, tmp_path)
+    sample = next(stream.samples())
+    total = np.zeros(len(sample.asv))
+    for step in range(300):
+        drawn = rarefied(sample, 0.5, 0, step, stream.shards.paths)
+        total[np.searchsorted(np.sort(sample.asv), drawn.asv)] += drawn.count
+    mean = total[np.searchsorted(np.sort(sample.asv), sample.asv)] / 300
+    np.testing.assert_allclose(mean, sample.count / 2, rtol=0.1, atol=0.5)
+
+
+def test_batches_differ_by_step_and_their_distances_are_of_the_draw(run: Programs, tmp_path: Path) -> None:
+    stream = replace(stream_of(run, tmp_path), rarefy_share=0.3)
+    first, again = next(iter(stream.epoch())), next(iter(stream.epoch()))
+    assert all(
+        (one == two).all()
+        for one, two in zip(first.tensors().values(), again.tensors().values(), strict=True)
+    )
+    whole = next(iter(replace(stream, rarefy_share=1.0).epoch()))
+    assert first.sample_ids == whole.sample_ids
+    assert float(first.count.sum()) < 0.5 * float(whole.count.sum())
+    assert not (first.distance == whole.distance).all()
+
+
+def test_counts_that_are_not_whole_are_told(run: Programs, tmp_path: Path) -> None:
+    stream = stream_of(run, tmp_path)
+    sample = next(stream.samples())
+    with pytest.raises(InvalidDataError, match="not whole"):
+        rarefied(replace(sample, count=sample.count + 0.5), 0.5, 0, 0, stream.shards.paths)
