@@ -11,8 +11,10 @@ from aammodel.commands.compare import compare
 from aammodel.commands.distances import distances
 from aammodel.commands.evaluate import evaluate
 from aammodel.commands.import_ import import_
+from aammodel.commands.plan import plan
 from aammodel.commands.pretrain import pretrain
 from aammodel.commands.trace import trace
+from aammodel.commands.tune import tune
 from schemas.command import run
 
 app = typer.Typer(
@@ -28,7 +30,7 @@ def _program() -> None:
     """Stream shards into a padding-safe transformer, and train it."""
 
 
-for _command in (pretrain, evaluate, distances, compare, trace):
+for _command in (pretrain, evaluate, distances, compare, plan, trace, tune):
     app.command()(_command)
 # `import` is a word of Python, which no function can be called.
 app.command("import")(import_)

@@ -1,0 +1,108 @@
+"""`aammodel tune`: a learning rate and a batch size that suit these shards and this machine."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from schemas.command import print_json, say
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from aammodel.pretrain import Plan
+    from aammodel.tune import BatchTrial, Curve
+
+_UNITS = {"k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
+_SHARE_OF_ALL = 0.8
+"""Of the memory of the machine or the device, where no budget is given."""
+
+
+def tune(
+    shards: Annotated[str, typer.Argument(help="Folder that `aamprep shard` wrote, or the URL of one.")],
+    output: Annotated[Path, typer.Option(help="Folder for the picture and the figures.")] = Path("tune"),
+    config: Annotated[Path | None, typer.Option(help="TOML file with [train] and [model].")] = None,
+    steps: Annotated[int, typer.Option(min=10, help="Steps of the test of learning rates.")] = 100,
+    memory: Annotated[
+        str | None, typer.Option(help="Memory that a step may take, as 8GB. Default: 80 % of all.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda ... Default: a GPU where there is one.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder.")] = False,
+) -> None:
+    """Find a learning rate (by a range test) and the largest batch that fits into memory."""
+    budget = _bytes(memory) if memory is not None else None
+    from schemas.publish import check_target
+
+    check_target(output, overwrite, "tune.json")
+    from aammodel.memory import total_bytes
+    from aammodel.pretrain import make_plan, make_trainer, pick_device
+    from aammodel.remote import place_of
+    from aammodel.train_config import TrainConfig, read_config
+    from aammodel.tune import BatchTrial, largest_that_fits, range_test
+
+    tables = read_config(config) if config else {"train": {}, "model": {}}
+    train = TrainConfig(**(tables["train"] | ({"device": device} if device else {})))
+    plan = make_plan(place_of(shards), tables["model"], train)
+    say(f"learning rates: {steps} steps of {train.batch_size * train.accumulate} samples")
+    curve = range_test(make_trainer(plan, output, resume=False), steps)
+    if not curve.losses:
+        raise UsageError(
+            "the loss is not finite at the lowest rate already", shards, "check the configuration"
+        )
+    trial = BatchTrial(plan, budget or _SHARE_OF_ALL * total_bytes(pick_device(train.device)))
+    say("batch sizes: a step of each of some sizes, with the largest samples")
+    largest = largest_that_fits(trial.fits, plan.shards.manifest.num_rows("train"))
+    document = _document(curve, trial, largest)
+    _write(plan, curve, document, output, overwrite)
+    print_json(document) if json else _print(document, output)
+
+
+def _bytes(text: str) -> float:
+    """Read `8GB`, `500M` or a number of bytes."""
+    number = text.strip().lower().removesuffix("b").strip()
+    factor = _UNITS.get(number[-1:], 1.0)
+    try:
+        size = float(number.rstrip("kmgt")) * factor
+    except ValueError:
+        size = 0.0
+    if not 0 < size < float("inf"):
+        raise UsageError(f"{text!r} is no amount of memory", "--memory", "write it as 8GB or 500MB")
+    return size
+
+
+def _document(curve: "Curve", trial: "BatchTrial", largest: int) -> dict[str, Any]:
+    return {
+        "learning_rate": curve.suggested,
+        "largest_batch_size": largest,
+        "memory_budget_bytes": round(trial.budget_bytes),
+        "peak_bytes": {str(size): peak for size, peak in sorted(trial.peaks.items())},
+        "rates": curve.rates,
+        "losses": curve.losses,
+    }
+
+
+def _write(plan: "Plan", curve: "Curve", document: dict[str, Any], output: Path, overwrite: bool) -> None:
+    from json import dumps
+
+    from aammodel.tune import draw
+    from schemas.publish import published_folder
+
+    with published_folder(output, "tune.json", overwrite) as folder:
+        draw(curve, folder / "learning-rate.png")
+        content = document | {"configuration": plan.as_dict()}
+        (folder / "tune.json").write_text(
+            dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+
+
+def _print(document: dict[str, Any], output: Path) -> None:
+    print(f"learning_rate = {document['learning_rate']:.2g}")
+    largest, budget = document["largest_batch_size"], document["memory_budget_bytes"] / 1e9
+    if largest:
+        peak = document["peak_bytes"][str(largest)] / 1e9
+        print(f"batch_size = {largest}   # the most that fits into {budget:.2f} GB; it takes {peak:.2f} GB")
+    else:
+        print(f"# no batch fits into {budget:.2f} GB: give more memory, or a lower token_limit or width")
+    print(f"The curve: {output}/learning-rate.png. Both lines belong under [train] in a --config file.")
