@@ -10,6 +10,7 @@ rows of each by turns (`turns`): how many there are of either moves no sample to
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from typing import Generic, TypeVar
 
@@ -65,7 +66,7 @@ class Order:
     shuffled: bool = True
     """False keeps the order of the files, as validation does."""
 
-    @property
+    @cached_property
     def num_samples(self) -> int:
         """Samples of an epoch."""
         return sum(self.group_rows)

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from aammodel.batch import IGNORED, Batch
 from aammodel.distance import METRICS, Sample
 from aammodel.masking import draw_masks, draw_read
-from aammodel.order import Order, Window, batch_sizes, first_takers, micro_batches, turns
+from aammodel.order import Order, Window, first_takers, micro_batches, turns
 from aammodel.rarefy import rarefied
 from aammodel.rows import ahead, samples_of
 from aammodel.shards import RowGroup, ShardSet, reading
@@ -79,7 +79,8 @@ class BatchStream(IterableDataset[Batch]):
     @property
     def batches_per_epoch(self) -> int:
         """Micro-batches of an epoch."""
-        return len(batch_sizes(self.order.num_samples, self.batch_size))
+        # Asked for at each batch: no list of them all is made.
+        return -(-self.order.num_samples // self.batch_size)
 
     @property
     def steps_per_epoch(self) -> int:

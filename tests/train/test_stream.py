@@ -1,6 +1,7 @@
 """Shards to batches: the right samples, the right ASVs, the right distances, and nothing that is broken."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -233,3 +234,13 @@ def test_what_is_no_shard_set_is_said_so(damage: str, run: Programs, tmp_path: P
     assert ran.code == 1
     assert "Traceback" not in ran.err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_large_set_costs_no_more_at_each_batch(run: Programs, tmp_path: Path) -> None:
+    stream = stream_of(make_shards(run, tmp_path))
+    large = replace(stream, order=replace(stream.order, group_rows=(1000,) * 10_000))
+    tracemalloc.start()
+    assert large.steps_per_epoch == large.batches_per_epoch == 2_500_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1e6
