@@ -12,4 +12,4 @@ aamprep shard --token-limit 64 --rarefy-depth 2000
 aammodel pretrain shards/ --config ../examples/demo.toml
 
 echo
-echo "Look at demo/run/report.html (or at losses.png and unifrac.png beside it)."
+echo "Look at demo/run/report.html (or at losses.png and unweighted_unifrac.png beside it)."
