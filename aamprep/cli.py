@@ -7,6 +7,7 @@ import typer
 
 from aamprep.commands.existing import inspect, limits, verify
 from aamprep.commands.merge import merge
+from aamprep.commands.root import root
 from aamprep.commands.shard import shard
 from aamprep.commands.simulate import simulate
 from aamprep.commands.validate import validate
@@ -18,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for _command in (validate, shard, merge, verify, inspect, limits, simulate):
+for _command in (validate, shard, merge, verify, inspect, limits, root, simulate):
     app.command()(_command)
 
 

@@ -99,7 +99,7 @@ ARTIFACT_NOT_COUNTS = _error(
 ARTIFACT_UNROOTED = _error(
     "artifact-unrooted",
     "a tree has a root: Phylogeny[Rooted]",
-    "root it with `qiime phylogeny midpoint-root`",
+    "root it: `aamprep root tree.qza --output tree.nwk`, or `qiime phylogeny midpoint-root`",
     "tree.qza: Phylogeny[Unrooted]",
 )
 ARTIFACT_MEMBER = _error(
@@ -293,6 +293,12 @@ NEWICK_TIP_UNNAMED = _warning(
     "every tip has a name",
     "an unnamed tip stands for no ASV; export the tree with names",
     "tree.nwk: 3 tips",
+)
+NEWICK_UNROOTED = _warning(
+    "newick-unrooted",
+    "the root has two children: with three or more, most tools mean a tree that has no root yet",
+    "UniFrac depends on the root; `aamprep root tree.nwk --output rooted.nwk` puts it at the midpoint",
+    "tree.nwk: 3 children of the root",
 )
 NEWICK_LENGTH_MISSING = _warning(
     "newick-length-missing",

@@ -148,6 +148,8 @@ def _check(
     findings.add_each(
         rules.NEWICK_TIP_DUPLICATE, ((f"{where}: tip {name}", f"{n} times") for name, n in twice)
     )
+    if num_children[0] > 2:
+        findings.add(rules.NEWICK_UNROOTED, where, f"{num_children[0]:,} children of the root")
     branches = np.arange(len(parent)) > 0
     for rule, bad in (
         (rules.NEWICK_LENGTH_MISSING, np.isnan(length) & branches),

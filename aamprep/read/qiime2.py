@@ -25,6 +25,7 @@ _MEMBERS = {
     "table": {"FeatureTable[Frequency]": "data/feature-table.biom"},
     "rep-seqs": {"FeatureData[Sequence]": "data/dna-sequences.fasta"},
     "tree": {"Phylogeny[Rooted]": "data/tree.nwk"},
+    "tree to root": {"Phylogeny[Unrooted]": "data/tree.nwk", "Phylogeny[Rooted]": "data/tree.nwk"},
     "metadata": {
         "ImmutableMetadata": "data/metadata.tsv",
         "SampleData[AlphaDiversity]": "data/alpha-diversity.tsv",
@@ -80,7 +81,8 @@ def header_of(source: Source, limits: Limits) -> dict[str, str]:
 def role_of(semantic_type: str) -> str | None:
     """Name the role that artifacts of a semantic type play; None where they play none."""
     plain = semantic_type.split("%")[0].strip()
-    return next((role for role, types in _MEMBERS.items() if plain in types), None)
+    found = (role for role, types in _MEMBERS.items() if plain in types and role != "tree to root")
+    return next(found, None)
 
 
 def pieces_of(artifact: Artifact, limits: Limits) -> Iterator[bytes]:

@@ -24,6 +24,7 @@ from schemas.manifest import InputFile
 _KINDS = {
     "rep-seqs": {Kind.FASTA},
     "tree": {Kind.NEWICK},
+    "tree to root": {Kind.NEWICK},
     "metadata": {Kind.TSV, Kind.TEXT},
     "distances": {Kind.TSV},
     "taxonomy": {Kind.TSV},
@@ -63,14 +64,14 @@ def sequences(path: Path, findings: Findings, limits: Limits | None) -> Sequence
     return _read(path, "rep-seqs", findings, limits, make)
 
 
-def tree(path: Path, findings: Findings, limits: Limits | None) -> Tree | None:
-    """Read a phylogeny."""
+def tree(path: Path, findings: Findings, limits: Limits | None, role: str = "tree") -> Tree | None:
+    """Read a phylogeny; in the role "tree to root" one that may have no root yet."""
 
     def make(file: InputFile, text: str) -> Tree:
         parent, length, names = parse_newick(text, file.name, findings)
         return Tree(file, parent, length, names)
 
-    return _read(path, "tree", findings, limits, make)
+    return _read(path, role, findings, limits, make)
 
 
 def metadata(path: Path, findings: Findings, limits: Limits | None) -> Metadata | None:
