@@ -268,7 +268,8 @@ class SampleEncoder(nn.Module):
             rows = chunk.rows[:, None]
             x = asv_embedding.index_select(0, slot[rows, front].flatten()).unflatten(0, front.shape)
             is_real_here = None if chunk.is_even else is_real[rows, front]
-            encoded.append(self(x, count[rows, front], is_real_here, front).flatten(0, 1))
+            # Not as a module, which must be entered once on every rank, however many chunks (`sharding.py`).
+            encoded.append(self.forward(x, count[rows, front], is_real_here, front).flatten(0, 1))
             places.append((rows * num_slots + front).flatten())
         values = torch.cat(encoded)
         empty = values.new_zeros(is_real.numel(), values.shape[1])

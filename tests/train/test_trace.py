@@ -83,7 +83,8 @@ def spoil_reading(model: AamModel, batch: Batch, name: str, spoiler: Spoiler) ->
 def spoil_sample(model: AamModel, batch: Batch, name: str, spoiler: Spoiler) -> None:
     """Spoil a module of the transformer over ASVs: the ASV is known by its count."""
     seen: list[Tensor] = []
-    model.sample_encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    counts = model.sample_encoder.count_embedding
+    counts.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
     spoiler.where = lambda output: of_rows(seen[-1] == BAD_COUNT, output)
     model.get_submodule(name).register_forward_hook(spoiler.hook)
 
@@ -114,7 +115,6 @@ MODULES = {
     "sample_encoder.count_embedding.of_count": (spoil_sample, ONE),
     "sample_encoder.transformer.blocks.0.expand": (spoil_sample, ONE),
     "sample_encoder.transformer.blocks.1.attention_out": (spoil_sample, ONE),
-    "sample_encoder": (spoil_sample, ONE),
     "nucleotide_head": (spoil_listed, ALL_WITH_THE_ASV),
     "distance_heads.unweighted_unifrac.logits": (spoil_listed, ONE),
 }
