@@ -80,7 +80,9 @@ def assert_ended_alike(part: Path, whole: Path) -> None:
     for one, other in zip(list_checkpoints(part), list_checkpoints(whole), strict=True):
         assert_same_checkpoint(one, other)
     assert len(os.listdir(part / "checkpoints")) == len(list_checkpoints(whole))
-    assert sorted(os.listdir(part)) == sorted(os.listdir(whole))
+    # One that was killed after its last checkpoint only gets its report: nobody was there to write events.
+    files = [{path.name for path in one.iterdir()} - {"tensorboard"} for one in (part, whole)]
+    assert files[0] == files[1]
 
 
 def end_in(step: int, ends_by: int) -> End:
