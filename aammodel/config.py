@@ -57,7 +57,10 @@ class ModelConfig:
     head: HeadName = "soft-branch"
     """How samples are pooled and compared."""
     soft_branches: int = 512
-    """Features of a sample in the soft-branch head, K."""
+    """Branches that the soft-branch head learns."""
+    windows: bool = True
+    """Whether the soft-branch head also compares which stretches of six bases the ASVs of samples have: what
+    unseen clades have in common with known ones. They presume a common primer at the ASVs' beginning."""
     dropout: float = 0.0
     """Share of each residual branch that is dropped while training."""
     inner_dropout: float = 0.0

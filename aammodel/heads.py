@@ -7,7 +7,7 @@ second number of samples.
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -15,9 +15,13 @@ from aammodel.config import ModelConfig
 from aammodel.distance import METRICS
 from aammodel.pooling import AttentionPooling, at_least_float32
 from aammodel.transformer import Transformer, start_linear
+from aammodel.windows import COLUMNS, add_by_window, num_windows
 
 _SPREAD = 5.0
 """Of a soft branch's logits over ASVs at the start; with 2, the same r takes three times the steps."""
+_STEEP = 25.0
+"""A step of Adam changes a parameter by about the learning rate, however small its gradient. So steep, some
+hundred steps can make one window weigh many times another."""
 _TINY = 1e-6
 
 
@@ -38,10 +42,23 @@ class DistanceHead(nn.Module, ABC):
     def pool(
         self,
         features: Float[Tensor, "B S D"],
+        windows: Int[Tensor, "R P"],
         count: Float[Tensor, "B S"],
         is_real: Bool[Tensor, "B S"],
     ) -> Float[Tensor, "B K"]:
-        """Make one embedding of each sample's ASVs and their counts; finite for a sample that has none."""
+        """Make one embedding of each sample's ASVs and their counts; finite for a sample that has none.
+
+        Parameters
+        ----------
+        features : Tensor, shape (B, S, D)
+            What the sample encoder gave.
+        windows : Tensor of int, shape (R, P)
+            Columns of the windows of the ASV in each real slot, one sample after the other.
+        count : Tensor, shape (B, S)
+            Reads of each ASV.
+        is_real : Tensor of bool, shape (B, S)
+            True where a slot holds an ASV.
+        """
 
     @abstractmethod
     def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
@@ -51,6 +68,7 @@ class DistanceHead(nn.Module, ABC):
     def start_from(
         self,
         features: Float[Tensor, "B S D"],
+        windows: Int[Tensor, "R P"],
         count: Float[Tensor, "B S"],
         is_real: Bool[Tensor, "B S"],
         true_distance: Float[Tensor, "B B"],
@@ -103,6 +121,10 @@ class SoftBranchHead(DistanceHead):
     `sum_k w_k |a_k - b_k| / sum_k w_k max(a_k, b_k)`, then a learned affine map. A sum over a set: order and
     padding cannot matter.
 
+    Beside the learned branches stand windows of bases (`windows.py`), which a sample has if any of its ASVs
+    has: they say what ASVs have in common that training never saw. All that is learned of them is a weight
+    for each window, whatever its content.
+
     Parameters
     ----------
     config : ModelConfig
@@ -112,20 +134,30 @@ class SoftBranchHead(DistanceHead):
 
     def __init__(self, config: ModelConfig, target: str) -> None:
         super().__init__()
-        self.num_features = config.soft_branches
+        number = num_windows(config.sequence_length) if config.windows else 0
+        self.sizes = (config.soft_branches, number * COLUMNS)
+        """Features that are soft branches, and columns of windows."""
+        self.num_features = sum(self.sizes)
         self.logits = nn.Linear(config.width, config.soft_branches)
         self.branch_weight = nn.Parameter(torch.zeros(config.soft_branches))
+        self.window_weight = nn.Parameter(torch.zeros(number))
         self.affine = Affine(METRICS[target].largest)
         start_linear(self.logits)
 
     def pool(
         self,
         features: Float[Tensor, "B S D"],
+        windows: Int[Tensor, "R P"],
         count: Float[Tensor, "B S"],
         is_real: Bool[Tensor, "B S"],
     ) -> Float[Tensor, "B K"]:
-        """Give how much of each soft branch a sample has, 0 to 1; 0 for a sample without an ASV."""
-        return self._pool_logits(self.logits(features[is_real]), count, is_real)
+        """Give how much of each soft branch and window a sample has, 0 to 1; 0 for one without an ASV."""
+        soft = self._pool_logits(self.logits(features[is_real]), count, is_real)
+        share = self._shares(count.to(soft.dtype), is_real)[is_real]
+        sample = is_real.nonzero()[:, 0]
+        windows = windows[:, : len(self.window_weight)]
+        by_window = add_by_window(windows, share, sample, (len(soft), self.sizes[1]))
+        return torch.cat([soft, by_window.clamp_max(1.0)], dim=1)
 
     def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
         """Compare what two samples have, then scale."""
@@ -138,9 +170,18 @@ class SoftBranchHead(DistanceHead):
         evidence = F.softplus(at_least_float32(logits))
         return -torch.expm1(-_sum_by_sample(evidence, is_real))
 
+    def _shares(self, count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B S"]:
+        """Give what each ASV adds to the windows that it has: one is enough to have a window."""
+        return torch.ones_like(count)
+
+    def _weight(self) -> Float[Tensor, " K"]:
+        """Give the weight of each soft branch, and of each column of each window."""
+        of_window = torch.exp(_STEEP * self.window_weight)
+        return torch.cat([F.softplus(self.branch_weight), of_window.repeat_interleave(COLUMNS)])
+
     def _compare(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
         """Compare by a weighted Jaccard distance."""
-        weight = F.softplus(self.branch_weight)
+        weight = self._weight()
         a, b = a * weight, b * weight
         apart = torch.cdist(a, b, p=1)
         # max(x, y) = (x + y + |x - y|) / 2, so that no B x C x K tensor is needed.
@@ -151,20 +192,26 @@ class SoftBranchHead(DistanceHead):
     def start_from(
         self,
         features: Float[Tensor, "B S D"],
+        windows: Int[Tensor, "R P"],
         count: Float[Tensor, "B S"],
         is_real: Bool[Tensor, "B S"],
         true_distance: Float[Tensor, "B B"],
     ) -> None:
         """Spread each logit over the batch's ASVs, set its bias for a mean occupancy of 1/2, fit the affine.
 
-        Without it all ASVs start nearly alike, and a transformer learns slowly from there.
+        Without it all ASVs start nearly alike, and a transformer learns slowly from there. All windows
+        together start as heavy as all soft branches together.
         """
         rows = features[is_real]
         raw = rows @ self.logits.weight.T
         factor = _SPREAD / raw.std(dim=0, correction=0).clamp_min(_TINY)
         self.logits.weight.mul_(factor[:, None])
         self.logits.bias.copy_(self._bias_for_half(raw * factor, count, is_real))
-        embedding = self.pool(features, count, is_real)
+        embedding = self.pool(features, windows, count, is_real)
+        soft, by_window = embedding.split(self.sizes, dim=1)
+        ratio = (soft @ F.softplus(self.branch_weight)).sum() / by_window.sum()
+        if ratio.isfinite() and ratio > 0:
+            self.window_weight.fill_(ratio.log() / _STEEP)
         self.affine.fit(self._compare(embedding, embedding), true_distance)
 
     def _bias_for_half(
@@ -185,20 +232,24 @@ class SoftAbundanceHead(SoftBranchHead):
 
     An ASV belongs to branch k by `sigmoid(logit_k)`, a sample's share of a branch is the sum of that over its
     ASVs times their shares of its reads, and two samples differ by
-    `sum_k w_k |a_k - b_k| / sum_k w_k (a_k + b_k)`, then a learned affine map.
+    `sum_k w_k |a_k - b_k| / sum_k w_k (a_k + b_k)`, then a learned affine map. So it is for windows.
     """
 
     def _pool_logits(
         self, logits: Float[Tensor, "R K"], count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]
     ) -> Float[Tensor, "B K"]:
         belongs = torch.sigmoid(at_least_float32(logits))
-        count = torch.where(is_real, count, 0.0).to(belongs.dtype)
-        share = count / count.sum(dim=1, keepdim=True).clamp_min(_TINY)
+        share = self._shares(count.to(belongs.dtype), is_real)
         return _sum_by_sample(belongs * share[is_real][:, None], is_real)
+
+    def _shares(self, count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B S"]:
+        """Give the share of a sample's reads that each ASV has."""
+        count = torch.where(is_real, count, 0.0)
+        return count / count.sum(dim=1, keepdim=True).clamp_min(_TINY)
 
     def _compare(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
         """Compare by a weighted Bray-Curtis distance."""
-        weight = F.softplus(self.branch_weight)
+        weight = self._weight()
         a, b = a * weight, b * weight
         most = a.sum(dim=1)[:, None] + b.sum(dim=1)
         return torch.cdist(a, b, p=1) / most.clamp_min(_TINY)
@@ -226,6 +277,7 @@ class EuclideanHead(DistanceHead):
     def pool(
         self,
         features: Float[Tensor, "B S D"],
+        windows: Int[Tensor, "R P"],
         count: Float[Tensor, "B S"],
         is_real: Bool[Tensor, "B S"],
     ) -> Float[Tensor, "B K"]:
@@ -245,13 +297,14 @@ class EuclideanHead(DistanceHead):
     def start_from(
         self,
         features: Float[Tensor, "B S D"],
+        windows: Int[Tensor, "R P"],
         count: Float[Tensor, "B S"],
         is_real: Bool[Tensor, "B S"],
         true_distance: Float[Tensor, "B B"],
     ) -> None:
         """Fit the affine map, if there is one."""
         if self.affine is not None:
-            embedding = self.pool(features, count, is_real)
+            embedding = self.pool(features, windows, count, is_real)
             self.affine.fit(self._euclidean(embedding, embedding), true_distance)
 
 

@@ -51,10 +51,10 @@ class AsvCache:
         self.model = model.eval()
         self.asv_rows = np.arange(len(shards.tokens)) if asv_rows is None else np.unique(asv_rows)
         """Row of each ASV encoded, ascending."""
-        self._num_asvs = shards.manifest.num_kept_asvs
+        self._tokens = shards.tokens
         self.embedding = _array((len(self.asv_rows), model.config.width), largest_in_memory)
         """One vector per ASV, in that order."""
-        self._encode(shards)
+        self._encode()
 
     @torch.no_grad()
     def embed(self, samples: Sequence[Sample], token_limit: int) -> Float[Tensor, "B K"]:
@@ -75,16 +75,16 @@ class AsvCache:
         return next(self.model.parameters()).device
 
     @torch.no_grad()
-    def _encode(self, shards: ShardSet) -> None:
+    def _encode(self) -> None:
         for start in range(0, len(self.asv_rows), ASVS_AT_ONCE):
             here = slice(start, start + ASVS_AT_ONCE)
-            tokens = torch.from_numpy(shards.tokens[self.asv_rows[here]])
+            tokens = torch.from_numpy(self._tokens[self.asv_rows[here]])
             self.embedding[here] = self.model.encode_asvs(tokens.to(self._device)).cpu().numpy()
 
     def _embed_together(self, samples: Sequence[Sample], token_limit: int) -> Float[Tensor, "B K"]:
-        slots = lay_out(samples, token_limit, self._num_asvs)
+        slots = lay_out(samples, token_limit, len(self._tokens))
         known = self.embedding[np.searchsorted(self.asv_rows, slots.asv_row)]
-        arrays = (known, slots.slot, slots.count, slots.is_real)
+        arrays = (known, self._tokens[slots.asv_row], slots.slot, slots.count, slots.is_real)
         return self.model.embed_samples(*(torch.from_numpy(one).to(self._device) for one in arrays))
 
 

@@ -14,6 +14,7 @@ from aammodel.heads import DistanceHead, distance_head, spread
 from aammodel.ranks import ALONE, Ranks
 from aammodel.sharding import shard
 from aammodel.transformer import start_linear
+from aammodel.windows import window_columns
 from schemas import vocabulary
 from schemas.errors import UsageError
 
@@ -82,7 +83,8 @@ class AamModel(nn.Module):
         self._check_hidden(batch)
         embedding, hidden = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_read)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
-        sample_embedding = self.pool(features, batch.count, batch.is_real)
+        windows = window_columns(batch.tokens)[batch.slot[batch.is_real]]
+        sample_embedding = self.pool(features, windows, batch.count, batch.is_real)
         return Output(
             asv_embedding=embedding,
             sample_embedding=sample_embedding,
@@ -108,7 +110,8 @@ class AamModel(nn.Module):
         embedding = embedding.unflatten(0, is_real.shape)
         slot = torch.arange(is_real.shape[1], device=tokens.device).expand(is_real.shape)
         features = self.sample_encoder(embedding, count, is_real, slot)
-        sample_embedding = self.pool(features, count, is_real)
+        windows = window_columns(tokens[is_real])
+        sample_embedding = self.pool(features, windows, count, is_real)
         # What a position says of each of its tokens, one token after the other.
         logits = self.nucleotide_head(hidden).flatten(1).unflatten(1, (-1, self.config.vocabulary_size))
         return DenseOutput(
@@ -126,6 +129,7 @@ class AamModel(nn.Module):
     def embed_samples(
         self,
         asv_embedding: Float[Tensor, "U D"],
+        tokens: Integer[Tensor, "U L"],
         slot: Int[Tensor, "B S"],
         count: Float[Tensor, "B S"],
         is_real: Bool[Tensor, "B S"],
@@ -136,19 +140,23 @@ class AamModel(nn.Module):
         ----------
         asv_embedding : Tensor, shape (U, D)
             What `encode_asvs` gave.
+        tokens : Tensor of int, shape (U, L)
+            What it was given.
         slot, count, is_real : Tensors, shape (B, S)
             As in `Batch`.
         """
-        return self.pool(self.sample_encoder.encode(asv_embedding, slot, count, is_real), count, is_real)
+        features = self.sample_encoder.encode(asv_embedding, slot, count, is_real)
+        return self.pool(features, window_columns(tokens)[slot[is_real]], count, is_real)
 
     def pool(
         self,
         features: Float[Tensor, "B S D"],
+        windows: Int[Tensor, "R P"],
         count: Float[Tensor, "B S"],
         is_real: Bool[Tensor, "B S"],
     ) -> Float[Tensor, "B K"]:
         """Make one embedding of each sample, the parts of all targets one after the other."""
-        return torch.cat([head.pool(features, count, is_real) for head in self._heads()], dim=1)
+        return torch.cat([head.pool(features, windows, count, is_real) for head in self._heads()], dim=1)
 
     @property
     def num_features(self) -> int:
@@ -181,8 +189,9 @@ class AamModel(nn.Module):
         self.asv_encoder.start_from(hide(batch.tokens, batch.masked))
         embedding, _ = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_read)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
+        windows = window_columns(batch.tokens)[batch.slot[batch.is_real]]
         for head, distance in zip(self._heads(), batch.distance, strict=True):
-            head.start_from(features, batch.count, batch.is_real, distance)
+            head.start_from(features, windows, batch.count, batch.is_real, distance)
             head.spread.copy_(spread(distance))
 
     @property

@@ -20,7 +20,7 @@ from aammodel.shards import ShardSet, open_shards
 from aammodel.stream import Masks, split_order, stream_split
 
 SPLITS = ("train", "validation", "test")
-USUAL = {"bases_per_position": 1, "bases_by_position": False}
+USUAL = {"bases_per_position": 1, "bases_by_position": False, "windows": False}
 SAMPLES_AT_ONCE = 8
 PART_BATCHES = 2
 """The usual way embeds 16 samples of the study; it knows no ASV again, so its time follows the real slots."""

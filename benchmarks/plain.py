@@ -19,6 +19,7 @@ from aammodel.batch import Batch
 from aammodel.encoder import hide
 from aammodel.model import AamModel
 from aammodel.transformer import Transformer
+from aammodel.windows import window_columns
 from schemas import vocabulary
 
 ASVS_AT_ONCE = 256
@@ -93,7 +94,7 @@ class PlainModel(nn.Module):
         embedding, hidden = self.encode_asvs(batch.tokens[is_real])
         x = embedding.new_zeros(*is_real.shape, embedding.shape[1])
         x[is_real] = embedding
-        sample_embedding = self.encode_samples(x, batch.count, is_real)
+        sample_embedding = self.encode_samples(x, batch.tokens, batch.count, is_real)
         return PlainOutput(
             asv_embedding=embedding,
             sample_embedding=sample_embedding,
@@ -107,11 +108,11 @@ class PlainModel(nn.Module):
         embedding, hidden = (torch.cat(part) for part in zip(*parts, strict=True))
         return embedding, hidden
 
-    def encode_samples(self, x: Tensor, count: Tensor, is_real: Tensor) -> Tensor:
-        """Embed samples of ASV embeddings [B, S, D] with padding: [B, K]."""
+    def encode_samples(self, x: Tensor, tokens: Tensor, count: Tensor, is_real: Tensor) -> Tensor:
+        """Embed samples of ASV embeddings [B, S, D] and tokens [B, S, L] with padding: [B, K]."""
         x = self.rest.sample_encoder.count_embedding(x, count)
         features = self._saving(self.over_asvs, x, None, ~is_real)
-        return self.rest.pool(features, count, is_real)
+        return self.rest.pool(features, window_columns(tokens[is_real]), count, is_real)
 
     def _encode_chunk(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         encoder, is_real = self.rest.asv_encoder, tokens != vocabulary.PAD

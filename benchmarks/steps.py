@@ -24,7 +24,7 @@ from aammodel.optimiser import make_optimizer
 from aammodel.shards import open_shards
 from aammodel.train_config import TrainConfig
 
-USUAL = {"bases_per_position": 1, "bases_by_position": False}
+USUAL = {"bases_per_position": 1, "bases_by_position": False, "windows": False}
 """The usual model: a position a base, and no network over bases."""
 DISTANCE_WEIGHT = 10.0
 WARM_SAMPLES, WARM_ASVS = 2, 8

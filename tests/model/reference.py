@@ -136,9 +136,14 @@ def encode_sample(weights: Weights, asvs: list[Tensor], counts: list[float], hea
 
 
 def embed_sample(
-    weights: Weights, features: Tensor, counts: list[float], heads: int, by_presence: bool = True
+    weights: Weights,
+    features: Tensor,
+    asvs: list[list[int]],
+    counts: list[float],
+    heads: int,
+    by_presence: bool = True,
 ) -> Tensor:
-    """Pool the ASVs of one sample by one head, [K]."""
+    """Pool the ASVs of one sample, whose tokens have no padding, by one head, [K]."""
     if "logits.weight" not in weights:
         features = transformer(part(weights, "transformer"), features, heads)
         return pool(part(weights, "pooling"), features)
@@ -148,14 +153,31 @@ def embed_sample(
         absent = torch.ones(len(weights["logits.bias"]), dtype=torch.float64)
         for one in without:
             absent = absent * one
-        return 1 - absent
-    return sum(count / sum(counts) * (1 - one) for one, count in zip(without, counts, strict=True))
+        soft = 1 - absent
+    else:
+        soft = sum(count / sum(counts) * (1 - one) for one, count in zip(without, counts, strict=True))
+    return torch.cat([soft, windows(asvs, counts, len(weights["window_weight"]), by_presence)])
+
+
+def windows(asvs: list[list[int]], counts: list[float], number: int, by_presence: bool = True) -> Tensor:
+    """Tell which stretches of six bases, every third one, a sample has, or what share of its reads has."""
+    found = [0.0] * (128 * number)
+    for tokens, count in zip(asvs, counts, strict=True):
+        for place in range(number):
+            stretch = tokens[1 + 3 * place : 7 + 3 * place]
+            if len(stretch) < 6 or any(token not in (1, 2, 3, 4) for token in stretch):
+                continue
+            content = 4096 * place + sum((token - 1) * 4**digit for digit, token in enumerate(stretch))
+            column = 128 * place + (content * 2654435761 % 2**32 >> 25)
+            found[column] = 1.0 if by_presence else found[column] + count / sum(counts)
+    return torch.tensor(found, dtype=torch.float64)
 
 
 def distance(weights: Weights, a: Tensor, b: Tensor, by_presence: bool = True) -> Tensor:
     """Compare two samples by one head, not clamped."""
     if "branch_weight" in weights:
-        weight = (1 + weights["branch_weight"].exp()).log()
+        of_window = (25 * weights["window_weight"]).exp().repeat_interleave(128)
+        weight = torch.cat([(1 + weights["branch_weight"].exp()).log(), of_window])
         most = torch.maximum(a, b) if by_presence else a + b
         apart = (weight * (a - b).abs()).sum() / (weight * most).sum()
     else:

@@ -58,7 +58,7 @@ def assert_equal_to(model: AamModel, tokens: Tensor, counts: Tensor, expected: l
         got = model.forward_dense(tokens, counts)
         asvs, slot = tokens.flatten(0, 1).unique(dim=0, return_inverse=True)
         is_real, slot = tokens.any(dim=2), slot.view(counts.shape)
-        frugal = model.embed_samples(model.encode_asvs(asvs), slot, counts, is_real)
+        frugal = model.embed_samples(model.encode_asvs(asvs), asvs, slot, counts, is_real)
     for row, one in enumerate(expected):
         assert_near(got.sample_embedding[row], one.embedding)
         assert_near(frugal[row], one.embedding)

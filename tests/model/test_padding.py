@@ -234,9 +234,9 @@ def test_slots_may_be_padded_anywhere(way: str) -> None:
         got = model.forward_dense(tokens[:, spread], count[:, spread]).sample_embedding
     else:
         embedding = model.encode_asvs(batch.tokens)
-        expected = model.embed_samples(embedding, batch.slot, batch.count, batch.is_real)
+        expected = model.embed_samples(embedding, batch.tokens, batch.slot, batch.count, batch.is_real)
         moved = (one[:, spread] for one in (batch.slot, batch.count, batch.is_real))
-        got = model.embed_samples(embedding, *moved)
+        got = model.embed_samples(embedding, batch.tokens, *moved)
     assert_close(got, expected, 1e-12)
 
 

@@ -22,7 +22,7 @@ from tests.model.cases import (
     some_samples,
 )
 
-USUAL = {"bases_per_position": 1, "bases_by_position": False}
+USUAL = {"bases_per_position": 1, "bases_by_position": False, "windows": False}
 STACKS = {"asv_encoder.transformer.": "over_bases.", "sample_encoder.transformer.": "over_asvs."}
 
 

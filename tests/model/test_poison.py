@@ -12,6 +12,7 @@ from aammodel.encoder import SampleEncoder
 from aammodel.heads import distance_head
 from aammodel.pooling import AttentionPooling
 from aammodel.transformer import Block, Transformer, attendable, zero_padding
+from aammodel.windows import COLUMNS
 from tests.model.cases import (
     TINY,
     Case,
@@ -52,7 +53,8 @@ class Pooling(nn.Module):
         self.head = distance_head(config, config.targets[0])
 
     def forward(self, x: Tensor, is_real: Tensor) -> Tensor:
-        return self.head.pool(x, x[..., 0].abs(), is_real)
+        windows = torch.arange(2 * int(is_real.sum())).reshape(-1, 2) % COLUMNS
+        return self.head.pool(x, windows, x[..., 0].abs(), is_real)
 
 
 BLOCKS: dict[str, Callable[[ModelConfig], nn.Module]] = {

@@ -43,10 +43,15 @@ def double_weights(model: AamModel) -> reference.Weights:
 
 
 def embedded_by(
-    weights: reference.Weights, target: str, features: torch.Tensor, counts: list[float], heads: int
+    weights: reference.Weights,
+    target: str,
+    features: torch.Tensor,
+    asvs: list[list[int]],
+    counts: list[float],
+    heads: int,
 ) -> torch.Tensor:
     head = reference.part(weights, f"distance_heads.{target}")
-    return reference.embed_sample(head, features, counts, heads, target == "unweighted_unifrac")
+    return reference.embed_sample(head, features, asvs, counts, heads, target == "unweighted_unifrac")
 
 
 def distance_by(weights: reference.Weights, target: str, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -78,10 +83,14 @@ def by_reference(
         )
         for row, sample in enumerate(samples)
     ]
+    asvs = [
+        [[t for t in whole[slot] if t] for slot in batch.slot[row, : len(sample.asvs)].tolist()]
+        for row, sample in enumerate(samples)
+    ]
     embedded = {
         target: [
-            embedded_by(weights, target, one, list(sample.counts), heads)
-            for one, sample in zip(features, samples, strict=True)
+            embedded_by(weights, target, one, tokens, list(sample.counts), heads)
+            for one, tokens, sample in zip(features, asvs, samples, strict=True)
         ]
         for target in model.config.targets
     }
@@ -163,7 +172,9 @@ def test_the_dense_view_is_that_of_the_reference(head: dict[str, object]) -> Non
         embeddings = [embedding for _, embedding in encoded]
         features = reference.encode_sample(weights, embeddings, list(sample.counts), model.config.heads)
         counts, heads = list(sample.counts), model.config.heads
-        parts = [embedded_by(weights, target, features, counts, heads) for target in model.config.targets]
+        parts = [
+            embedded_by(weights, target, features, unpadded, counts, heads) for target in model.config.targets
+        ]
         embedding = torch.cat(parts)
         assert_close(got.asv_embedding[row, :number], torch.stack(embeddings), 1e-12)
         assert_close(got.asv_in_sample[row, :number], features, 1e-12)
@@ -226,7 +237,7 @@ def test_any_shape_compact_and_dense_agree(
     plain = model.forward_dense(tokens, count.double())
     batch = compact(samples, slots)
     embedding = model.encode_asvs(batch.tokens)
-    embedded = model.embed_samples(embedding, batch.slot, batch.count.double(), batch.is_real)
+    embedded = model.embed_samples(embedding, batch.tokens, batch.slot, batch.count.double(), batch.is_real)
     assert_close(embedded, plain.sample_embedding, 1e-12)
     assert_close(model.distance(embedded, embedded), plain.distance, 1e-12)
     frugal, full = all_of(embedded), all_of(plain.sample_embedding)

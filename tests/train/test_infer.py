@@ -78,7 +78,8 @@ def test_a_split_without_samples_has_no_embeddings(run: Programs, tmp_path: Path
     shards = make_shards(run, tmp_path, num_samples=3)
     empty = [one for one in ("validation", "test") if not shards.manifest.num_rows(one)]
     assert empty
-    assert sample_embeddings(small_model(shards), shards, empty[0]).shape == (0, 24)
+    model = small_model(shards)
+    assert sample_embeddings(model, shards, empty[0]).shape == (0, model.num_features)
 
 
 def test_a_limit_above_that_of_the_shards_is_refused(shards: ShardSet) -> None:
