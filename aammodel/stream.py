@@ -4,10 +4,13 @@ Free of polars and pandera. Everything here is numpy until a batch is made: smal
 several threads share them.
 """
 
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
+from multiprocessing import forkserver, parent_process, resource_tracker
+from threading import Thread
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +28,8 @@ from aammodel.shards import RowGroup, ShardSet, reading
 from aammodel.slots import lay_out
 from schemas.errors import AamError, UsageError
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What ends a run after the step that it is at."""
 WORKER_TIMEOUT_SECONDS = 600
 """A worker that is silent for so long hangs: an error, instead of a job that waits for ever."""
 
@@ -241,6 +246,7 @@ def load(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Ba
     if not num_workers:
         yield from (batch.pin_memory() if pin_memory else batch for batch in stream)
         return
+    _start_server()
     loader = DataLoader(
         _Told(stream),
         batch_size=None,
@@ -248,7 +254,7 @@ def load(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Ba
         pin_memory=pin_memory,
         multiprocessing_context="forkserver",
         timeout=WORKER_TIMEOUT_SECONDS,
-        worker_init_fn=_outlive_signals,
+        worker_init_fn=_set_up_worker,
     )
     for batch in loader:
         if isinstance(batch, AamError):
@@ -276,7 +282,33 @@ def _without_padding(tokens: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return tokens[:, : np.count_nonzero(np.bitwise_or.reduce(tokens, axis=0))]
 
 
-def _outlive_signals(_: int) -> None:
-    """Let a worker read on when its whole group is signalled: the run ends it, after its last step."""
-    for one in (signal.SIGINT, signal.SIGTERM):
+def _start_server() -> None:
+    """Start the process that workers are forked from, if there is none, deaf to signals as they shall be.
+
+    A signal to the whole group may come while a worker is still being set up, before `_set_up_worker`.
+    """
+    # First, since it lets signals through again once it has started.
+    resource_tracker.ensure_running()
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+
+
+def _set_up_worker(_: int) -> None:
+    """Let a worker read on when its whole group is signalled, and end when the run is no more.
+
+    After its last step the run ends its workers itself. One that was killed cannot, and the loader asks only
+    for the fork server, which lives as long as the workers do.
+    """
+    for one in STOP_SIGNALS:
         signal.signal(one, signal.SIG_IGN)
+    Thread(target=_end_with_run, daemon=True).start()
+
+
+def _end_with_run() -> None:
+    run = parent_process()
+    assert run is not None
+    run.join()
+    os._exit(1)

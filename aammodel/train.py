@@ -22,11 +22,9 @@ from aammodel.run_folder import RunFolder
 from aammodel.schedule import learning_rate
 from aammodel.speed import Amounts, Clock
 from aammodel.step import Losses, Stepper, seed_step
-from aammodel.stream import BatchStream, load
+from aammodel.stream import STOP_SIGNALS, BatchStream, load
 from aammodel.train_config import TrainConfig
 from aammodel.watch import Watcher
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass

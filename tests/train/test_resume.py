@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -197,27 +198,71 @@ def test_a_line_of_metrics_cut_short_is_taken_back(run: Programs, tmp_path: Path
     assert_ended_alike(part, tmp_path / "whole")
 
 
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    """List the processes that the fork server of a run has started."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            # The name, in brackets, may hold blanks.
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    servers = [one for one, parent in parents.items() if parent == process.pid]
+    return [one for one, parent in parents.items() if parent in servers]
+
+
+def started(run: Programs, folder: Path) -> subprocess.Popen[str]:
+    """Start a long run with two workers in a group of its own."""
+    shards = make_shards(run, folder).folder
+    config = tiny_config(folder, "num_workers = 2\nmax_steps = 100000\n")
+    call = [sys.executable, "-c", "from aammodel.cli import main; main()", "pretrain", str(shards)]
+    call += ["--output", str(folder / "run"), "--config", str(config)]
+    return subprocess.Popen(call, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@pytest.mark.parametrize("at", ["steps", "the start of a worker"])
 @pytest.mark.parametrize(
     ("asked", "code"),
     [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long), (signal.SIGINT, 130)],
     ids=["SIGTERM", "SIGINT"],
 )
 def test_a_signal_to_the_whole_group_ends_a_run_with_a_checkpoint(
-    run: Programs, tmp_path: Path, asked: signal.Signals, code: int
+    run: Programs, tmp_path: Path, asked: signal.Signals, code: int, at: str
 ) -> None:
     """Slurm and the terminal signal every process of a job: the workers must not fall before the run."""
-    shards = make_shards(run, tmp_path).folder
-    config = tiny_config(tmp_path, "num_workers = 2\nmax_steps = 100000\n")
-    call = [sys.executable, "-c", "from aammodel.cli import main; main()", "pretrain", str(shards)]
-    call += ["--output", str(tmp_path / "run"), "--config", str(config)]
-    process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while not any((row["step"] or 0) > 3 for row in read_metrics(tmp_path / "run")):
+    process = started(run, tmp_path)
+    while not (
+        workers_of(process)
+        if at != "steps"
+        else any((r["step"] or 0) > 3 for r in read_metrics(tmp_path / "run"))
+    ):
         assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
+        time.sleep(0.1 if at == "steps" else 0.001)
     os.killpg(process.pid, asked)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert "Traceback" not in err
     assert "--resume" in err
     last = int(list_checkpoints(tmp_path / "run")[-1].name.removeprefix("step-"))
-    assert last == read_metrics(tmp_path / "run")[-1]["step"]
+    assert last == (read_metrics(tmp_path / "run")[-1]["step"] or 0)
+
+
+def is_there(process: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(process, 0)
+        return True
+    return False
+
+
+def test_workers_end_when_their_run_is_killed(run: Programs, tmp_path: Path) -> None:
+    """Without a word, as the system does when memory runs out: nobody is left to tell them."""
+    process = started(run, tmp_path)
+    while not any((row["step"] or 0) > 3 for row in read_metrics(tmp_path / "run")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    workers = workers_of(process)
+    assert len(workers) == 2
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 30
+    while any(map(is_there, workers)):
+        assert time.monotonic() < deadline, "workers are left behind"
+        time.sleep(0.1)
