@@ -35,7 +35,8 @@ def manhattan(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Float
     Over shares of reads under branches: weighted UniFrac (Lozupone et al. 2007).
     """
     both = _sums(a, weight)[:, None] + _sums(b, weight)
-    return (both - 2 * pairs.sum_pairs(pairs.minima, a, b, weight, arithmetic)).clip(0.0)
+    [shared] = pairs.sum_pairs(pairs.minima, a, b, weight, arithmetic)
+    return (both - 2 * shared).clip(0.0)
 
 
 def bray_curtis(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Floats:
@@ -53,10 +54,11 @@ def generalized(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Flo
     `sum b sqrt(p + q) |p - q| / (p + q) / sum b sqrt(p + q)` over branches of length b under which one of the
     samples has reads; p and q are its shares.
     """
-    alone = _sums(_roots(a), weight)[:, None] + _sums(_roots(b), weight)
-    overlap = pairs.sum_pairs(pairs.root_overlaps, a, b, weight, arithmetic)
-    excess = pairs.sum_pairs(pairs.root_excesses, a, b, weight, arithmetic)
-    return _ratio((alone - overlap).clip(0.0), alone - excess)
+    # In a column that one sample alone has, both sums have the root of its share.
+    alone_weight = np.where(pairs.in_both(a, b, len(weight)), 0.0, weight)
+    alone = _sums(_roots(a), alone_weight)[:, None] + _sums(_roots(b), alone_weight)
+    apart, together = alone + pairs.sum_pairs(pairs.differences_by_root, a, b, weight, arithmetic)
+    return _ratio(apart, together)
 
 
 def aitchison(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Floats:

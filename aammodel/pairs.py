@@ -15,8 +15,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Array = Any
 """A numpy array or a torch tensor."""
-Kernel = Callable[[Array, Array], Array]
-"""From one row (C,) and other rows (B, C) to what each pair has in each column (B, C)."""
+Kernel = Callable[[Array, Array], tuple[Array, ...]]
+"""From one row (C,) and other rows (B, C) to one thing or several of each pair in each column (B, C)."""
 
 _CELLS = 1 << 24
 """Numbers of a dense slice: 128 MB in float64."""
@@ -63,25 +63,20 @@ def products(x: Array, y: Array, weight: Array) -> Array:
     return (x * _like(weight, x)) @ y.T
 
 
-def minima(row: Array, others: Array) -> Array:
+def minima(row: Array, others: Array) -> tuple[Array]:
     """Give the lesser of two values."""
-    return _library(row).minimum(row, others)
+    return (_library(row).minimum(row, others),)
 
 
-def squares(row: Array, others: Array) -> Array:
+def squares(row: Array, others: Array) -> tuple[Array]:
     """Give the squared difference."""
-    return (others - row) ** 2
+    return ((others - row) ** 2,)
 
 
-def root_overlaps(row: Array, others: Array) -> Array:
-    """Give `sqrt(p) + sqrt(q) - |p - q| / sqrt(p + q)`: zero where p or q is."""
-    both = (row + others) ** 0.5
-    return row**0.5 + others**0.5 - abs(row - others) / both.clip(_TINY)
-
-
-def root_excesses(row: Array, others: Array) -> Array:
-    """Give `sqrt(p) + sqrt(q) - sqrt(p + q)`: zero where p or q is."""
-    return row**0.5 + others**0.5 - (row + others) ** 0.5
+def differences_by_root(row: Array, others: Array) -> tuple[Array, Array]:
+    """Give `|p - q| / sqrt(p + q)`, 0 where both are, and `sqrt(p + q)`."""
+    root = (row + others) ** 0.5
+    return abs(row - others) / root.clip(_TINY), root
 
 
 def sum_products(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Floats:
@@ -90,7 +85,12 @@ def sum_products(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Fl
 
 
 def sum_pairs(kernel: Kernel, a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Floats:
-    """Sum over all columns, by weight, a kernel that is zero where either value is zero, shape (A, B)."""
+    """Sum a kernel, by weight, over the columns that some sample of `a` and one of `b` share.
+
+    Returns
+    -------
+    ndarray of float64, shape (things that the kernel gives, A, B)
+    """
     return _over_slices(_each_pair(kernel, a is b), a, b, weight, arithmetic)
 
 
@@ -98,7 +98,7 @@ def sum_squares(x: Floats, y: Floats, arithmetic: Arithmetic) -> Floats:
     """Sum the squared differences of all pairs of dense rows, (A, C) and (B, C) to (A, B)."""
     here = arithmetic.array(x)
     there = here if x is y else arithmetic.array(y)
-    return _numpy(_each_pair(squares, x is y)(here, there, arithmetic.weights(np.ones(x.shape[1]))))
+    return _numpy(_each_pair(squares, x is y)(here, there, arithmetic.weights(np.ones(x.shape[1]))))[0]
 
 
 def in_both(a: Rows, b: Rows, num_columns: int) -> npt.NDArray[np.bool_]:
@@ -127,11 +127,12 @@ def _over_slices(
     columns = np.flatnonzero(in_both(a, b, len(weight)))
     size = max(_CELLS // (len(a.column) + len(b.column)), 256)
     total = np.zeros((len(a.column), len(b.column)))
-    for start in range(0, len(columns), size):
+    # Once even where no column is shared, for the shape of what comes out.
+    for start in range(0, max(len(columns), 1), size):
         chosen = columns[start : start + size]
         x = arithmetic.array(dense(a, chosen, len(weight)))
         y = x if a is b else arithmetic.array(dense(b, chosen, len(weight)))
-        total += _numpy(each(x, y, arithmetic.weights(weight[chosen])))
+        total = total + _numpy(each(x, y, arithmetic.weights(weight[chosen])))
     return total
 
 
@@ -139,13 +140,14 @@ def _each_pair(kernel: Kernel, is_same: bool) -> Callable[[Array, Array, Array],
     """Run a kernel row by row; of the same samples, each pair once, and none with itself."""
 
     def each(x: Array, y: Array, weight: Array) -> Array:
-        total = _like(x[:, :0] @ y[:, :0].T, weight)
+        nothing = _like(x[:, :0] @ y[:, :0].T, weight)
+        total = _library(x).stack([nothing for _ in kernel(weight[:0], y[:, :0])])
         for part in _slices_in_cache(y):
             for i in range(len(x)):
                 first = i + 1 if is_same else 0
-                terms = kernel(x[i, part], y[first:, part])
-                total[i, first:] += _like(terms, weight) @ weight[part]
-        return total + total.T if is_same else total
+                for number, terms in enumerate(kernel(x[i, part], y[first:, part])):
+                    total[number, i, first:] += _like(terms, weight) @ weight[part]
+        return total + total.swapaxes(1, 2) if is_same else total
 
     return each
 
