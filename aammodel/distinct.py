@@ -6,7 +6,7 @@ Values are row numbers of a table, so that their place among the distinct ones i
 import numpy as np
 import numpy.typing as npt
 
-_FLAGS_PER_VALUE = 32
+_FLAGS_PER_VALUE = 2
 """With more possible values than so many for each that is there, sorting the latter is faster than flags."""
 
 
@@ -41,9 +41,10 @@ def distinct_of(
         is_there[values] = True
         distinct = np.flatnonzero(is_there)
     else:
-        ordered = np.sort(values)
+        # Half as wide, they sort in half the time.
+        ordered = np.sort(values.astype(np.uint32))
         is_first = np.ones(len(values), dtype=np.bool_)
         np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
-        distinct = ordered[is_first]
+        distinct = ordered[is_first].astype(np.int64)
     place[distinct] = np.arange(len(distinct), dtype=np.int32)
     return distinct, place[values]

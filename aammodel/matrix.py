@@ -97,8 +97,7 @@ class AllPairs:
 
     def read(self, block: Block) -> list[Sample]:
         """Read the samples of a block."""
-        stream = _reader(self.shards, self.metric)
-        return [sample for group in block.groups for sample in stream.read(group)]
+        return _reader(self.shards, self.metric).read(block.groups)
 
 
 def _reader(shards: ShardSet, metric: str) -> BatchStream:

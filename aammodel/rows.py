@@ -3,10 +3,10 @@
 Free of torch, since it runs in the workers of the loader.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from itertools import count, pairwise, repeat
+from itertools import pairwise, repeat
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -43,8 +43,8 @@ class _Lists(NamedTuple):
         return [self.values[start:stop] for start, stop in pairwise(self.bounds.tolist())]
 
 
-def samples_of(table: pa.Table, num_asvs: int, first: int = 0) -> list[Sample]:
-    """Take a row group apart.
+def samples_of(table: pa.Table, num_asvs: int, position: Iterable[int]) -> list[Sample]:
+    """Take row groups apart.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def samples_of(table: pa.Table, num_asvs: int, first: int = 0) -> list[Sample]:
         The columns `sample_id`, `asv` and `count`, and any other lists of a `Sample`.
     num_asvs : int
         Rows of asvs.parquet that a sample may name.
-    first : int
-        Samples of the set before these.
+    position : iterable of int
+        Place of each sample among all of the set.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def samples_of(table: pa.Table, num_asvs: int, first: int = 0) -> list[Sample]:
     # Field by field, since a call with names for each of many samples takes its time.
     lists = [one.name for one in fields(Sample) if one.name not in ("sample_id", "position")]
     cut = (columns[name].cut() if name in columns else repeat(_NOTHING) for name in lists)
-    return list(map(Sample, ids, *cut, count(first)))
+    return list(map(Sample, ids, *cut, position))
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:
@@ -90,7 +90,8 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
 def _lists(table: pa.Table, name: str) -> _Lists:
     column = table[name].combine_chunks()
     bounds = column.offsets.to_numpy()
-    return _Lists(column.flatten().to_numpy(), bounds - bounds[0])
+    # Not `flatten`, which copies.
+    return _Lists(column.values.to_numpy()[bounds[0] : bounds[-1]], bounds - bounds[0])
 
 
 def _is_valid(asv: _Lists, count: _Lists, num_asvs: int) -> npt.NDArray[np.bool_]:

@@ -6,7 +6,7 @@ several threads share them.
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from multiprocessing import forkserver, parent_process, resource_tracker
@@ -150,7 +150,7 @@ class BatchStream(IterableDataset[Batch]):
         groups = self._groups()
 
         def read(window: Window) -> tuple[Window, list[Sample]]:
-            return window, [sample for group in window.groups for sample in self.read(groups[group])]
+            return window, self.read([groups[group] for group in window.groups])
 
         for window, rows in ahead(map(read, self.order.windows(epoch, start))):
             order = window.order
@@ -188,17 +188,26 @@ class BatchStream(IterableDataset[Batch]):
         masked[:, 0] = read[masked[:, 0]]
         return is_read, masked, masked_token
 
-    def read(self, group: RowGroup) -> list[Sample]:
-        """Read the samples of one row group."""
-        metrics = [METRICS[name] for name in self.targets]
+    def read(self, groups: Sequence[RowGroup]) -> list[Sample]:
+        """Read the samples of row groups, in the order of these; those of a file are read together."""
+        found: dict[RowGroup, list[Sample]] = {}
+        for name in dict.fromkeys(one.file for one in groups):
+            here = [one for one in groups if one.file == name]
+            samples = iter(self._read_together(name, here))
+            found |= {one: list(islice(samples, one.rows)) for one in here}
+        return [sample for one in groups for sample in found[one]]
+
+    def _read_together(self, name: str, groups: Sequence[RowGroup]) -> list[Sample]:
+        metrics = [METRICS[target] for target in self.targets]
         known = [one.columns for one in metrics if one.is_known(self.shards.facts)]
         columns = ["sample_id", *dict.fromkeys(chain(("asv", "count"), self.more_columns, *known))]
-        if group.file not in self._files:
-            self._files[group.file] = self.shards.open(group.file)
-        with reading(self.shards.folder / group.file):
-            file = self._files[group.file]
-            table = file.read_row_group(group.number, columns=columns, use_threads=False)
-        return samples_of(table, self.shards.manifest.num_kept_asvs, group.first)
+        if name not in self._files:
+            self._files[name] = self.shards.open(name)
+        with reading(self.shards.folder / name):
+            numbers = [one.number for one in groups]
+            table = self._files[name].read_row_groups(numbers, columns=columns, use_threads=False)
+        positions = chain.from_iterable(range(one.first, one.first + one.rows) for one in groups)
+        return samples_of(table, self.shards.manifest.num_kept_asvs, positions)
 
     def _groups(self) -> list[RowGroup]:
         """List the row groups of the split."""

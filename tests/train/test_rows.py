@@ -41,8 +41,9 @@ def group(asv: list[list[int]], count: list[list[float]]) -> pa.Table:
 
 def test_a_slice_of_a_table_gives_its_own_samples() -> None:
     whole = group([[0, 1], [2], [3, 4, 5]], [[1.0, 2.0], [3.0], [4.0, 5.0, 6.0]])
-    (sample,) = samples_of(whole.slice(1, 1), 6)
+    (sample,) = samples_of(whole.slice(1, 1), 6, [7])
     assert (sample.sample_id, sample.asv.tolist(), sample.count.tolist()) == ("S1", [2], [3.0])
+    assert sample.position == 7
     assert len(sample.branch) == len(sample.branch_count) == 0
 
 
@@ -67,7 +68,7 @@ def test_one_bad_sample_is_found_wherever_it_stands(asv: list[int], count: list[
     asvs.insert(place, asv)
     counts.insert(place, count)
     with pytest.raises(InvalidDataError) as error:
-        samples_of(group(asvs, counts), 6)
+        samples_of(group(asvs, counts), 6, range(len(asvs)))
     assert error.value.where == f"sample S{place}"
 
 
