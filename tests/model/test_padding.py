@@ -126,6 +126,7 @@ CHOICES: dict[str, Case] = {
     "film": {"count_embedding": "film"},
     "no counts": {"count_embedding": "none"},
     "no bases by position": {"bases_by_position": False},
+    "no windows": {"windows": False},
     "no sample transformer": {"sample_layers": 0},
     "two targets": {"targets": ("weighted_unifrac", "unweighted_unifrac")},
     "as published": {

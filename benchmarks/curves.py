@@ -1,0 +1,155 @@
+"""Held-out quality against minutes of processor time, for ways to compute less in a step.
+
+Each way trains on crc-udca2 without the 200 samples that settings were chosen on, by one thread, to the end
+of its own cosine. Now and then it is held against 100 of these samples: Pearson r of unweighted UniFrac over
+all their pairs, and the share of hidden bases that it guesses right (their time does not count). Curves are
+drawn to a PNG file, and their points are printed.
+
+    python benchmarks/curves.py             # the default, and every ASV read: some 8 minutes on a core
+    python benchmarks/curves.py --all       # all ways: half an hour
+
+The headline is the minutes that the way which reads every ASV takes to its best r, in units of what the
+default takes to reach that r (or to its end).
+"""
+
+import argparse
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from holdout import STUDIES, hold_out
+
+from aammodel.evaluate import evaluate
+from aammodel.metrics import Row
+from aammodel.pretrain import begin_run, make_plan, make_trainer
+from aammodel.shards import ShardSet, open_shards
+from aammodel.train import Trainer
+from aammodel.train_config import TrainConfig
+
+SAMPLES = 100
+EVERY = 40
+"""Steps between two looks."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """What is not as by default."""
+
+    steps: int = 240
+    model: dict[str, object] = field(default_factory=dict)
+    train: dict[str, float] = field(default_factory=dict)
+
+
+WAYS = {
+    "default": Way(),
+    "every ASV read": Way(120, train={"read_share": 1.0}),
+    "a quarter of the ASVs read": Way(200, train={"read_share": 0.25}),
+    "a position a base": Way(160, {"bases_per_position": 1}),
+    "feed-forward half as wide": Way(model={"feed_forward": 2}),
+    "without windows": Way(model={"windows": False}),
+    "without the transformer over ASVs": Way(model={"sample_layers": 0}),
+}
+HEADLINE = ("default", "every ASV read")
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a model is worth after so many minutes."""
+
+    minutes: float
+    step: int
+    r: float
+    accuracy: float
+
+
+class Looks:
+    """Watches a run: holds it against samples that it never sees, and stops the clock meanwhile."""
+
+    def __init__(self, trainer: Trainer, unseen: ShardSet) -> None:
+        self.trainer, self.unseen = trainer, unseen
+        self.points: list[Point] = []
+        self.start = time.process_time()
+
+    def on_step(self, row: Row, num_steps: int) -> None:
+        """Look every so many steps."""
+        if row["step"] % EVERY and row["step"] != num_steps:
+            return
+        stopped = time.process_time()
+        found = evaluate(self.trainer.model, self.unseen, "train", SAMPLES)
+        minutes = (stopped - self.start) / 60
+        accuracy = found.nucleotides.accuracy or 0.0
+        self.points.append(Point(minutes, row["step"], found.predictions[0].r, accuracy))
+        self.start += time.process_time() - stopped
+
+    def on_validation(self, row: Row) -> None:
+        """Nothing: all samples are trained on."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def main() -> None:
+    """Train every way that is asked for; draw, and print the headline last."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--all", action="store_true")
+    arguments.add_argument("--output", type=Path, default=Path("curves.png"))
+    given = arguments.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as work:
+        sets = hold_out(STUDIES[0], "chosen-on", Path(work))
+        unseen = open_shards(sets.unseen)
+        found = {}
+        for name in WAYS if given.all else HEADLINE:
+            found[name] = points_of(WAYS[name], sets.learned, unseen, Path(work) / "run")
+            told(name, found[name])
+    draw(found, given.output)
+    ours, full = (found[name] for name in HEADLINE)
+    best = max(full, key=lambda one: one.r)
+    print(
+        f"ratio {best.minutes / next((one.minutes for one in ours if one.r >= best.r), ours[-1].minutes):.1f}"
+    )
+
+
+def points_of(way: Way, shards: Path, unseen: ShardSet, run: Path) -> list[Point]:
+    """Train one way."""
+    plan = make_plan(shards, way.model, TrainConfig(max_steps=way.steps, device="cpu", **way.train))  # type: ignore[arg-type]
+    begin_run(plan, run, overwrite=True)
+    trainer = make_trainer(plan, run, resume=False)
+    looks = Looks(trainer, unseen)
+    trainer.watcher = looks
+    trainer.fit()
+    return looks.points
+
+
+def told(name: str, points: list[Point]) -> None:
+    """Print the points of one curve."""
+    each = (f"{one.minutes:.1f} min: {one.r:.3f}, {one.accuracy:.3f}" for one in points)
+    print(f"{name}: {'; '.join(each)}", flush=True)
+
+
+def draw(found: dict[str, list[Point]], path: Path) -> None:
+    """Draw both measures against minutes."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    for name, points in found.items():
+        minutes = [one.minutes for one in points]
+        left.plot(minutes, [one.r for one in points], marker="o", markersize=3, label=name)
+        right.plot(minutes, [one.accuracy for one in points], marker="o", markersize=3)
+    left.set_ylabel("Pearson r of unweighted UniFrac, held-out pairs")
+    right.set_ylabel("hidden bases guessed right")
+    for axes in (left, right):
+        axes.set_xlabel("minutes of one thread")
+        axes.grid(alpha=0.3)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside right center", frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
