@@ -9,6 +9,8 @@ from schemas import vocabulary
 CountEmbedding = Literal["add", "concat", "film", "none"]
 HeadName = Literal["soft-branch", "euclidean", "tanh-euclidean"]
 
+BEFORE = {"windows": False}
+"""What a stored configuration means that was written before there was such a choice."""
 _AT_LEAST_ONE = (
     "sequence_length",
     "width",

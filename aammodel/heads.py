@@ -15,13 +15,15 @@ from aammodel.config import ModelConfig
 from aammodel.distance import METRICS
 from aammodel.pooling import AttentionPooling, at_least_float32
 from aammodel.transformer import Transformer, start_linear
-from aammodel.windows import COLUMNS, add_by_window, num_windows
+from aammodel.windows import COLUMNS, add_by_window, cut_by_window, num_windows, windows_apart
 
 _SPREAD = 5.0
 """Of a soft branch's logits over ASVs at the start; with 2, the same r takes three times the steps."""
 _STEEP = 25.0
 """A step of Adam changes a parameter by about the learning rate, however small its gradient. So steep, some
 hundred steps can make one window weigh many times another."""
+_MOST = 40.0
+"""Of the logarithm of a window's weight: beyond, float32 would overflow."""
 _TINY = 1e-6
 
 
@@ -153,10 +155,9 @@ class SoftBranchHead(DistanceHead):
     ) -> Float[Tensor, "B K"]:
         """Give how much of each soft branch and window a sample has, 0 to 1; 0 for one without an ASV."""
         soft = self._pool_logits(self.logits(features[is_real]), count, is_real)
-        share = self._shares(count.to(soft.dtype), is_real)[is_real]
+        amount = self._amounts(count.to(soft.dtype), is_real)[is_real]
         sample = is_real.nonzero()[:, 0]
-        windows = windows[:, : len(self.window_weight)]
-        by_window = add_by_window(windows, share, sample, (len(soft), self.sizes[1]))
+        by_window = add_by_window(windows, amount, sample, (len(soft), self.sizes[1]))
         return torch.cat([soft, by_window.clamp_max(1.0)], dim=1)
 
     def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
@@ -170,23 +171,32 @@ class SoftBranchHead(DistanceHead):
         evidence = F.softplus(at_least_float32(logits))
         return -torch.expm1(-_sum_by_sample(evidence, is_real))
 
-    def _shares(self, count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B S"]:
+    def _amounts(self, count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B S"]:
         """Give what each ASV adds to the windows that it has: one is enough to have a window."""
         return torch.ones_like(count)
 
-    def _weight(self) -> Float[Tensor, " K"]:
-        """Give the weight of each soft branch, and of each column of each window."""
-        of_window = torch.exp(_STEEP * self.window_weight)
-        return torch.cat([F.softplus(self.branch_weight), of_window.repeat_interleave(COLUMNS)])
-
     def _compare(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
         """Compare by a weighted Jaccard distance."""
-        weight = self._weight()
-        a, b = a * weight, b * weight
-        apart = torch.cdist(a, b, p=1)
+        apart = self._apart(a, b)
         # max(x, y) = (x + y + |x - y|) / 2, so that no B x C x K tensor is needed.
-        together = (a.sum(dim=1)[:, None] + b.sum(dim=1) + apart) / 2
+        together = (self._total(a)[:, None] + self._total(b) + apart) / 2
         return apart / together.clamp_min(_TINY)
+
+    def _apart(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
+        """Give by how much two samples differ, each branch and window by its weight."""
+        (soft_a, windows_a), (soft_b, windows_b) = (one.split(self.sizes, dim=1) for one in (a, b))
+        weight = F.softplus(self.branch_weight)
+        by_window = windows_apart(windows_a, windows_b) * self._weight_of_windows()[:, None, None]
+        return torch.cdist(soft_a * weight, soft_b * weight, p=1) + by_window.sum(dim=0)
+
+    def _total(self, a: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
+        """Give how much a sample has, each branch and window by its weight."""
+        soft, windows = a.split(self.sizes, dim=1)
+        by_window = cut_by_window(windows).sum(dim=2) * self._weight_of_windows()[:, None]
+        return (soft * F.softplus(self.branch_weight)).sum(dim=1) + by_window.sum(dim=0)
+
+    def _weight_of_windows(self) -> Float[Tensor, " P"]:
+        return (_STEEP * self.window_weight).clamp(-_MOST, _MOST).exp()
 
     @torch.no_grad()
     def start_from(
@@ -239,20 +249,18 @@ class SoftAbundanceHead(SoftBranchHead):
         self, logits: Float[Tensor, "R K"], count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]
     ) -> Float[Tensor, "B K"]:
         belongs = torch.sigmoid(at_least_float32(logits))
-        share = self._shares(count.to(belongs.dtype), is_real)
+        share = self._amounts(count.to(belongs.dtype), is_real)
         return _sum_by_sample(belongs * share[is_real][:, None], is_real)
 
-    def _shares(self, count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B S"]:
+    def _amounts(self, count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B S"]:
         """Give the share of a sample's reads that each ASV has."""
         count = torch.where(is_real, count, 0.0)
         return count / count.sum(dim=1, keepdim=True).clamp_min(_TINY)
 
     def _compare(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
         """Compare by a weighted Bray-Curtis distance."""
-        weight = self._weight()
-        a, b = a * weight, b * weight
-        most = a.sum(dim=1)[:, None] + b.sum(dim=1)
-        return torch.cdist(a, b, p=1) / most.clamp_min(_TINY)
+        most = self._total(a)[:, None] + self._total(b)
+        return self._apart(a, b) / most.clamp_min(_TINY)
 
 
 class EuclideanHead(DistanceHead):

@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from aammodel.checkpoint import MODEL_FILE
-from aammodel.config import ModelConfig
+from aammodel.config import BEFORE, ModelConfig
 from aammodel.model import AamModel
 from aammodel.shards import ShardSet
 from schemas import vocabulary
@@ -45,7 +45,7 @@ def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
         )
     try:
         with safe_open(path, framework="pt") as file:
-            config = ModelConfig(**json.loads((file.metadata() or {})["model_config"]))
+            config = ModelConfig(**BEFORE | json.loads((file.metadata() or {})["model_config"]))
         model = AamModel(config)
         model.load_state_dict(load_file(path))
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:

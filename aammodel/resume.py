@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aammodel.checkpoint import Progress
-from aammodel.config import ModelConfig
+from aammodel.config import BEFORE, ModelConfig
 from aammodel.pretrain import CONFIG_FILE, Plan, check_shards
 from aammodel.remote import Place, place_of
 from aammodel.shards import ShardSet, open_shards
@@ -138,7 +138,7 @@ def record(run: Path, resumed: Resumed, step: int) -> None:
 
 def _configs(config: dict[str, Any], path: Path) -> tuple[ModelConfig, TrainConfig]:
     try:
-        return ModelConfig(**config["model"]), TrainConfig(**config["train"])
+        return ModelConfig(**BEFORE | config["model"]), TrainConfig(**config["train"])
     except (TypeError, ValueError) as error:
         raise InvalidDataError(
             f"this run was begun by another version of aammodel: {error}", str(path), "begin a new run"

@@ -3,9 +3,10 @@
 Free of torch, since it runs in the workers of the loader.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from functools import partial
 from itertools import pairwise, repeat
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,6 +19,8 @@ from schemas.errors import InvalidDataError
 
 T = TypeVar("T")
 
+_TOGETHER = (("asv", "count"), ("dropped_asv", "dropped_count"), ("branch", "branch_count"))
+"""Lists of which each has an entry for each of the other's."""
 _NOTHING: npt.NDArray[Any] = np.zeros(0, dtype=np.uint32)
 
 
@@ -43,15 +46,15 @@ class _Lists(NamedTuple):
         return [self.values[start:stop] for start, stop in pairwise(self.bounds.tolist())]
 
 
-def samples_of(table: pa.Table, num_asvs: int, position: Iterable[int]) -> list[Sample]:
+def samples_of(table: pa.Table, limits: Mapping[str, int], position: Iterable[int]) -> list[Sample]:
     """Take row groups apart.
 
     Parameters
     ----------
     table : pyarrow.Table
         The columns `sample_id`, `asv` and `count`, and any other lists of a `Sample`.
-    num_asvs : int
-        Rows of asvs.parquet that a sample may name.
+    limits : mapping
+        Rows of asvs.parquet or tree.parquet that each column of row numbers may name.
     position : iterable of int
         Place of each sample among all of the set.
 
@@ -61,14 +64,11 @@ def samples_of(table: pa.Table, num_asvs: int, position: Iterable[int]) -> list[
         If the schemas would refuse a sample, whichever tool wrote it: the first such one, by name.
     """
     ids = table["sample_id"].to_pylist()
-    columns = {name: _lists(table, name) for name in table.column_names if name != "sample_id"}
-    is_valid = _is_valid(columns["asv"], columns["count"], num_asvs)
-    if not is_valid.all():
-        raise InvalidDataError(
-            "this sample has no ASV with a count above 0, or a count or an ASV that cannot be",
-            f"sample {ids[int(is_valid.argmin())]}",
-            "find out with `aamprep validate` what is wrong, and make the shards again",
-        )
+    names = [name for name in table.column_names if name != "sample_id"]
+    _refuse(ids, ~_has_null(table, names))
+    columns = {name: _lists(table, name) for name in names}
+    _refuse(ids, _has_reads(columns["asv"], columns["count"]))
+    _refuse(ids, _is_valid(columns, limits))
     # Field by field, since a call with names for each of many samples takes its time.
     lists = [one.name for one in fields(Sample) if one.name not in ("sample_id", "position")]
     cut = (columns[name].cut() if name in columns else repeat(_NOTHING) for name in lists)
@@ -94,13 +94,54 @@ def _lists(table: pa.Table, name: str) -> _Lists:
     return _Lists(column.values.to_numpy()[bounds[0] : bounds[-1]], bounds - bounds[0])
 
 
-def _is_valid(asv: _Lists, count: _Lists, num_asvs: int) -> npt.NDArray[np.bool_]:
-    """Say of each sample whether the schemas would have it."""
+def _refuse(ids: list[str], is_valid: npt.NDArray[np.bool_]) -> None:
+    if not is_valid.all():
+        raise InvalidDataError(
+            "this sample has no ASV with a count above 0, or a count, an ASV or a branch that cannot be",
+            f"sample {ids[int(is_valid.argmin())]}",
+            "find out with `aamprep verify` what is wrong, and make the shards again",
+        )
+
+
+def _has_null(table: pa.Table, names: list[str]) -> npt.NDArray[np.bool_]:
+    """Say of each sample whether a list of it, or something in one, is missing."""
+    columns = [table[name].combine_chunks() for name in names]
+    found = np.zeros(len(table), dtype=np.bool_)
+    for column in columns:
+        if column.null_count or column.values.null_count:
+            found |= [one is None or None in one for one in column.to_pylist()]
+    return found
+
+
+def _has_reads(asv: _Lists, count: _Lists) -> npt.NDArray[np.bool_]:
+    """Say of each sample whether it has an ASV with a count above 0."""
     has_both = (asv.sizes > 0) & (asv.sizes == count.sizes)
     if not has_both.all():
         return has_both
     with np.errstate(over="ignore"):
-        reads = np.add.reduceat(count.values, count.starts)
-    # NaN and infinite counts fail the comparisons, too.
-    is_count = (np.minimum.reduceat(count.values, count.starts) >= 0) & (reads > 0) & (reads < np.inf)
-    return is_count & (np.maximum.reduceat(asv.values, asv.starts) < num_asvs)
+        return np.add.reduceat(count.values, count.starts) > 0
+
+
+def _is_valid(columns: Mapping[str, _Lists], limits: Mapping[str, int]) -> npt.NDArray[np.bool_]:
+    """Say of each sample whether its lists belong together, and hold what can be."""
+    first = columns["asv"]
+    valid = np.ones(len(first.starts), dtype=np.bool_)
+    for number, count in _TOGETHER:
+        if number in columns and count in columns:
+            valid &= columns[number].sizes == columns[count].sizes
+    for name, column in columns.items():
+        holds = partial(_are_rows, limits[name]) if name in limits else _are_counts
+        # All at once, and one by one only if there is something to find.
+        if not holds(column.values):
+            valid &= [holds(one) for one in column.cut()]
+    return valid
+
+
+def _are_rows(limit: int, values: npt.NDArray[Any]) -> bool:
+    return not len(values) or int(values.max()) < limit
+
+
+def _are_counts(values: npt.NDArray[Any]) -> bool:
+    # NaN fails the first comparison. A sum costs less than asking of each whether it is finite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return not len(values) or bool(values.min() >= 0 and values.sum() < np.inf)

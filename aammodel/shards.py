@@ -145,6 +145,16 @@ class ShardSet:
             open_matrix=(lambda: self.distance_matrix) if has_matrix else None,
         )
 
+    @property
+    def limits(self) -> dict[str, int]:
+        """Rows that each column of row numbers of a sample may name."""
+        manifest = self.manifest
+        return {
+            "asv": manifest.num_kept_asvs,
+            "dropped_asv": manifest.num_asvs,
+            "branch": manifest.num_branches,
+        }
+
     def open(self, name: str) -> pq.ParquetFile:
         """Open one Parquet file of the set, after a look at its size and footer.
 

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from multiprocessing import forkserver, parent_process, resource_tracker
+from multiprocessing import active_children, forkserver, parent_process, resource_tracker
 from threading import Thread
 
 import numpy as np
@@ -207,7 +207,7 @@ class BatchStream(IterableDataset[Batch]):
             numbers = [one.number for one in groups]
             table = self._files[name].read_row_groups(numbers, columns=columns, use_threads=False)
         positions = chain.from_iterable(range(one.first, one.first + one.rows) for one in groups)
-        return samples_of(table, self.shards.manifest.num_kept_asvs, positions)
+        return samples_of(table, self.shards.limits, positions)
 
     def _groups(self) -> list[RowGroup]:
         """List the row groups of the split."""
@@ -265,10 +265,18 @@ def load(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Ba
         timeout=WORKER_TIMEOUT_SECONDS,
         worker_init_fn=_set_up_worker,
     )
-    for batch in loader:
-        if isinstance(batch, AamError):
-            raise batch
-        yield batch
+    before = active_children()
+    try:
+        for batch in loader:
+            if isinstance(batch, AamError):
+                raise batch
+            yield batch
+    except BaseException:
+        # One that hangs would be waited for at the end, and is deaf to what ends others.
+        for worker in active_children():
+            if worker not in before:
+                worker.kill()
+        raise
 
 
 @dataclass(frozen=True)

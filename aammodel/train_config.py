@@ -4,8 +4,10 @@ import math
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from aammodel.distance import METRICS
 from schemas.errors import UsageError
 
 Optimizer = Literal["adamw", "adam", "sgd"]
@@ -26,6 +28,7 @@ _AT_LEAST_ONE = (
     "plateau_patience",
     "checkpoint_every",
     "keep_checkpoints",
+    "mask_span",
 )
 _BETWEEN = {
     "mask_fraction": (0, 1),
@@ -101,7 +104,7 @@ class TrainConfig:
     validate_every: int | None = None
     """Steps between validations; by default an epoch's, but at most 100."""
     validation_samples: int = 128
-    """Most samples of a validation."""
+    """Most samples of a validation, in whole batches of 16."""
     patience: int = 10
     """Validations without a better loss after which training stops."""
     checkpoint_every: int = 100
@@ -121,6 +124,8 @@ class TrainConfig:
     """cpu, cuda, cuda:1 ...; auto takes a GPU where there is one."""
 
     def __post_init__(self) -> None:
+        for name, kind in get_type_hints(TrainConfig).items():
+            _check_type(name, kind, getattr(self, name))
         for name in _AT_LEAST_ONE:
             value = getattr(self, name)
             _check(value is None or value >= 1, name, "be at least 1", value)
@@ -133,12 +138,26 @@ class TrainConfig:
         for name in ("read_share", "rarefy_share"):
             _check(0 < getattr(self, name) <= 1, name, "be above 0 and at most 1", getattr(self, name))
         for name, weight in self.targets.items():
+            _check(name in METRICS, "targets", f"be among {', '.join(METRICS)}", repr(name))
+            _check_type(f"target {name}", float, weight)
             _check(0 < weight < math.inf, f"target {name}", "have a weight above 0", weight)
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             _check(value in choices, name, f"be one of {', '.join(choices)}", repr(value))
         is_scaled = self.precision == "fp16" and self.sharding == "fsdp"
         _check(not is_scaled, "precision", "be float32 or bf16 with sharding", "fp16")
+
+
+def _check_type(name: str, kind: Any, value: object) -> None:
+    """Refuse what TOML may hold and no option would take, such as a number in quotes."""
+    if get_origin(kind) is Literal:
+        return  # which are told by name
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (get_origin(kind) or kind,)
+    # A whole number will do where any number does; True and False are no numbers.
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    is_one = is_number if int in kinds else isinstance(value, kinds) or (float in kinds and is_number)
+    words = " or ".join(one.__name__ for one in kinds if one is not NoneType)
+    _check(is_one or (value is None and NoneType in kinds), name, f"be of type {words}", repr(value))
 
 
 def _check(holds: bool, name: str, rule: str, value: object) -> None:

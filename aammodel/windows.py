@@ -72,3 +72,17 @@ def add_by_window(
     total = value.new_zeros(shape[0] * shape[1])
     total.index_add_(0, (first + column)[has], value[:, None].expand_as(column)[has])
     return total.view(shape)
+
+
+def cut_by_window(x: Float[Tensor, "B F"]) -> Float[Tensor, "P B _"]:
+    """Cut the columns of all windows into those of each."""
+    return x.view(len(x), -(-x.shape[1] // COLUMNS), COLUMNS).transpose(0, 1)
+
+
+@torch.no_grad()
+def windows_apart(a: Float[Tensor, "B F"], b: Float[Tensor, "C F"]) -> Float[Tensor, "P B C"]:
+    """Sum the differences of each two samples over the columns of each window.
+
+    What a sample has is not learned, so no gradient is asked for, and none of the memory that it takes.
+    """
+    return torch.cdist(cut_by_window(a).contiguous(), cut_by_window(b).contiguous(), p=1)

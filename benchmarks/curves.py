@@ -8,8 +8,7 @@ drawn to a PNG file, and their points are printed.
     python benchmarks/curves.py             # the default, and every ASV read: some 8 minutes on a core
     python benchmarks/curves.py --all       # all ways: half an hour
 
-The headline is the minutes that the way which reads every ASV takes to its best r, in units of what the
-default takes to reach that r (or to its end).
+The headline is the minutes that reading every ASV takes to an r which both reach, in units of the default's.
 """
 
 import argparse
@@ -106,10 +105,13 @@ def main() -> None:
             told(name, found[name])
     draw(found, given.output)
     ours, full = (found[name] for name in HEADLINE)
-    best = max(full, key=lambda one: one.r)
-    print(
-        f"ratio {best.minutes / next((one.minutes for one in ours if one.r >= best.r), ours[-1].minutes):.1f}"
-    )
+    both = min(max(one.r for one in points) for points in (ours, full))
+    print(f"ratio {minutes_to(both, full) / minutes_to(both, ours):.1f}")
+
+
+def minutes_to(r: float, points: list[Point]) -> float:
+    """Give the first minute at which a way was seen to be so good."""
+    return next(one.minutes for one in points if one.r >= r)
 
 
 def points_of(way: Way, shards: Path, unseen: ShardSet, run: Path) -> list[Point]:

@@ -52,12 +52,12 @@ def measure(draw: int, steps: int, work: Path) -> float:
     assert table is not None
     known = shard(table, clades, sets.learned, "known", study.folder, here)
     unseen = shard(table, clades, sets.unseen, "held-out", study.folder, here)
-    run = here / "run"
+    run = here / f"run-{steps}"
     if not (run / "report.html").exists():
         options = ["--max-steps", str(steps), "--output", run, "--overwrite"]
         targets = ["--target", "unweighted_unifrac", "--target", "weighted_normalized_unifrac"]
         subprocess.run(["aammodel", "pretrain", known, *options, *targets], check=True)
-    return told(run, unseen, here / "evaluation")
+    return told(run, unseen, here / f"evaluation-{steps}")
 
 
 def held_out_asvs(shards: Path, seed: int) -> set[str]:

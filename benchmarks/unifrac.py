@@ -61,7 +61,7 @@ def against_fast(shards: Path, counts: np.ndarray, names: list[str], tree: TreeN
         ours(shards, metric, len(counts), np.float32) - scikit_bio(counts, names, tree, metric, "fast")
     )
     print(f"  largest difference {apart.max():.1e}")
-    return fast / single
+    return fast / double
 
 
 def simulate(folder: Path) -> Path:

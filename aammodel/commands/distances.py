@@ -40,6 +40,7 @@ def distances(
     from aammodel.matrix import AllPairs
     from aammodel.matrix_files import check_suffix, matrix_on_disk, write_matrix, write_per_sample
     from aammodel.pairs import Arithmetic
+    from aammodel.pretrain import pick_device
     from aammodel.remote import place_of
     from aammodel.shards import open_shards
 
@@ -53,7 +54,8 @@ def distances(
             str(opened.folder),
             "shard the table with its tree (--tree), or its matrix (--distances)",
         )
-    pairs = AllPairs(opened, metric, split, Arithmetic(device=device))
+    place = str(pick_device(device)) if device else None
+    pairs = AllPairs(opened, metric, split, Arithmetic(device=place))
     if metric == FAITH_PD:
         write_per_sample(output, pairs.sample_ids(), metric, pairs.faith_pd())
     else:

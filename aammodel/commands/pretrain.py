@@ -216,7 +216,9 @@ def _describe(plan: "Plan", trainer: "Trainer") -> None:
         f"{manifest.num_rows('validation'):,} validation samples; {trainer.num_steps:,} steps of "
         f"{plan.train.batch_size * plan.train.accumulate} samples"
     )
-    if not plan.shards.has_tree:
+    from aammodel.distance import METRICS
+
+    if not any(METRICS[target].is_known(plan.shards.facts) for target in plan.model.targets):
         say("these shards have no tree: the model learns from hidden bases alone, not from UniFrac")
     if not trainer.validation:
         say("there is no validation sample: the last weights are kept, not the best")

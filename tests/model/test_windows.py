@@ -77,7 +77,7 @@ def test_asvs_that_are_shorter_than_a_window_have_none(length: int) -> None:
 
 
 def test_a_model_of_very_short_asvs_has_no_windows() -> None:
-    """Its weights of windows are empty, and train and are stored like any others."""
+    """Its weights of windows are empty, and train like any others."""
     config = ModelConfig(**(TINY | {"sequence_length": BASES}))
     batch = compact([Sample((number,), (1.0,)) for number in range(200) if len(asv_tokens(number)) <= BASES])
     batch = replace(
@@ -99,6 +99,29 @@ def test_what_falls_into_a_column_is_added_up_by_sample() -> None:
     expected = torch.zeros(3, 3 * COLUMNS)
     expected[0, 3], expected[0, COLUMNS + 7], expected[2, 5], expected[2, COLUMNS + 7] = 3.0, 2.0, 4.0, 4.0
     assert torch.equal(total, expected)
+
+
+@pytest.mark.parametrize(("target", "expected"), [("unweighted_unifrac", 1.0), ("weighted_unifrac", 0.8)])
+def test_asvs_of_a_sample_may_share_a_window(target: str, expected: float) -> None:
+    model = awake(targets=(target,))
+    tokens = tokens_of(["ACGTACGGG", "ACGTACTTT", "TTTTTTTTT"], 16)
+    counts, slot, real = (
+        torch.tensor([[3.0, 5.0, 2.0]]),
+        torch.tensor([[0, 1, 2]]),
+        torch.ones(1, 3, dtype=bool),
+    )
+    embedded = model.embed_samples(model.encode_asvs(tokens), tokens, slot, counts, real)
+    shared = window_columns(tokens)[0, 0]
+    assert embedded[0, TINY["soft_branches"] + shared].item() == pytest.approx(expected)
+
+
+def test_weights_of_windows_stay_finite_however_long_they_grow() -> None:
+    model, batch = awake(), compact(some_samples(1, 4))
+    for far in (-1e3, 1e3):
+        model.distance_heads["unweighted_unifrac"].window_weight.data.fill_(far)
+        distance = model(batch).distance
+        assert distance.isfinite().all()
+        assert all(one.isfinite().all() for one in gradients(model, distance.sum()).values())
 
 
 def test_without_windows_the_head_has_soft_branches_alone() -> None:

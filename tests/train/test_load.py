@@ -1,12 +1,14 @@
 """A trained model is found again: from its run's folder, or from its file alone."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from aammodel.load import check_fits, load_run
 from aammodel.model import AamModel
@@ -38,3 +40,18 @@ def test_what_is_no_run_is_told(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\x07\0\0\0\0\0\0\0{}     ")
     with pytest.raises(InvalidDataError, match="cannot be read"):
         load_run(tmp_path)
+
+
+def test_a_model_of_before_there_were_windows_is_read(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path)
+    config = tiny_config(tmp_path)
+    config.write_text(config.read_text().replace("[model]", "[model]\nwindows = false"))
+    options = ("--output", tmp_path / "run", "--config", config, "--max-steps", 2)
+    assert run("aammodel", "pretrain", shards.folder, *options).code == 0
+    path = tmp_path / "run" / "model.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    stored = json.loads(metadata["model_config"])
+    del stored["windows"]
+    save_file(load_file(path), path, metadata | {"model_config": json.dumps(stored)})
+    assert not load_run(tmp_path / "run").config.windows

@@ -1,5 +1,6 @@
 """Row groups to samples, and distinct values: as the plain way gives them, however they are found."""
 
+import math
 import threading
 from collections.abc import Iterator
 
@@ -30,6 +31,9 @@ def test_a_value_that_cannot_be_is_refused(num_possible: int) -> None:
         distinct_of(np.array([3, num_possible]), num_possible)
 
 
+LIMITS = {"asv": 6, "dropped_asv": 9, "branch": 4}
+
+
 def group(asv: list[list[int]], count: list[list[float]]) -> pa.Table:
     ids = [f"S{number}" for number in range(len(asv))]
     return pa.table({
@@ -41,7 +45,7 @@ def group(asv: list[list[int]], count: list[list[float]]) -> pa.Table:
 
 def test_a_slice_of_a_table_gives_its_own_samples() -> None:
     whole = group([[0, 1], [2], [3, 4, 5]], [[1.0, 2.0], [3.0], [4.0, 5.0, 6.0]])
-    (sample,) = samples_of(whole.slice(1, 1), 6, [7])
+    (sample,) = samples_of(whole.slice(1, 1), LIMITS, [7])
     assert (sample.sample_id, sample.asv.tolist(), sample.count.tolist()) == ("S1", [2], [3.0])
     assert sample.position == 7
     assert len(sample.branch) == len(sample.branch_count) == 0
@@ -68,7 +72,7 @@ def test_one_bad_sample_is_found_wherever_it_stands(asv: list[int], count: list[
     asvs.insert(place, asv)
     counts.insert(place, count)
     with pytest.raises(InvalidDataError) as error:
-        samples_of(group(asvs, counts), 6, range(len(asvs)))
+        samples_of(group(asvs, counts), LIMITS, range(len(asvs)))
     assert error.value.where == f"sample S{place}"
 
 
@@ -97,3 +101,59 @@ def test_what_goes_wrong_ahead_is_raised_where_the_item_is_asked_for() -> None:
     assert next(items) == 1
     with pytest.raises(InvalidDataError, match="broken"):
         next(items)
+
+
+GOOD = {
+    "asv": [[0, 1], [2], [3]],
+    "count": [[1.0, 2.0], [3.0], [4.0]],
+    "dropped_asv": [[], [8], [6, 7]],
+    "dropped_count": [[], [1.0], [2.0, 0.0]],
+    "branch": [[0, 1], [0, 3], [0]],
+    "branch_count": [[3.0, 1.0], [3.0, 3.0], [4.0]],
+}
+
+
+def table_of(lists: dict[str, list[list[float | None] | None]]) -> pa.Table:
+    kinds = {True: pa.list_(pa.float64()), False: pa.list_(pa.uint32())}
+    columns = {name: pa.array(one, kinds["count" in name]) for name, one in lists.items()}
+    return pa.table({"sample_id": ["S0", "S1", "S2"]} | columns)
+
+
+def test_lists_of_any_length_are_taken() -> None:
+    first, second, third = samples_of(table_of(GOOD), LIMITS, range(3))
+    assert len(first.dropped_asv) == 0
+    assert (second.dropped_asv.tolist(), second.branch.tolist()) == ([8], [0, 3])
+    assert (third.dropped_count.tolist(), third.position) == ([2.0, 0.0], 2)
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("asv", [None]),
+        ("count", None),
+        ("dropped_asv", [9]),
+        ("dropped_asv", [0, 1, 2]),
+        ("dropped_count", [math.nan]),
+        ("dropped_count", [-1.0]),
+        ("dropped_count", [None]),
+        ("branch", [4]),
+        ("branch", [None]),
+        ("branch", [0, 1, 2]),
+        ("branch_count", [math.inf]),
+        ("branch_count", [-math.inf]),
+    ],
+)
+def test_no_list_may_hold_what_cannot_be(column: str, value: list[float | None] | None, row: int) -> None:
+    other = next(
+        b if a == column else a
+        for a, b in (("asv", "count"), ("dropped_asv", "dropped_count"), ("branch", "branch_count"))
+        if column in (a, b)
+    )
+    lists = {name: list(one) for name, one in GOOD.items()}
+    lists[column][row] = value
+    # The list beside it is as long, so that nothing else is wrong; but for three where the other has fewer.
+    if value is not None and len(value) < 3:
+        lists[other][row] = GOOD["count"][1] if "count" in other else [0]
+    with pytest.raises(InvalidDataError, match=f"sample S{row}"):
+        samples_of(table_of(lists), LIMITS, range(3))

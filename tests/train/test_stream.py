@@ -1,7 +1,10 @@
 """Shards to batches: the right samples, the right ASVs, the right distances, and nothing that is broken."""
 
 import json
+import multiprocessing
+import time
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -244,3 +247,22 @@ def test_a_large_set_costs_no_more_at_each_batch(run: Programs, tmp_path: Path) 
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1e6
+
+
+class Hangs:
+    """A stream that never gives anything."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        time.sleep(600)
+        yield from ()
+
+
+def test_a_worker_that_hangs_is_an_error_and_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aammodel.stream.WORKER_TIMEOUT_SECONDS", 3)
+    before = multiprocessing.active_children()
+    with pytest.raises(RuntimeError, match="timed out"):
+        next(load(Hangs(), 1, pin_memory=False))
+    deadline = time.monotonic() + 30
+    while set(multiprocessing.active_children()) - set(before):
+        assert time.monotonic() < deadline, "the worker is left behind"
+        time.sleep(0.1)
