@@ -36,7 +36,8 @@ NoTaxonomy = Annotated[
 DistancesFile = Annotated[
     Path | None,
     typer.Option(
-        help="Precomputed distance matrix (.tsv, .qza), kept with the shards.", rich_help_panel=BESIDE
+        help="Precomputed distance matrix (.tsv, .qza, .h5, .npy), kept with the shards.",
+        rich_help_panel=BESIDE,
     ),
 ]
 NoDistances = Annotated[
