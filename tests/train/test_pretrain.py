@@ -37,7 +37,9 @@ def test_a_run_writes_what_it_promises(run: Programs, tmp_path: Path) -> None:
         "losses.png",
         "unweighted_unifrac.png",
     } <= files
-    assert {path.name for path in (output / "checkpoints").iterdir()} == {"step-000006", "step-000007"}
+    # The last two, and the best if it is another one.
+    kept = {path.name for path in (output / "checkpoints").iterdir()}
+    assert {"step-000006", "step-000007"} <= kept <= {"step-000004", "step-000006", "step-000007"}
     assert (output / "checkpoints" / "step-000007" / "model.safetensors").exists()
     rows = read_metrics(output)
     steps = [row["step"] for row in rows if "loss" in row]
