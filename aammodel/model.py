@@ -83,7 +83,7 @@ class AamModel(nn.Module):
         self._check_hidden(batch)
         embedding, hidden = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_read)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
-        windows = self._windows(batch.tokens)[batch.slot[batch.is_real]]
+        windows = self.windows(batch.tokens)[batch.slot[batch.is_real]]
         sample_embedding = self.pool(features, windows, batch.count, batch.is_real)
         return Output(
             asv_embedding=embedding,
@@ -110,7 +110,7 @@ class AamModel(nn.Module):
         embedding = embedding.unflatten(0, is_real.shape)
         slot = torch.arange(is_real.shape[1], device=tokens.device).expand(is_real.shape)
         features = self.sample_encoder(embedding, count, is_real, slot)
-        windows = self._windows(tokens[is_real])
+        windows = self.windows(tokens[is_real])
         sample_embedding = self.pool(features, windows, count, is_real)
         # What a position says of each of its tokens, one token after the other.
         logits = self.nucleotide_head(hidden).flatten(1).unflatten(1, (-1, self.config.vocabulary_size))
@@ -146,7 +146,7 @@ class AamModel(nn.Module):
             As in `Batch`.
         """
         features = self.sample_encoder.encode(asv_embedding, slot, count, is_real)
-        return self.pool(features, self._windows(tokens)[slot[is_real]], count, is_real)
+        return self.pool(features, self.windows(tokens)[slot[is_real]], count, is_real)
 
     def pool(
         self,
@@ -189,7 +189,7 @@ class AamModel(nn.Module):
         self.asv_encoder.start_from(hide(batch.tokens, batch.masked))
         embedding, _ = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_read)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
-        windows = self._windows(batch.tokens)[batch.slot[batch.is_real]]
+        windows = self.windows(batch.tokens)[batch.slot[batch.is_real]]
         for head, distance in zip(self._heads(), batch.distance, strict=True):
             head.start_from(features, windows, batch.count, batch.is_real, distance)
             head.spread.copy_(spread(distance))
@@ -207,7 +207,7 @@ class AamModel(nn.Module):
                 "use it for embeddings and distances, without hiding bases from it",
             )
 
-    def _windows(self, tokens: Integer[Tensor, "N L"]) -> Int[Tensor, "N P"]:
+    def windows(self, tokens: Integer[Tensor, "N L"]) -> Int[Tensor, "N P"]:
         """Give the columns of ASVs' windows; no window where no head compares them."""
         is_asked = self.config.windows and self.config.head == "soft-branch"
         return window_columns(tokens if is_asked else tokens[:, :1])

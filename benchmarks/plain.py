@@ -19,7 +19,6 @@ from aammodel.batch import Batch
 from aammodel.encoder import hide
 from aammodel.model import AamModel
 from aammodel.transformer import Transformer
-from aammodel.windows import window_columns
 from schemas import vocabulary
 
 ASVS_AT_ONCE = 256
@@ -112,7 +111,7 @@ class PlainModel(nn.Module):
         """Embed samples of ASV embeddings [B, S, D] and tokens [B, S, L] with padding: [B, K]."""
         x = self.rest.sample_encoder.count_embedding(x, count)
         features = self._saving(self.over_asvs, x, None, ~is_real)
-        return self.rest.pool(features, window_columns(tokens[is_real]), count, is_real)
+        return self.rest.pool(features, self.rest.windows(tokens[is_real]), count, is_real)
 
     def _encode_chunk(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         encoder, is_real = self.rest.asv_encoder, tokens != vocabulary.PAD
