@@ -271,8 +271,9 @@ def load(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Ba
             if isinstance(batch, AamError):
                 raise batch
             yield batch
-    except BaseException:
-        # One that hangs would be waited for at the end, and is deaf to what ends others.
+    except RuntimeError:
+        # The loader's word for a worker that hangs or died. One that hangs is deaf to what ends others, and
+        # would be waited for.
         for worker in active_children():
             if worker not in before:
                 worker.kill()
