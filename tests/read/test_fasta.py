@@ -26,7 +26,7 @@ def read(folder: Path, content: bytes) -> tuple[Sequences | None, list[tuple[str
         b">a first\nACGT\nacgu\n>b\nNNN\n",
         b">a\r\nACGT\r\nacgu\r\n>b\r\nNNN",
         b"\n\n>a\tx\nACGTacgu\n\n\n>b \nNN\n N\n",
-        gzip.compress(b">a\nACGTacgu\n>b\nNNN\n"),
+        gzip.compress(b">a\nACGTacgu\n>b\nNNN\n", mtime=0),
     ],
 )
 def test_ids_end_at_the_first_blank_and_lines_are_joined(tmp_path: Path, content: bytes) -> None:
