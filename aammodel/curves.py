@@ -90,8 +90,9 @@ def _losses(runs: list[Lines], name: str) -> Callable[[Axes], None]:
             steps, values = column(run.rows, name)
             _training(axes, np.array(steps), np.array(values), run)
             at, validation = column(run.rows, f"val_{name}")
-            label = run.label or "validation"
-            axes.plot(at, validation, "o-", color=run.validation_colour, markersize=3.5, label=label)
+            if validation or run.label:
+                label = run.label or "validation"
+                axes.plot(at, validation, "o-", color=run.validation_colour, markersize=3.5, label=label)
             shown += values + validation
         _scale(axes, shown)
         axes.legend()
