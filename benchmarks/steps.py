@@ -28,6 +28,7 @@ USUAL = {"bases_per_position": 1, "bases_by_position": False, "windows": False}
 """The usual model: a position a base, and no network over bases."""
 DISTANCE_WEIGHT = 10.0
 WARM_SAMPLES, WARM_ASVS = 2, 8
+HELD_BYTES = 2.5e9
 PART_SAMPLES = 4
 """The usual way takes its step with so many of the batch's samples; it knows no ASV again, so its time
 follows the real slots, and is scaled by them."""
@@ -134,8 +135,10 @@ def _step(
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     stages.run("update", lambda: optimizer.step())
     optimizer.zero_grad(set_to_none=True)
-    # Processes that wait for their turn hold on to no memory that they do not need (glibc).
-    ctypes.CDLL(None).malloc_trim(0)
+    # Of the processes that wait for their turn, those that took much give it back (glibc). The others keep
+    # it, as in training: a step that has to ask the system for all of its memory takes a sixth longer.
+    if max(stages.peak_bytes.values()) > HELD_BYTES:
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _facts(batch: Batch) -> Answer:

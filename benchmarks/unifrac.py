@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,9 @@ NUM_SAMPLES, NUM_ASVS, NUM_OF_DEFAULT = 1000, 20_000, 128
 
 def main() -> None:
     """Print what each takes, and the headline last."""
+    if not find_spec("numba"):
+        # Without it the engine "fast" is the default one, which takes minutes.
+        raise SystemExit("numba is not installed: pip install 'aamprep[bench]'")
     with tempfile.TemporaryDirectory() as folder:
         study = simulate(Path(folder))
         shards = study / "shards"
@@ -120,7 +124,7 @@ def seconds(work: Callable[[], object], times: int = 3) -> float:
 
 def told(what: str, theirs: float, own: float) -> None:
     """Print one comparison."""
-    print(f"  {what}: {theirs:.2f} s; ours {own:.2f} s; {theirs / own:.1f} times")
+    print(f"  {what}: {theirs:.2f} s; ours {own:.2f} s; {theirs / own:.1f} times", flush=True)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,7 @@ def exact_config(folder: Path, more: str = "") -> Path:
     """Write a configuration without dropout, in which the transformer reads some of the ASVs."""
     path = tiny_config(folder, 'read_share = 0.6\nschedule = "constant"\nkeep_checkpoints = 4\n' + more)
     text = path.read_text().replace("dropout = 0.1", "dropout = 0.0\ncheckpoint_positions = 100")
-    # Adam's first steps make much of a gradient that is all rounding, the more the larger they are.
-    path.write_text(text.replace("learning_rate = 0.003", "learning_rate = 0.0003"))
+    path.write_text(text)
     return path
 
 
