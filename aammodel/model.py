@@ -174,11 +174,6 @@ class AamModel(nn.Module):
         """Cut the encoders' weights among the ranks; the heads are small, and stay whole on each."""
         shard((self.asv_encoder, self.sample_encoder), num_ranks, self.nucleotide_head.weight.device)
 
-    def compile_transformers(self) -> None:
-        """Compile what nearly all the time goes into; shapes may change without compiling again."""
-        self.asv_encoder.transformer.compile(dynamic=True)
-        self.sample_encoder.transformer.compile(dynamic=True)
-
     @torch.no_grad()
     def start_from(self, batch: Batch) -> None:
         """Choose initial weights that suit a first batch, its bases hidden.

@@ -15,6 +15,7 @@ from aammodel.checkpoint import (
     list_checkpoints,
     load_checkpoint,
 )
+from aammodel.compiled import compile_transformers
 from aammodel.config import ModelConfig
 from aammodel.distance import METRICS
 from aammodel.load import load_run
@@ -164,7 +165,7 @@ def make_stepper(plan: Plan, first: Batch | None, ranks: Ranks = ALONE) -> Stepp
     if config.sharding == "fsdp" and ranks.size > 1:
         model.shard(ranks.size)
     if config.compile:
-        model.compile_transformers()
+        compile_transformers(model)
     precision = Precision(config.precision, device)
     return Stepper(model, make_optimizer(model, config), precision, config, ranks)
 

@@ -3,14 +3,17 @@
 The whole matrix has over two thousand cells; `make test` runs a fixed sample of them.
 """
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from jaxtyping import config
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from aammodel.batch import Batch
+from aammodel.compiled import compile_transformers
 from aammodel.model import AamModel
 from tests.model.cases import (
     LENGTH,
@@ -254,31 +257,41 @@ def cell(**values: object) -> Case:
     return usual | {"token_limit": 64, "batch_size": 3, "head": "soft-branch"} | values
 
 
-@pytest.mark.long
+@pytest.fixture
+def without_shape_checks() -> Iterator[None]:
+    """Take the checks of shapes away, which only tests have, and which torch cannot compile."""
+    if not shutil.which("g++"):
+        pytest.skip("torch compiles with g++, and there is none")
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
+COMPILED = list(
+    every(
+        way=["compact", "dense"],
+        dtype=[torch.float32, torch.bfloat16, torch.float16],
+        mode=["train", "train-no-grad", "eval", "eval-no-grad"],
+        checkpoint_positions=[0, 10**9],
+    )
+)
+
+
+def check_compiled(case: Case, device: str = "cpu") -> None:
+    torch.compiler.reset()
+    check(case, device, compile_transformers)
+
+
 # The compiler of torch warns of itself.
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("mode", ["train", "train-no-grad", "eval", "eval-no-grad"])
-@pytest.mark.parametrize(
-    ("way", "dtype", "checkpoint_positions"),
-    [
-        ("compact", torch.float32, 0),
-        ("compact", torch.float32, 10**9),
-        ("dense", torch.float32, 0),
-        ("compact", torch.bfloat16, 0),
-        ("compact", torch.float16, 0),
-    ],
-    ids=str,
-)
-def test_compiled(way: str, dtype: torch.dtype, checkpoint_positions: int, mode: str) -> None:
-    torch.compiler.reset()
-    case = cell(way=way, dtype=dtype, mode=mode, checkpoint_positions=checkpoint_positions)
-    check(case, prepare=compile_stacks)
+def test_compiled_and_activations_computed_again(without_shape_checks: None) -> None:
+    check_compiled(cell(checkpoint_positions=0))
 
 
-def compile_stacks(model: AamModel) -> None:
-    """Compile the transformers, in which the time goes, for any shape; what cuts chunks stays as it is."""
-    model.asv_encoder.transformer.compile(dynamic=True)
-    model.sample_encoder.transformer.compile(dynamic=True)
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", sampled(COMPILED, 0))
+def test_compiled(case: Case, without_shape_checks: None) -> None:
+    check_compiled(cell(**case))
 
 
 @pytest.mark.gpu
@@ -289,12 +302,9 @@ def test_on_a_gpu(case: Case) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("mode", ["train", "eval-no-grad"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("way", ["compact", "dense"])
-def test_compiled_on_a_gpu(way: str, dtype: torch.dtype, mode: str) -> None:
-    torch.compiler.reset()
-    check(cell(way=way, dtype=dtype, mode=mode, chunk_size=0), device="cuda", prepare=compile_stacks)
+@pytest.mark.parametrize("case", sampled(COMPILED, len(COMPILED)))
+def test_compiled_on_a_gpu(case: Case, without_shape_checks: None) -> None:
+    check_compiled(cell(**case, chunk_size=0), "cuda")
 
 
 @pytest.mark.gpu

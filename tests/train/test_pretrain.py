@@ -162,6 +162,7 @@ def test_without_a_tree_it_learns_from_bases_alone_and_says_so(run: Programs, tm
         (["shards", "--config", "absent.toml"], 2, "cannot be read"),
         (["shards", "--config", "bad.toml"], 2, "no 'widht'"),
         (["shards", "--config", "heads.toml"], 2, "must divide width"),
+        (["shards", "--config", "compile.toml"], 2, "no-such-compiler"),
         (["shards", "--output", "taken"], 2, "exists already"),
         (["--resume", "absent"], 2, "no run here"),
         (["--resume", "taken"], 1, "lacks"),
@@ -179,6 +180,8 @@ def test_wrong_use_is_answered(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.toml").write_text("[model]\nwidht = 3\n")
     (tmp_path / "heads.toml").write_text("[model]\nwidth = 10\nheads = 4\n")
+    (tmp_path / "compile.toml").write_text("[train]\ncompile = true\n")
+    monkeypatch.setenv("CXX", "no-such-compiler")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "config.json").write_text("{}")
     ran = run("aammodel", "pretrain", *arguments)

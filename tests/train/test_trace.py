@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from aammodel.batch import Batch
 from aammodel.batch_checks import check_batch
+from aammodel.compiled import compile_transformers
 from aammodel.encoder import hide
 from aammodel.finite import Fault, watch_step
 from aammodel.metrics import read_metrics
@@ -412,7 +413,7 @@ def test_a_batch_that_no_model_can_read_is_told(run: Programs, tmp_path: Path) -
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_model_is_watched_in_its_parts() -> None:
     model = awake()
-    model.compile_transformers()
+    compile_transformers(model)
     model.asv_encoder.transformer.blocks[0].qkv.register_forward_hook(
         lambda _, inputs, output: output * math.inf
     )
