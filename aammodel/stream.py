@@ -114,20 +114,21 @@ class BatchStream(IterableDataset[Batch]):
         if self.num_ranks == 1:
             return self.make_batch(samples, step)
         mine = turns(self.rank, self.num_ranks)
-        batch = self.make_batch(samples[mine] or samples[:1], step)
+        batch = self.make_batch(samples[mine] or samples[:1], step, samples)
         asvs = [sample.asv[: self.token_limit] for sample in samples]
         place = np.searchsorted(np.unique(np.concatenate(asvs)), batch.asv_row.numpy())
         is_mine = torch.from_numpy(first_takers(asvs, self.num_ranks)[place] == self.rank)
-        distance = torch.from_numpy(self.distances(samples)[:, mine].astype(np.float32))
-        position = torch.arange(len(samples))[mine]
+        distance, position = batch.distance, torch.arange(len(samples))[mine]
         if not len(position):
-            distance = torch.full((len(self.targets), 1, len(samples)), torch.nan)
-            position = torch.zeros(1, dtype=torch.int64)
+            distance, position = torch.full_like(distance, torch.nan), torch.zeros(1, dtype=torch.int64)
         masked_token = torch.where(is_mine[batch.masked[:, 0]], batch.masked_token, IGNORED)
         return replace(batch, distance=distance, position=position, masked_token=masked_token)
 
-    def make_batch(self, samples: list[Sample], step: int) -> Batch:
-        """Make a batch of samples: its distinct ASVs, its hidden bases, its true distances."""
+    def make_batch(self, samples: list[Sample], step: int, others: list[Sample] | None = None) -> Batch:
+        """Make a batch of samples: its distinct ASVs, its hidden bases, its true distances to each other.
+
+        With `others`, the distances are those to these.
+        """
         slots = lay_out(samples, self.token_limit, self.shards.manifest.num_kept_asvs)
         tokens = _without_padding(self.shards.tokens.take(slots.asv_row, axis=0))
         is_read, masked, masked_token = self._hide(tokens, slots.asv_row, step)
@@ -139,7 +140,7 @@ class BatchStream(IterableDataset[Batch]):
             slot=torch.from_numpy(slots.slot),
             count=torch.from_numpy(slots.count),
             is_real=torch.from_numpy(slots.is_real),
-            distance=torch.from_numpy(self.distances(samples).astype(np.float32)),
+            distance=torch.from_numpy(self.distances(samples, others).astype(np.float32)),
             masked=torch.from_numpy(masked),
             masked_token=torch.from_numpy(masked_token),
             position=torch.arange(len(samples)),
@@ -165,12 +166,13 @@ class BatchStream(IterableDataset[Batch]):
             return samples
         return [rarefied(one, self.rarefy_share, self.order.seed, step, self.shards.paths) for one in samples]
 
-    def distances(self, samples: list[Sample]) -> npt.NDArray[np.float64]:
-        """Compute the distances of all pairs by each target, shape (T, B, B)."""
+    def distances(self, samples: list[Sample], others: list[Sample] | None = None) -> npt.NDArray[np.float64]:
+        """Compute the distances of samples to each other, or to others, by each target, shape (T, B, C)."""
+        others = others or samples
         if not self.targets:
-            return np.zeros((0, len(samples), len(samples)))
+            return np.zeros((0, len(samples), len(others)))
         facts = self.shards.facts
-        return np.stack([METRICS[name].between(samples, samples, facts) for name in self.targets])
+        return np.stack([METRICS[name].between(samples, others, facts) for name in self.targets])
 
     def _hide(
         self, tokens: npt.NDArray[np.uint8], asv_row: npt.NDArray[np.int64], step: int
