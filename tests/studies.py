@@ -1,5 +1,6 @@
 """Small studies for tests: random tables, sequences and trees, and the programs run as a user runs them."""
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ class Programs:
         captured = self._capsys.readouterr()
         assert isinstance(code, int)
         return Ran(code, captured.out, captured.err)
+
+
+def processor_seconds() -> float:
+    """Give the processor time of this process and its ended children, which a busy machine hardly stretches."""
+    return sum(os.times()[:4])
 
 
 def random_sequences(number: int, seed: int = 0, bases: int = 60) -> list[str]:

@@ -1,7 +1,6 @@
 """BIOM 2: every edit that the reference validator lets through, bombs, and what is none of the file's own."""
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from aamprep.read.source import Limits
 from aamprep.read.spool import forget_pages
 from schemas.errors import UsageError
 from tests.read.biom_files import COUNTS, FEATURES, SAMPLES, dense, write_hdf5
+from tests.studies import processor_seconds
 
 AXES = ("sample", "observation")
 
@@ -340,9 +340,9 @@ def declare(entries: int) -> Callable[[h5py.File], None]:
 def test_a_small_file_that_declares_much_is_refused_at_once(tmp_path: Path, entries: int, rule: Rule) -> None:
     path = edited(tmp_path / "t.biom", declare(entries))
     assert path.stat().st_size < 40_000
-    started = time.monotonic()
+    started = processor_seconds()
     table, found = read(path, limits=Limits(memory_bytes=300 << 20))
-    assert time.monotonic() - started < 1.0
+    assert processor_seconds() - started < 1.0
     assert table is None
     assert found == {rule: 1}
 

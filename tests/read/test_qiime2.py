@@ -2,7 +2,6 @@
 
 import gzip
 import struct
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from aamprep.read import (
 )
 from aamprep.read.source import Limits
 from tests.read.biom_files import COUNTS, UUID, as_json, dense, write_artifact, write_hdf5, write_json
+from tests.studies import processor_seconds
 
 Reader = Callable[[Path, Findings], object]
 TABLE = "FeatureTable[Frequency]"
@@ -181,9 +181,9 @@ def gzip_that_lies_about_its_size(folder: Path) -> Path:
 def test_bombs_are_refused_soon_and_in_little_memory(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     path = make(tmp_path)
     findings = Findings()
-    started = time.monotonic()
+    started = processor_seconds()
     assert read_table(path, findings, limits=Limits(memory_bytes=300 << 20)) is None
-    assert time.monotonic() - started < 2.0
+    assert processor_seconds() - started < 2.0
     (finding,) = findings.found
     assert finding.rule in (rules.FILE_RATIO, rules.FILE_UNREADABLE)
 
