@@ -45,7 +45,7 @@ class Programs:
 
 
 def processor_seconds() -> float:
-    """Give the processor time of this process and its ended children, which a busy machine hardly stretches."""
+    """Give the processor time of this process and its ended children, for machines that are busy."""
     return sum(os.times()[:4])
 
 
