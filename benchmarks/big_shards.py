@@ -1,7 +1,8 @@
 """A shard set made larger: `python benchmarks/big_shards.py SHARDS FOLDER TIMES`.
 
 The training samples are written again and again under new names, in files and row groups like those of
-`aamprep shard`; what is small (ASVs) is copied. So sets of any size differ in nothing but their number.
+`aamprep shard`; what is small (ASVs, branches) is copied. So sets of any size differ in nothing but their
+number.
 """
 
 import shutil
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 
 from aamprep.write import describe
 from schemas.manifest import Manifest, read_manifest, write_manifest
-from schemas.shards import ASVS_FILE, parquet_writer, samples_file
+from schemas.shards import parquet_writer, samples_file
 
 ROUNDS_PER_FILE = 20
 
@@ -23,7 +24,9 @@ def write_big_shards(shards: Path, folder: Path, times: int) -> Manifest:
     """Write a set with the training samples of another one, so many times over."""
     manifest = read_manifest(shards)
     folder.mkdir()
-    shutil.copy(shards / ASVS_FILE, folder)
+    common = [file.name for file in manifest.files if not file.split]
+    for name in common:
+        shutil.copy(shards / name, folder)
     small = [file.name for file in manifest.sample_files("train")]
     groups = [
         group
@@ -38,8 +41,9 @@ def write_big_shards(shards: Path, folder: Path, times: int) -> Manifest:
             for number in rounds:
                 for group in groups:
                     writer.write_table(_renamed(group, number))
-    files = (describe(folder / ASVS_FILE), *(describe(folder / name, "train") for name in names))
-    larger = replace(manifest, files=files, num_samples=sum(file.rows for file in files[1:]))
+    samples = tuple(describe(folder / name, "train") for name in names)
+    files = (*(describe(folder / name) for name in common), *samples)
+    larger = replace(manifest, files=files, num_samples=sum(file.rows for file in samples))
     write_manifest(folder, larger)
     return larger
 

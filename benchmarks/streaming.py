@@ -1,6 +1,9 @@
-"""Streams a shard set in its own process, to see how fast: `python benchmarks/streaming.py SHARDS BATCHES`.
+"""Streams a shard set in its own process, to see how fast.
 
-Prints seconds to open the set and to its first batch, samples per second, and the growth of memory.
+    python benchmarks/streaming.py SHARDS BATCHES [TARGET]
+
+With a target, each batch has its distances by it. Prints seconds to open the set and to its first batch,
+samples per second, and the growth of memory.
 """
 
 import json
@@ -19,7 +22,7 @@ from aammodel.stream import BatchStream, Masks, split_order, stream_split
 BATCH_SIZE = 32
 BATCHES_PER_LOOK = 50
 WARM_UP = 500
-"""Batches after which memory is looked at: until then buffers grow to their size."""
+"""Batches (at most) after which memory is looked at: until then buffers grow to their size."""
 
 
 def make_stream(shards: ShardSet, masks: Masks | None, targets: tuple[str, ...]) -> BatchStream:
@@ -32,7 +35,7 @@ def main() -> None:
     """Open, stream, and print what it took."""
     torch.set_num_threads(1)
     started = time.perf_counter()
-    stream = make_stream(open_shards(Path(sys.argv[1])), None, ())
+    stream = make_stream(open_shards(Path(sys.argv[1])), None, tuple(sys.argv[3:]))
     opened = time.perf_counter() - started
     batches = iter(stream)
     next(batches)

@@ -3,13 +3,15 @@
 A study is simulated and sharded. Ours reads the branch lists from the shards and gives the whole matrix;
 scikit-bio gets the counts and the tree, in memory. Its default engine is measured on 128 samples of the same
 study and ours again on the same ones; its engine "fast" (which needs numba: pip install 'aamprep[bench]') on
-all. Each is warmed up once where it compiles; the median of three is told.
+all. Each is warmed up once where it compiles; the median of three is told. Last, the memory that batches with
+their distances take, from the same set and from one of 50 times as many samples.
 
     python benchmarks/unifrac.py            # the headline: ours in float64 against "fast", 1,000 samples
     python benchmarks/unifrac.py --all      # weighted UniFrac, too
 """
 
 import io
+import json
 import statistics
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from big_shards import write_big_shards
 from skbio import TreeNode
 from skbio.diversity import beta_diversity
 
@@ -30,6 +33,7 @@ from aammodel.pairs import Arithmetic
 from aammodel.shards import open_shards
 
 NUM_SAMPLES, NUM_ASVS, NUM_OF_DEFAULT = 1000, 20_000, 128
+TIMES = 50
 
 
 def main() -> None:
@@ -50,7 +54,22 @@ def main() -> None:
             ("unweighted_unifrac", "weighted_unifrac") if "--all" in sys.argv else ("unweighted_unifrac",)
         )
         ratios = [against_fast(shards, counts, names, tree, metric) for metric in metrics]
+        memory_of_batches(shards, Path(folder))
         print(f"ratio {ratios[0]:.1f}")
+
+
+def memory_of_batches(shards: Path, folder: Path) -> None:
+    """Stream batches with their distances from a set and a larger one, each in a process of its own."""
+    for times in (1, TIMES):
+        larger = write_big_shards(shards, folder / f"times-{times}", times)
+        command = [sys.executable, Path(__file__).with_name("streaming.py"), folder / f"times-{times}"]
+        ran = subprocess.run([*command, "700", "unweighted_unifrac"], check=True, capture_output=True)
+        print(
+            f"  batches of 32 with their distances, {larger.num_samples:,} samples: "
+            f"{json.loads(ran.stdout)['megabytes']:.0f} MB "
+            f"(a matrix of all pairs: {larger.num_samples**2 * 4 / 1e6:,.0f} MB)",
+            flush=True,
+        )
 
 
 def against_fast(shards: Path, counts: np.ndarray, names: list[str], tree: TreeNode, metric: str) -> float:
