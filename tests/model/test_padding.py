@@ -95,6 +95,7 @@ def check(
     device: str = "cpu",
     prepare: Callable[[AamModel], None] = lambda model: None,
     others: list[Sample] | None = None,
+    target: Sample = TARGET,
     **made: object,
 ) -> None:
     """Compare the target alone with the target among others, outputs and gradients.
@@ -106,11 +107,11 @@ def check(
     model = awake(dtype, **options).to(device).train(case["mode"].startswith("train"))
     prepare(model)
     others = others or some_samples(9, case["batch_size"] - 1)
-    among = [*others[:1], TARGET, *others[1:]]
+    among = [*others[:1], target, *others[1:]]
     has_gradient = not case["mode"].endswith("no-grad")
     with torch.set_grad_enabled(has_gradient), under(dtype, device):
-        alone = outputs(model, way, [TARGET], 0, length=12, **made)
-        together = outputs(model, way, among, among.index(TARGET), slots=token_limit, length=LENGTH, **made)
+        alone = outputs(model, way, [target], 0, length=12, **made)
+        together = outputs(model, way, among, among.index(target), slots=token_limit, length=LENGTH, **made)
         for one, other in zip(alone, together, strict=True):
             assert_close(other, one, TOLERANCE[dtype])
         values = (all_of(*alone), all_of(*together)) if has_gradient else None
@@ -161,6 +162,17 @@ def test_beside_samples_of_nothing_and_of_one_base(way: str, dtype: torch.dtype)
     one_base = [asv for asv in range(200) if len(asv_tokens(asv)) == 2][:2]
     others = [Sample((), ()), Sample((one_base[0],), (1.0,)), Sample(tuple(one_base), (2.0, 1e6))]
     check(cell(way=way, dtype=dtype), others=others)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("mode", ["train", "train-no-grad", "eval", "eval-no-grad"])
+def test_beside_samples_of_nearly_its_size(mode: str, dtype: torch.dtype) -> None:
+    """Which are computed with it, over slots that it has not; others are computed apart."""
+    target, *others = (random_sample(60 + number, number) for number in (24, 25, 26, 27))
+    is_real = compact([target, *others]).is_real
+    (chunk,) = [one for one, _ in awake().sample_encoder.chunks(is_real)]
+    assert not chunk.is_even
+    check(cell(dtype=dtype, mode=mode), others=others, target=target)
 
 
 @pytest.mark.parametrize("mode", ["train", "eval-no-grad"])
@@ -215,6 +227,14 @@ def test_every_attention_kernel(case: Case) -> None:
 
 def test_the_kernel_that_gives_nan_is_never_chosen() -> None:
     assert not torch.backends.cuda.cudnn_sdp_enabled()
+
+
+def test_a_sample_without_reads_is_finite() -> None:
+    model = awake(torch.float64, targets=("weighted_unifrac", "unweighted_unifrac"))
+    tokens, count = dense([TARGET])
+    output = model.forward_dense(tokens, torch.zeros_like(count))
+    assert output.sample_embedding.isfinite().all()
+    assert all(one.isfinite().all() for one in gradients(model, output.sample_embedding.sum()).values())
 
 
 @pytest.mark.parametrize("way", ["compact", "dense"])
