@@ -5,6 +5,7 @@ second number of samples.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,6 +28,20 @@ _MOST = 40.0
 _TINY = 1e-6
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What samples hold: their ASVs, encoded, and the reads of each."""
+
+    features: Float[Tensor, "B S D"]
+    """What the sample encoder gave."""
+    windows: Int[Tensor, "R P"]
+    """Columns of the windows of the ASV in each real slot, one sample after the other."""
+    count: Float[Tensor, "B S"]
+    """Reads of each ASV."""
+    is_real: Bool[Tensor, "B S"]
+    """True where a slot holds an ASV."""
+
+
 class DistanceHead(nn.Module, ABC):
     """What the model asks of a head."""
 
@@ -41,40 +56,15 @@ class DistanceHead(nn.Module, ABC):
         self.register_buffer("spread", torch.ones(()))
 
     @abstractmethod
-    def pool(
-        self,
-        features: Float[Tensor, "B S D"],
-        windows: Int[Tensor, "R P"],
-        count: Float[Tensor, "B S"],
-        is_real: Bool[Tensor, "B S"],
-    ) -> Float[Tensor, "B K"]:
-        """Make one embedding of each sample's ASVs and their counts; finite for a sample that has none.
-
-        Parameters
-        ----------
-        features : Tensor, shape (B, S, D)
-            What the sample encoder gave.
-        windows : Tensor of int, shape (R, P)
-            Columns of the windows of the ASV in each real slot, one sample after the other.
-        count : Tensor, shape (B, S)
-            Reads of each ASV.
-        is_real : Tensor of bool, shape (B, S)
-            True where a slot holds an ASV.
-        """
+    def pool(self, contents: Contents) -> Float[Tensor, "B K"]:
+        """Make one embedding of each sample; finite for one that has no ASV."""
 
     @abstractmethod
     def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
         """Predict the distance of each sample of `a` to each of `b`."""
 
     @abstractmethod
-    def start_from(
-        self,
-        features: Float[Tensor, "B S D"],
-        windows: Int[Tensor, "R P"],
-        count: Float[Tensor, "B S"],
-        is_real: Bool[Tensor, "B S"],
-        true_distance: Float[Tensor, "B B"],
-    ) -> None:
+    def start_from(self, contents: Contents, true_distance: Float[Tensor, "B B"]) -> None:
         """Choose initial weights that suit a first batch; nothing of the batch stays but the weights."""
 
 
@@ -146,34 +136,26 @@ class SoftBranchHead(DistanceHead):
         self.affine = Affine(METRICS[target].largest)
         start_linear(self.logits)
 
-    def pool(
-        self,
-        features: Float[Tensor, "B S D"],
-        windows: Int[Tensor, "R P"],
-        count: Float[Tensor, "B S"],
-        is_real: Bool[Tensor, "B S"],
-    ) -> Float[Tensor, "B K"]:
+    def pool(self, contents: Contents) -> Float[Tensor, "B K"]:
         """Give how much of each soft branch and window a sample has, 0 to 1; 0 for one without an ASV."""
-        soft = self._pool_logits(self.logits(features[is_real]), count, is_real)
-        amount = self._amounts(count.to(soft.dtype), is_real)[is_real]
-        sample = is_real.nonzero()[:, 0]
-        by_window = add_by_window(windows, amount, sample, (len(soft), self.sizes[1]))
+        is_real = contents.is_real
+        soft = self._pool_logits(self.logits(contents.features[is_real]), contents)
+        amount, sample = self._amounts(contents, soft.dtype), is_real.nonzero()[:, 0]
+        by_window = add_by_window(contents.windows, amount, sample, (len(soft), self.sizes[1]))
         return torch.cat([soft, by_window.clamp_max(1.0)], dim=1)
 
     def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
         """Compare what two samples have, then scale."""
         return self.affine(self._compare(a, b))
 
-    def _pool_logits(
-        self, logits: Float[Tensor, "R K"], count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]
-    ) -> Float[Tensor, "B K"]:
+    def _pool_logits(self, logits: Float[Tensor, "R K"], contents: Contents) -> Float[Tensor, "B K"]:
         """Make a noisy-or of the evidence of each sample's ASVs."""
         evidence = F.softplus(at_least_float32(logits))
-        return -torch.expm1(-_sum_by_sample(evidence, is_real))
+        return -torch.expm1(-_sum_by_sample(evidence, contents.is_real))
 
-    def _amounts(self, count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B S"]:
+    def _amounts(self, contents: Contents, dtype: torch.dtype) -> Float[Tensor, " R"]:
         """Give what each ASV adds to the windows that it has: one is enough to have a window."""
-        return torch.ones_like(count)
+        return torch.ones_like(contents.count[contents.is_real], dtype=dtype)
 
     def _compare(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
         """Compare by a weighted Jaccard distance."""
@@ -199,40 +181,31 @@ class SoftBranchHead(DistanceHead):
         return (_STEEP * self.window_weight).clamp(-_MOST, _MOST).exp()
 
     @torch.no_grad()
-    def start_from(
-        self,
-        features: Float[Tensor, "B S D"],
-        windows: Int[Tensor, "R P"],
-        count: Float[Tensor, "B S"],
-        is_real: Bool[Tensor, "B S"],
-        true_distance: Float[Tensor, "B B"],
-    ) -> None:
+    def start_from(self, contents: Contents, true_distance: Float[Tensor, "B B"]) -> None:
         """Spread each logit over the batch's ASVs, set its bias for a mean occupancy of 1/2, fit the affine.
 
         Without it all ASVs start nearly alike, and a transformer learns slowly from there. All windows
         together start as heavy as all soft branches together.
         """
-        rows = features[is_real]
+        rows = contents.features[contents.is_real]
         raw = rows @ self.logits.weight.T
         factor = _SPREAD / raw.std(dim=0, correction=0).clamp_min(_TINY)
         self.logits.weight.mul_(factor[:, None])
-        self.logits.bias.copy_(self._bias_for_half(raw * factor, count, is_real))
-        embedding = self.pool(features, windows, count, is_real)
+        self.logits.bias.copy_(self._bias_for_half(raw * factor, contents))
+        embedding = self.pool(contents)
         soft, by_window = embedding.split(self.sizes, dim=1)
         ratio = (soft @ F.softplus(self.branch_weight)).sum() / by_window.sum()
         if ratio.isfinite() and ratio > 0:
             self.window_weight.fill_(ratio.log() / _STEEP)
         self.affine.fit(self._compare(embedding, embedding), true_distance)
 
-    def _bias_for_half(
-        self, logits: Float[Tensor, "R K"], count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]
-    ) -> Float[Tensor, " K"]:
+    def _bias_for_half(self, logits: Float[Tensor, "R K"], contents: Contents) -> Float[Tensor, " K"]:
         """Find, by bisection, the bias of each branch that gives it a mean of 1/2 over the samples."""
         low = logits.new_full((logits.shape[1],), -50.0)
         high = -low
         for _ in range(30):
             middle = (low + high) / 2
-            is_low = self._pool_logits(logits + middle, count, is_real).mean(dim=0) < 0.5
+            is_low = self._pool_logits(logits + middle, contents).mean(dim=0) < 0.5
             low, high = torch.where(is_low, middle, low), torch.where(is_low, high, middle)
         return (low + high) / 2
 
@@ -245,17 +218,16 @@ class SoftAbundanceHead(SoftBranchHead):
     `sum_k w_k |a_k - b_k| / sum_k w_k (a_k + b_k)`, then a learned affine map. So it is for windows.
     """
 
-    def _pool_logits(
-        self, logits: Float[Tensor, "R K"], count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]
-    ) -> Float[Tensor, "B K"]:
+    def _pool_logits(self, logits: Float[Tensor, "R K"], contents: Contents) -> Float[Tensor, "B K"]:
         belongs = torch.sigmoid(at_least_float32(logits))
-        share = self._amounts(count.to(belongs.dtype), is_real)
-        return _sum_by_sample(belongs * share[is_real][:, None], is_real)
+        share = self._amounts(contents, belongs.dtype)
+        return _sum_by_sample(belongs * share[:, None], contents.is_real)
 
-    def _amounts(self, count: Float[Tensor, "B S"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B S"]:
-        """Give the share of a sample's reads that each ASV has."""
-        count = torch.where(is_real, count, 0.0)
-        return count / count.sum(dim=1, keepdim=True).clamp_min(_TINY)
+    def _amounts(self, contents: Contents, dtype: torch.dtype) -> Float[Tensor, " R"]:
+        """Give the share of its sample's reads that each ASV has."""
+        count = torch.where(contents.is_real, contents.count, 0.0).to(dtype)
+        share = count / count.sum(dim=1, keepdim=True).clamp_min(_TINY)
+        return share[contents.is_real]
 
     def _compare(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
         """Compare by a weighted Bray-Curtis distance."""
@@ -282,15 +254,10 @@ class EuclideanHead(DistanceHead):
         self.pooling = AttentionPooling(config.width)
         self.affine = None if config.head == "tanh-euclidean" else Affine(METRICS[target].largest)
 
-    def pool(
-        self,
-        features: Float[Tensor, "B S D"],
-        windows: Int[Tensor, "R P"],
-        count: Float[Tensor, "B S"],
-        is_real: Bool[Tensor, "B S"],
-    ) -> Float[Tensor, "B K"]:
+    def pool(self, contents: Contents) -> Float[Tensor, "B K"]:
         """Pool the ASVs of each sample; K is D. Their counts are in the features."""
-        return self.pooling(self.transformer(features, is_real), is_real)
+        is_real = contents.is_real
+        return self.pooling(self.transformer(contents.features, is_real), is_real)
 
     def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
         """Compare embeddings by their Euclidean distance, then scale."""
@@ -302,17 +269,10 @@ class EuclideanHead(DistanceHead):
         return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
     @torch.no_grad()
-    def start_from(
-        self,
-        features: Float[Tensor, "B S D"],
-        windows: Int[Tensor, "R P"],
-        count: Float[Tensor, "B S"],
-        is_real: Bool[Tensor, "B S"],
-        true_distance: Float[Tensor, "B B"],
-    ) -> None:
+    def start_from(self, contents: Contents, true_distance: Float[Tensor, "B B"]) -> None:
         """Fit the affine map, if there is one."""
         if self.affine is not None:
-            embedding = self.pool(features, windows, count, is_real)
+            embedding = self.pool(contents)
             self.affine.fit(self._euclidean(embedding, embedding), true_distance)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from aammodel.batch import Batch
 from aammodel.config import ModelConfig
 from aammodel.encoder import AsvEncoder, SampleEncoder, hide
-from aammodel.heads import DistanceHead, distance_head, spread
+from aammodel.heads import Contents, DistanceHead, distance_head, spread
 from aammodel.ranks import ALONE, Ranks
 from aammodel.sharding import shard
 from aammodel.transformer import start_linear
@@ -84,7 +84,7 @@ class AamModel(nn.Module):
         embedding, hidden = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_read)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
         windows = self.windows(batch.tokens)[batch.slot[batch.is_real]]
-        sample_embedding = self.pool(features, windows, batch.count, batch.is_real)
+        sample_embedding = self.pool(Contents(features, windows, batch.count, batch.is_real))
         return Output(
             asv_embedding=embedding,
             sample_embedding=sample_embedding,
@@ -110,8 +110,7 @@ class AamModel(nn.Module):
         embedding = embedding.unflatten(0, is_real.shape)
         slot = torch.arange(is_real.shape[1], device=tokens.device).expand(is_real.shape)
         features = self.sample_encoder(embedding, count, is_real, slot)
-        windows = self.windows(tokens[is_real])
-        sample_embedding = self.pool(features, windows, count, is_real)
+        sample_embedding = self.pool(Contents(features, self.windows(tokens[is_real]), count, is_real))
         # What a position says of each of its tokens, one token after the other.
         logits = self.nucleotide_head(hidden).flatten(1).unflatten(1, (-1, self.config.vocabulary_size))
         return DenseOutput(
@@ -146,17 +145,11 @@ class AamModel(nn.Module):
             As in `Batch`.
         """
         features = self.sample_encoder.encode(asv_embedding, slot, count, is_real)
-        return self.pool(features, self.windows(tokens)[slot[is_real]], count, is_real)
+        return self.pool(Contents(features, self.windows(tokens)[slot[is_real]], count, is_real))
 
-    def pool(
-        self,
-        features: Float[Tensor, "B S D"],
-        windows: Int[Tensor, "R P"],
-        count: Float[Tensor, "B S"],
-        is_real: Bool[Tensor, "B S"],
-    ) -> Float[Tensor, "B K"]:
+    def pool(self, contents: Contents) -> Float[Tensor, "B K"]:
         """Make one embedding of each sample, the parts of all targets one after the other."""
-        return torch.cat([head.pool(features, windows, count, is_real) for head in self._heads()], dim=1)
+        return torch.cat([head.pool(contents) for head in self._heads()], dim=1)
 
     @property
     def num_features(self) -> int:
@@ -185,8 +178,9 @@ class AamModel(nn.Module):
         embedding, _ = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_read)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
         windows = self.windows(batch.tokens)[batch.slot[batch.is_real]]
+        contents = Contents(features, windows, batch.count, batch.is_real)
         for head, distance in zip(self._heads(), batch.distance, strict=True):
-            head.start_from(features, windows, batch.count, batch.is_real, distance)
+            head.start_from(contents, distance)
             head.spread.copy_(spread(distance))
 
     @property

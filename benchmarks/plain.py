@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from aammodel.batch import Batch
 from aammodel.encoder import hide
+from aammodel.heads import Contents
 from aammodel.model import AamModel
 from aammodel.transformer import Transformer
 from schemas import vocabulary
@@ -111,7 +112,7 @@ class PlainModel(nn.Module):
         """Embed samples of ASV embeddings [B, S, D] and tokens [B, S, L] with padding: [B, K]."""
         x = self.rest.sample_encoder.count_embedding(x, count)
         features = self._saving(self.over_asvs, x, None, ~is_real)
-        return self.rest.pool(features, self.rest.windows(tokens[is_real]), count, is_real)
+        return self.rest.pool(Contents(features, self.rest.windows(tokens[is_real]), count, is_real))
 
     def _encode_chunk(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         encoder, is_real = self.rest.asv_encoder, tokens != vocabulary.PAD

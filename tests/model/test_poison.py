@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from aammodel.config import ModelConfig
 from aammodel.encoder import SampleEncoder
-from aammodel.heads import distance_head
+from aammodel.heads import Contents, distance_head
 from aammodel.pooling import AttentionPooling
 from aammodel.transformer import Block, Transformer, attendable, zero_padding
 from aammodel.windows import COLUMNS
@@ -54,7 +54,7 @@ class Pooling(nn.Module):
 
     def forward(self, x: Tensor, is_real: Tensor) -> Tensor:
         windows = torch.arange(2 * int(is_real.sum())).reshape(-1, 2) % COLUMNS
-        return self.head.pool(x, windows, x[..., 0].abs(), is_real)
+        return self.head.pool(Contents(x, windows, x[..., 0].abs(), is_real))
 
 
 BLOCKS: dict[str, Callable[[ModelConfig], nn.Module]] = {
