@@ -5,8 +5,8 @@ of its own cosine. Now and then it is held against 100 of these samples: Pearson
 all their pairs, and the share of hidden bases that it guesses right (their time does not count). Curves are
 drawn to a PNG file, and their points are printed.
 
-    python benchmarks/curves.py             # the default, and every ASV read: some 8 minutes on a core
-    python benchmarks/curves.py --all       # all ways: half an hour
+    python benchmarks/curves.py             # the default, and every ASV read: a quarter of an hour on a core
+    python benchmarks/curves.py --all       # all ways: most of an hour
 
 The headline is the minutes that reading every ASV takes to an r which both reach, in units of the default's.
 """
