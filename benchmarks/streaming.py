@@ -22,7 +22,7 @@ from aammodel.stream import BatchStream, Masks, split_order, stream_split
 BATCH_SIZE = 32
 BATCHES_PER_LOOK = 50
 WARM_UP = 500
-"""Batches (at most) after which memory is looked at: until then buffers grow to their size."""
+"""Batches after which memory is looked at: until then buffers grow to their size."""
 
 
 def make_stream(shards: ShardSet, masks: Masks | None, targets: tuple[str, ...]) -> BatchStream:
