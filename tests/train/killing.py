@@ -1,6 +1,5 @@
 """Runs that end at a given point, in processes of their own, as a scheduler or a power cut ends them."""
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -17,10 +16,8 @@ from aammodel.resume import read_plan
 from aammodel.train import Trainer
 from aammodel.watch import Several
 from schemas.files import Files
+from tests.train.processes import CONTEXT, hear_signals
 
-# Processes fork from a server that has loaded already what takes seconds; an optimiser loads torch._dynamo.
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["aammodel.pretrain", "torch._dynamo"])
 _SECONDS = 120
 
 
@@ -84,7 +81,7 @@ def train_until(run: Path, end: End, anew: bool = True, watched: bool = False) -
 
     `watched` also shows it, as `aammodel` does.
     """
-    process = _CONTEXT.Process(target=_train, args=(run, end, anew, watched))
+    process = CONTEXT.Process(target=_train, args=(run, end, anew, watched))
     process.start()
     process.join(_SECONDS)
     assert process.exitcode is not None, "it hangs"
@@ -92,6 +89,7 @@ def train_until(run: Path, end: End, anew: bool = True, watched: bool = False) -
 
 
 def _train(run: Path, end: End, anew: bool, watched: bool) -> None:
+    hear_signals()
     plan = read_plan(run).plan
     if anew:
         begin_run(plan, run, overwrite=True)

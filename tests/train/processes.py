@@ -12,11 +12,21 @@ from pathlib import Path
 
 from aammodel.cli import main as run_aammodel
 from aammodel.ranks import Ranks, joined
+from aammodel.stream import STOP_SIGNALS
 
 TIMEOUT_SECONDS = 120
 # Processes fork from a server that has loaded already what takes seconds; an optimiser loads torch._dynamo.
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["aammodel.pretrain", "torch._dynamo", "tests.train.processes"])
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["aammodel.pretrain", "torch._dynamo", "tests.train.processes"])
+
+
+def hear_signals() -> None:
+    """Let a process of `CONTEXT` hear what asks it to stop.
+
+    Its server is deaf to that if an earlier test started it for the workers of a stream, and so is what it
+    forks.
+    """
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ def _start(size: int, folder: Path, target: Callable[..., None], argument: objec
         environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
         environment |= {"MASTER_ADDR": "localhost", "XDG_CACHE_HOME": folder / "cache"}
         told = (environment, said, target, argument)
-        process = _CONTEXT.Process(target=_be_a_rank, args=told, daemon=True)
+        process = CONTEXT.Process(target=_be_a_rank, args=told, daemon=True)
         process.start()
         ranks.append(Rank(process, said))
     return ranks
@@ -92,6 +102,7 @@ def _call(function: Callable[[Ranks], None]) -> None:
 def _be_a_rank(
     environment: dict[str, object], said: Path, target: Callable[..., None], argument: object
 ) -> None:
+    hear_signals()
     os.environ.update({name: str(value) for name, value in environment.items()})
     with said.open("w") as file:
         os.dup2(file.fileno(), 1)
