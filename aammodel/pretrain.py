@@ -241,5 +241,6 @@ def _part(stream: BatchStream, ranks: Ranks) -> BatchStream:
 
 def _validation_batches(plan: Plan, ranks: Ranks) -> list[Batch]:
     stream = _part(_validation_stream(plan), ranks)
-    num_batches = -(-plan.train.validation_samples // VALIDATION_BATCH)
-    return list(islice(stream.epoch(), num_batches))
+    samples = list(islice(stream.samples(), plan.train.validation_samples))
+    starts = range(0, len(samples), VALIDATION_BATCH)
+    return [stream.make_part(samples[start : start + VALIDATION_BATCH], step=0) for start in starts]

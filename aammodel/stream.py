@@ -305,7 +305,8 @@ def _without_padding(tokens: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def _start_server() -> None:
     """Start the process that workers are forked from, if there is none, deaf to signals as they shall be.
 
-    A signal to the whole group may come while a worker is still being set up, before `_set_up_worker`.
+    A signal to the whole group may come while a worker is still being set up, before `_set_up_worker`. What
+    else a program forks from this server later is as deaf, until it lets signals through.
     """
     # First, since it lets signals through again once it has started.
     resource_tracker.ensure_running()

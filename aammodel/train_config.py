@@ -104,7 +104,7 @@ class TrainConfig:
     validate_every: int | None = None
     """Steps between validations; by default an epoch's, but at most 100."""
     validation_samples: int = 128
-    """Most samples of a validation, in whole batches of 16."""
+    """Most samples of a validation."""
     patience: int = 10
     """Validations without a better loss after which training stops."""
     checkpoint_every: int = 100

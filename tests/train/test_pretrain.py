@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from aammodel.metrics import read_metrics
+from aammodel.pretrain import begin_run, finish_run, make_plan, make_trainer
+from aammodel.train_config import TrainConfig
 from tests.studies import Programs
 from tests.train.shards import make_shards, tiny_config
 
@@ -80,6 +82,19 @@ def test_two_targets_are_learned_and_reported(run: Programs, tmp_path: Path) -> 
     for name in ("weighted_normalized_unifrac", "unweighted_unifrac"):
         assert (tmp_path / "run" / f"{name}.png").stat().st_size > 5000
     assert "normalised weighted UniFrac of" in ran.out
+
+
+def test_a_validation_takes_as_many_samples_as_asked(run: Programs, tmp_path: Path) -> None:
+    """Not a whole batch more; and the report is about the same ones."""
+    shards = make_shards(run, tmp_path, num_samples=240)
+    train = TrainConfig(max_steps=1, validation_samples=18)
+    plan = make_plan(shards.folder, {"width": 16, "asv_layers": 1}, train)
+    begin_run(plan, tmp_path / "run", overwrite=False)
+    trainer = make_trainer(plan, tmp_path / "run", resume=False)
+    validated = [sample for batch in trainer.validation for sample in batch.sample_ids]
+    assert len(set(validated)) == len(validated) == 18
+    trainer.fit()
+    assert [one.num_samples for one in finish_run(plan, trainer)] == [18]
 
 
 @pytest.mark.parametrize("target", ["unifrac", "unweighted_unifrac=no", "unweighted_unifrac=-1"])
