@@ -35,7 +35,9 @@ class Dropout(nn.Module):
         if x.device.type != "cpu":
             return F.dropout(x, self.share)
         num_dropped = min(max(1, round(self.share * _LEVELS)), _LEVELS - 1)
-        return x * _keep(x.shape, num_dropped) * (_LEVELS / (_LEVELS - num_dropped))
+        # A product with floats takes half the time of one with booleans, forward and backward.
+        scale = _keep(x.shape, num_dropped).float().mul_(_LEVELS / (_LEVELS - num_dropped))
+        return (x * scale).to(x.dtype)
 
 
 def _keep(shape: torch.Size, num_dropped: int) -> Bool[Tensor, "*shape"]:
