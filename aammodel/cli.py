@@ -5,8 +5,6 @@ Every import of a stage waits for its command, so that `aammodel --help` answers
 
 import os
 
-import typer
-
 from aammodel.commands.compare import compare
 from aammodel.commands.distances import distances
 from aammodel.commands.evaluate import evaluate
@@ -16,24 +14,14 @@ from aammodel.commands.pretrain import pretrain
 from aammodel.commands.trace import trace
 from aammodel.commands.tune import tune
 from schemas.command import run
+from schemas.program import make_program
 
-app = typer.Typer(
-    help="Stream shards into a padding-safe transformer, and train it.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
+app = make_program(
+    "Stream shards into a padding-safe transformer, and train it.",
+    # `import` is a word of Python, which no function can be called.
+    {one.__name__: one for one in (pretrain, evaluate, distances, compare, plan, trace, tune)}
+    | {"import": import_},
 )
-
-
-@app.callback()
-def _program() -> None:
-    """Stream shards into a padding-safe transformer, and train it."""
-
-
-for _command in (pretrain, evaluate, distances, compare, plan, trace, tune):
-    app.command()(_command)
-# `import` is a word of Python, which no function can be called.
-app.command("import")(import_)
 
 
 def main() -> None:

@@ -14,6 +14,8 @@ from aamprep.overlap import Overlap, asvs_and_tree, features_and_rep_seqs, sampl
 from aamprep.read.spool import forget_pages
 from aamprep.study import Study
 from aamprep.summary import Summary
+from schemas.manifest import Manifest
+from schemas.shards import SPLITS
 from schemas.vocabulary import fold
 
 PRIMERS = {
@@ -49,7 +51,7 @@ def check_study(study: Study, findings: Findings) -> None:
     """Check what was read, before any sample is prepared."""
     _check_names(study, findings)
     _check_sequences(study.asvs.sequences, findings)
-    _check_tree(study, findings)
+    check_tree(study, findings)
     _check_counts(study, findings)
     _check_rep_seqs(study, findings)
     _check_metadata(study, findings)
@@ -77,6 +79,15 @@ def check_samples(study: Study, summary: Summary, rarefied: bool, findings: Find
             f"--rarefy-depth {suggested} would keep {kept} of {len(depth)} samples"
         )
         findings.add(rules.UNRAREFIED, "all samples", value)
+
+
+def check_splits(manifest: Manifest, findings: Findings) -> None:
+    """Check that samples that are kept together leave some for each split."""
+    column = manifest.choices.split_by
+    splits = {split: manifest.num_rows(split) for split in SPLITS}
+    if column is not None and not all(splits.values()):
+        value = ", ".join(f"{number:,} {split}" for split, number in splits.items())
+        findings.add(rules.NO_SAMPLE_IN_SPLIT, f"column {column}", value)
 
 
 def suggested_depth(depth: npt.NDArray[np.float64]) -> int:
@@ -115,7 +126,8 @@ def _check_sequences(sequences: tuple[str, ...], findings: Findings) -> None:
             )
 
 
-def _check_tree(study: Study, findings: Findings) -> None:
+def check_tree(study: Study, findings: Findings) -> None:
+    """Check which ASVs the tree has."""
     overlap = asvs_and_tree(study)
     if overlap is None:
         findings.skip(rules.NOT_IN_TREE, "no tree was given")

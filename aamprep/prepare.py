@@ -203,12 +203,19 @@ def _is_in(block: Block, ids: Container[str]) -> Mask:
 
 
 def _split_keys(preparation: Preparation) -> dict[str, str]:
-    """Give the metadata value by which samples stay together, where one was chosen."""
-    metadata, column = preparation.study.metadata, preparation.choices.split_by
-    if metadata is None or column is None:
+    """Give the metadata value by which samples stay together, where one was chosen; tell which have none."""
+    study, column = preparation.study, preparation.choices.split_by
+    if study.metadata is None or column is None:
         return {}
-    values = zip(metadata.ids, metadata.columns[column], strict=True)
-    return {sample_id: value for sample_id, value in values if value is not None}
+    values = zip(study.metadata.ids, study.metadata.columns[column], strict=True)
+    keys = {sample_id: value for sample_id, value in values if value is not None}
+    wanted = [i for table in study.tables for i in table.sample_ids if i not in preparation.left_out]
+    absent = [sample_id for sample_id in wanted if sample_id not in keys]
+    if absent:
+        value = f"{len(absent):,} of {len(wanted):,} samples, such as {absent[0]}"
+        where = f"{study.metadata.source.name}: column {column}"
+        preparation.rejected.findings.add(rules.SPLIT_BY_EMPTY, where, value)
+    return keys
 
 
 def _lists(indptr: npt.NDArray[np.int64], values: npt.NDArray[np.generic]) -> pa.ListArray:

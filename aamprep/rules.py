@@ -579,8 +579,8 @@ NOT_IN_TREE = _warning(
 )
 NO_ASV_IN_TREE = _error(
     "tree-of-other-asvs",
-    "the tree has a tip for some ASV of the table",
-    "give the tree that was made from this table's ASVs, or none with --no-tree",
+    "the tree has a tip for some ASV of each table",
+    "give the tree that was made from the ASVs of all tables, or none (--no-tree)",
     "tree.qza: none of 770 ASVs; its tips are called such as 'OTU_1'",
 )
 NO_SAMPLE_IN_METADATA = _warning(
@@ -607,11 +607,30 @@ REP_SEQS_WITHOUT_FEATURE = _note(
     "nothing: the sequences are left out; a table that was filtered has fewer features",
     "rep-seqs.qza: 16 such as 4b5e...; 754 features in both, 0 only in the table, 16 only in rep-seqs",
 )
+NO_SAMPLE_IN_DISTANCES = _error(
+    "distances-of-other-samples",
+    "a precomputed distance matrix has some sample of the table",
+    "give the matrix of this table's samples, or make the ids the same, or give none (--no-distances)",
+    "distances.qza: none of 34 samples; it has samples such as '10317.A1'",
+)
 SAMPLE_WITHOUT_DISTANCE = _warning(
     "sample-without-distance",
     "a precomputed distance matrix has every sample",
     "make the matrix of all samples; those that it lacks take part in no pair",
     "distances.qza: 12 of 470 samples, such as 2538.A1",
+)
+SPLIT_BY_EMPTY = _warning(
+    "split-by-empty",
+    "every sample has a value in the column of --split-by",
+    "fill the cells in: a sample without a value is put into a split on its own, whatever it has to do with "
+    "others",
+    "metadata.tsv: column host_subject_id: 124 of 952 samples, such as 11884.A1",
+)
+NO_SAMPLE_IN_SPLIT = _warning(
+    "split-without-samples",
+    "with --split-by, each of train, validation and test has samples",
+    "choose a column with more values, so that each split gets some",
+    "column subject: 34 train, 0 validation, 0 test",
 )
 ONE_VALUE = _note(
     "column-with-one-value",

@@ -23,7 +23,7 @@ def _note(code: str, rule: str, remedy: str, example: str) -> Rule:
 MANIFEST = _error(
     "shards-manifest",
     "a shard set has a manifest.json, of this format version, that agrees with manifest.sha256",
-    _COPY,
+    "name the folder that `aamprep shard` wrote; if this is it: " + _COPY,
     "shards: manifest.json and manifest.sha256 do not agree",
 )
 FILE_MISSING = _error(

@@ -104,15 +104,23 @@ def parse(text: str, metadata: Metadata) -> Condition:
         value = value[1:-1]
     is_numeric = metadata.types[column] == "numeric"
     if compare not in ("=", "==", "!=") and not (is_numeric and value):
-        what = f"{column} holds words" if not is_numeric else "there is no number to compare with"
+        what = "there is no number to compare with" if is_numeric else _words(metadata, column)
         raise UsageError(
-            f"{compare} compares numbers, but {what}", f"{_OPTION} {text!r}", "compare with = or !="
+            f"{compare} compares numbers, but {what}",
+            f"{_OPTION} {text!r}",
+            "compare with = or !=, or leave cells without a number empty",
         )
     if is_numeric and value and not is_number(value):
         raise UsageError(
             f"{column} holds numbers, and {value!r} is none", f"{_OPTION} {text!r}", "give a number"
         )
     return Condition(column, compare, value, is_numeric)
+
+
+def _words(metadata: Metadata, column: str) -> str:
+    """Say which cells make a column one of words."""
+    words = [cell for cell in metadata.columns[column] if cell is not None and not is_number(cell)]
+    return f"{column} holds words in {len(words):,} cells" + (f", such as {words[0]!r}" if words else "")
 
 
 def _parts(text: str, metadata: Metadata) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""How both programs end: one exit code for each kind of ending, and no traceback for what a user did."""
+"""How both programs begin and end: an exit code for each kind of ending, no traceback for what a user did."""
 
 import json
 import os
@@ -6,7 +6,12 @@ import sys
 import traceback
 from typing import Any
 
-from schemas.errors import AamError
+from schemas.errors import AamError, UsageError
+
+FILES = (
+    "--rep-seqs", "--tree", "--metadata", "--taxonomy", "--distances", "--config", "--resume", "--output"
+)  # fmt: skip
+"""Options that take one file or folder."""
 
 DONE, INVALID_DATA, WRONG_USAGE, INTERNAL_ERROR = 0, 1, 2, 3
 
@@ -22,6 +27,7 @@ def run(app: Any, program: str) -> None:
         Its name, for messages.
     """
     try:
+        _check_files(sys.argv[2:])
         app(prog_name=program)
     except AamError as error:
         say(f"{program}: {error}")
@@ -35,6 +41,17 @@ def run(app: Any, program: str) -> None:
         traceback.print_exc()
         say(f"{program}: an internal error, which is a defect of {program}: please report the lines above.")
         sys.exit(INTERNAL_ERROR)
+
+
+def _check_files(arguments: list[str]) -> None:
+    """Refuse two files for one option, of which the first would be ignored silently.
+
+    Of numbers and words the last one counts, as in other programs: scripts add theirs to a line of defaults.
+    """
+    given = [one.partition("=")[0] for one in arguments]
+    for option in FILES:
+        if given.count(option) > 1:
+            raise UsageError(f"given {given.count(option)} times, and one is taken", option, "give one")
 
 
 def say(message: str) -> None:

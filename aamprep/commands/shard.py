@@ -108,7 +108,7 @@ def shard(
 
 def _write(preparation: "Preparation", folder: Path, strict: bool, json: bool) -> "Manifest":
     """Write the shards; where nothing, or not everything, passed, publish nothing."""
-    from aamprep.checks import check_samples
+    from aamprep.checks import check_samples, check_splits
     from aamprep.commands.study import refuse
     from aamprep.shard import write_shards
 
@@ -117,6 +117,7 @@ def _write(preparation: "Preparation", folder: Path, strict: bool, json: bool) -
     if not manifest.num_samples or (strict and not findings.valid):
         raise refuse(findings, json, strict=bool(manifest.num_samples))
     check_samples(preparation.study, summary, preparation.choices.rarefy_depth is not None, findings)
+    check_splits(manifest, findings)
     return manifest
 
 

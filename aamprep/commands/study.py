@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 def find_paths(tables: list[Path] | None, beside: Beside) -> Paths:
     """Find the files of the study, and say which were taken."""
+    for role, (path, no) in beside.by_role().items():
+        if path is not None and no:
+            raise UsageError(f"--no-{role} was given, too", f"--{role}", "give one of the two")
     found = find_tables(tables)
     taken = {
         role: None if no else find_beside(role, found[0], path)

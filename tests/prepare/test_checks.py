@@ -77,6 +77,44 @@ def test_a_column_with_one_value_or_none_is_told(tmp_path: Path, run: Programs) 
     assert found == {"column site": "'gut'", "column empty": "no value at all"}
 
 
+def test_splits_by_a_column_that_cannot_split_are_told(tmp_path: Path, run: Programs) -> None:
+    table = write_table(tmp_path, random_counts(8, 8), SEQUENCES)
+    rows = "".join(f"S{number}\t{'' if number in (2, 5) else 'Ann'}\n" for number in range(8))
+    (tmp_path / "metadata.tsv").write_text("sample-id\tsubject\n" + rows)
+    options = ("--split-by", "subject", "--output", tmp_path / "shards", "--json")
+    ran = run("aamprep", "shard", table, *options)
+    assert ran.code == 0
+    document = json.loads(ran.out)
+    found = {one["code"]: f"{one['where']}: {one['value']}" for one in document["findings"]}
+    assert found["split-by-empty"].endswith("metadata.tsv: column subject: 2 of 8 samples, such as S2")
+    splits = ", ".join(f"{document['facts'][one]} {one}" for one in ("train", "validation", "test"))
+    assert found["split-without-samples"] == f"column subject: {splits}"
+
+
+def test_a_tree_without_asvs_of_one_of_the_tables_is_refused(tmp_path: Path, run: Programs) -> None:
+    """It would give that table's samples no distance at all."""
+    first = write_table(tmp_path / "one", random_counts(3, 4), SEQUENCES[:4], ["A", "B", "C"])
+    second = write_table(tmp_path / "two", random_counts(3, 4), SEQUENCES[4:])
+    (tmp_path / "tree.nwk").write_text(random_newick(SEQUENCES[:4]))
+    options = ("--tree", tmp_path / "tree.nwk", "--output", tmp_path / "shards", "--json")
+    ran = run("aamprep", "shard", first, second, *options)
+    assert ran.code == 1
+    found = {one["code"]: one["value"] for one in json.loads(ran.out)["findings"]}
+    assert found["tree-of-other-asvs"] == f"none of the ASVs of {second}"
+    assert not (tmp_path / "shards").exists()
+
+
+def test_distances_of_other_samples_are_refused(tmp_path: Path, run: Programs) -> None:
+    table = write_table(tmp_path, random_counts(3, 8), SEQUENCES)
+    (tmp_path / "distances.tsv").write_text("\tX1\tX2\nX1\t0\t0.5\nX2\t0.5\t0\n")
+    ran = run("aamprep", "shard", table, "--output", tmp_path / "shards", "--json")
+    assert ran.code == 1
+    found = {one["code"]: one["value"] for one in json.loads(ran.out)["findings"]}
+    assert found["distances-of-other-samples"] == "none of 3 samples; it has samples such as 'X1'"
+    again = ("--no-distances", "--output", tmp_path / "shards")
+    assert run("aamprep", "shard", table, *again).code == 0
+
+
 def test_what_the_token_limit_drops_is_told(tmp_path: Path, run: Programs) -> None:
     table = write_table(tmp_path, np.array([[4.0, 3, 2, 1], [97, 1, 1, 1]]), SEQUENCES[:4])
     found = findings_of(run, table, "--token-limit", 1)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import h5py
@@ -34,6 +35,11 @@ def test_the_commands_as_typed(study: Path, run: Programs) -> None:
     assert "tree.nwk (tree), metadata.tsv (metadata)" in sharded.err
     assert "12 samples" in sharded.out
     assert (study / "shards" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("program", ["aamprep", "aammodel"])
+def test_the_version_is_told(program: str, run: Programs) -> None:
+    assert run(program, "--version").out == f"{version('aamprep')}\n"
 
 
 def test_json_is_one_document(study: Path, run: Programs) -> None:
@@ -91,6 +97,8 @@ def test_all_findings_at_once(study: Path, run: Programs) -> None:
         (["shard", "--token-limit", 0], ["token limit of 0", "1 or more"]),
         (["shard", "--rarefy-depth", 0], ["depth of 0", "1 or more"]),
         (["shard", "--tree", "absent.nwk"], ["absent.nwk", "--tree"]),
+        (["shard", "--rep-seqs", "a.fasta", "--rep-seqs", "b.fasta"], ["--rep-seqs: given 2 times"]),
+        (["shard", "--tree", "tree.nwk", "--no-tree"], ["--tree", "--no-tree"]),
         (["shard", "--split-by", "colour"], ["colour", "age"]),
         (["shard", "--no-such-option"], ["--no-such-option"]),
         (["shard", "--select", "best"], ["best", "abundance"]),

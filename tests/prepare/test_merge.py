@@ -137,6 +137,18 @@ def test_without_a_tree_there_is_none_and_it_says_so(run: Programs, tmp_path: Pa
     assert read_manifest(tmp_path / "merged").num_branches == 0
 
 
+def test_asvs_that_the_tree_lacks_are_told(run: Programs, tmp_path: Path) -> None:
+    tables = write_studies(tmp_path)
+    sets = [shard(run, tmp_path / f"{t.parent.name}.shards", t) for t in tables[:2]]
+    (tmp_path / "some.nwk").write_text(random_newick(SEQUENCES[5:25]))
+    ran = run(
+        "aamprep", "merge", *sets, "--tree", tmp_path / "some.nwk", "--output", tmp_path / "merged", "--json"
+    )
+    assert ran.code == 0
+    found = {one["code"]: one["value"] for one in json.loads(ran.out)["findings"]}
+    assert "20 ASVs in both, 10 only in the table" in found["asv-not-in-tree"]
+
+
 def test_metadata_columns_are_united(run: Programs, tmp_path: Path) -> None:
     tables = write_studies(tmp_path)
     (tmp_path / "one" / "metadata.tsv").write_text("sample-id\tage\tph\none0\t3\t6.5\none1\t4.25\t7\n")
@@ -246,6 +258,7 @@ def test_sets_made_differently_are_told(run: Programs, tmp_path: Path) -> None:
         (["one.shards", "two.shards", "--output", "one.shards"], 2, "--overwrite"),
         (["one.shards", "one"], 1, "no manifest.json"),
         (["one.shards", "two.shards", "--tree", "other.nwk"], 1, "tree-of-other-asvs"),
+        (["one.shards", "two.shards", "--tree", "first.nwk"], 1, "none of the ASVs of two.shards"),
         (["one.shards", "two.shards", "--tree", "one/metadata.tsv"], 1, "newick"),
     ],
 )
@@ -260,6 +273,7 @@ def test_what_cannot_be_merged(
     tables = write_studies(tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other.nwk").write_text("(a:1,b:1);")
+    (tmp_path / "first.nwk").write_text(random_newick(SEQUENCES[:10]))
     for table in tables[:2]:
         shard(run, Path(f"{table.parent.name}.shards"), table)
     ran = run("aamprep", "merge", *arguments)
