@@ -31,22 +31,26 @@ def find_tables(named: list[Path] | None) -> list[Path]:
     return named or [_only_one([Path(name) for name in TABLE_NAMES], "table", "name the table")]
 
 
-def find_beside(role: str, table: Path, named: Path | None) -> Path | None:
-    """Give the file that was named for a role, or the one of a conventional name beside the table.
+def find_beside(role: str, tables: list[Path], named: Path | None) -> Path | None:
+    """Give the file that was named for a role, or the one of a conventional name beside the tables.
 
     Raises
     ------
     UsageError
-        If a named file does not exist, or two files beside the table could be meant.
+        If a named file does not exist, or two files beside the tables could be meant.
     """
     if named is not None:
         if not named.exists():
             raise UsageError(f"there is no such file for --{role}", str(named), "check the path")
         return named
-    candidates = [table.parent / name for name in CONVENTIONAL_NAMES[role]]
+    folders = dict.fromkeys(table.parent for table in tables)
+    candidates = [folder / name for folder in folders for name in CONVENTIONAL_NAMES[role]]
     if not any(path.exists() for path in candidates):
         return None
-    return _only_one(candidates, role, f"name the one that is meant with --{role}, or none with --no-{role}")
+    remedy = f"name the one that is meant with --{role}, or none with --no-{role}"
+    if len(folders) > 1:
+        remedy += "; or shard each table by itself, and join the sets with `aamprep merge`"
+    return _only_one(candidates, role, remedy)
 
 
 def _only_one(candidates: list[Path], role: str, remedy: str) -> Path:
