@@ -90,11 +90,11 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Ten
     }
 
 
-def save_checkpoint(run: Path, progress: Progress, model: Tensors, optimizer: Tensors, files: Files) -> None:
-    """Write `checkpoints/step-NNNNNN/`; it appears whole or not at all."""
+def save_checkpoint(run: Path, progress: Progress, model: bytes, optimizer: Tensors, files: Files) -> None:
+    """Write `checkpoints/step-NNNNNN/` with a model's file in it; it appears whole or not at all."""
     target = checkpoint_folder(run, progress.step)
     with published_folder(target, STATE_FILE, overwrite=True, files=files) as folder:
-        files.write(folder / MODEL_FILE, save(model))
+        files.write(folder / MODEL_FILE, model)
         files.write(folder / OPTIMIZER_FILE, save(optimizer))
         files.write(folder / STATE_FILE, (json.dumps(asdict(progress), indent=2) + "\n").encode())
 
@@ -149,9 +149,13 @@ def save_best(run: Path, model: Tensors, model_config: dict[str, object], files:
 
 
 def save_model(path: Path, model: Tensors, model_config: dict[str, object], files: Files = _FILES) -> None:
-    """Write weights, with the model's configuration in the header."""
-    header = {"model_config": json.dumps(model_config)}
-    replace_file(path, save(model, metadata=header), files)
+    """Write a model's file."""
+    replace_file(path, model_file(model, model_config), files)
+
+
+def model_file(model: Tensors, model_config: dict[str, object]) -> bytes:
+    """Give what a model's file holds: weights, with the model's configuration in the header."""
+    return save(model, metadata={"model_config": json.dumps(model_config)})
 
 
 def _load_optimizer(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

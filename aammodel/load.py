@@ -13,6 +13,7 @@ from aammodel.model import AamModel
 from aammodel.shards import ShardSet
 from schemas import vocabulary
 from schemas.errors import InvalidDataError, UsageError
+from schemas.manifest import MANIFEST_FILE
 
 _REMEDY = "copy the run again, or train it anew"
 
@@ -23,7 +24,8 @@ def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
     Parameters
     ----------
     run : Path
-        The run's folder, or a `model.safetensors` by itself: it knows the model's configuration.
+        The run's folder, the folder of one of its checkpoints, or a `model.safetensors` by itself: it knows
+        the model's configuration.
     device : torch.device or str
 
     Returns
@@ -40,8 +42,11 @@ def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
     """
     path = run / MODEL_FILE if run.is_dir() else run
     if not path.is_file():
+        is_shards = (run / MANIFEST_FILE).is_file()
         raise UsageError(
-            f"there is no trained model here: it has no {MODEL_FILE}", str(run), "name the folder of a run"
+            f"there is no trained model here: it has no {MODEL_FILE}",
+            str(run),
+            "this is a shard set: name the run first" if is_shards else "name the folder of a run",
         )
     try:
         with safe_open(path, framework="pt") as file:

@@ -8,6 +8,7 @@ from torch import nn
 
 from aammodel.checkpoint import (
     Progress,
+    model_file,
     model_tensors,
     optimizer_tensors,
     remove_checkpoints,
@@ -44,9 +45,10 @@ class RunFolder:
 
     def save_checkpoint(self, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write a checkpoint, then remove those that are neither among the last nor the best."""
-        tensors = model_tensors(model), optimizer_tensors(model, optimizer)
+        weights, moments = model_tensors(model), optimizer_tensors(model, optimizer)
         if self.is_written:
             # A checkpoint on the disk means that the lines before it are there, too.
             self.files.flush(self.path / METRICS_FILE)
-            save_checkpoint(self.path, progress, *tensors, self.files)
+            content = model_file(weights, self.model_config)
+            save_checkpoint(self.path, progress, content, moments, self.files)
             remove_checkpoints(self.path, self.keep, progress.best_step, self.files)

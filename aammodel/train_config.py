@@ -163,7 +163,7 @@ def _check_type(name: str, kind: Any, value: object) -> None:
 def _check(holds: bool, name: str, rule: str, value: object) -> None:
     if not holds:
         raise UsageError(
-            f"{name} must {rule}, and is {value}", f"--{name.replace('_', '-')}", "correct the configuration"
+            f"{name} must {rule}, and is {value}", "[train]", "correct the option or the --config file"
         )
 
 
@@ -187,7 +187,9 @@ def read_config(path: Path) -> dict[str, dict[str, Any]]:
         raise UsageError(f"this is no TOML: {error}", str(path), "see https://toml.io") from error
     known = {"train": TrainConfig, "model": ModelConfig}
     for table, values in document.items():
-        if table not in known or not isinstance(values, dict):
+        if not isinstance(values, dict):
+            raise UsageError(f"{table} stands in no table", str(path), "write it below [train] or [model]")
+        if table not in known:
             raise UsageError(f"there is no table [{table}]", str(path), "use [train] and [model]")
         names = [one.name for one in fields(known[table])]
         for name in values:

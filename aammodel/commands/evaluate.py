@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or a model.safetensors.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run, of one of its checkpoints, or a model file.")],
     shards: Annotated[str, typer.Argument(help="Folder that `aamprep shard` wrote, or its URL.")],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     max_samples: Annotated[int, typer.Option(min=2, help="Of a larger split, so many are drawn.")] = 1000,
@@ -41,8 +41,9 @@ def evaluate(
     from aammodel.report import save_distances
     from aammodel.shards import open_shards
 
+    model = load_run(run, pick_device(device))
     opened = open_shards(place_of(shards))
-    found = measure(load_run(run, pick_device(device)), opened, split, max_samples)
+    found = measure(model, opened, split, max_samples)
     document = {
         "schema_version": 1,
         "run": str(run),

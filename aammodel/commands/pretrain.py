@@ -25,7 +25,7 @@ def pretrain(
     shards: Annotated[
         str | None, typer.Argument(help="Folder that `aamprep shard` wrote, or the URL of one.")
     ] = None,
-    output: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("run"),
+    output: Annotated[Path | None, typer.Option(help="Folder of the run. Default: run.")] = None,
     max_steps: Annotated[
         int | None, typer.Option(help="Optimiser steps. Default: those of --epochs.")
     ] = None,
@@ -73,10 +73,14 @@ def pretrain(
     }
     chosen = {name: value for name, value in given.items() if value is not None}
     with main_rank_speaks_first():
-        if resume is not None:
+        if max_steps is not None and epochs is not None:
+            raise UsageError("--epochs was given, too", "--max-steps", "give one of the two")
+        if resume is None:
+            _begin(shards, output or Path("run"), chosen, config, overwrite)
+        elif output is None:
             _resume(resume, shards, chosen, config, allow_changes)
         else:
-            _begin(shards, output, chosen, config, overwrite)
+            raise UsageError(f"the run in {resume} goes on where it is", "--output", "leave it out")
 
 
 @contextmanager
@@ -196,8 +200,9 @@ def _train(plan: "Plan", trainer: "Trainer") -> None:
     if best.best_loss is not None:
         print(f"best validation loss {best.best_loss:.4f}, at step {best.best_step} of {best.step}")
     for one in predictions:
+        pairs = f"{len(one.true):,} pairs of {one.num_samples:,} validation samples"
         print(
-            f"{METRICS[one.target].words} of {one.num_samples} validation samples: r = {one.r:.3f}, "
+            f"{METRICS[one.target].words}, {pairs}: r = {one.r:.3f}, "
             f"mean absolute error {one.mean_absolute_error:.4f}"
         )
     print(f"model: {trainer.run}/model.safetensors, report: {trainer.run}/report.html")
@@ -220,5 +225,7 @@ def _describe(plan: "Plan", trainer: "Trainer") -> None:
 
     if not any(METRICS[target].is_known(plan.shards.facts) for target in plan.model.targets):
         say("these shards have no tree: the model learns from hidden bases alone, not from UniFrac")
+    elif plan.train.batch_size == 1:
+        say("a batch of one sample has no pair: distances are not learned; give --batch-size 2 or more")
     if not trainer.validation:
         say("there is no validation sample: the last weights are kept, not the best")

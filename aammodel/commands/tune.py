@@ -53,19 +53,19 @@ def tune(
         )
     trial = BatchTrial(plan, budget or _SHARE_OF_ALL * total_bytes(pick_device(train.device)))
     say("batch sizes: a step of each of some sizes, with the largest samples")
-    largest = largest_that_fits(trial.fits, plan.shards.manifest.num_rows("train"))
+    num_samples = plan.shards.manifest.num_rows("train")
+    largest = largest_that_fits(trial.fits, num_samples)
     document = _document(curve, trial, largest)
     _write(plan, curve, document, output, overwrite)
-    print_json(document) if json else _print(document, output)
+    print_json(document) if json else _print(document, output, num_samples)
 
 
 def _bytes(text: str) -> float:
-    """Read `8GB`, `500M` or a number of bytes."""
+    """Read `8GB` or `500M`; a number alone could be meant as either."""
     number = text.strip().lower().removesuffix("b").strip()
-    factor = _UNITS.get(number[-1:], 1.0)
     try:
-        size = float(number.rstrip("kmgt")) * factor
-    except ValueError:
+        size = float(number[:-1]) * _UNITS[number[-1:]]
+    except (ValueError, KeyError):
         size = 0.0
     if not 0 < size < float("inf"):
         raise UsageError(f"{text!r} is no amount of memory", "--memory", "write it as 8GB or 500MB")
@@ -97,12 +97,13 @@ def _write(plan: "Plan", curve: "Curve", document: dict[str, Any], output: Path,
         )
 
 
-def _print(document: dict[str, Any], output: Path) -> None:
+def _print(document: dict[str, Any], output: Path, num_samples: int) -> None:
     print(f"learning_rate = {document['learning_rate']:.2g}")
-    largest, budget = document["largest_batch_size"], document["memory_budget_bytes"] / 1e9
+    largest, budget = document["largest_batch_size"], f"{document['memory_budget_bytes'] / 1e9:.3g} GB"
     if largest:
         peak = document["peak_bytes"][str(largest)] / 1e9
-        print(f"batch_size = {largest}   # the most that fits into {budget:.2f} GB; it takes {peak:.2f} GB")
+        most = "all training samples" if largest == num_samples else "the most that fits"
+        print(f"batch_size = {largest}   # {most}; it takes {peak:.3g} GB of {budget}")
     else:
-        print(f"# no batch fits into {budget:.2f} GB: give more memory, or a lower token_limit or width")
-    print(f"The curve: {output}/learning-rate.png. Both lines belong under [train] in a --config file.")
+        print(f"# no batch fits into {budget}: give more memory, or a lower token_limit or width")
+    print(f"The curve: {output}/learning-rate.png. These lines belong under [train] in a --config file.")

@@ -30,8 +30,7 @@ def find_paths(tables: list[Path] | None, beside: Beside) -> Paths:
             raise UsageError(f"--no-{role} was given, too", f"--{role}", "give one of the two")
     found = find_tables(tables)
     taken = {
-        role: None if no else find_beside(role, found, path)
-        for role, (path, no) in beside.by_role().items()
+        role: None if no else find_beside(role, found, path) for role, (path, no) in beside.by_role().items()
     }
     names = [str(path) for path in found] + [f"{path} ({role})" for role, path in taken.items() if path]
     say(f"reading {', '.join(names)}")

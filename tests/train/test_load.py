@@ -34,6 +34,25 @@ def test_a_run_gives_its_best_weights(run: Programs, tmp_path: Path) -> None:
         check_fits(AamModel(replace(load_run(tmp_path / "run").config, sequence_length=59)), shards)
 
 
+def test_a_checkpoint_is_a_model_wherever_it_lies(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path).folder
+    options = ("--output", tmp_path / "run", "--config", tiny_config(tmp_path), "--max-steps", 4)
+    assert run("aammodel", "pretrain", shards, *options).code == 0
+    checkpoint = tmp_path / "run" / "checkpoints" / "step-000003"
+    shutil.copytree(checkpoint, tmp_path / "kept")
+    model = load_run(tmp_path / "kept")
+    expected = load_file(checkpoint / "model.safetensors")
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+    ran = run("aammodel", "evaluate", checkpoint, shards, "--output", tmp_path / "evaluation")
+    assert ran.code == 0, ran.err
+
+
+def test_a_shard_set_in_place_of_a_run_is_told(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path).folder
+    ran = run("aammodel", "evaluate", shards, tmp_path / "run", "--output", tmp_path / "evaluation")
+    assert (ran.code, "name the run first" in ran.err) == (2, True)
+
+
 def test_what_is_no_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no trained model"):
         load_run(tmp_path)

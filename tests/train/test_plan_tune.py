@@ -141,7 +141,7 @@ def test_tune_writes_its_curve_and_says_both(tiny: Plan, run: Programs, tmp_path
     assert "no batch fits" in poor.out
 
 
-@pytest.mark.parametrize("memory", ["", "much", "-1GB", "0", "nanGB", "8 XB"])
+@pytest.mark.parametrize("memory", ["", "much", "-1GB", "0", "nanGB", "8 XB", "8"])
 def test_an_amount_of_memory_that_is_none_is_wrong_usage(memory: str, run: Programs, tmp_path: Path) -> None:
     ran = run("aammodel", "tune", tmp_path / "shards", f"--memory={memory}", "--output", tmp_path / "tune")
     assert (ran.code, "8GB" in ran.err) == (2, True)

@@ -81,7 +81,7 @@ def test_two_targets_are_learned_and_reported(run: Programs, tmp_path: Path) -> 
     assert last["unifrac_loss"] == pytest.approx(mean)
     for name in ("weighted_normalized_unifrac", "unweighted_unifrac"):
         assert (tmp_path / "run" / f"{name}.png").stat().st_size > 5000
-    assert "normalised weighted UniFrac of" in ran.out
+    assert "normalised weighted UniFrac, " in ran.out
 
 
 def test_a_validation_takes_as_many_samples_as_asked(run: Programs, tmp_path: Path) -> None:
@@ -97,12 +97,21 @@ def test_a_validation_takes_as_many_samples_as_asked(run: Programs, tmp_path: Pa
     assert [one.num_samples for one in finish_run(plan, trainer)] == [18]
 
 
+def test_batches_of_one_sample_learn_no_distance_and_it_says_so(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path).folder
+    options = ("--output", tmp_path / "run", "--config", tiny_config(tmp_path), "--max-steps", 2)
+    ran = run("aammodel", "pretrain", shards, *options, "--batch-size", 1)
+    assert ran.code == 0, ran.err
+    assert "no pair" in ran.err
+    assert all(row["unifrac_loss"] is None for row in read_metrics(tmp_path / "run") if "loss" in row)
+
+
 @pytest.mark.parametrize("target", ["unifrac", "unweighted_unifrac=no", "unweighted_unifrac=-1"])
 def test_a_target_that_is_none_is_wrong_usage(run: Programs, tmp_path: Path, target: str) -> None:
     make_shards(run, tmp_path)
     ran = run("aammodel", "pretrain", tmp_path / "shards", "--output", tmp_path / "run", "--target", target)
     assert ran.code == 2
-    assert "--target" in ran.err
+    assert "target" in ran.err
 
 
 def test_training_lowers_the_losses(run: Programs, tmp_path: Path) -> None:
@@ -178,6 +187,9 @@ def test_without_a_tree_it_learns_from_bases_alone_and_says_so(run: Programs, tm
         (["shards", "--config", "bad.toml"], 2, "no 'widht'"),
         (["shards", "--config", "heads.toml"], 2, "must divide width"),
         (["shards", "--config", "compile.toml"], 2, "no-such-compiler"),
+        (["shards", "--config", "loose.toml"], 2, "width stands in no table"),
+        (["shards", "--max-steps", 3, "--epochs", 2], 2, "--epochs was given, too"),
+        (["--resume", "taken", "--output", "other"], 2, "goes on where it is"),
         (["shards", "--output", "taken"], 2, "exists already"),
         (["--resume", "absent"], 2, "no run here"),
         (["--resume", "taken"], 1, "lacks"),
@@ -194,6 +206,7 @@ def test_wrong_use_is_answered(
     make_shards(run, tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.toml").write_text("[model]\nwidht = 3\n")
+    (tmp_path / "loose.toml").write_text("width = 3\n")
     (tmp_path / "heads.toml").write_text("[model]\nwidth = 10\nheads = 4\n")
     (tmp_path / "compile.toml").write_text("[train]\ncompile = true\n")
     monkeypatch.setenv("CXX", "no-such-compiler")
