@@ -114,7 +114,8 @@ class Preparation:
     def _rarefy(self, block: Block, depth: int) -> Block:
         not_whole = np.bincount(block.row[block.count % 1 != 0], minlength=len(block.sample_ids)) > 0
         block = self._reject(block, not_whole | (block.depth > MOST_READS), rules.CANNOT_RAREFY, block.depth)
-        block = self._reject(block, block.depth < depth, rules.BELOW_DEPTH, block.depth)
+        of_depth = np.array([f"{reads:,.0f} of {depth:,}" for reads in block.depth], dtype=object)
+        block = self._reject(block, block.depth < depth, rules.BELOW_DEPTH, of_depth)
         return rarefy(block, depth, self.choices.seed)
 
     def _to_table(self, block: Block, depth_before: dict[str, float], split_keys: dict[str, str]) -> pa.Table:

@@ -139,12 +139,11 @@ def _print_written(manifest: "Manifest", preparation: "Preparation", output: Pat
     if json:
         print_json(as_json(findings, figures))
         return
-    print_report(findings, {}, Console(stderr=True), "written")
+    outcome = "written" if findings.valid else "written, without what the errors name"
+    print_report(findings, {}, Console(stderr=True), outcome)
     parts = ", ".join(f"{number:,} {split}" for split, number in splits.items())
     counts = f"{manifest.num_asvs:,} ASVs, {manifest.num_branches:,} branches"
     print(f"{output}: {manifest.num_samples:,} samples ({parts}), {counts}")
     if manifest.num_rejected_samples or manifest.num_rejected_asvs:
-        print(
-            f"rejected: {manifest.num_rejected_samples:,} samples and {manifest.num_rejected_asvs:,} ASVs, "
-            f"listed with their reasons in {output}/rejected.parquet"
-        )
+        rejected = f"samples: {manifest.num_rejected_samples:,}, ASVs: {manifest.num_rejected_asvs:,}"
+        print(f"rejected {rejected}; their reasons are in {output}/rejected.parquet")
