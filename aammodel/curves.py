@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from aammodel.distance import METRICS
 from aammodel.metrics import Row, column
@@ -80,6 +80,7 @@ def _draw(runs: list[Lines]) -> Figure:
             axes.set_title(title, loc="left", fontsize=10)
             draw(axes)
             axes.set_xlabel("step")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
