@@ -3,6 +3,8 @@
 Drawing floats one by one is the largest single cost of a training step with torch's own dropout on a CPU.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -35,9 +37,28 @@ class Dropout(nn.Module):
         if x.device.type != "cpu":
             return F.dropout(x, self.share)
         num_dropped = min(max(1, round(self.share * _LEVELS)), _LEVELS - 1)
-        # A product with floats takes half the time of one with booleans, forward and backward.
-        scale = _keep(x.shape, num_dropped).float().mul_(_LEVELS / (_LEVELS - num_dropped))
-        return (x * scale).to(x.dtype)
+        dropped: Float[Tensor, "*shape"] = _Drop.apply(x, num_dropped)
+        return dropped
+
+
+class _Drop(torch.autograd.Function):
+    """What is kept stays in memory as booleans, and is multiplied as floats, which takes half the time."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, num_dropped: int) -> Tensor:
+        keep = _keep(x.shape, num_dropped)
+        ctx.save_for_backward(keep)
+        ctx.scale = _LEVELS / (_LEVELS - num_dropped)
+        return _kept(x, keep, ctx.scale)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (keep,) = ctx.saved_tensors
+        return _kept(gradient, keep, ctx.scale), None
+
+
+def _kept(x: Tensor, keep: Tensor, scale: float) -> Tensor:
+    return keep.float().mul_(scale).mul_(x).to(x.dtype)
 
 
 def _keep(shape: torch.Size, num_dropped: int) -> Bool[Tensor, "*shape"]:

@@ -34,5 +34,7 @@ def root(
             say(f"{finding.where}: {finding.rule.rule}: {finding.value}")
     if len(read.tips) < 2:
         raise InvalidDataError("this tree has no two tips", str(tree), "give a tree with more tips")
+    if (read.parent == 0).sum() == 2:
+        say(f"{tree}: this tree has a root already; by one at its midpoint, UniFrac is another")
     replace_file(output, as_newick(root_at_midpoint(read)).encode())
     print(f"{len(read.tips):,} tips, rooted at the midpoint: {output}")
