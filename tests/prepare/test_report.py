@@ -127,7 +127,7 @@ def test_the_terminal_has_the_verdict_first_and_five_examples(study: Path, run: 
 
 def test_shard_says_what_happened(study: Path, run: Programs) -> None:
     written = run("aamprep", "shard")
-    assert "\nwritten: 7 errors" in written.err
+    assert "\nwritten, without what the errors name: 7 errors" in written.err
     refused = run("aamprep", "shard", "--strict", "--output", "other")
     assert "\nnot written: 7 errors" in refused.err
     assert not [line for line in (written.err + refused.err).splitlines() if line.startswith("valid")]
