@@ -7,6 +7,7 @@ from aamprep.study import Study
 _ROLES = {
     "fasta": "rep-seqs",
     "newick": "tree",
+    "tree": "tree",
     "metadata": "metadata",
     "distances": "distances",
     "taxonomy": "taxonomy",
@@ -20,6 +21,7 @@ _FILTERS = (
     rules.SAMPLE_NOT_IN_TREE,
     rules.NOT_ASKED_FOR,
 )
+_SPLIT_BY = (rules.SPLIT_BY_EMPTY, rules.NO_SAMPLE_IN_SPLIT)
 _RAREFACTION = (rules.CANNOT_RAREFY, rules.BELOW_DEPTH)
 
 _BAD_COUNTS = {rules.COUNT_NAN.code, rules.COUNT_NEGATIVE.code, rules.COUNT_INFINITE.code}
@@ -55,6 +57,8 @@ def _why_not(rule: Rule, study: Study | None, rarefied: bool) -> str:
         return "no QIIME 2 artifact was given"
     if rule in _FILTERS:
         return "no such filter was asked for"
+    if rule in _SPLIT_BY:
+        return "no column was chosen to split by"
     if rule in _RAREFACTION and not rarefied:
         return "no rarefaction depth was given"
     return ""

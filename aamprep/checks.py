@@ -55,6 +55,7 @@ def check_study(study: Study, findings: Findings) -> None:
     _check_counts(study, findings)
     _check_rep_seqs(study, findings)
     _check_metadata(study, findings)
+    _check_distances(study, findings)
 
 
 def check_samples(study: Study, summary: Summary, rarefied: bool, findings: Findings) -> None:
@@ -164,6 +165,18 @@ def _check_metadata(study: Study, findings: Findings) -> None:
     _check_absent(rules.SAMPLE_WITHOUT_METADATA, overlap, overlap.only_here, findings)
     _check_absent(rules.METADATA_WITHOUT_SAMPLE, overlap, overlap.only_there, findings)
     _check_values(study.metadata, set(overlap.both), findings)
+
+
+def _check_distances(study: Study, findings: Findings) -> None:
+    if study.distances is None:
+        findings.skip(rules.SAMPLE_WITHOUT_DISTANCE, "no distances were given")
+        return
+    known = set(study.distances.ids)
+    samples = [sample_id for table in study.tables for sample_id in table.sample_ids]
+    absent = [sample_id for sample_id in samples if sample_id not in known]
+    if absent:
+        value = f"{len(absent):,} of {len(samples):,} samples, such as {absent[0]}"
+        findings.add(rules.SAMPLE_WITHOUT_DISTANCE, study.distances.source.name, value)
 
 
 def _check_values(metadata: Metadata, samples: set[str], findings: Findings) -> None:

@@ -3,12 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
-from aamprep import rules
-from aamprep.findings import Findings
 from aamprep.inputs import Distances
 
 
-def aligned(distances: Distances, sample_ids: list[str], findings: Findings) -> npt.NDArray[np.float32]:
+def aligned(distances: Distances, sample_ids: list[str]) -> npt.NDArray[np.float32]:
     """Take the rows and columns of the written samples.
 
     Parameters
@@ -16,8 +14,6 @@ def aligned(distances: Distances, sample_ids: list[str], findings: Findings) -> 
     distances : Distances
     sample_ids : list of str
         As the metadata and the matrix name them, in manifest order.
-    findings : Findings
-        Takes the samples that the matrix lacks.
 
     Returns
     -------
@@ -26,10 +22,6 @@ def aligned(distances: Distances, sample_ids: list[str], findings: Findings) -> 
     """
     row_of = {sample_id: row for row, sample_id in enumerate(distances.ids)}
     rows = np.array([row_of.get(sample_id, -1) for sample_id in sample_ids], dtype=np.int64)
-    absent = [sample_id for sample_id, row in zip(sample_ids, rows, strict=True) if row < 0]
-    if absent:
-        value = f"{len(absent):,} of {len(sample_ids):,} samples"
-        findings.add(rules.SAMPLE_WITHOUT_DISTANCE, f"{distances.source.name}: {absent[0]}", value)
     matrix = distances.matrix[np.ix_(rows, rows)].astype(np.float32)
     matrix[rows < 0, :] = matrix[:, rows < 0] = np.nan
     return matrix

@@ -246,7 +246,7 @@ def _write_beside(
         write_table(table, folder / name)
     names = list(tables)
     if study.distances is not None:
-        np.save(folder / DISTANCES_FILE, aligned(study.distances, original_ids, rejected.findings))
+        np.save(folder / DISTANCES_FILE, aligned(study.distances, original_ids))
         names.append(DISTANCES_FILE)
     return [describe(folder / name) for name in names]
 

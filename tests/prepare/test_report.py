@@ -140,6 +140,10 @@ def test_every_rule_was_broken_held_or_not_checked(study: Path, run: Programs) -
     assert sum(map(len, parts)) == len(rules.catalogue())
     assert "count-nan" in document["held"]
     assert document["not_checked"]["taxonomy-format"] == "no taxonomy was given"
+    assert document["not_checked"]["sample-without-distance"] == "no distances were given"
+    assert document["not_checked"]["split-by-empty"] == "no column was chosen to split by"
+    # The one that was given is not said to be another's.
+    assert "tree-of-other-asvs" in document["held"]
 
 
 def test_a_rule_that_is_broken_under_another_name_is_not_said_to_hold(study: Path, run: Programs) -> None:
