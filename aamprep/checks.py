@@ -10,7 +10,13 @@ from aamprep import rules
 from aamprep.block import ENTRIES_PER_BLOCK
 from aamprep.findings import Findings, Rule
 from aamprep.inputs import Metadata
-from aamprep.overlap import Overlap, asvs_and_tree, features_and_rep_seqs, samples_and_metadata
+from aamprep.overlap import (
+    Overlap,
+    asvs_and_tree,
+    features_and_rep_seqs,
+    samples_and_distances,
+    samples_and_metadata,
+)
 from aamprep.read.spool import forget_pages
 from aamprep.study import Study
 from aamprep.summary import Summary
@@ -45,6 +51,26 @@ REACHED_SHARE = 0.9
 
 DEPTH_RATIO = 2.0
 """How far depths may differ, deepest to shallowest tenth, before rarefaction is advised."""
+
+
+def fits_together(study: Study, findings: Findings) -> bool:
+    """Tell whether tree and distances, where given, are of these tables; findings name those that are not.
+
+    Otherwise no sample of a table would have a distance.
+    """
+    before = len(findings.found)
+    if study.tree is not None:
+        for table, asvs in zip(study.tables, study.asv_of_feature, strict=True):
+            known = asvs[asvs >= 0]
+            if len(known) and (study.tip_of_asv[known] < 0).all():
+                findings.add(
+                    rules.NO_ASV_IN_TREE, study.tree.source.name, f"none of the ASVs of {table.path}"
+                )
+    overlap = samples_and_distances(study)
+    if overlap is not None and not overlap.both:
+        value = f"none of {len(overlap.only_here):,} samples; {overlap.hint or _ids_of_both(overlap)}"
+        findings.add(rules.NO_SAMPLE_IN_DISTANCES, overlap.file, value)
+    return len(findings.found) == before
 
 
 def check_study(study: Study, findings: Findings) -> None:
@@ -168,15 +194,11 @@ def _check_metadata(study: Study, findings: Findings) -> None:
 
 
 def _check_distances(study: Study, findings: Findings) -> None:
-    if study.distances is None:
+    overlap = samples_and_distances(study)
+    if overlap is None:
         findings.skip(rules.SAMPLE_WITHOUT_DISTANCE, "no distances were given")
-        return
-    known = set(study.distances.ids)
-    samples = [sample_id for table in study.tables for sample_id in table.sample_ids]
-    absent = [sample_id for sample_id in samples if sample_id not in known]
-    if absent:
-        value = f"{len(absent):,} of {len(samples):,} samples, such as {absent[0]}"
-        findings.add(rules.SAMPLE_WITHOUT_DISTANCE, study.distances.source.name, value)
+    else:
+        _check_absent(rules.SAMPLE_WITHOUT_DISTANCE, overlap, overlap.only_here, findings)
 
 
 def _check_values(metadata: Metadata, samples: set[str], findings: Findings) -> None:
@@ -208,7 +230,7 @@ def _check_absent(rule: Rule, overlap: Overlap, absent: tuple[str, ...], finding
 
 def _ids_of_both(overlap: Overlap) -> str:
     here, there = (next(iter(ids), "") for ids in (overlap.only_here, overlap.only_there))
-    return f"the table has ids such as {here!r}, the metadata such as {there!r}"
+    return f"the table has ids such as {here!r}, {overlap.there} such as {there!r}"
 
 
 def _of(part: int, whole: int, noun: str) -> str:

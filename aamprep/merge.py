@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from aamprep import rules_shards as rules
 from aamprep.block import Integers
-from aamprep.checks import check_tree
+from aamprep.checks import check_tree, fits_together
 from aamprep.findings import Findings
 from aamprep.inputs import CountTable, Metadata, Tree
 from aamprep.merge_choices import common_choices
@@ -23,7 +23,7 @@ from aamprep.read.spool import TableWriter, load
 from aamprep.rejected import Rejected
 from aamprep.shard import write_shards
 from aamprep.stored import StoredSet, entries
-from aamprep.study import Asvs, Study, knows_each_table, locate, unite
+from aamprep.study import Asvs, Study, locate, unite
 from aamprep.summary import Summary
 from schemas.manifest import Choices, InputFile, Manifest, write_manifest
 from schemas.shards import (
@@ -77,7 +77,7 @@ def prepare_merge(
     tables = tuple(table for one in sets for table in _tables(one))
     asvs, asv_of_feature = _unite_asvs(sets, tables)
     tip_of_asv = locate(asvs, tree, findings)
-    if tip_of_asv is None or not knows_each_table(tables, asv_of_feature, tip_of_asv, tree, findings):
+    if tip_of_asv is None:
         return None
     study = Study(
         tables=tables,
@@ -91,6 +91,8 @@ def prepare_merge(
         distances=None,
         inputs=_inputs(sets, tree),
     )
+    if not fits_together(study, findings):
+        return None
     check_tree(study, findings)
     _report_left_behind(sets, tree, findings)
     all_in_tree = tree is not None and not (tip_of_asv < 0).any()

@@ -41,7 +41,12 @@ class Overlap:
 
 def overlaps(study: Study) -> list[Overlap]:
     """Compare the table's ids with those of each file that goes with it."""
-    found = [samples_and_metadata(study), features_and_rep_seqs(study), asvs_and_tree(study)]
+    found = [
+        samples_and_metadata(study),
+        samples_and_distances(study),
+        features_and_rep_seqs(study),
+        asvs_and_tree(study),
+    ]
     return [one for one in found if one is not None]
 
 
@@ -49,8 +54,16 @@ def samples_and_metadata(study: Study) -> Overlap | None:
     """Compare the samples of all tables with the rows of the metadata."""
     if study.metadata is None:
         return None
-    samples = [sample_id for table in study.tables for sample_id in table.sample_ids]
-    return _compare("samples", samples, "the metadata", study.metadata.ids, study.metadata.source.name)
+    other = study.metadata
+    return _compare("samples", _sample_ids(study), "the metadata", other.ids, other.source.name)
+
+
+def samples_and_distances(study: Study) -> Overlap | None:
+    """Compare the samples of all tables with those of a precomputed matrix."""
+    if study.distances is None:
+        return None
+    other = study.distances
+    return _compare("samples", _sample_ids(study), "the distances", other.ids, other.source.name)
 
 
 def features_and_rep_seqs(study: Study) -> Overlap | None:
@@ -76,6 +89,10 @@ def asvs_and_tree(study: Study) -> Overlap | None:
         only_here=tuple(names[asv] for asv in np.flatnonzero(~has_tip)),
         only_there=tuple(tip for tip in study.tree.tips if tip not in used),
     )
+
+
+def _sample_ids(study: Study) -> list[str]:
+    return [sample_id for table in study.tables for sample_id in table.sample_ids]
 
 
 def _compare(noun: str, here: Iterable[str], other: str, there: Iterable[str], file: str) -> Overlap:

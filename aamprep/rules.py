@@ -611,13 +611,13 @@ NO_SAMPLE_IN_DISTANCES = _error(
     "distances-of-other-samples",
     "a precomputed distance matrix has some sample of the table",
     "give the matrix of this table's samples, or make the ids the same, or give none (--no-distances)",
-    "distances.qza: none of 34 samples; it has samples such as '10317.A1'",
+    "distances.qza: none of 34 samples; the table has ids such as 'L1S8', the distances such as '10317.A1'",
 )
 SAMPLE_WITHOUT_DISTANCE = _warning(
     "sample-without-distance",
     "a precomputed distance matrix has every sample",
     "make the matrix of all samples; those that it lacks take part in no pair",
-    "distances.qza: 12 of 470 samples, such as 2538.A1",
+    "distances.qza: 12 such as 2538.A1; 458 samples in both, 12 only in the table, 0 only in the distances",
 )
 SPLIT_BY_EMPTY = _warning(
     "split-by-empty",

@@ -107,9 +107,7 @@ def read_study(
         return None
     asvs, asv_of_feature = unite(usable, resolved, beside.taxonomy)
     tip_of_asv = locate(asvs, beside.tree, findings)
-    if tip_of_asv is None or not knows_each_table(usable, asv_of_feature, tip_of_asv, beside.tree, findings):
-        return None
-    if not _any_distance(usable, beside.distances, findings):
+    if tip_of_asv is None:
         return None
     return Study(
         tables=tuple(usable),
@@ -230,41 +228,6 @@ def locate(asvs: Asvs, tree: Tree | None, findings: Findings) -> Integers | None
     value = f"none of {len(tip_of_asv):,} ASVs; {hint or f'its tips are called such as {tip!r}'}"
     findings.add(rules.NO_ASV_IN_TREE, tree.source.name, value)
     return None
-
-
-def knows_each_table(
-    tables: Sequence[CountTable],
-    asv_of_feature: Sequence[Integers],
-    tip_of_asv: Integers,
-    tree: Tree | None,
-    findings: Findings,
-) -> bool:
-    """Tell whether a tree, where there is one, has ASVs of each table; the findings name those without."""
-    absent = [
-        table.path
-        for table, asvs in zip(tables, asv_of_feature, strict=True)
-        if (asvs >= 0).any() and (tip_of_asv[asvs[asvs >= 0]] < 0).all()
-    ]
-    if tree is None or not absent:
-        return True
-    for path in dict.fromkeys(absent):
-        findings.add(rules.NO_ASV_IN_TREE, tree.source.name, f"none of the ASVs of {path}")
-    return False
-
-
-def _any_distance(tables: list[CountTable], distances: Distances | None, findings: Findings) -> bool:
-    """Tell whether the matrix, where one was given, has some sample; else it is that of another study."""
-    if distances is None:
-        return True
-    ids = [sample_id for table in tables for sample_id in table.sample_ids]
-    if not set(ids).isdisjoint(distances.ids):
-        return True
-    hint = near_misses(ids, list(distances.ids))
-    other = hint or f"it has samples such as {next(iter(distances.ids), '')!r}"
-    findings.add(
-        rules.NO_SAMPLE_IN_DISTANCES, distances.source.name, f"none of {len(ids):,} samples; {other}"
-    )
-    return False
 
 
 def unite(

@@ -118,9 +118,11 @@ def parse(text: str, metadata: Metadata) -> Condition:
 
 
 def _words(metadata: Metadata, column: str) -> str:
-    """Say which cells make a column one of words."""
+    """Say why a column is one of words: by its cells, or since the file says so."""
     words = [cell for cell in metadata.columns[column] if cell is not None and not is_number(cell)]
-    return f"{column} holds words in {len(words):,} cells" + (f", such as {words[0]!r}" if words else "")
+    if not words:
+        return f"{column} holds words, since its type in the file is categorical"
+    return f"{column} holds words in {len(words):,} cells, such as {words[0]!r}"
 
 
 def _parts(text: str, metadata: Metadata) -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
-from aamprep.checks import check_study
+from aamprep.checks import check_study, fits_together
 from aamprep.commands.options import Beside
 from aamprep.findings import Findings
 from aamprep.gather import find_beside, find_tables
@@ -41,8 +41,9 @@ def read_checked(paths: Paths, budget: float, isolate: bool) -> tuple[Study | No
     """Read a study and check it as a whole; the study is None where it cannot be used."""
     findings = Findings()
     study = read_study(paths, findings, Limits(declared_bytes=int(budget * 2**30)), isolate)
-    if study is not None:
-        check_study(study, findings)
+    if study is None or not fits_together(study, findings):
+        return None, findings
+    check_study(study, findings)
     return study, findings
 
 

@@ -110,7 +110,9 @@ def test_distances_of_other_samples_are_refused(tmp_path: Path, run: Programs) -
     ran = run("aamprep", "shard", table, "--output", tmp_path / "shards", "--json")
     assert ran.code == 1
     found = {one["code"]: one["value"] for one in json.loads(ran.out)["findings"]}
-    assert found["distances-of-other-samples"] == "none of 3 samples; it has samples such as 'X1'"
+    assert found["distances-of-other-samples"] == (
+        "none of 3 samples; the table has ids such as 'S0', the distances such as 'X1'"
+    )
     again = ("--no-distances", "--output", tmp_path / "shards")
     assert run("aamprep", "shard", table, *again).code == 0
 
