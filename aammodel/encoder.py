@@ -6,17 +6,18 @@ that gives the same numbers and computes no padding. Shape letters: see `batch.p
 
 import math
 from collections.abc import Iterator
+from itertools import accumulate
 
 import torch
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from aammodel.bases import BasesByPosition
 from aammodel.chunks import Chunk, chunks_by_length
 from aammodel.config import ModelConfig
 from aammodel.counts import CountEmbedding
 from aammodel.pooling import AttentionPooling
+from aammodel.side_by_side import Piece, compute_pieces
 from aammodel.stem import Stem
 from aammodel.transformer import Transformer, zero_padding
 from schemas import vocabulary
@@ -139,7 +140,7 @@ class AsvEncoder(nn.Module):
                 self.bases.centre.copy_(self.bases.sum(tokens, is_real).mean(dim=0))
 
     def _size(self, tokens: Integer[Tensor, "W L"]) -> int:
-        return self.chunk_size or asvs_at_a_time(tokens.device)
+        return self.chunk_size or asvs_at_a_time(len(tokens), tokens.device)
 
     def _read(
         self, tokens: Integer[Tensor, "N T"], is_real: Bool[Tensor, "N T"] | None
@@ -163,17 +164,15 @@ class AsvEncoder(nn.Module):
 
     def _each_chunk(
         self, tokens: Integer[Tensor, "W L"], chunks: list[Chunk], masked: tuple[Int[Tensor, "_ 2"], ...]
-    ) -> Iterator[tuple[Float[Tensor, "_ D"], Float[Tensor, "_ D"]]]:
-        num_positions = 0
-        for chunk, masked_here in zip(chunks, masked, strict=True):
-            tokens_here = tokens[chunk.rows, : chunk.length]
-            num_positions += len(tokens_here) * self.stem.num_positions(chunk.length)
-            if num_positions > self.checkpoint_positions and torch.is_grad_enabled():
-                yield checkpoint(
-                    self._read_chunk, tokens_here, masked_here, chunk.is_even, use_reentrant=False
-                )
-            else:
-                yield self._read_chunk(tokens_here, masked_here, chunk.is_even)
+    ) -> list[tuple[Tensor, ...]]:
+        positions = [len(chunk.rows) * self.stem.num_positions(chunk.length) for chunk in chunks]
+        is_kept = [so_far <= self.checkpoint_positions for so_far in accumulate(positions)]
+        arguments = [
+            (tokens[chunk.rows, : chunk.length], masked_here, chunk.is_even)
+            for chunk, masked_here in zip(chunks, masked, strict=True)
+        ]
+        pieces = list(map(Piece, [self._read_chunk] * len(chunks), arguments, positions, is_kept))
+        return compute_pieces(self, pieces)
 
     def _read_chunk(
         self, tokens: Integer[Tensor, "N T"], masked: Int[Tensor, "M 2"], is_even: bool
@@ -263,17 +262,29 @@ class SampleEncoder(nn.Module):
             True where a slot holds an ASV.
         """
         num_slots = is_real.shape[1]
-        places, encoded = [], []
+        places, pieces = [], []
         for chunk, front in self.chunks(is_real):
             rows = chunk.rows[:, None]
             x = asv_embedding.index_select(0, slot[rows, front].flatten()).unflatten(0, front.shape)
             is_real_here = None if chunk.is_even else is_real[rows, front]
-            # Not as a module, which must be entered once on every rank, however many chunks (`sharding.py`).
-            encoded.append(self.forward(x, count[rows, front], is_real_here, front).flatten(0, 1))
+            pieces.append(
+                Piece(self._encode_chunk, (x, count[rows, front], is_real_here, front), front.numel())
+            )
             places.append((rows * num_slots + front).flatten())
-        values = torch.cat(encoded)
+        parts = compute_pieces(self, pieces)
+        values = torch.cat([encoded for (encoded,) in parts])
         empty = values.new_zeros(is_real.numel(), values.shape[1])
         return empty.index_copy(0, torch.cat(places), values).unflatten(0, is_real.shape)
+
+    def _encode_chunk(
+        self,
+        x: Float[Tensor, "N S D"],
+        count: Float[Tensor, "N S"],
+        is_real: Bool[Tensor, "N S"] | None,
+        position: Int[Tensor, "N S"],
+    ) -> tuple[Float[Tensor, "_ D"]]:
+        # Not as a module, which must be entered once on every rank, however many chunks (`sharding.py`).
+        return (self.forward(x, count, is_real, position).flatten(0, 1),)
 
     def chunks(self, is_real: Bool[Tensor, "B S"]) -> Iterator[tuple[Chunk, Int[Tensor, "_ _"]]]:
         """Say which samples are encoded together, in the order in which they are.
@@ -289,9 +300,16 @@ class SampleEncoder(nn.Module):
             yield chunk, front[:, : chunk.length]
 
 
-def asvs_at_a_time(device: torch.device) -> int:
-    """Chunk size where the configuration leaves it open: few stay in a processor's cache."""
-    return 32 if device.type == "cpu" else 1024
+def asvs_at_a_time(number: int, device: torch.device) -> int:
+    """Chunk size where the configuration leaves it open: of so many ASVs, as many chunks for each thread.
+
+    At most 32 on a CPU, so that a chunk stays in a processor's cache.
+    """
+    if device.type != "cpu":
+        return 1024
+    threads = torch.get_num_threads()
+    rounds = math.ceil(number / (32 * threads))
+    return math.ceil(number / (rounds * threads)) if number else 1
 
 
 def samples_at_a_time(device: torch.device) -> tuple[int, float]:

@@ -1,0 +1,194 @@
+"""Chunks in threads of their own: the numbers of one after the other, and of every run.
+
+One after the other, in one thread, is what the promises about padding are proven for (`test_padding.py`), so
+the same numbers to the last bit carry them over.
+"""
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from aammodel.encoder import AsvEncoder
+from aammodel.model import AamModel
+from aammodel.side_by_side import Piece, compute_pieces
+from tests.model.cases import (
+    TOLERANCE,
+    all_of,
+    assert_gradients_close,
+    awake,
+    compact,
+    gradients,
+    some_samples,
+)
+
+BATCH = compact(some_samples(4, 9), slots=12)
+THREADS = 3
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    torch.set_num_threads(THREADS)
+    yield
+    torch.set_num_threads(1)
+
+
+def encoders(dtype: torch.dtype = torch.float32, **options: object) -> AamModel:
+    """Make a model all of whose ASV embedding comes from chunks."""
+    return awake(dtype, bases_by_position=False, **options)
+
+
+def said(model: AamModel) -> list[Tensor]:
+    """Take what the encoders say: the rest of a model is computed by all threads together."""
+    embedding, hidden = model.asv_encoder.encode(BATCH.tokens, BATCH.masked)
+    count = BATCH.count.to(embedding)
+    in_sample = model.sample_encoder.encode(embedding, BATCH.slot, count, BATCH.is_real)
+    return [embedding, hidden, in_sample]
+
+
+def in_one_thread(compute: Callable[[], object]) -> object:
+    torch.set_num_threads(1)
+    result = compute()
+    torch.set_num_threads(THREADS)
+    return result
+
+
+def differentiate(model: AamModel) -> tuple[list[Tensor], dict[str, Tensor]]:
+    outputs = said(model)
+    return outputs, gradients(model, all_of(*outputs))
+
+
+def threads_of_chunks(
+    model: AamModel, compute: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> list:
+    """Note the thread in which each chunk of ASVs is read."""
+    seen, read = [], AsvEncoder._read_chunk
+
+    def noting(self: AsvEncoder, *arguments: object) -> tuple[Tensor, ...]:
+        seen.append(threading.current_thread().name)
+        return read(self, *arguments)
+
+    monkeypatch.setattr(AsvEncoder, "_read_chunk", noting)
+    compute()
+    return seen
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+@pytest.mark.parametrize("checkpoint_positions", [0, 60, 10**9])
+@pytest.mark.parametrize("chunk_size", [0, 1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("bases_per_position", [1, 3])
+def test_numbers_are_those_of_one_after_the_other(
+    dtype: torch.dtype,
+    is_training: bool,
+    bases_per_position: int,
+    chunk_size: int,
+    checkpoint_positions: int,
+) -> None:
+    # With 0 the size of chunks follows the number of threads, which changes the last bit.
+    size = chunk_size or math.ceil(len(BATCH.tokens) / THREADS)
+    options = {"bases_per_position": bases_per_position, "checkpoint_positions": checkpoint_positions}
+    model = encoders(dtype, chunk_size=chunk_size, **options).train(is_training)
+    same = encoders(dtype, chunk_size=size, **options).train(is_training)
+    outputs, gradient = differentiate(model)
+    expected, expected_gradient = in_one_thread(lambda: differentiate(same))
+    for one, other in zip(outputs, expected, strict=True):
+        assert torch.equal(one, other)
+    assert_gradients_close(gradient, expected_gradient, TOLERANCE[dtype])
+    with torch.no_grad():
+        assert all(map(torch.equal, said(model), expected))
+
+
+def test_every_run_gives_the_same_gradients() -> None:
+    model = encoders(chunk_size=1)
+    first = differentiate(model)[1]
+    for _ in range(10):
+        again = differentiate(model)[1]
+        assert all(torch.equal(again[name], one) for name, one in first.items())
+
+
+def test_activations_computed_again_change_no_bit() -> None:
+    kept, again = (differentiate(encoders(chunk_size=2, checkpoint_positions=size)) for size in (10**9, 0))
+    assert all(map(torch.equal, kept[0], again[0]))
+    assert all(torch.equal(kept[1][name], again[1][name]) for name in kept[1])
+
+
+def test_weights_that_are_not_learned_get_no_gradient() -> None:
+    model = encoders(chunk_size=2)
+    expected = differentiate(model)[1]
+    model.asv_encoder.requires_grad_(False)
+    differentiate(model)
+    assert all(one.grad is None for one in model.asv_encoder.parameters())
+    for name, one in model.sample_encoder.named_parameters(prefix="sample_encoder"):
+        assert torch.equal(one.grad, expected[name])
+
+
+def test_every_thread_takes_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = threads_of_chunks(encoders(chunk_size=1), lambda: said(encoders(chunk_size=1)), monkeypatch)
+    shares = [seen.count(name) for name in set(seen)]
+    assert len(shares) == THREADS
+    assert max(shares) - min(shares) <= len(seen) // 3
+
+
+@pytest.mark.parametrize("way", ["dropout", "autocast", "compiled", "hooks"])
+def test_what_depends_on_its_thread_is_computed_in_order(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = encoders(chunk_size=4, **({"dropout": 0.5} if way == "dropout" else {}))
+    if way == "compiled":
+        model.asv_encoder.transformer.compile(backend="eager")
+    if way == "hooks":
+        model.asv_encoder.pooling.register_forward_hook(lambda *_: None)
+    with torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
+        seen = threads_of_chunks(model, lambda: said(model), monkeypatch)
+    assert set(seen) == {threading.current_thread().name}
+
+
+def test_dropout_of_evaluation_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = encoders(chunk_size=1, dropout=0.5).eval()
+    assert len(set(threads_of_chunks(model, lambda: said(model), monkeypatch))) == THREADS
+
+
+def test_torch_keeps_its_threads() -> None:
+    said(encoders(chunk_size=1))
+    assert torch.get_num_threads() == THREADS
+    with ThreadPoolExecutor(1) as another:
+        assert another.submit(torch.get_num_threads).result() == THREADS
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_what_goes_wrong_in_a_thread_is_raised(backward: bool) -> None:
+    layer = nn.Linear(2, 2)
+
+    def compute(x: Tensor, place: int) -> tuple[Tensor]:
+        y = layer(x)
+        if place == 3:
+            if not backward:
+                raise MemoryError("too much")
+            y.register_hook(_refuse)
+        return (y,)
+
+    pieces = [Piece(compute, (torch.ones(1, 2), place), cost=1.0) for place in range(5)]
+    with pytest.raises(MemoryError, match="too much"):
+        torch.cat([one for (one,) in compute_pieces(layer, pieces)]).sum().backward()
+
+
+def _refuse(_: Tensor) -> None:
+    raise MemoryError("too much")
+
+
+def test_inputs_get_their_gradients_whoever_computes_them() -> None:
+    layer = nn.Linear(3, 2, dtype=torch.float64)
+    inputs = [torch.randn(4, 3, dtype=torch.float64, requires_grad=place != 2) for place in range(7)]
+    factors = [torch.randn(4, 2, dtype=torch.float64) for _ in inputs]
+    pieces = [Piece(lambda x: (layer(x) ** 2,), (x,), cost=place % 3) for place, x in enumerate(inputs)]
+    parts = compute_pieces(layer, pieces)
+    sum((one * factor).sum() for (one,), factor in zip(parts, factors, strict=True)).backward()
+    for place, (x, factor) in enumerate(zip(inputs, factors, strict=True)):
+        if place == 2:
+            assert x.grad is None
+            continue
+        expected = (2 * factor * layer(x).detach()) @ layer.weight.detach()
+        assert torch.allclose(x.grad, expected, rtol=1e-12)
