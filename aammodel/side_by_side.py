@@ -8,7 +8,6 @@ Gradients are the same to the last digit whenever torch has as many threads: whi
 and in which order, follows from the chunks' costs alone.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -192,9 +191,6 @@ def _threads(number: int) -> ThreadPoolExecutor:
     # Torch's setting is each thread's own, but the last one is also what threads of others begin with.
     torch.set_num_threads(number)
     return threads
-
-
-os.register_at_fork(after_in_child=_threads.cache_clear)  # A process that is forked has none of them.
 
 
 def _asks(argument: object) -> TypeGuard[Tensor]:
