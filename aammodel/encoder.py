@@ -295,7 +295,7 @@ class SampleEncoder(nn.Module):
         front : Tensor of int, shape (samples of the chunk, its length)
             Slots that are computed: the real ones first, in their order.
         """
-        for chunk in chunks_by_length(is_real.sum(dim=1), *samples_at_a_time(is_real.device)):
+        for chunk in chunks_by_length(is_real.sum(dim=1), *samples_at_a_time(len(is_real), is_real.device)):
             front = is_real[chunk.rows].int().argsort(dim=1, descending=True, stable=True)
             yield chunk, front[:, : chunk.length]
 
@@ -312,10 +312,12 @@ def asvs_at_a_time(number: int, device: torch.device) -> int:
     return math.ceil(number / (rounds * threads)) if number else 1
 
 
-def samples_at_a_time(device: torch.device) -> tuple[int, float]:
-    """Give how many samples are computed together at most, and by what share the largest may be larger.
+def samples_at_a_time(number: int, device: torch.device) -> tuple[int, float]:
+    """Give how many of so many samples are computed together at most, and how much larger the largest may be.
 
-    On a CPU few of like size, so that there is little padding (of 16 samples in fours, 19 % was); many where
-    starting a kernel is dear.
+    On a CPU few, so that each thread has some, and of like size, so that there is little padding (of 16
+    samples in fours, 19 % was); many where starting a kernel is dear.
     """
-    return (4, 0.125) if device.type == "cpu" else (64, math.inf)
+    if device.type != "cpu":
+        return 64, math.inf
+    return min(4, max(1, math.ceil(number / torch.get_num_threads()))), 0.125
