@@ -3,6 +3,9 @@
 Drawing floats one by one is the largest single cost of a training step with torch's own dropout on a CPU.
 """
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,10 +18,31 @@ _DRAWS = 4
 """Decisions that one 64-bit number is good for."""
 
 
+class _Here(threading.local):
+    """What is each thread's own."""
+
+    generator: torch.Generator | None = None
+    """Where decisions come from; None is torch's own."""
+
+
+_here = _Here()
+
+
+@contextmanager
+def drawing_from(seed: int) -> Iterator[None]:
+    """Draw the decisions of this thread from a seed of their own."""
+    before, _here.generator = _here.generator, torch.Generator().manual_seed(seed)
+    try:
+        yield
+    finally:
+        _here.generator = before
+
+
 class Dropout(nn.Module):
     """Set a share of numbers to zero while training, and scale the others so that the mean stays.
 
-    Decisions follow `torch.manual_seed`. On a CPU the share is rounded to a 65,536th.
+    Decisions follow `torch.manual_seed`. On a CPU, `drawing_from` may give them a seed of their own, and the
+    share is rounded to a 65,536th.
 
     Parameters
     ----------
@@ -64,6 +88,7 @@ def _kept(x: Tensor, keep: Tensor, scale: float) -> Tensor:
 def _keep(shape: torch.Size, num_dropped: int) -> Bool[Tensor, "*shape"]:
     """Draw what is kept: all but so many of 65,536."""
     number = shape.numel()
-    drawn = torch.empty(-(-number // _DRAWS), dtype=torch.int64).random_(-(2**63), None)
+    drawn = torch.empty(-(-number // _DRAWS), dtype=torch.int64)
+    drawn.random_(-(2**63), None, generator=_here.generator)
     levels = drawn.view(torch.int16)[:number].view(shape)
     return levels >= num_dropped - _LEVELS // 2

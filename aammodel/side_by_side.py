@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from aammodel.dropout import Dropout
+from aammodel.dropout import drawing_from
 
 T = TypeVar("T")
 Gradients = list[Tensor | None]
@@ -36,6 +36,8 @@ class Piece:
     """How long it takes, in whatever unit all pieces have."""
     is_kept: bool = True
     """False where its activations are computed again in the backward pass."""
+    seed: int = 0
+    """Of its dropout, where it has a graph of its own."""
     graph: tuple[list[Tensor], tuple[Tensor, ...]] | None = None
     """Its inputs and outputs, while a graph of its own waits for the backward pass."""
 
@@ -71,7 +73,8 @@ class Piece:
 
     def _compute_apart(self) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         arguments = [one.detach().requires_grad_() if _asks(one) else one for one in self.arguments]
-        return [one for one in arguments if _asks(one)], self.compute(*arguments)
+        with drawing_from(self.seed):
+            return [one for one in arguments if _asks(one)], self.compute(*arguments)
 
 
 def compute_pieces(module: nn.Module, pieces: list[Piece]) -> list[tuple[Tensor, ...]]:
@@ -91,6 +94,8 @@ def compute_pieces(module: nn.Module, pieces: list[Piece]) -> list[tuple[Tensor,
     """
     if torch.get_num_threads() == 1 or len(pieces) == 1 or not _is_plain(module):
         return [piece.forward() for piece in pieces]
+    for piece, seed in zip(pieces, torch.randint(2**63 - 1, (len(pieces),)).tolist(), strict=True):
+        piece.seed = seed
     weights = [one for one in module.parameters() if one.requires_grad]
     asking = [*(one for piece in pieces for one in piece.inputs()), *weights]
     outputs = _SideBySide.apply(pieces, weights, torch.is_grad_enabled() and bool(asking), *asking)
@@ -104,10 +109,9 @@ def _is_plain(module: nn.Module) -> bool:
 
 
 def _minds(part: nn.Module) -> bool:
-    draws = isinstance(part, Dropout) and part.training and part.share > 0
     # Of those who watch what is computed, or gather weights that are cut among ranks.
     has_hooks = part._forward_pre_hooks or part._forward_hooks or part._backward_hooks
-    return bool(draws or has_hooks or part._compiled_call_impl)
+    return bool(has_hooks or part._compiled_call_impl)
 
 
 class _SideBySide(torch.autograd.Function):

@@ -28,8 +28,9 @@ from tests.model.cases import (
     some_samples,
 )
 
-BATCH = compact(some_samples(4, 9), slots=12)
+BATCH = compact(some_samples(4, 12), slots=12)
 THREADS = 3
+DROPOUT = {"dropout": 0.3, "inner_dropout": 0.2}
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +61,7 @@ def in_one_thread(compute: Callable[[], object]) -> object:
 
 
 def differentiate(model: AamModel) -> tuple[list[Tensor], dict[str, Tensor]]:
+    torch.manual_seed(0)
     outputs = said(model)
     return outputs, gradients(model, all_of(*outputs))
 
@@ -103,18 +105,35 @@ def test_numbers_are_those_of_one_after_the_other(
         assert all(map(torch.equal, said(model), expected))
 
 
-def test_every_run_gives_the_same_gradients() -> None:
-    model = encoders(chunk_size=1)
-    first = differentiate(model)[1]
+@pytest.mark.parametrize("options", [{}, DROPOUT], ids=["plain", "dropout"])
+def test_every_run_gives_the_same_numbers(options: dict[str, float]) -> None:
+    model = encoders(chunk_size=1, **options)
+    outputs, gradient = differentiate(model)
     for _ in range(10):
-        again = differentiate(model)[1]
-        assert all(torch.equal(again[name], one) for name, one in first.items())
+        outputs_again, again = differentiate(model)
+        assert all(map(torch.equal, outputs, outputs_again))
+        assert all(torch.equal(again[name], one) for name, one in gradient.items())
 
 
-def test_activations_computed_again_change_no_bit() -> None:
-    kept, again = (differentiate(encoders(chunk_size=2, checkpoint_positions=size)) for size in (10**9, 0))
+@pytest.mark.parametrize("options", [{}, DROPOUT], ids=["plain", "dropout"])
+def test_activations_computed_again_change_no_bit(options: dict[str, float]) -> None:
+    kept, again = (
+        differentiate(encoders(chunk_size=2, checkpoint_positions=size, **options)) for size in (10**9, 0)
+    )
     assert all(map(torch.equal, kept[0], again[0]))
     assert all(torch.equal(kept[1][name], again[1][name]) for name in kept[1])
+
+
+@pytest.mark.parametrize("name", DROPOUT)
+def test_dropout_is_drawn_for_each_chunk_anew(name: str) -> None:
+    tokens = torch.full((6, 12), vocabulary.A)
+    torch.manual_seed(0)
+    model = encoders(chunk_size=1, **{name: 0.3})
+    none = torch.zeros((0, 2), dtype=torch.int64)
+    embedding = model.asv_encoder.encode(tokens, none)[0]
+    assert len(embedding.unique(dim=0)) == len(tokens)
+    assert not torch.equal(embedding, model.asv_encoder.encode(tokens, none)[0])
+    assert len(model.eval().asv_encoder.encode(tokens, none)[0].unique(dim=0)) == 1
 
 
 @pytest.mark.parametrize("again", range(4))
@@ -148,9 +167,9 @@ def test_every_thread_takes_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(shares) - min(shares) <= len(seen) // 3
 
 
-@pytest.mark.parametrize("way", ["dropout", "autocast", "compiled", "hooks"])
+@pytest.mark.parametrize("way", ["autocast", "compiled", "hooks"])
 def test_what_depends_on_its_thread_is_computed_in_order(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = encoders(chunk_size=4, **({"dropout": 0.5} if way == "dropout" else {}))
+    model = encoders(chunk_size=4)
     if way == "compiled":
         model.asv_encoder.transformer.compile(disable=True)
     if way == "hooks":
@@ -158,11 +177,6 @@ def test_what_depends_on_its_thread_is_computed_in_order(way: str, monkeypatch: 
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
         seen = threads_of_chunks(lambda: said(model), monkeypatch)
     assert set(seen) == {threading.current_thread().name}
-
-
-def test_dropout_of_evaluation_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = encoders(chunk_size=1, dropout=0.5).eval()
-    assert len(set(threads_of_chunks(lambda: said(model), monkeypatch))) == THREADS
 
 
 def test_torch_keeps_its_threads() -> None:
