@@ -37,7 +37,7 @@ class Piece:
     is_kept: bool = True
     """False where its activations are computed again in the backward pass."""
     seed: int = 0
-    """Of its dropout, where it has a graph of its own."""
+    """Of its dropout, so that it matters not which thread computes it, nor when."""
     graph: tuple[list[Tensor], tuple[Tensor, ...]] | None = None
     """Its inputs and outputs, while a graph of its own waits for the backward pass."""
 
@@ -48,8 +48,8 @@ class Piece:
     def forward(self) -> tuple[Tensor, ...]:
         """Compute it as a part of the graph that is being recorded."""
         if self.is_kept or not torch.is_grad_enabled():
-            return self.compute(*self.arguments)
-        outputs: tuple[Tensor, ...] = checkpoint(self.compute, *self.arguments, use_reentrant=False)
+            return self._compute(*self.arguments)
+        outputs: tuple[Tensor, ...] = checkpoint(self._compute, *self.arguments, use_reentrant=False)
         return outputs
 
     def forward_apart(self, records: bool) -> tuple[Tensor, ...]:
@@ -73,8 +73,11 @@ class Piece:
 
     def _compute_apart(self) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         arguments = [one.detach().requires_grad_() if _asks(one) else one for one in self.arguments]
+        return [one for one in arguments if _asks(one)], self._compute(*arguments)
+
+    def _compute(self, *arguments: Any) -> tuple[Tensor, ...]:
         with drawing_from(self.seed):
-            return [one for one in arguments if _asks(one)], self.compute(*arguments)
+            return self.compute(*arguments)
 
 
 def compute_pieces(module: nn.Module, pieces: list[Piece]) -> list[tuple[Tensor, ...]]:
@@ -92,10 +95,10 @@ def compute_pieces(module: nn.Module, pieces: list[Piece]) -> list[tuple[Tensor,
     list of tuple of Tensor
         What each piece gave.
     """
-    if torch.get_num_threads() == 1 or len(pieces) == 1 or not _is_plain(module):
-        return [piece.forward() for piece in pieces]
     for piece, seed in zip(pieces, torch.randint(2**63 - 1, (len(pieces),)).tolist(), strict=True):
         piece.seed = seed
+    if torch.get_num_threads() == 1 or len(pieces) == 1 or not _is_plain(module):
+        return [piece.forward() for piece in pieces]
     weights = [one for one in module.parameters() if one.requires_grad]
     asking = [*(one for piece in pieces for one in piece.inputs()), *weights]
     outputs = _SideBySide.apply(pieces, weights, torch.is_grad_enabled() and bool(asking), *asking)
