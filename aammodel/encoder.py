@@ -267,9 +267,8 @@ class SampleEncoder(nn.Module):
             rows = chunk.rows[:, None]
             x = asv_embedding.index_select(0, slot[rows, front].flatten()).unflatten(0, front.shape)
             is_real_here = None if chunk.is_even else is_real[rows, front]
-            # Measured: attention takes as long as all else over 700 slots, and a chunk as long as 40 more.
-            cost = 40 + front.numel() * (1 + front.shape[1] / 700)
-            pieces.append(Piece(self._encode_chunk, (x, count[rows, front], is_real_here, front), cost))
+            arguments = (x, count[rows, front], is_real_here, front)
+            pieces.append(Piece(self._encode_chunk, arguments, cost=front.numel()))
             places.append((rows * num_slots + front).flatten())
         parts = compute_pieces(self, pieces)
         values = torch.cat([encoded for (encoded,) in parts])
