@@ -16,6 +16,7 @@ from aammodel.batch import Batch
 from aammodel.memory import forget_peak, peak_bytes
 from aammodel.model import AamModel
 from aammodel.precision import Precision
+from aammodel.side_by_side import one_after_the_other
 from aammodel.stream import BatchStream
 from aammodel.train import Trainer
 
@@ -140,7 +141,7 @@ def _growth(trainer: Trainer, size: Size, kept_bytes: int) -> list[Size]:
 def _operations(model: AamModel, batch: Batch, precision: Precision) -> float:
     """Count the operations of a forward pass three times: backwards, each product makes two."""
     model.train()
-    with FlopCounterMode(display=False) as counter, precision.autocast():
+    with one_after_the_other(), FlopCounterMode(display=False) as counter, precision.autocast():
         model(batch)
     return 3.0 * counter.get_total_flops()
 
@@ -176,7 +177,7 @@ class _Kept:
 @contextmanager
 def _kept() -> Iterator[_Kept]:
     kept = _Kept()
-    with saved_tensors_hooks(kept.note, lambda tensor: tensor):
+    with one_after_the_other(), saved_tensors_hooks(kept.note, lambda tensor: tensor):
         yield kept
 
 

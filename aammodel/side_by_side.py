@@ -8,11 +8,12 @@ Gradients are the same to the last digit whenever torch has as many threads: whi
 and in which order, follows from the chunks' costs alone.
 """
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, reduce
-from threading import Barrier
 from typing import Any, TypeGuard, TypeVar
 
 import torch
@@ -21,6 +22,15 @@ from torch.utils.checkpoint import checkpoint
 
 from aammodel.dropout import drawing_from
 
+
+class _Here(threading.local):
+    """What is each thread's own."""
+
+    in_order = False
+    """Whether pieces are computed one after the other, in this thread."""
+
+
+_here = _Here()
 T = TypeVar("T")
 Gradients = list[Tensor | None]
 
@@ -80,6 +90,16 @@ class Piece:
             return self.compute(*arguments)
 
 
+@contextmanager
+def one_after_the_other() -> Iterator[None]:
+    """Compute pieces in the thread that asks, for what watches that thread alone: torch's modes and hooks."""
+    before, _here.in_order = _here.in_order, True
+    try:
+        yield
+    finally:
+        _here.in_order = before
+
+
 def compute_pieces(module: nn.Module, pieces: list[Piece]) -> list[tuple[Tensor, ...]]:
     """Compute pieces: side by side in as many threads as torch has, or else one after the other.
 
@@ -97,7 +117,7 @@ def compute_pieces(module: nn.Module, pieces: list[Piece]) -> list[tuple[Tensor,
     """
     for piece, seed in zip(pieces, torch.randint(2**63 - 1, (len(pieces),)).tolist(), strict=True):
         piece.seed = seed
-    if torch.get_num_threads() == 1 or len(pieces) == 1 or not _is_plain(module):
+    if torch.get_num_threads() == 1 or len(pieces) == 1 or _here.in_order or not _is_plain(module):
         return [piece.forward() for piece in pieces]
     weights = [one for one in module.parameters() if one.requires_grad]
     asking = [*(one for piece in pieces for one in piece.inputs()), *weights]
@@ -186,7 +206,7 @@ def _in_threads(work: Callable[[list[int]], T], shares: list[list[int]]) -> list
 @cache
 def _threads(number: int) -> ThreadPoolExecutor:
     """Start threads within which torch uses one thread alone."""
-    threads, together = ThreadPoolExecutor(number, "chunks"), Barrier(number)
+    threads, together = ThreadPoolExecutor(number, "chunks"), threading.Barrier(number)
 
     def set_up(_: int) -> None:
         # Torch's first look at a thread sets it to what all have; what is set before is lost.

@@ -8,6 +8,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from aammodel import side_by_side
 from aammodel.encoder import AsvEncoder
 from aammodel.model import AamModel
-from aammodel.side_by_side import Piece, compute_pieces
+from aammodel.side_by_side import Piece, compute_pieces, one_after_the_other
 from schemas import vocabulary
 from tests.model.cases import (
     TOLERANCE,
@@ -171,14 +172,15 @@ def test_every_thread_takes_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(shares) - min(shares) <= len(seen) // 3
 
 
-@pytest.mark.parametrize("way", ["autocast", "compiled", "hooks"])
+@pytest.mark.parametrize("way", ["autocast", "compiled", "hooks", "asked"])
 def test_what_depends_on_its_thread_is_computed_in_order(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = encoders(chunk_size=4)
     if way == "compiled":
         model.asv_encoder.transformer.compile(disable=True)
     if way == "hooks":
         model.asv_encoder.pooling.register_forward_hook(lambda *_: None)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
+    asked = one_after_the_other() if way == "asked" else nullcontext()
+    with asked, torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
         seen = threads_of_chunks(lambda: said(model), monkeypatch)
     assert set(seen) == {threading.current_thread().name}
 

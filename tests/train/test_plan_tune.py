@@ -72,6 +72,17 @@ def test_operations_are_at_least_those_of_the_linear_layers(tiny: Plan) -> None:
     assert operations < 10 * of_linear_layers
 
 
+def test_threads_change_neither_operations_nor_memory(tiny: Plan) -> None:
+    found, before = [], torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        found.append(estimate(make_trainer(tiny, Path("run"), resume=False)).size)
+    torch.set_num_threads(before)
+    one, several = found
+    assert several.operations == pytest.approx(one.operations, rel=0.05)
+    assert several.memory_bytes == pytest.approx(one.memory_bytes, rel=0.05)
+
+
 def test_a_plan_for_people_has_a_table(tiny: Plan, run: Programs, tmp_path: Path) -> None:
     ran = run("aammodel", "plan", tiny.shards.folder, "--config", tmp_path / "tiny.toml")
     assert ran.code == 0
