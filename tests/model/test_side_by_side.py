@@ -21,17 +21,31 @@ from aammodel.side_by_side import Piece, compute_pieces, one_after_the_other
 from schemas import vocabulary
 from tests.model.cases import (
     TOLERANCE,
+    Case,
     all_of,
     assert_gradients_close,
     awake,
     compact,
+    every,
     gradients,
+    sampled,
     some_samples,
 )
 
 BATCH = compact(some_samples(4, 12), slots=12)
 THREADS = 3
 DROPOUT = {"dropout": 0.3, "inner_dropout": 0.2}
+MATRIX = list(
+    every(
+        dtype=[torch.float32, torch.float64],
+        is_training=[True, False],
+        bases_per_position=[1, 3],
+        chunk_size=[0, 2, 5],
+        checkpoint_positions=[0, 60, 10**9],
+        dropout=[0.0, 0.3],
+        inner_dropout=[0.0, 0.2],
+    )
+)
 
 
 @pytest.fixture(autouse=True)
@@ -80,26 +94,14 @@ def threads_of_chunks(compute: Callable[[], object], monkeypatch: pytest.MonkeyP
     return seen
 
 
-@pytest.mark.parametrize("is_training", [True, False])
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-@pytest.mark.parametrize("checkpoint_positions", [0, 60, 10**9])
-@pytest.mark.parametrize("chunk_size", [0, 1, 3])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("bases_per_position", [1, 3])
-def test_numbers_are_those_of_one_after_the_other(
-    dtype: torch.dtype,
-    is_training: bool,
-    bases_per_position: int,
-    chunk_size: int,
-    checkpoint_positions: int,
-    dropout: float,
-) -> None:
+@pytest.mark.parametrize("case", sampled(MATRIX, 16))
+def test_numbers_are_those_of_one_after_the_other(case: Case) -> None:
+    dtype, is_training = case["dtype"], case["is_training"]
+    options = {name: value for name, value in case.items() if name not in ("dtype", "is_training")}
     # With 0 the size of chunks follows the number of threads, which changes the last bit.
-    size = chunk_size or math.ceil(len(BATCH.tokens) / THREADS)
-    options = {"bases_per_position": bases_per_position, "checkpoint_positions": checkpoint_positions}
-    options |= {"dropout": dropout, "inner_dropout": dropout}
-    model = encoders(dtype, chunk_size=chunk_size, **options).train(is_training)
-    same = encoders(dtype, chunk_size=size, **options).train(is_training)
+    size = case["chunk_size"] or math.ceil(len(BATCH.tokens) / THREADS)
+    model = encoders(dtype, **options).train(is_training)
+    same = encoders(dtype, **options | {"chunk_size": size}).train(is_training)
     outputs, gradient = differentiate(model)
     expected, expected_gradient = in_one_thread(lambda: differentiate(same))
     for one, other in zip(outputs, expected, strict=True):
@@ -112,9 +114,9 @@ def test_numbers_are_those_of_one_after_the_other(
 
 @pytest.mark.parametrize("options", [{}, DROPOUT], ids=["plain", "dropout"])
 def test_every_run_gives_the_same_numbers(options: dict[str, float]) -> None:
-    model = encoders(chunk_size=1, **options)
+    model = encoders(chunk_size=2, **options)
     outputs, gradient = differentiate(model)
-    for _ in range(10):
+    for _ in range(3):
         outputs_again, again = differentiate(model)
         assert all(map(torch.equal, outputs, outputs_again))
         assert all(torch.equal(again[name], one) for name, one in gradient.items())
