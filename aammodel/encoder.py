@@ -268,22 +268,13 @@ class SampleEncoder(nn.Module):
             x = asv_embedding.index_select(0, slot[rows, front].flatten()).unflatten(0, front.shape)
             is_real_here = None if chunk.is_even else is_real[rows, front]
             arguments = (x, count[rows, front], is_real_here, front)
-            pieces.append(Piece(self._encode_chunk, arguments, cost=front.numel()))
+            # Not as a module, which must be entered once on every rank, however many chunks (`sharding.py`).
+            pieces.append(Piece(lambda *chunk: (self.forward(*chunk),), arguments, cost=front.numel()))
             places.append((rows * num_slots + front).flatten())
         parts = compute_pieces(self, pieces)
-        values = torch.cat([encoded for (encoded,) in parts])
+        values = torch.cat([encoded.flatten(0, 1) for (encoded,) in parts])
         empty = values.new_zeros(is_real.numel(), values.shape[1])
         return empty.index_copy(0, torch.cat(places), values).unflatten(0, is_real.shape)
-
-    def _encode_chunk(
-        self,
-        x: Float[Tensor, "N S D"],
-        count: Float[Tensor, "N S"],
-        is_real: Bool[Tensor, "N S"] | None,
-        position: Int[Tensor, "N S"],
-    ) -> tuple[Float[Tensor, "_ D"]]:
-        # Not as a module, which must be entered once on every rank, however many chunks (`sharding.py`).
-        return (self.forward(x, count, is_real, position).flatten(0, 1),)
 
     def chunks(self, is_real: Bool[Tensor, "B S"]) -> Iterator[tuple[Chunk, Int[Tensor, "_ _"]]]:
         """Say which samples are encoded together, in the order in which they are.
