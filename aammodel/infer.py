@@ -23,6 +23,7 @@ from aammodel.stream import BatchStream, split_order, stream_split
 
 SAMPLES_AT_ONCE = 32
 ASVS_AT_ONCE = 4096
+_MOST_NAMED = 5
 LARGEST_IN_MEMORY = 256 * 2**20
 """Bytes of embeddings above which they are kept in a file that is mapped into memory."""
 
@@ -64,7 +65,14 @@ class AsvCache:
         -------
         Tensor, shape (B, K)
             In the order of the samples, on the model's device.
+
+        Raises
+        ------
+        ValueError
+            If an ASV of a sample is not here.
         """
+        if not samples:
+            return torch.zeros((0, self.model.num_features), device=self._device)
         parts = [
             samples[start : start + SAMPLES_AT_ONCE] for start in range(0, len(samples), SAMPLES_AT_ONCE)
         ]
@@ -83,6 +91,10 @@ class AsvCache:
 
     def _embed_together(self, samples: Sequence[Sample], token_limit: int) -> Float[Tensor, "B K"]:
         slots = lay_out(samples, token_limit, len(self._tokens))
+        is_here = np.isin(slots.asv_row, self.asv_rows)
+        if not is_here.all():
+            missing = ", ".join(map(str, slots.asv_row[~is_here][:_MOST_NAMED]))
+            raise ValueError(f"rows of asvs.parquet that were not encoded: {missing}")
         known = self.embedding[np.searchsorted(self.asv_rows, slots.asv_row)]
         arrays = (known, self._tokens[slots.asv_row], slots.slot, slots.count, slots.is_real)
         return self.model.embed_samples(*(torch.from_numpy(one).to(self._device) for one in arrays))

@@ -74,6 +74,15 @@ def test_large_embeddings_lie_on_disk(shards: ShardSet) -> None:
     assert torch.equal(in_memory.embed(samples, 512), on_disk.embed(samples, 512))
 
 
+def test_asvs_that_were_not_encoded_are_refused(shards: ShardSet) -> None:
+    model, samples = small_model(shards), list(stream_of(shards, None).samples())
+    asvs = samples[0].asv
+    cache = AsvCache(model, shards, asvs[1:])
+    with pytest.raises(ValueError, match=f"not encoded: {asvs[0]}$"):
+        cache.embed(samples[:1], 512)
+    assert cache.embed([], 512).shape == (0, model.num_features)
+
+
 def test_a_split_without_samples_has_no_embeddings(run: Programs, tmp_path: Path) -> None:
     shards = make_shards(run, tmp_path, num_samples=3)
     empty = [one for one in ("validation", "test") if not shards.manifest.num_rows(one)]
