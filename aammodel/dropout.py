@@ -82,7 +82,8 @@ class _Drop(torch.autograd.Function):
 
 
 def _kept(x: Tensor, keep: Tensor, scale: float) -> Tensor:
-    return keep.float().mul_(scale).mul_(x).to(x.dtype)
+    kept = keep.to(torch.promote_types(x.dtype, torch.float32))
+    return kept.mul_(scale).mul_(x).to(x.dtype)
 
 
 def _keep(shape: torch.Size, num_dropped: int) -> Bool[Tensor, "*shape"]:

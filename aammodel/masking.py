@@ -36,7 +36,7 @@ def draw_read(asv_row: npt.NDArray[np.integer], seed: int, step: int, share: flo
     if share >= 1 or share <= 0:
         return np.full(len(asv_row), share >= 1)
     drawn = hash64(seed, step, _READ, values=asv_row)
-    # The upper 53 bits, which a float64 holds exactly: a share of 1 chooses all.
+    # The upper 53 bits, which a float64 holds exactly.
     return (drawn >> np.uint64(11)) < share * 2.0**53
 
 

@@ -80,6 +80,8 @@ def _rows(
         return _asvs_of_chunk(model, batch, passage, is_bad), []
     if name.startswith("sample_encoder"):
         chunk, front = list(model.sample_encoder.chunks(batch.is_real))[passage.call]
+        if is_bad.dim() == 4:  # attention weights, by head; of the slot that attends
+            is_bad = is_bad.any(dim=3).any(dim=1)
         return _of_slots(batch, is_bad, chunk.rows[:, None].expand(front.shape), front)
     return _of_heads(batch, name, is_bad)
 

@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.autograd.function import once_differentiable
 
 from aammodel.order import turns
 from aammodel.sharding import is_cut
@@ -134,6 +135,7 @@ class _Gather(torch.autograd.Function):
         return everyone
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         everyone = gradient.contiguous().clone()
         dist.all_reduce(everyone)

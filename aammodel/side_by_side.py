@@ -4,8 +4,8 @@ Products, norms and attention of a chunk are small: two threads that share each 
 two threads that take a chunk each. Autograd goes back through a graph in one thread, so each chunk has a
 graph of its own, and one node of the outer graph stands for all of them.
 
-Gradients are the same to the last digit whenever torch has as many threads: which thread computes a chunk,
-and in which order, follows from the chunks' costs alone.
+Gradients are the same to the last digit whenever torch has as many threads: which chunks are summed together,
+and in which order, follows from their costs alone.
 """
 
 import threading
@@ -77,9 +77,13 @@ class Piece:
         with torch.enable_grad():
             inputs, outputs = self.graph or self._compute_apart()
         self.graph = None
-        asked = [*inputs, *weights]
-        given: Gradients = list(torch.autograd.grad(outputs, asked, gradients, allow_unused=True))
-        return given[: len(inputs)], given[len(inputs) :]
+        # What nothing that learns had a part in has no graph to go back through.
+        learned = [pair for pair in zip(outputs, gradients, strict=True) if pair[0].requires_grad]
+        if not learned:
+            return [None] * len(inputs), [None] * len(weights)
+        outputs, gradients = zip(*learned, strict=True)
+        given = torch.autograd.grad(outputs, [*inputs, *weights], gradients, allow_unused=True)
+        return list(given[: len(inputs)]), list(given[len(inputs) :])
 
     def _compute_apart(self) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         arguments = [one.detach().requires_grad_() if _asks(one) else one for one in self.arguments]
@@ -115,8 +119,9 @@ def compute_pieces(module: nn.Module, pieces: list[Piece]) -> list[tuple[Tensor,
     list of tuple of Tensor
         What each piece gave.
     """
-    for piece, seed in zip(pieces, torch.randint(2**63 - 1, (len(pieces),)).tolist(), strict=True):
-        piece.seed = seed
+    if module.training:
+        for piece, seed in zip(pieces, torch.randint(2**63 - 1, (len(pieces),)).tolist(), strict=True):
+            piece.seed = seed
     if torch.get_num_threads() == 1 or len(pieces) == 1 or _here.in_order or not _is_plain(module):
         return [piece.forward() for piece in pieces]
     weights = [one for one in module.parameters() if one.requires_grad]
@@ -132,9 +137,11 @@ def _is_plain(module: nn.Module) -> bool:
 
 
 def _minds(part: nn.Module) -> bool:
-    # Of those who watch what is computed, or gather weights that are cut among ranks.
-    has_hooks = part._forward_pre_hooks or part._forward_hooks or part._backward_hooks
-    return bool(has_hooks or part._compiled_call_impl)
+    # Of those who watch or change what is computed, or gather weights that are cut among ranks.
+    forward = part._forward_pre_hooks or part._forward_hooks
+    backward = part._backward_pre_hooks or part._backward_hooks
+    of_weights = any(one._backward_hooks for one in part.parameters(recurse=False))
+    return bool(forward or backward or of_weights or part._compiled_call_impl)
 
 
 class _SideBySide(torch.autograd.Function):
@@ -151,6 +158,8 @@ class _SideBySide(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("chunks side by side give no second derivatives: ask one_after_the_other()")
         shares, of_piece = _shares(ctx.pieces), _by_piece(gradients, len(ctx.pieces))
 
         def go_back(share: list[int]) -> tuple[list[Gradients], Gradients]:
@@ -199,7 +208,7 @@ def _sum(some: Gradients, others: Gradients) -> Gradients:
 
 
 def _in_threads(work: Callable[[list[int]], T], shares: list[list[int]]) -> list[T]:
-    """Do each share in a thread of its own."""
+    """Do the shares in as many threads."""
     return list(_threads(torch.get_num_threads()).map(work, shares))
 
 

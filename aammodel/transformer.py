@@ -71,8 +71,11 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width)
         self.expand = nn.Linear(width, feed_forward * width)
         self.contract = nn.Linear(feed_forward * width, width)
-        self.dropout = Dropout(dropout)
-        self.inner_dropout = Dropout(inner_dropout)
+        # A module for each use, so that a fault is laid to the right one.
+        self.weights_dropout = Dropout(inner_dropout)
+        self.attention_dropout = Dropout(dropout)
+        self.wide_dropout = Dropout(inner_dropout)
+        self.feed_forward_dropout = Dropout(dropout)
         start_linear(self.qkv)
         start_linear(self.attention_out, branch_scale)
         start_linear(self.expand)
@@ -83,9 +86,9 @@ class Block(nn.Module):
     ) -> Float[Tensor, "N T D"]:
         """Transform every real position; padded ones come out zero."""
         x = zero_padding(x, is_real)
-        x = x + self.dropout(self._attend(self.attention_norm(x), is_real))
+        x = x + self.attention_dropout(self._attend(self.attention_norm(x), is_real))
         wide = F.gelu(self.expand(self.feed_forward_norm(x)))
-        x = x + self.dropout(self.contract(self.inner_dropout(wide)))
+        x = x + self.feed_forward_dropout(self.contract(self.wide_dropout(wide)))
         return zero_padding(x, is_real)
 
     def _attend(
@@ -95,7 +98,7 @@ class Block(nn.Module):
         parts = self.qkv(x).chunk(3, dim=-1)
         query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         may_attend = None if is_real is None else attendable(is_real)[:, None, None, :]
-        if self.training and self.inner_dropout.share:
+        if self.training and self.weights_dropout.share:
             attended = self._attend_with_dropout(query, key, value, may_attend)
         else:
             attended = F.scaled_dot_product_attention(query, key, value, attn_mask=may_attend)
@@ -112,7 +115,7 @@ class Block(nn.Module):
         if may_attend is not None:
             scores = scores.masked_fill(~may_attend, -torch.inf)
         weights = scores.softmax(dim=-1).to(value.dtype)
-        return self.inner_dropout(weights) @ value
+        return self.weights_dropout(weights) @ value
 
 
 class Transformer(nn.Module):

@@ -39,6 +39,14 @@ def test_the_seed_decides_and_the_gradient_has_the_same_holes() -> None:
     assert torch.equal(x.grad, first.detach())
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_what_is_kept_keeps_its_digits(dtype: torch.dtype) -> None:
+    x = torch.rand(100, generator=torch.Generator().manual_seed(0)).to(dtype) + 1
+    dropped = Dropout(0.5)(x)
+    assert dropped.dtype == dtype
+    assert torch.equal(dropped[dropped > 0], 2 * x[dropped > 0])
+
+
 def test_there_is_none_in_evaluation() -> None:
     x = torch.randn(5)
     assert Dropout(0.9).eval()(x) is x
@@ -53,5 +61,6 @@ def test_attention_that_can_drop_is_attention() -> None:
     block.train()
     assert not torch.allclose(block(x, is_real), expected)
     # Nothing is dropped here, and yet attention takes the way on which it could be.
-    block.inner_dropout.eval()
+    block.weights_dropout.eval()
+    block.wide_dropout.eval()
     assert_close(block(x, is_real), expected, 1e-6)

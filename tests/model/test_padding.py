@@ -3,12 +3,10 @@
 The whole matrix has over two thousand cells; `make test` runs a fixed sample of them.
 """
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
-from jaxtyping import config
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -275,16 +273,6 @@ def cell(**values: object) -> Case:
         "bases_per_position": 3,
     }
     return usual | {"token_limit": 64, "batch_size": 3, "head": "soft-branch"} | values
-
-
-@pytest.fixture
-def without_shape_checks() -> Iterator[None]:
-    """Take the checks of shapes away, which only tests have, and which torch cannot compile."""
-    if not shutil.which("g++"):
-        pytest.skip("torch compiles with g++, and there is none")
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 COMPILED = [

@@ -53,7 +53,7 @@ class Pooling(nn.Module):
         self.head = distance_head(config, config.targets[0])
 
     def forward(self, x: Tensor, is_real: Tensor) -> Tensor:
-        windows = torch.arange(2 * int(is_real.sum())).reshape(-1, 2) % COLUMNS
+        windows = torch.arange(2 * int(is_real.sum()), device=x.device).reshape(-1, 2) % COLUMNS
         return self.head.pool(Contents(x, windows, x[..., 0].abs(), is_real))
 
 
@@ -103,16 +103,33 @@ def test_poison_stays_where_it_is(case: Case) -> None:
     check_poison(case, "cpu")
 
 
+COMPILED = [
+    one
+    for one in MATRIX
+    if one["name"] == "transformer" and math.isnan(one["poison"]) and one["mode"] != "eval"
+]
+
+
+# The compiler of torch warns of itself.
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", sampled(COMPILED, 0))
+def test_poison_stays_where_it_is_compiled(case: Case, without_shape_checks: None) -> None:
+    torch.compiler.reset()
+    check_poison(case, "cpu", is_compiled=True)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("case", sampled(MATRIX, 60))
 def test_poison_stays_where_it_is_on_a_gpu(case: Case) -> None:
     check_poison(case, "cuda")
 
 
-def check_poison(case: Case, device: str) -> None:
+def check_poison(case: Case, device: str, is_compiled: bool = False) -> None:
     """Compare poisoned padding with padding of zeros, to the last bit."""
     mode, dtype = case["mode"], case["dtype"]
     module = made(case["name"], case["dropout"]).train(mode == "train").to(device)
+    if is_compiled:
+        module.compile(dynamic=True)
 
     def run(value: float) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         torch.manual_seed(1)

@@ -154,14 +154,22 @@ def test_only_what_exceeds_the_budget_is_computed_again(again: int, monkeypatch:
     assert len(threads_of_chunks(compute, monkeypatch)) == 3 + again
 
 
-@pytest.mark.parametrize("frozen", ["asv_encoder", "asv_encoder.transformer", "sample_encoder.transformer"])
-def test_weights_that_are_not_learned_get_no_gradient(frozen: str) -> None:
-    model = encoders(chunk_size=2)
+READING = ["asv_encoder.stem", "asv_encoder.transformer", "asv_encoder.pooling"]
+
+
+@pytest.mark.parametrize(
+    "frozen",
+    [["asv_encoder"], READING[1:2], ["sample_encoder.transformer"], READING[:2], READING],
+    ids=", ".join,
+)
+def test_weights_that_are_not_learned_get_no_gradient(frozen: list[str]) -> None:
+    model = awake(chunk_size=2)
     expected = differentiate(model)[1]
-    model.get_submodule(frozen).requires_grad_(False)
+    for part in frozen:
+        model.get_submodule(part).requires_grad_(False)
     differentiate(model)
     for name, one in model.named_parameters():
-        if name.startswith(f"{frozen}."):
+        if name.startswith(tuple(f"{part}." for part in frozen)):
             assert one.grad is None
         elif expected[name].any():
             assert torch.equal(one.grad, expected[name])
@@ -174,13 +182,22 @@ def test_every_thread_takes_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(shares) - min(shares) <= len(seen) // 3
 
 
-@pytest.mark.parametrize("way", ["autocast", "compiled", "hooks", "asked"])
+HOOKS: dict[str, Callable[[AsvEncoder], object]] = {
+    "forward": lambda part: part.pooling.register_forward_hook(lambda *_: None),
+    "before": lambda part: part.pooling.register_forward_pre_hook(lambda *_: None),
+    "backward": lambda part: part.transformer.register_full_backward_hook(lambda *_: None),
+    "before backward": lambda part: part.transformer.register_full_backward_pre_hook(lambda *_: None),
+    "of a weight": lambda part: part.pooling.query.weight.register_hook(lambda gradient: gradient / 2),
+}
+
+
+@pytest.mark.parametrize("way", ["autocast", "compiled", "asked", *HOOKS])
 def test_what_depends_on_its_thread_is_computed_in_order(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = encoders(chunk_size=4)
     if way == "compiled":
         model.asv_encoder.transformer.compile(disable=True)
-    if way == "hooks":
-        model.asv_encoder.pooling.register_forward_hook(lambda *_: None)
+    if way in HOOKS:
+        HOOKS[way](model.asv_encoder)
     asked = one_after_the_other() if way == "asked" else nullcontext()
     with asked, torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
         seen = threads_of_chunks(lambda: said(model), monkeypatch)
@@ -193,6 +210,20 @@ def test_torch_keeps_its_threads() -> None:
     assert torch.get_num_threads() == THREADS
     with ThreadPoolExecutor(1) as another:
         assert another.submit(torch.get_num_threads).result() == THREADS
+
+
+def test_gradients_of_gradients_are_refused() -> None:
+    layer = nn.Linear(2, 2)
+    pieces = [Piece(lambda x: (layer(x) ** 2,), (torch.ones(1, 2),), cost=1.0) for _ in range(3)]
+    value = torch.cat([one for (one,) in compute_pieces(layer, pieces)]).sum()
+    with pytest.raises(RuntimeError, match="one_after_the_other"):
+        torch.autograd.grad(value, layer.weight, create_graph=True)
+
+
+def test_evaluation_draws_nothing() -> None:
+    model, before = encoders(chunk_size=2, **DROPOUT).eval(), torch.get_rng_state()
+    said(model)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("backward", [False, True])
