@@ -190,9 +190,13 @@ def _padded_slots(batch: Batch, config: ModelConfig) -> list[str]:
     return _samples(batch, ~batch.is_real & (batch.count != 0))
 
 
+def _kinds(batch: Batch, config: ModelConfig) -> list[str]:
+    if len(batch.distance) == len(config.targets):
+        return []
+    return [f"{len(batch.distance)} kinds of distance for {', '.join(config.targets)}"]
+
+
 def _distances(batch: Batch, config: ModelConfig) -> list[str]:
-    if len(batch.distance) != len(config.targets):
-        return [f"{len(batch.distance)} kinds of distance for {len(config.targets)} targets"]
     found = []
     for name, one in zip(config.targets, batch.distance, strict=True):
         # Unknown are all pairs of a sample of which nothing is in the tree, and no others.
@@ -205,7 +209,7 @@ def _distances(batch: Batch, config: ModelConfig) -> list[str]:
 
 def _symmetry(batch: Batch, config: ModelConfig) -> list[str]:
     found = []
-    for name, one in zip(config.targets, batch.distance.nan_to_num(0.0), strict=False):
+    for name, one in zip(config.targets, batch.distance.nan_to_num(0.0), strict=True):
         is_bad = (one - one.T).abs() > _ROUNDING * one.abs().clamp_min(1.0)
         is_bad |= (one.diagonal() != 0).diag()
         found += [f"{name} of {pair}" for pair in _pairs(batch, is_bad)]
@@ -230,6 +234,7 @@ _RULES = (
     Rule("length", "ASVs are no longer than the model reads", _length, comes_first=True),
     Rule("slots", "every slot points at an ASV of the batch", _nowhere, comes_first=True),
     Rule("hidden bases", "hidden bases are known, and of ASVs that are read", _masked, comes_first=True),
+    Rule("kinds of distance", "the model has a target for each kind of distance", _kinds, comes_first=True),
     Rule("START", "every ASV begins with START, and has no other", _start),
     Rule("padding at the end", "no base comes after padding, and every ASV has one", _holes),
     Rule("distinct ASVs", "every ASV is there once, and in a sample", _repeated),

@@ -193,8 +193,8 @@ def _timed_batches(stream: BatchStream, device: torch.device) -> tuple[list[list
 
 def _step_seconds(trainer: Trainer, batches: list[Batch]) -> float:
     started = time.perf_counter()
-    trainer.stepper.backward(batches, trainer.config.learning_rate / 100)
-    trainer.stepper.update()
+    trainer.stepper.backward(batches)
+    trainer.stepper.update(trainer.config.learning_rate / 100)
     _finish(trainer.device)
     return time.perf_counter() - started
 

@@ -1,6 +1,7 @@
 """Where a number stopped being finite: the step is taken again, with an eye on every module.
 
-Training itself looks at the losses alone, so that the watch costs nothing while all is well.
+Training itself looks at the losses and the norm of the gradient alone, so that the watch costs nothing while
+all is well.
 """
 
 import math
@@ -61,7 +62,7 @@ class StepSeen:
     """None where every number is finite."""
 
 
-def watch_step(stepper: Stepper, batches: list[Batch], rate: float = 0.0) -> StepSeen:
+def watch_step(stepper: Stepper, batches: list[Batch]) -> StepSeen:
     """Compute a step, forward and backward, without the update, and look at every number on its way.
 
     Parameters
@@ -69,14 +70,12 @@ def watch_step(stepper: Stepper, batches: list[Batch], rate: float = 0.0) -> Ste
     stepper : Stepper
     batches : list of Batch
         The micro-batches of the step, on the model's device.
-    rate : float
-        Learning rate of the update to come.
     """
     # Scaling may be unscaled but once in a step, which may have been this one.
     stepper = replace(stepper, precision=stepper.precision.copy())
     scale = stepper.precision.scaler.get_scale() if stepper.precision.scaler.is_enabled() else 1.0
     with Watch(stepper.model) as watch:
-        losses, norm = stepper.backward(batches, rate)
+        losses, norm = stepper.backward(batches)
     for one in watch.seen.values():
         one.unscale(scale)
     return StepSeen(losses, norm, tuple(watch.seen.values()), _fault(stepper, batches, watch, losses, norm))

@@ -1,15 +1,17 @@
-"""When a number stops being finite: training stops, says where it was born, and keeps the batch.
+"""When a number stops being finite: training stops, says where it was born, and keeps the step.
 
-With the batch go the weights, so that `aammodel trace --batch` can take the very step again.
+With its batches go the weights, so that `aammodel trace --batch` can take the very step again.
 """
 
+import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from aammodel.batch import Batch
 from aammodel.batch_checks import check_batch
@@ -22,16 +24,20 @@ from schemas.publish import replace_file
 
 
 @dataclass(frozen=True)
-class SavedBatch:
-    """A batch that lay in a file."""
+class SavedStep:
+    """What one rank took a step with, as it lies in a file."""
 
-    batch: Batch
-    step: int
-    """The step that it was of."""
+    batches: list[Batch]
+    """Its micro-batches."""
+    step: int = 0
+    rank: int = 0
+    """Dropout follows from the step and the rank."""
+    scaling: dict[str, float] = field(default_factory=dict)
+    """State of loss scaling before the step; empty where there is none."""
 
 
 def stop_at_non_finite(stepper: Stepper, batches: list[Batch], step: int, run: Path) -> NoReturn:
-    """Find out which module made the first number that is not finite, keep its batch, and stop.
+    """Find out which module made the first number that is not finite, keep the step, and stop.
 
     Parameters
     ----------
@@ -41,12 +47,12 @@ def stop_at_non_finite(stepper: Stepper, batches: list[Batch], step: int, run: P
         The micro-batches of the step.
     step : int
     run : Path
-        Where the offending batch is written.
+        Where the offending batches are written.
 
     Raises
     ------
     NonFiniteError
-        Naming the module, the step, the samples, and the file that holds the batch.
+        Naming the module, the step, the samples, and the file that holds the batches.
     """
     ranks = stepper.ranks
     seed_step(stepper.config.seed, step, ranks.rank)
@@ -59,7 +65,7 @@ def stop_at_non_finite(stepper: Stepper, batches: list[Batch], step: int, run: P
     path = run / f"offending-batch-step-{step:06d}.safetensors"
     weights = model_tensors(stepper.model)
     if told is not None and told == first:
-        save_batch(batch, path, step)
+        save_step(SavedStep(batches, step, ranks.rank, stepper.precision.state()), path)
         save_model(weights_beside(path), weights, asdict(stepper.model.config))
     ranks.wait()
     raise NonFiniteError(
@@ -76,35 +82,56 @@ def _told(fault: Fault | None, batch: Batch, step: int, model: AamModel) -> str:
     return f"a number stopped being finite at step {step}, first in {born}{wrong}; samples: {samples}"
 
 
-def save_batch(batch: Batch, path: Path, step: int = 0) -> None:
-    """Write a batch as safetensors, its sample ids and its step in the header; one of a rank as its own."""
-    batch = batch.alone()
-    header = {"sample_ids": "\n".join(batch.sample_ids), "step": str(step)}
-    content = {name: tensor.cpu().contiguous() for name, tensor in batch.tensors().items()}
-    replace_file(path, save(content, metadata=header))
+def save_step(saved: SavedStep, path: Path) -> None:
+    """Write a step as safetensors: tensors by micro-batch and name, the rest as JSON in the header."""
+    # Those of a rank as its own: there is no other to compare distances with.
+    batches = [batch.alone() for batch in saved.batches]
+    content = {
+        f"{number}.{name}": tensor.cpu().contiguous()
+        for number, batch in enumerate(batches)
+        for name, tensor in batch.tensors().items()
+    }
+    header = {
+        "sample_ids": [batch.sample_ids for batch in batches],
+        "step": saved.step,
+        "rank": saved.rank,
+        "scaling": saved.scaling,
+    }
+    told = {name: json.dumps(value, ensure_ascii=False) for name, value in header.items()}
+    replace_file(path, save(content, metadata=told))
 
 
-def load_batch(path: Path) -> SavedBatch:
-    """Read a batch that was kept.
+def load_step(path: Path) -> SavedStep:
+    """Read a step that was kept.
 
     Raises
     ------
     UsageError
         If there is no such file.
     InvalidDataError
-        If it holds no batch.
+        If it holds no batches.
     """
     if not path.is_file():
         raise UsageError("there is no such file", str(path), "name an offending-batch-step-*.safetensors")
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-        batch = Batch(tuple(header["sample_ids"].split("\n")), **load_file(path))
-        return SavedBatch(batch, int(header.get("step", 0)))
+            header = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
+        if not header["sample_ids"]:
+            raise ValueError("it is empty")
+        tensors = load_file(path)
+        batches = [
+            Batch(tuple(ids), **_with_prefix(tensors, f"{number}."))
+            for number, ids in enumerate(header["sample_ids"])
+        ]
+        return SavedStep(batches, header["step"], header["rank"], header["scaling"])
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise InvalidDataError(
             f"this file holds no batch: {error}", str(path), "name an offending-batch-step-*.safetensors"
         ) from error
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def weights_beside(path: Path) -> Path:

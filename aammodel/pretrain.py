@@ -79,18 +79,26 @@ def make_plan(shards_folder: Place, model_values: dict[str, Any], train: TrainCo
     """
     shards = open_shards(shards_folder)
     check_shards(shards, train)
-    values: dict[str, Any] = {
-        "sequence_length": shards.manifest.sequence_length,
-        "targets": tuple(train.targets),
-    }
-    try:
-        model = ModelConfig(**(values | model_values))
-    except (ValueError, TypeError) as error:
-        raise UsageError(str(error), "[model]", "correct the configuration") from error
+    model = make_model_config(shards.manifest.sequence_length, model_values, train)
     if not model.bases_by_position:
         # What the transformer does not read would have no embedding at all.
         train = replace(train, read_share=1.0)
     return Plan(shards, model, train)
+
+
+def make_model_config(sequence_length: int, values: dict[str, Any], train: TrainConfig) -> ModelConfig:
+    """Settle the configuration of a model that reads so many tokens an ASV.
+
+    Raises
+    ------
+    UsageError
+        If one of the values chosen cannot be.
+    """
+    given: dict[str, Any] = {"sequence_length": sequence_length, "targets": tuple(train.targets)}
+    try:
+        return ModelConfig(**(given | values))
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error), "[model]", "correct the configuration") from error
 
 
 def check_shards(shards: ShardSet, train: TrainConfig) -> None:

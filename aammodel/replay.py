@@ -9,16 +9,16 @@ import torch
 
 from aammodel.batch import Batch
 from aammodel.checkpoint import STATE_FILE, Progress, list_checkpoints, load_checkpoint
-from aammodel.config import ModelConfig
 from aammodel.load import check_fits, load_run
 from aammodel.model import AamModel
-from aammodel.offence import load_batch, weights_beside
+from aammodel.offence import load_step, weights_beside
 from aammodel.optimiser import make_optimizer
 from aammodel.precision import Precision
 from aammodel.pretrain import (
     CONFIG_FILE,
     Plan,
     first_batch,
+    make_model_config,
     make_plan,
     make_stepper,
     pick_device,
@@ -46,6 +46,8 @@ class Setting:
     step: int
     weights: str
     """Where the weights are from, in words."""
+    rank: int = 0
+    """Of several processes, the one whose step it was."""
 
 
 def from_shards(shards: Place, tables: Tables, step: int) -> Setting:
@@ -95,7 +97,7 @@ def from_run(run: Path, shards: Place | None, step: int | None) -> Setting:
 
 
 def from_batch(path: Path, run: Path | None, tables: Tables | None) -> Setting:
-    """Set up the step of a batch that was kept, with the weights that were kept with it.
+    """Set up a step that was kept, with the weights that were kept with it.
 
     Parameters
     ----------
@@ -106,19 +108,21 @@ def from_batch(path: Path, run: Path | None, tables: Tables | None) -> Setting:
     tables : dict or None
         A configuration whose untrained weights to take instead.
     """
-    saved, beside = load_batch(path), weights_beside(path)
+    saved, beside = load_step(path), weights_beside(path)
     if run is None and tables is None and beside.is_file() and beside != path:
         run = beside
     if run is not None:
         model, train, weights = load_run(run), _train_of(path.absolute().parent), str(run)
     else:
         tables = tables or {"model": {}, "train": {}}
-        length: dict[str, Any] = {"sequence_length": saved.batch.tokens.shape[1]}
         train = TrainConfig(**tables["train"])
+        length = max(batch.tokens.shape[1] for batch in saved.batches)
         torch.manual_seed(train.seed)
-        model = AamModel(ModelConfig(**(length | tables["model"])))
+        model = AamModel(make_model_config(length, tables["model"], train))
         weights = "drawn anew, since none were kept with the batch: --run takes those of a run"
-    return Setting(_stepper(model, train), [saved.batch], saved.step, weights)
+    stepper = _stepper(model, train)
+    stepper.precision.load(saved.scaling)
+    return Setting(stepper, saved.batches, saved.step, weights, saved.rank)
 
 
 def _from_model(path: Path, shards: Place | None, step: int) -> Setting:

@@ -79,15 +79,13 @@ class Stepper:
     config: TrainConfig
     ranks: Ranks = ALONE
 
-    def backward(self, batches: list[Batch], rate: float) -> tuple[Losses, float]:
+    def backward(self, batches: list[Batch]) -> tuple[Losses, float]:
         """Compute losses, and the gradient of their means over all micro-batches (not a mean of means).
 
         Parameters
         ----------
         batches : list of Batch
             The micro-batches of the step.
-        rate : float
-            Learning rate of the update to come.
 
         Returns
         -------
@@ -96,8 +94,6 @@ class Stepper:
         norm : float
             Of the gradient before it is clipped; not finite where float16 overflowed.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         total, weights = _nothing_of(batches, self.ranks), self.weights()
@@ -112,8 +108,10 @@ class Stepper:
         norm = clip_gradients(self.model, self.config.clip_norm)
         return total.over(self.ranks), norm.item()
 
-    def update(self) -> None:
-        """Change the weights, unless float16 overflowed; then scale less from here on."""
+    def update(self, rate: float) -> None:
+        """Change the weights at a learning rate, unless float16 overflowed; then scale less from here on."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         self.precision.scaler.step(self.optimizer)
         self.precision.scaler.update()
 

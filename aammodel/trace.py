@@ -63,7 +63,7 @@ def trace(setting: Setting, inject: str | None = None, direction: Direction = "f
     checked = tuple(check_batch(batch, model.config) for batch in batches)
     seen = None
     if all(one.is_readable for one in checked):
-        seed_step(stepper.config.seed, setting.step)
+        seed_step(stepper.config.seed, setting.step, setting.rank)
         with planted(model, inject, direction):
             seen = watch_step(stepper, batches)
     bad = {name: describe(one) for name, one in model.named_parameters() if not one.isfinite().all()}

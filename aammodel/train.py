@@ -97,11 +97,10 @@ class Trainer:
         step = self.progress.step
         # So a resumed run needs no state of what is drawn.
         seed_step(self.config.seed, step, self.ranks.rank)
-        rate = learning_rate(step, self.num_steps, self.config, self.progress.reductions)
-        losses, norm = self.stepper.backward(batches, rate)
+        losses, norm = self.stepper.backward(batches)
         is_skipped = self.stepper.precision.is_overflow(norm)
         self._stop_if_not_finite(batches, losses, norm, is_skipped)
-        self.stepper.update()
+        self.stepper.update(learning_rate(step, self.num_steps, self.config, self.progress.reductions))
         self.progress = self.progress.after_step(len(batches), is_skipped)
         self._report_step(batches, losses, norm)
 

@@ -71,7 +71,7 @@ def range_test(trainer: Trainer, num_steps: int) -> Curve:
     curve = Curve([], [])
     for rate in np.geomspace(LOWEST_RATE, HIGHEST_RATE, num_steps).tolist():
         made = [batch.to(trainer.device) for batch in islice(batches, accumulate)]
-        losses, norm = trainer.stepper.backward(made, rate)
+        losses, norm = trainer.stepper.backward(made)
         loss = losses.named(trainer.stepper.weights(), trainer.config.targets)["loss"]
         if loss is None or not math.isfinite(loss) or not math.isfinite(norm):
             break
@@ -79,7 +79,7 @@ def range_test(trainer: Trainer, num_steps: int) -> Curve:
         curve.losses.append(loss)
         if curve.smooth[-1] > DIVERGED * min(curve.smooth):
             break
-        trainer.stepper.update()
+        trainer.stepper.update(rate)
     return curve
 
 
@@ -157,6 +157,6 @@ class BatchTrial:
         pool = list(islice(stream.samples(), SAMPLES_TO_CHOOSE_FROM * batch_size))
         largest = sorted(pool, key=lambda sample: len(sample.asv), reverse=True)[:batch_size]
         forget_peak(trainer.device)
-        trainer.stepper.backward([stream.make_batch(largest, step=0).to(trainer.device)], 0.0)
-        trainer.stepper.update()
+        trainer.stepper.backward([stream.make_batch(largest, step=0).to(trainer.device)])
+        trainer.stepper.update(0.0)
         return peak_bytes(trainer.device)

@@ -60,8 +60,8 @@ def peak_bytes_of_training(model_options: dict[str, object], read_share: float) 
     config = TrainConfig()
     stepper = Stepper(model, make_optimizer(model, config), Precision("float32", torch.device("cpu")), config)
     for _ in range(STEPS):
-        stepper.backward([batch], rate=1e-3)
-        stepper.update()
+        stepper.backward([batch])
+        stepper.update(1e-3)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

@@ -92,10 +92,10 @@ def test_accumulation_is_the_mean_over_all_bases_in_every_precision(precision: s
     config = TrainConfig(precision=precision, clip_norm=1e9, distance_weight=1.0)
     one = stepper(config)
     parts = batches(4, 1, 3)
-    losses, norm = one.backward(parts, 0.1)
+    losses, norm = one.backward(parts)
     got = gradient(one)
     exact = stepper(replace(config, precision="float32"), awake(torch.float64))
-    expected_losses, expected_norm = exact.backward([to_float64(part) for part in parts], 0.1)
+    expected_losses, expected_norm = exact.backward([to_float64(part) for part in parts])
     expected = gradient(exact)
     assert losses.num_bases == sum(len(part.masked) for part in parts) == expected_losses.num_bases
     assert losses.num_pairs == expected_losses.num_pairs
@@ -112,7 +112,7 @@ def test_accumulation_is_the_mean_of_a_loop_over_every_base_and_pair() -> None:
     config = TrainConfig(clip_norm=1e9, distance_weight=1.0)
     one = stepper(config, awake(torch.float64))
     parts = [to_float64(part) for part in batches(4, 1, 3)]
-    one.backward(parts, 0.1)
+    one.backward(parts)
     got = gradient(one)
     other = awake(torch.float64)
     bases, pairs = [], []
@@ -139,16 +139,16 @@ def test_an_overflow_of_float16_is_a_step_that_changes_nothing_but_the_scale() -
     one = stepper(TrainConfig(precision="fp16"))
     one.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120)
     before = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
-    losses, norm = one.backward(batches(3), 0.1)
+    losses, norm = one.backward(batches(3))
     assert math.isfinite(losses.nucleotide)
     assert one.precision.is_overflow(norm)
-    one.update()
+    one.update(0.1)
     assert all(torch.equal(before[name], tensor) for name, tensor in one.model.state_dict().items())
     assert one.precision.state()["scale"] == 2.0**119
     one.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
-    _, norm = one.backward(batches(3), 0.1)
+    _, norm = one.backward(batches(3))
     assert not one.precision.is_overflow(norm)
-    one.update()
+    one.update(0.1)
     assert any(not torch.equal(before[name], tensor) for name, tensor in one.model.state_dict().items())
 
 
@@ -164,6 +164,6 @@ def test_the_scale_does_not_change_the_gradient() -> None:
     for scale in (2.0**4, 2.0**12):
         one = stepper(TrainConfig(precision="fp16", clip_norm=1e9))
         one.precision.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
-        one.backward(batches(3), 0.1)
+        one.backward(batches(3))
         found.append(gradient(one))
     assert (found[0] - found[1]).norm() <= 5e-3 * found[1].norm()

@@ -3,11 +3,12 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from aammodel.batch import Batch
@@ -17,11 +18,17 @@ from aammodel.encoder import hide
 from aammodel.finite import Fault, watch_step
 from aammodel.metrics import read_metrics
 from aammodel.model import AamModel
+from aammodel.offence import SavedStep, save_step, stop_at_non_finite
 from aammodel.optimiser import make_optimizer
 from aammodel.precision import Precision
-from aammodel.step import Stepper
+from aammodel.pretrain import CONFIG_FILE
+from aammodel.ranks import Ranks
+from aammodel.replay import from_batch
+from aammodel.step import Stepper, seed_step
+from aammodel.trace import trace
 from aammodel.train_config import TrainConfig
 from schemas import vocabulary
+from schemas.errors import NonFiniteError
 from tests.model.cases import Sample, awake, compact, random_sample
 from tests.studies import Programs
 from tests.train.shards import make_shards, tiny_config
@@ -86,7 +93,13 @@ def spoil_sample(model: AamModel, batch: Batch, name: str, spoiler: Spoiler) -> 
     seen: list[Tensor] = []
     counts = model.sample_encoder.count_embedding
     counts.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
-    spoiler.where = lambda output: of_rows(seen[-1] == BAD_COUNT, output)
+
+    def where(output: Tensor) -> Tensor:
+        is_bad = seen[-1] == BAD_COUNT
+        # Weights of attention: of each head, what the ASV attends to.
+        return of_rows(is_bad[:, None, :] if output.dim() == 4 else is_bad, output)
+
+    spoiler.where = where
     model.get_submodule(name).register_forward_hook(spoiler.hook)
 
 
@@ -109,6 +122,10 @@ MODULES = {
     "asv_encoder.transformer.blocks.0.attention_norm": (spoil_reading, ALL_WITH_THE_ASV),
     "asv_encoder.transformer.blocks.1.qkv": (spoil_reading, ALL_WITH_THE_ASV),
     "asv_encoder.transformer.blocks.1": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.transformer.blocks.1.weights_dropout": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.transformer.blocks.1.attention_dropout": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.transformer.blocks.0.wide_dropout": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.transformer.blocks.0.feed_forward_dropout": (spoil_reading, ALL_WITH_THE_ASV),
     "asv_encoder.transformer": (spoil_reading, ALL_WITH_THE_ASV),
     "asv_encoder.pooling.query": (spoil_reading, ALL_WITH_THE_ASV),
     "asv_encoder.pooling": (spoil_reading, ALL_WITH_THE_ASV),
@@ -116,6 +133,10 @@ MODULES = {
     "sample_encoder.count_embedding.of_count": (spoil_sample, ONE),
     "sample_encoder.transformer.blocks.0.expand": (spoil_sample, ONE),
     "sample_encoder.transformer.blocks.1.attention_out": (spoil_sample, ONE),
+    "sample_encoder.transformer.blocks.1.weights_dropout": (spoil_sample, ONE),
+    "sample_encoder.transformer.blocks.1.attention_dropout": (spoil_sample, ONE),
+    "sample_encoder.transformer.blocks.0.wide_dropout": (spoil_sample, ONE),
+    "sample_encoder.transformer.blocks.0.feed_forward_dropout": (spoil_sample, ONE),
     "nucleotide_head": (spoil_listed, ALL_WITH_THE_ASV),
     "distance_heads.unweighted_unifrac.logits": (spoil_listed, ONE),
 }
@@ -132,7 +153,8 @@ CELLS += [("asv_encoder.transformer.blocks.1.qkv", direction, 0) for direction i
 
 @pytest.mark.parametrize(("name", "direction", "checkpoint_positions"), CELLS)
 def test_a_planted_fault_is_found(name: str, direction: str, checkpoint_positions: int) -> None:
-    model, batch = awake(chunk_size=8, checkpoint_positions=checkpoint_positions), the_batch()
+    dropout = {"dropout": 0.2, "inner_dropout": 0.2} if name.endswith("dropout") else {}
+    model, batch = awake(chunk_size=8, checkpoint_positions=checkpoint_positions, **dropout), the_batch()
     plant, whom = MODULES[name]
     value = math.nan if direction == "forward" else math.inf
     plant(model, batch, name, Spoiler(value, direction == "backward", lambda output: output))
@@ -238,7 +260,7 @@ def test_an_overflow_of_float16_is_found() -> None:
 def test_watching_changes_nothing(checkpoint_positions: int) -> None:
     model, batches = awake(checkpoint_positions=checkpoint_positions), [the_batch(), the_batch(0.5)]
     stepper = step_of(model)
-    losses, norm = stepper.backward(batches, 0.0)
+    losses, norm = stepper.backward(batches)
     expected = [None if one.grad is None else one.grad.clone() for one in model.parameters()]
     seen = watch_step(stepper, batches)
     assert seen.fault is None
@@ -256,7 +278,7 @@ def test_figures_of_a_module_are_those_of_its_tensors() -> None:
     handle = model.get_submodule(name).register_forward_hook(
         lambda module, inputs, output: (output.retain_grad(), kept.append(output))[0]
     )
-    step_of(model).backward([batch], 0.0)
+    step_of(model).backward([batch])
     handle.remove()
     weight = model.get_submodule(name).weight.grad
     seen = watch_step(step_of(model), [batch])
@@ -390,22 +412,61 @@ def test_a_demonstration(direction: str, run: Programs, tmp_path: Path) -> None:
 
 
 def test_a_batch_that_no_model_can_read_is_told(run: Programs, tmp_path: Path) -> None:
-    from aammodel.offence import save_batch
-
     batch = compact(SAMPLES, slots=12)
-    save_batch(poison(batch, "tokens", (1, 1), 9), tmp_path / "batch.safetensors")
+    save_step(SavedStep([poison(batch, "tokens", (1, 1), 9)]), tmp_path / "batch.safetensors")
     ran = run("aammodel", "trace", "--batch", tmp_path / "batch.safetensors")
     assert ran.code == 1
     assert "BROKEN token range" in ran.out
     assert "cannot read this batch" in ran.out
-    save_batch(poison(batch, "count", (1, 1), math.inf), tmp_path / "batch.safetensors")
+    save_step(SavedStep([poison(batch, "count", (1, 1), math.inf)]), tmp_path / "batch.safetensors")
     ran = run("aammodel", "trace", "--batch", tmp_path / "batch.safetensors")
     assert "BROKEN counts" in ran.out
     assert "first forward in sample_encoder.count_embedding.of_count" in ran.out
-    (tmp_path / "batch.safetensors").write_bytes(b"no")
-    assert run("aammodel", "trace", "--batch", tmp_path / "batch.safetensors").code == 1
+    for content in (b"no", save({"0.tokens": torch.ones(1)}), save({}, {"sample_ids": "[]"})):
+        (tmp_path / "batch.safetensors").write_bytes(content)
+        assert run("aammodel", "trace", "--batch", tmp_path / "batch.safetensors").code == 1
     assert run("aammodel", "trace", "--batch", tmp_path / "none").code == 2
     assert run("aammodel", "trace").code == 2
+
+
+def test_a_batch_of_several_targets_asks_for_a_model_of_as_many(run: Programs, tmp_path: Path) -> None:
+    batch = compact(SAMPLES, slots=12)
+    two = replace(batch, distance=batch.distance.repeat(2, 1, 1))
+    save_step(SavedStep([two]), tmp_path / "batch.safetensors")
+    call = ("aammodel", "trace", "--batch", tmp_path / "batch.safetensors")
+    ran = run(*call)
+    assert ran.code == 1
+    assert "BROKEN kinds of distance" in ran.out
+    assert "2 kinds of distance for unweighted_unifrac" in ran.out
+    targets = "[train.targets]\nunweighted_unifrac = 1.0\njaccard = 2.0\n"
+    ran = run(*call, "--config", tiny_config(tmp_path, targets))
+    assert ran.code == 0, ran.out + ran.err
+    assert "jaccard_loss" in ran.out
+    (tmp_path / "wrong.toml").write_text("[model]\nwidth = 16\nheads = 3\n")
+    ran = run(*call, "--config", tmp_path / "wrong.toml")
+    assert ran.code == 2
+    assert "heads (3) must divide width (16)" in ran.err
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_step_that_was_kept_is_taken_again_to_the_last_bit(rank: int, tmp_path: Path) -> None:
+    model = awake(dropout=0.3, inner_dropout=0.2)
+    config = TrainConfig(precision="fp16")
+    stepper = replace(step_of(model, "fp16"), ranks=Ranks(rank), config=config)
+    stepper.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**7)
+    batches = [the_batch(), the_batch(0.5)]
+    seed_step(config.seed, 21, rank)
+    losses, norm = stepper.backward(batches)
+    content = {"model": asdict(model.config), "train": asdict(config), "shards": {}, "versions": {}}
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(content))
+    with pytest.raises(NonFiniteError):
+        stop_at_non_finite(stepper, batches, 21, tmp_path)
+    setting = from_batch(tmp_path / "offending-batch-step-000021.safetensors", None, None)
+    assert setting.stepper.precision.state()["scale"] == 2.0**7
+    seen = trace(setting).seen
+    assert seen is not None
+    assert seen.losses.numbers() == losses.numbers()
+    assert seen.gradient_norm == pytest.approx(norm, rel=1e-6)
 
 
 @pytest.mark.long
