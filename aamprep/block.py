@@ -78,12 +78,15 @@ class Block:
         if len(starts) == len(order):
             return self.reorder(order)
         per_sample = np.bincount(self.row[order][starts], minlength=len(self.sample_ids))
+        # A negative count, which cannot be, stays to be seen: no other entry makes up for it.
+        count = np.add.reduceat(self.count[order], starts)
+        lowest = np.minimum.reduceat(self.count[order], starts)
         return replace(
             self,
             indptr=_offsets(per_sample),
             asv=self.asv[order][starts],
-            count=np.add.reduceat(self.count[order], starts) if len(starts) else self.count,
-            position=np.minimum.reduceat(self.position[order], starts) if len(starts) else self.position,
+            count=np.where(lowest < 0, lowest, count),
+            position=np.minimum.reduceat(self.position[order], starts),
         )
 
 

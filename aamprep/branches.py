@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from aamprep.block import Integers
 from aamprep.inputs import Tree
+from schemas.vocabulary import fold, is_sequence
 
 if TYPE_CHECKING:
     import scipy.sparse as sp  # elsewhere imported where it is needed: without a tree, nothing waits for it
@@ -42,7 +43,8 @@ def find_tips(tree: Tree, names: list[tuple[str, ...]]) -> Integers:
     ndarray of int64, shape (ASVs,)
         Node numbers; -1 where the tree lacks the ASV.
     """
-    tips = tree.tips
+    # Sequences have one spelling; what is written exactly so comes first.
+    tips = {fold(name): node for name, node in tree.tips.items() if is_sequence(name)} | tree.tips
     return np.array(
         [next((tips[name] for name in all_names if name in tips), -1) for all_names in names], dtype=np.int64
     )
@@ -65,7 +67,7 @@ def prune(tree: Tree, tip_of_asv: Integers) -> Branches:
     asv_of_node[tip_of_asv[present]] = present
     kept = _with_ancestors(tree.parent, tip_of_asv[present])
     num_children = np.bincount(tree.parent[kept[kept > 0]], minlength=len(tree.parent))
-    length = np.maximum(np.nan_to_num(tree.length, nan=0.0), 0.0)
+    length = np.maximum(np.nan_to_num(tree.length), 0.0)
 
     rows: list[tuple[float, int, int]] = [(0.0, -1, -1)]
     row_of: dict[int, int] = {0: 0}

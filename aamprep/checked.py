@@ -24,7 +24,9 @@ _FILTERS = (
 _SPLIT_BY = (rules.SPLIT_BY_EMPTY, rules.NO_SAMPLE_IN_SPLIT)
 _RAREFACTION = (rules.CANNOT_RAREFY, rules.BELOW_DEPTH)
 
-_BAD_COUNTS = {rules.COUNT_NAN.code, rules.COUNT_NEGATIVE.code, rules.COUNT_INFINITE.code}
+_BAD_COUNTS = {
+    one.code for one in (rules.COUNT_NAN, rules.COUNT_NEGATIVE, rules.COUNT_INFINITE, rules.COUNT_TOO_LARGE)
+}
 """What a reader finds where `rules.BAD_COUNT` is the reason for which a sample is left out."""
 
 

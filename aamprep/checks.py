@@ -119,7 +119,8 @@ def check_splits(manifest: Manifest, findings: Findings) -> None:
 
 def suggested_depth(depth: npt.NDArray[np.float64]) -> int:
     """Suggest a rarefaction depth: a round number that nine of ten samples reach."""
-    reached = float(np.quantile(depth, 1 - REACHED_SHARE))
+    # The lower one: between two samples lies a depth that one of them does not reach.
+    reached = float(np.quantile(depth, 1 - REACHED_SHARE, method="lower"))
     magnitude = 10 ** max(0, int(np.log10(max(reached, 1))) - 1)
     return max(1, int(reached // magnitude * magnitude))
 
@@ -141,7 +142,7 @@ def _check_sequences(sequences: tuple[str, ...], findings: Findings) -> None:
         value = f"{min(lengths)} to {max(lengths)} bases, most often {lengths.most_common(1)[0][0]}"
         findings.add(rules.SEVERAL_LENGTHS, "all ASVs", value)
     known = set(sequences)
-    turned = [s for s in sequences if s.translate(_COMPLEMENT)[::-1] in known]
+    turned = [s for s in sequences if (other := s.translate(_COMPLEMENT)[::-1]) in known and other != s]
     if turned:
         findings.add(rules.BOTH_ORIENTATIONS, f"ASV {turned[0]}", _of(len(turned), len(sequences), "ASVs"))
     for name, primer in PRIMERS.items():
@@ -187,6 +188,8 @@ def _check_metadata(study: Study, findings: Findings) -> None:
     if not overlap.both:
         value = f"none of {len(overlap.only_here):,} samples; {overlap.hint or _ids_of_both(overlap)}"
         findings.add(rules.NO_SAMPLE_IN_METADATA, overlap.file, value)
+        for rule in (rules.SAMPLE_WITHOUT_METADATA, rules.METADATA_WITHOUT_SAMPLE, rules.ONE_VALUE):
+            findings.skip(rule, "the metadata are of other samples")
         return
     _check_absent(rules.SAMPLE_WITHOUT_METADATA, overlap, overlap.only_here, findings)
     _check_absent(rules.METADATA_WITHOUT_SAMPLE, overlap, overlap.only_there, findings)

@@ -22,6 +22,7 @@ def aligned(distances: Distances, sample_ids: list[str]) -> npt.NDArray[np.float
     """
     row_of = {sample_id: row for row, sample_id in enumerate(distances.ids)}
     rows = np.array([row_of.get(sample_id, -1) for sample_id in sample_ids], dtype=np.int64)
-    matrix = distances.matrix[np.ix_(rows, rows)].astype(np.float32)
+    matrix = distances.matrix[np.ix_(rows, rows)]
     matrix[rows < 0, :] = matrix[:, rows < 0] = np.nan
-    return matrix
+    # What differs by less than the reader minds may be rounded apart: the mean is the same both ways.
+    return ((matrix + matrix.T) / 2).astype(np.float32)

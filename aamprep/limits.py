@@ -107,9 +107,9 @@ def token_limit_rows(measured: Measured) -> list[TokenLimitRow]:
             TokenLimitRow(
                 token_limit=limit,
                 reads_median=float(np.median(reads)),
-                reads_worst=float(np.quantile(reads, WORST_SHARE)),
+                reads_worst=float(np.quantile(reads, WORST_SHARE, method="lower")),
                 asvs_median=float(np.median(asvs)),
-                asvs_worst=float(np.quantile(asvs, WORST_SHARE)),
+                asvs_worst=float(np.quantile(asvs, WORST_SHARE, method="lower")),
                 samples_nearly_whole=int((reads >= NEARLY_ALL).sum()),
             )
         )

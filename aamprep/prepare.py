@@ -14,6 +14,7 @@ from aamprep import rules
 from aamprep.block import Block, Mask, blocks
 from aamprep.findings import Rule
 from aamprep.rarefy import MOST_READS, rarefy
+from aamprep.read.spool import LARGEST_COUNT
 from aamprep.rejected import Rejected
 from aamprep.split import split_of
 from aamprep.study import Study
@@ -62,8 +63,15 @@ class Preparation:
         for table, asv_of_feature in zip(self.study.tables, self.study.asv_of_feature, strict=True):
             for block in blocks(table, asv_of_feature):
                 wanted = self._reject_unwanted(block)
-                unique = self._reject(wanted, _is_in(wanted, twice), rules.DUPLICATE_SAMPLE)
+                is_twice = np.array(
+                    [self.name(block.study, i) in twice for i in wanted.sample_ids], dtype=bool
+                )
+                unique = self._reject(wanted, is_twice, rules.DUPLICATE_SAMPLE)
                 yield self._prepare(unique, keep_asv, split_keys)
+
+    def name(self, study: str, sample_id: str) -> str:
+        """Give the id by which a sample is written."""
+        return f"{study}.{sample_id}" if self.prefix_samples else sample_id
 
     def _prepare(self, block: Block, keep_asv: Mask, split_keys: dict[str, str]) -> pa.Table:
         block = self._reject_bad_counts(block)
@@ -92,7 +100,7 @@ class Preparation:
 
     def _reject_bad_counts(self, block: Block) -> Block:
         """Leave out samples whose counts cannot be; the reader has told the user already."""
-        bad_entries = np.flatnonzero(~(np.isfinite(block.count) & (block.count >= 0)))
+        bad_entries = np.flatnonzero(~((block.count >= 0) & (block.count <= LARGEST_COUNT)))
         rows, first, number = np.unique(block.row[bad_entries], return_index=True, return_counts=True)
         bad = np.zeros(len(block.sample_ids), dtype=bool)
         values = np.full(len(bad), "", dtype=object)
@@ -113,7 +121,7 @@ class Preparation:
 
     def _rarefy(self, block: Block, depth: int) -> Block:
         not_whole = np.bincount(block.row[block.count % 1 != 0], minlength=len(block.sample_ids)) > 0
-        block = self._reject(block, not_whole | (block.depth > MOST_READS), rules.CANNOT_RAREFY, block.depth)
+        block = self._reject(block, not_whole | (block.depth >= MOST_READS), rules.CANNOT_RAREFY, block.depth)
         of_depth = np.array([f"{reads:,.0f} of {depth:,}" for reads in block.depth], dtype=object)
         block = self._reject(block, block.depth < depth, rules.BELOW_DEPTH, of_depth)
         return rarefy(block, depth, self.choices.seed)
@@ -122,7 +130,7 @@ class Preparation:
         keep = within_limit(block, self.choices.token_limit)
         split = [self.earlier.split.get(i) or split_of(split_keys.get(i, i)) for i in block.sample_ids]
         kept, dropped = block.keep_entries(keep), block.keep_entries(~keep)
-        ids = [f"{block.study}.{i}" if self.prefix_samples else i for i in block.sample_ids]
+        ids = [self.name(block.study, i) for i in block.sample_ids]
         columns = {
             "sample_id": pa.array(ids, pa.string()),
             "study": pa.array([block.study] * len(ids), pa.string()),
@@ -192,11 +200,10 @@ def _totals(preparation: Preparation) -> tuple[npt.NDArray[np.int64], npt.NDArra
 
 
 def _ids_twice(preparation: Preparation) -> set[str]:
-    """Find sample ids that occur more than once, in one table or in several that are not told apart."""
+    """Find ids that would be written more than once, of one table or of several that are not told apart."""
     tables = preparation.study.tables
-    if preparation.prefix_samples:
-        return {i for table in tables for i, n in Counter(table.sample_ids).items() if n > 1}
-    return {i for i, n in Counter(i for table in tables for i in table.sample_ids).items() if n > 1}
+    names = Counter(preparation.name(table.study, i) for table in tables for i in table.sample_ids)
+    return {name for name, number in names.items() if number > 1}
 
 
 def _is_in(block: Block, ids: Container[str]) -> Mask:
@@ -209,7 +216,8 @@ def _split_keys(preparation: Preparation) -> dict[str, str]:
     if study.metadata is None or column is None:
         return {}
     values = zip(study.metadata.ids, study.metadata.columns[column], strict=True)
-    keys = {sample_id: value for sample_id, value in values if value is not None}
+    spelt = _number if study.metadata.types[column] == "numeric" else str
+    keys = {sample_id: spelt(value) for sample_id, value in values if value is not None}
     wanted = [i for table in study.tables for i in table.sample_ids if i not in preparation.left_out]
     absent = [sample_id for sample_id in wanted if sample_id not in keys]
     if absent:
@@ -217,6 +225,12 @@ def _split_keys(preparation: Preparation) -> dict[str, str]:
         where = f"{study.metadata.source.name}: column {column}"
         preparation.rejected.findings.add(rules.SPLIT_BY_EMPTY, where, value)
     return keys
+
+
+def _number(cell: str) -> str:
+    """Spell a number in one way: 6 and 6.0 are the same subject."""
+    value = float(cell)
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def _lists(indptr: npt.NDArray[np.int64], values: npt.NDArray[np.generic]) -> pa.ListArray:

@@ -8,7 +8,7 @@ from aamprep.block import Block
 from aamprep.draw import generator
 
 MOST_READS = 10**9
-"""Numpy draws without replacement from at most this many reads."""
+"""Numpy draws without replacement from fewer reads than these."""
 
 
 def rarefy(block: Block, depth: int, seed: int) -> Block:
@@ -19,7 +19,7 @@ def rarefy(block: Block, depth: int, seed: int) -> Block:
     Parameters
     ----------
     block : Block
-        Samples of at least `depth` whole reads and at most `MOST_READS`.
+        Samples of at least `depth` whole reads and fewer than `MOST_READS`.
     depth : int
         Reads of each sample afterwards.
     seed : int

@@ -466,7 +466,7 @@ NO_FEATURES = _error(
     "no-features",
     "a table has at least one feature and one sample",
     "export the table again; an empty one is often what a filter left",
-    "table.biom",
+    "table.biom: 0 features, 12 samples",
 )
 NO_SEQUENCE = _error(
     "feature-without-sequence",
@@ -533,7 +533,7 @@ NOT_WHOLE = _warning(
 )
 CANNOT_RAREFY = _error(
     "cannot-rarefy",
-    "a sample that is rarefied has whole counts, and at most a thousand million reads",
+    "a sample that is rarefied has whole counts, and fewer than a thousand million reads",
     "give raw counts, or leave out --rarefy-depth",
     "table.biom: sample S1: 0.25",
 )
@@ -545,8 +545,8 @@ BELOW_DEPTH = _error(
 )
 DUPLICATE_SAMPLE = _error(
     "sample-in-two-tables",
-    "a sample id stands in one table only",
-    "tell the studies apart with --prefix-samples, or rename the sample",
+    "a sample id is written once",
+    "tell tables apart with --prefix-samples, which takes the names of their files; or rename the sample",
     "sample S1: a/table.biom and b/table.biom",
 )
 CONTRACT = _error(

@@ -256,7 +256,7 @@ def _original_ids(sample_ids: list[str], preparation: Preparation) -> list[str]:
     if not preparation.prefix_samples:
         return sample_ids
     tables = preparation.study.tables
-    original = {f"{table.study}.{one}": one for table in tables for one in table.sample_ids}
+    original = {preparation.name(table.study, one): one for table in tables for one in table.sample_ids}
     return [original[sample_id] for sample_id in sample_ids]
 
 

@@ -5,6 +5,7 @@ product needs to be tried: ASVs whose sequences tell their place in the tree, sa
 follow their metadata, and depths that differ.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-SIGN = "table.biom"
-"""The file by which a simulated study is known."""
+SIGN = "simulated.json"
+"""The file by which a simulated study is known: real ones have all the others."""
 
 HABITATS = ("gut", "skin", "soil", "sea")
 SEQUENCE_BASES = 100
@@ -66,7 +67,8 @@ def simulate_study(num_samples: int, num_asvs: int, seed: int) -> SimulatedStudy
 
 
 def write_study(study: SimulatedStudy, folder: Path) -> None:
-    """Write table.biom (BIOM 2.1), tree.nwk and metadata.tsv into a folder."""
+    """Write table.biom (BIOM 2.1), tree.nwk and metadata.tsv into a folder, and that they are made up."""
+    (folder / SIGN).write_text(json.dumps({"samples": len(study.sample_ids), "asvs": len(study.sequences)}))
     write_biom(folder / "table.biom", study.sample_ids, study.sequences, study.counts)
     (folder / "tree.nwk").write_text(study.newick + "\n")
     rows = ["sample-id\thabitat\tage"]

@@ -96,7 +96,7 @@ def read_study(
     """
     tables = [read_table(path, findings, limits=limits, isolate=isolate) for path in paths.tables]
     beside = _read_beside(paths, findings, limits)
-    usable = [table for table in tables if table is not None]
+    usable = [table for table in tables if table is not None and _has_something(table, findings)]
     if beside is None or len(usable) < len(tables):
         return None
     resolved = [
@@ -172,6 +172,14 @@ def _valid_sequence(sequence: str, where: str) -> str | Finding:
     return fold(sequence) if sequence else Finding(rules.NOT_A_NUCLEOTIDE, where, "no base")
 
 
+def _has_something(table: CountTable, findings: Findings) -> bool:
+    number = f"{len(table.feature_ids):,} features, {len(table.sample_ids):,} samples"
+    if not table.feature_ids or not table.sample_ids:
+        findings.add(rules.NO_FEATURES, table.path, number)
+        return False
+    return True
+
+
 def _any_sequence(
     tables: list[CountTable],
     resolved: list[list[str | Finding]],
@@ -183,9 +191,6 @@ def _any_sequence(
         findings.found.extend(one for features in resolved for one in features if isinstance(one, Finding))
         return True
     for table in tables:
-        if not table.feature_ids:
-            findings.add(rules.NO_FEATURES, table.path)
-            continue
         example = table.feature_ids[0]
         rule = rules.HASH_IDS if looks_like_hash(example) else rules.OTHER_IDS
         given = "no rep-seqs were given"

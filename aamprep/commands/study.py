@@ -83,6 +83,12 @@ def make_preparation(
         raise UsageError(
             f"there is no metadata column {choices.split_by!r}", "--split-by", f"choose one of: {known}"
         )
+    if study.tree is None and choices.missing_from_tree != "keep":
+        raise UsageError(
+            "there is no tree that an ASV could be missing from",
+            "--missing-from-tree",
+            "give one with --tree",
+        )
     unwanted = left_out(where or [], study.metadata, (i for table in study.tables for i in table.sample_ids))
     return Preparation(study, choices, prefix_samples, Rejected(findings), left_out=unwanted)
 

@@ -13,16 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from aamprep import rules
-from aamprep.findings import Findings
 from aamprep.read.hdf5_guard import dataset_in
 from aamprep.read.source import Limits, RefusedError, check_size
 
 _TOLERANCE = 1e-9
 
 
-def parse_distances(
-    text: str, where: str, findings: Findings
-) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
+def parse_distances(text: str, where: str) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
     """Parse a distance matrix.
 
     Returns
@@ -33,7 +30,7 @@ def parse_distances(
     Raises
     ------
     RefusedError
-        If it is not square, or its rows and columns are not the same samples.
+        If it is not square, its rows and columns are not the same samples, or a value is no distance.
     """
     lines = enumerate(text.splitlines(), 1)
     rows = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
@@ -48,13 +45,11 @@ def parse_distances(
     matrix = np.empty((len(ids), len(ids)))
     for position, (number, line) in enumerate(rows[1:]):
         matrix[position] = _row(line, ids[position], len(ids), f"{where}, line {number}")
-    _check(matrix, ids, where, findings)
+    _check(matrix, ids, where)
     return tuple(ids), matrix
 
 
-def read_npy(
-    path: Path, findings: Findings, limits: Limits
-) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
+def read_npy(path: Path, limits: Limits) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
     """Read a matrix from `X.npy`, and its ids from `X.ids.txt`; as `parse_distances`."""
     ids_path = path.with_suffix(".ids.txt")
     if not ids_path.is_file():
@@ -66,12 +61,10 @@ def read_npy(
     except (OSError, ValueError) as error:
         raise RefusedError(rules.DISTANCES_FORMAT, str(path), error) from None
     names = [one.strip() for one in ids if one.strip()]
-    return _matrix(array, names, str(path), findings, limits)
+    return _matrix(array, names, str(path), limits)
 
 
-def read_hdf5(
-    path: Path, findings: Findings, limits: Limits
-) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
+def read_hdf5(path: Path, limits: Limits) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
     """Read a matrix that unifrac-binaries wrote; as `parse_distances`."""
     try:
         with h5py.File(path, "r") as file:
@@ -79,7 +72,7 @@ def read_hdf5(
             order = dataset_in(file, "order", str(path), limits)
             matrix = dataset_in(file, name, str(path), limits)
             names = [one.decode() if isinstance(one, bytes) else str(one) for one in order[()].tolist()]
-            return _matrix(matrix, names, str(path), findings, limits)
+            return _matrix(matrix, names, str(path), limits)
     except RefusedError as refused:
         if refused.rule is rules.BIOM_PART_MISSING:
             raise RefusedError(rules.DISTANCES_FORMAT, refused.where, refused.value) from None
@@ -92,7 +85,6 @@ def _matrix(
     array: npt.NDArray[np.generic] | h5py.Dataset,
     names: list[str],
     where: str,
-    findings: Findings,
     limits: Limits,
 ) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
     """Hold an array that is not yet in memory against its ids, then read and check it."""
@@ -103,7 +95,7 @@ def _matrix(
     size = 8 * len(names) ** 2
     check_size(size, size, where, limits)
     matrix = np.asarray(array[()], dtype=np.float64)
-    _check(matrix, names, where, findings)
+    _check(matrix, names, where)
     return tuple(names), matrix
 
 
@@ -125,7 +117,7 @@ def _row(line: str, expected: str, num_ids: int, where: str) -> list[float]:
         raise RefusedError(rules.DISTANCES_FORMAT, where, error) from None
 
 
-def _check(matrix: npt.NDArray[np.float64], ids: list[str], where: str, findings: Findings) -> None:
+def _check(matrix: npt.NDArray[np.float64], ids: list[str], where: str) -> None:
     bad = ~np.isfinite(matrix) | (matrix < 0)
     with np.errstate(invalid="ignore"):
         bad |= np.abs(matrix - matrix.T) > _TOLERANCE
@@ -134,4 +126,5 @@ def _check(matrix: npt.NDArray[np.float64], ids: list[str], where: str, findings
     if len(cells):
         row, column = cells[0]
         place = f"{where}: {ids[row]} to {ids[column]}"
-        findings.add(rules.DISTANCES_VALUE, place, f"{matrix[row, column]:g}; {len(cells):,} such cells")
+        value = f"{matrix[row, column]:g}; {len(cells):,} such cells"
+        raise RefusedError(rules.DISTANCES_VALUE, place, value)

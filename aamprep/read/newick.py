@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aamprep import rules
-from aamprep.findings import Findings, Rule
+from aamprep.findings import Findings
 from aamprep.read.source import RefusedError
 
 _COMMENT = re.compile(r"'(?:[^']|'')*'|\[[^\]]*\]")
@@ -150,24 +150,20 @@ def _check(
     )
     if num_children[0] > 2:
         findings.add(rules.NEWICK_UNROOTED, where, f"{num_children[0]:,} children of the root")
-    branches = np.arange(len(parent)) > 0
+    infinite = np.flatnonzero(np.isinf(length))
+    if len(infinite):
+        raise RefusedError(rules.NEWICK_LENGTH_INFINITE, where, _branches(infinite, length, names))
+    is_branch = np.arange(len(parent)) > 0
     for rule, bad in (
-        (rules.NEWICK_LENGTH_MISSING, np.isnan(length) & branches),
+        (rules.NEWICK_LENGTH_MISSING, np.isnan(length) & is_branch),
         (rules.NEWICK_LENGTH_NEGATIVE, length < 0),
-        (rules.NEWICK_LENGTH_INFINITE, np.isinf(length)),
     ):
-        _report_branches(rule, np.flatnonzero(bad), length, names, where, findings)
+        if bad.any():
+            findings.add(rule, where, _branches(np.flatnonzero(bad), length, names))
 
 
-def _report_branches(
-    rule: Rule,
-    nodes: npt.NDArray[np.intp],
-    length: npt.NDArray[np.float64],
-    names: list[str],
-    where: str,
-    findings: Findings,
-) -> None:
-    if len(nodes):
-        first = int(nodes[0])
-        name = f"above {names[first]!r}" if names[first] else f"above node {first}"
-        findings.add(rule, where, f"{len(nodes):,} branches, the first {name}: {length[first]:g}")
+def _branches(nodes: npt.NDArray[np.intp], length: npt.NDArray[np.float64], names: list[str]) -> str:
+    """Count branches and name the first."""
+    first = int(nodes[0])
+    name = f"above {names[first]!r}" if names[first] else f"above node {first}"
+    return f"{len(nodes):,} branches, the first {name}: {length[first]:g}"

@@ -48,7 +48,7 @@ def table(
         spooled = spool(source, Path(folder), findings, limits or Limits())
         if spooled is None:
             return None
-        # The arrays are mapped, so they outlive the folder, and nothing is left behind however we end.
+        # The arrays are mapped, so they outlive the folder: nothing is left behind from here on.
         arrays = load(Path(folder))
     file = _input_file(source, "table", spooled.kind, spooled.uuid)
     return CountTable(source=file, study=study or study_name(path), **arrays)
@@ -89,13 +89,13 @@ def distances(path: Path, findings: Findings, limits: Limits | None) -> Distance
     binary = {Kind.NPY: read_npy, Kind.HDF5: read_hdf5}
 
     def make(file: InputFile, text: str) -> Distances:
-        ids, matrix = parse_distances(text, file.name, findings)
+        ids, matrix = parse_distances(text, file.name)
         return Distances(file, ids, matrix)
 
     try:
         source = open_source(path)
         if source.kind in binary and not source.is_gzip:
-            ids, matrix = binary[source.kind](path, findings, limits or Limits())
+            ids, matrix = binary[source.kind](path, limits or Limits())
             return Distances(_input_file(source, "distances", str(source.kind)), ids, matrix)
     except RefusedError as refused:
         refused.report(findings)

@@ -29,9 +29,9 @@ def test_token_limits_against_a_plain_count(table: Path, run: Programs) -> None:
         reads = np.array([sample[:limit].sum() / sample.sum() for sample in ordered])
         asvs = np.array([(sample[:limit] > 0).sum() / (sample > 0).sum() for sample in ordered])
         assert row["reads_median"] == pytest.approx(np.median(reads), rel=1e-12)
-        assert row["reads_worst"] == pytest.approx(np.quantile(reads, 0.05), rel=1e-12)
+        assert row["reads_worst"] == pytest.approx(np.sort(reads)[1], rel=1e-12)  # 39 of 40 reach it
         assert row["asvs_median"] == pytest.approx(np.median(asvs), rel=1e-12)
-        assert row["asvs_worst"] == pytest.approx(np.quantile(asvs, 0.05), rel=1e-12)
+        assert row["asvs_worst"] == pytest.approx(np.sort(asvs)[1], rel=1e-12)
         assert row["samples_nearly_whole"] == (reads >= 0.99).sum()
     sufficient = [row["token_limit"] for row in document["token_limits"] if row["reads_worst"] >= 0.95]
     assert document["smallest_sufficient_token_limit"] == sufficient[0]

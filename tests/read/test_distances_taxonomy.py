@@ -85,7 +85,7 @@ def test_a_binary_file_that_is_no_matrix_is_refused(tmp_path: Path) -> None:
         assert read_distances(make(tmp_path, MATRIX, ids), findings) is None
         assert [finding.rule for finding in findings.found] == [rule]
     findings = Findings()
-    read_distances(write_npy(tmp_path, -MATRIX, "a\nb\nc"), findings)
+    assert read_distances(write_npy(tmp_path, -MATRIX, "a\nb\nc"), findings) is None
     assert [finding.rule for finding in findings.found] == [rules.DISTANCES_VALUE]
 
 
@@ -110,9 +110,9 @@ def test_what_is_no_matrix_is_refused(tmp_path: Path, old: str, new: str, code: 
     ("old", "new"),
     [("b\t1\t0\t3", "b\t7\t0\t3"), ("a\t0", "a\t1"), ("\t3", "\t-3"), ("\t3", "\tnan"), ("\t3", "\tinf")],
 )
-def test_values_that_are_no_distances_are_found(tmp_path: Path, old: str, new: str) -> None:
+def test_values_that_are_no_distances_are_refused(tmp_path: Path, old: str, new: str) -> None:
     findings = Findings()
-    assert read_distances(write(tmp_path, GOOD.replace(old, new)), findings) is not None
+    assert read_distances(write(tmp_path, GOOD.replace(old, new)), findings) is None
     assert [finding.rule for finding in findings.found] == [rules.DISTANCES_VALUE]
 
 

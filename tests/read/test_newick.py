@@ -86,13 +86,20 @@ def test_syntax_errors_name_their_place(tmp_path: Path, text: str, where: str, w
         ("(a:1,:1);", rules.NEWICK_TIP_UNNAMED),
         ("(a:1,b);", rules.NEWICK_LENGTH_MISSING),
         ("(a:1,b:-0.1);", rules.NEWICK_LENGTH_NEGATIVE),
-        ("(a:1,b:1e999);", rules.NEWICK_LENGTH_INFINITE),
     ],
 )
 def test_a_tree_that_is_odd_is_kept(tmp_path: Path, text: str, rule: Rule) -> None:
     tree, findings = read(tmp_path, text)
     assert [finding.rule for finding in findings.found] == [rule]
     assert len(tree.parent) == 3
+
+
+@pytest.mark.parametrize("text", ["(a:1,b:1e999);", "(a:1,b:-1e999);"])
+def test_a_tree_without_finite_lengths_is_refused(tmp_path: Path, text: str) -> None:
+    tree, findings = read(tmp_path, text)
+    assert tree is None
+    assert [finding.rule for finding in findings.found] == [rules.NEWICK_LENGTH_INFINITE]
+    assert "the first above 'b'" in findings.found[0].value
 
 
 def test_a_tree_of_great_depth_is_read(tmp_path: Path) -> None:
