@@ -28,20 +28,22 @@ def root_at_midpoint(tree: Tree) -> Rooted:
     Parameters
     ----------
     tree : Tree
-        With two tips or more. Branches that are missing or negative count as 0, and are 0 afterwards.
+        With two tips or more. Branches that are missing or negative count as 0, and are 0 afterwards. What
+        stands above the first fork is left out: turned round, it would be a tip.
     """
-    length = np.where(tree.length > 0, tree.length, 0.0)
+    fork = int(np.argmax(tree.num_children != 1))  # above it every node has one child
+    old_parent = np.maximum(tree.parent[fork:] - fork, -1)
+    length = np.where(tree.length > 0, tree.length, 0.0)[fork:]
     length[0] = 0.0
-    node, above = _middle(tree.parent, length)
-    parent, lengths = _turned(tree.parent, length, node)
+    node, above = _middle(old_parent, length)
+    up = int(old_parent[node])
+    parent, lengths = _turned(old_parent, length, node)
     root = len(parent)
     # The branch above `node` is cut in two by the new root.
     return Rooted(
-        parent=np.concatenate([_set(parent, (node, root), (int(tree.parent[node]), root)), [-1]]),
-        length=np.concatenate(
-            [_set(lengths, (node, above), (int(tree.parent[node]), length[node] - above)), [0]]
-        ),
-        names=(*tree.names, ""),
+        parent=np.concatenate([_set(parent, (node, root), (up, root)), [-1]]),
+        length=np.concatenate([_set(lengths, (node, above), (up, length[node] - above)), [0]]),
+        names=(*tree.names[fork:], ""),
     )
 
 

@@ -53,6 +53,12 @@ def test_the_root_is_where_scikit_bio_puts_it(
             assert tips[name] == pytest.approx(height, abs=1e-9)
 
 
+@pytest.mark.parametrize("text", ["((A:1,B:3):1);", "((((A:1,B:3):1)x:2):1)old;", "(A:1,B:3);"])
+def test_what_stands_above_the_first_fork_becomes_no_tip(text: str, tmp_path: Path) -> None:
+    rooted = TreeNode.read(io.StringIO(as_newick(root_at_midpoint(read(text, tmp_path)))))
+    assert heights(rooted) == {"A": 2.0, "B": 2.0}
+
+
 def test_three_children_of_the_root_are_told(tmp_path: Path) -> None:
     findings = Findings()
     read("(a:1,b:1,c:1);", tmp_path, findings)
