@@ -19,6 +19,7 @@ from aamprep.findings import Findings
 from aamprep.read.source import Limits, Source, size_in_words
 from aamprep.read.table import Spooled, spool_table
 from aamprep.sniff import Kind
+from schemas.errors import DISK_FULL, is_disk_full
 
 _ANSWER = "answer.json"
 _OUT_OF_MEMORY = 86
@@ -31,6 +32,11 @@ def spool_isolated(source: Source, folder: Path, findings: Findings, limits: Lim
     -------
     Spooled or None
         None where nothing of the table can be used, or the child died; the findings say why.
+
+    Raises
+    ------
+    OSError
+        If the folder's disk is full.
     """
     seconds = limits.seconds + source.bytes / 1e6
     job = {"source": asdict(source) | {"path": str(source.path.absolute())}, "limits": asdict(limits)}
@@ -48,6 +54,8 @@ def spool_isolated(source: Source, folder: Path, findings: Findings, limits: Lim
     except subprocess.TimeoutExpired:
         findings.add(rules.READER_CRASHED, source.name, f"not read within {seconds:.0f} seconds")
         return None
+    if child.returncode in DISK_FULL:
+        raise OSError(child.returncode, os.strerror(child.returncode))
     if child.returncode != 0:
         findings.add(rules.READER_CRASHED, source.name, _reason(child, limits))
         return None
@@ -99,17 +107,25 @@ def _child(folder: Path, job: dict[str, Any]) -> int:
     source = Source(**job["source"])
     source = replace(source, path=Path(source.path), kind=Kind(source.kind))
     _limit(limits)
-    findings = Findings()
     try:
-        spooled = spool_table(source, folder, findings, limits)
+        _answer(source, folder, limits)
     except MemoryError:
         return _OUT_OF_MEMORY
+    except OSError as error:
+        if is_disk_full(error):
+            return error.errno or 0  # the exit code says it: there is no room for words
+        raise
+    return 0
+
+
+def _answer(source: Source, folder: Path, limits: Limits) -> None:
+    findings = Findings()
+    spooled = spool_table(source, folder, findings, limits)
     answer = {
         "spooled": asdict(spooled) if spooled else None,
         "findings": [(finding.rule.code, finding.where, finding.value) for finding in findings.found],
     }
     (folder / _ANSWER).write_text(json.dumps(answer), encoding="utf-8")
-    return 0
 
 
 if __name__ == "__main__":

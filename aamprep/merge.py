@@ -3,7 +3,6 @@
 Nothing is drawn or selected anew: a sample keeps its split, its reads and the order of its ASVs.
 """
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from aamprep.inputs import CountTable, Metadata, Tree
 from aamprep.merge_choices import common_choices
 from aamprep.merge_metadata import StoredMetadata, unite_metadata
 from aamprep.prepare import Earlier, Preparation
-from aamprep.read.spool import TableWriter, load
+from aamprep.read.spool import TableWriter, load, temporary_folder
 from aamprep.rejected import Rejected
 from aamprep.shard import write_shards
 from aamprep.stored import StoredSet, entries
@@ -136,10 +135,10 @@ def _tables(one: StoredSet) -> Iterator[CountTable]:
     names, studies = _numbered(one.head["study"])
     num_asvs = one.head["num_asvs"].to_numpy().astype(np.int64)
     ids = np.array(one.sample_ids, dtype=object)
-    with tempfile.TemporaryDirectory(prefix="aamprep-") as folder:
+    with temporary_folder() as folder:
         writers = []
         for number in range(len(names)):
-            place, mine = Path(folder) / str(number), studies == number
+            place, mine = folder / str(number), studies == number
             place.mkdir()
             indptr = np.concatenate([[0], np.cumsum(num_asvs[mine])])
             writers.append(TableWriter(place, ids[mine].tolist(), _feature_ids(one), indptr))

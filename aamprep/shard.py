@@ -18,6 +18,7 @@ from aamprep.branches import Branches, cover, prune, reads_under
 from aamprep.distances import aligned
 from aamprep.inputs import Metadata
 from aamprep.prepare import PREPARED, Preparation
+from aamprep.read.spool import write_array
 from aamprep.study import Study
 from aamprep.summary import Summary
 from aamprep.write import SplitWriter, Spool, describe, write_table
@@ -246,7 +247,7 @@ def _write_beside(
         write_table(table, folder / name)
     names = list(tables)
     if study.distances is not None:
-        np.save(folder / DISTANCES_FILE, aligned(study.distances, original_ids))
+        write_array(folder / DISTANCES_FILE, aligned(study.distances, original_ids))
         names.append(DISTANCES_FILE)
     return [describe(folder / name) for name in names]
 

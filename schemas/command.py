@@ -6,7 +6,7 @@ import sys
 import traceback
 from typing import Any
 
-from schemas.errors import AamError, UsageError
+from schemas.errors import AamError, UsageError, full_disk, is_disk_full
 
 FILES = (
     "--rep-seqs", "--tree", "--metadata", "--taxonomy", "--distances", "--config", "--resume", "--output"
@@ -37,7 +37,10 @@ def run(app: Any, program: str) -> None:
         # The reader of our output (`| head`) went away: nothing is wrong, and nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
-    except Exception:  # noqa: BLE001 - the last line of defence: a crash must not look like bad data
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a crash must not look like bad data
+        if is_disk_full(error):
+            say(f"{program}: {full_disk(error, error.filename or '', 'free some space')}")
+            sys.exit(WRONG_USAGE)
         traceback.print_exc()
         say(f"{program}: an internal error, which is a defect of {program}: please report the lines above.")
         sys.exit(INTERNAL_ERROR)

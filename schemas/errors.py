@@ -1,6 +1,13 @@
 """What both programs raise for anything that a user can mend."""
 
-from typing import ClassVar
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, TypeGuard
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a disk, a user's share of it or a file takes no more: no fault of the data."""
 
 
 class AamError(Exception):
@@ -50,3 +57,24 @@ class LostRankError(AamError):
     """Another of the processes that train a model is gone: exit code 3."""
 
     exit_code: ClassVar[int] = 3
+
+
+def is_disk_full(error: BaseException) -> TypeGuard[OSError]:
+    """Tell whether an error says that a disk takes no more."""
+    return isinstance(error, OSError) and error.errno in DISK_FULL
+
+
+def full_disk(error: OSError, where: str, fix: str) -> UsageError:
+    """Say that a disk takes no more: exit code 2, as for an output that cannot be written."""
+    return UsageError(f"this disk takes no more: {os.strerror(error.errno or 0)}", where, fix)
+
+
+@contextmanager
+def naming_full_disk(where: str, fix: str) -> Iterator[None]:
+    """Name the place that the body writes to where its disk is full, since the system does not."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise full_disk(error, where, fix) from error
+        raise

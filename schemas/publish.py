@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from schemas.command import say
-from schemas.errors import UsageError
+from schemas.errors import UsageError, naming_full_disk
 from schemas.files import Files, locked
 
 _STALE_SECONDS = 24 * 3600
@@ -89,7 +89,8 @@ def published_folder(
     recover(target, files)
     check_target(target, overwrite, sign)
     sweep(target, files)
-    with ExitStack() as stack:
+    fix = "free some space there, or choose another place with --output"
+    with naming_full_disk(str(target), fix), ExitStack() as stack:
         temporary = _new_folder(target, files, stack)
         yield temporary
         flush(temporary, files)
@@ -98,14 +99,23 @@ def published_folder(
 
 
 def replace_file(path: Path, content: bytes, files: Files = _FILES) -> None:
-    """Write one file so that a reader sees the old content or the new, never a part."""
+    """Write one file so that a reader sees the old content or the new, never a part.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be written.
+    """
     sweep(path, files)
-    with ExitStack() as stack:
-        temporary = _new(path, files.make_file, files, stack)
-        files.write(temporary, content)
-        files.flush(temporary)
-        files.rename(temporary, path)
-        files.flush(path.parent)
+    try:
+        with ExitStack() as stack:
+            temporary = _new(path, files.make_file, files, stack)
+            files.write(temporary, content)
+            files.flush(temporary)
+            files.rename(temporary, path)
+            files.flush(path.parent)
+    except OSError as error:
+        raise _unwritable(error, path, "see to its folder and its disk, or choose another place") from error
 
 
 def remove_folder(folder: Path, files: Files = _FILES) -> None:
@@ -161,9 +171,7 @@ def _new_folder(target: Path, files: Files, stack: ExitStack) -> Path:
         _make_parents(target.parent, files)
         return _new(target, files.make_folder, files, stack)
     except OSError as error:
-        raise UsageError(
-            f"this output cannot be written: {error.strerror}", str(target), "choose another with --output"
-        ) from error
+        raise _unwritable(error, target, "choose another with --output") from error
 
 
 def _make_parents(folder: Path, files: Files) -> None:
@@ -234,6 +242,10 @@ def _is_abandoned(path: Path, is_free: bool | None) -> bool:
 
 def _host() -> str:
     return re.sub(r"[^A-Za-z0-9]", "", os.uname().nodename)
+
+
+def _unwritable(error: OSError, target: Path, fix: str) -> UsageError:
+    return UsageError(f"this output cannot be written: {error.strerror}", str(target), fix)
 
 
 def _exists(target: Path) -> UsageError:

@@ -55,11 +55,11 @@ def validate(
     choices = check_choices(Choices(token_limit=token_limit, rarefy_depth=rarefy_depth))
     paths = find_paths(tables, beside)
     validation = _validate(paths, choices, prefix_samples, budget, not no_isolate)
-    _write_reports(validation, report, findings)
     if json:
         print_json(as_json(validation.findings, validation.figures))
     else:
         print_report(validation.findings, validation.figures, Console())
+    _write_reports(validation, report, findings)  # last: where they cannot be, the findings are told
     if not validation.findings.valid:
         raise typer.Exit(INVALID_DATA)
 
@@ -72,6 +72,8 @@ def _check_file(path: Path | None, option: str, ending: str) -> None:
         raise UsageError(
             f"the file for {option} does not end in {ending}", str(path), f"name it so: X{ending}"
         )
+    if path.is_dir():
+        raise UsageError(f"the file for {option} is a folder", str(path), "name another")
     if not path.parent.is_dir():
         raise UsageError("there is no such folder", str(path.parent), "make it, or choose another")
 

@@ -19,6 +19,7 @@ from aamprep.read.halves import Fingerprint, report_disagreement
 from aamprep.read.hdf5_guard import dataset_in, group_in
 from aamprep.read.source import Limits, RefusedError
 from aamprep.read.spool import SLICE, TableWriter, as_counts, check_ids, check_indptr
+from schemas.errors import is_disk_full
 
 Integers = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.float64]
@@ -60,6 +61,8 @@ def spool_hdf5(path: Path, folder: Path, where: str, findings: Findings, limits:
         with h5py.File(path, "r", locking=False) as file:
             _read(file, folder, where, findings, limits)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
+        if is_disk_full(error):  # where the arrays are written: the file may be sound
+            raise
         # The library names the file that it opened, which may be our own unpacked copy.
         words = str(error).replace(str(path), where)
         raise RefusedError(rules.FILE_UNREADABLE, where, f"HDF5: {words}") from error

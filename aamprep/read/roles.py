@@ -1,6 +1,5 @@
 """From the file that plays a role to the type that the pipeline takes."""
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +14,7 @@ from aamprep.read.metadata import parse_metadata
 from aamprep.read.newick import parse_newick
 from aamprep.read.qiime2 import open_artifact, pieces_of
 from aamprep.read.source import Limits, RefusedError, Source, content_of, open_source, text_of
-from aamprep.read.spool import load
+from aamprep.read.spool import load, temporary_folder
 from aamprep.read.table import spool_table
 from aamprep.read.taxonomy import parse_taxonomy
 from aamprep.sniff import Kind
@@ -44,12 +43,12 @@ def table(
         refused.report(findings)
         return None
     spool = spool_isolated if isolate else spool_table
-    with tempfile.TemporaryDirectory(prefix="aamprep-") as folder:
-        spooled = spool(source, Path(folder), findings, limits or Limits())
+    with temporary_folder() as folder:
+        spooled = spool(source, folder, findings, limits or Limits())
         if spooled is None:
             return None
         # The arrays are mapped, so they outlive the folder: nothing is left behind from here on.
-        arrays = load(Path(folder))
+        arrays = load(folder)
     file = _input_file(source, "table", spooled.kind, spooled.uuid)
     return CountTable(source=file, study=study or study_name(path), **arrays)
 

@@ -6,6 +6,9 @@ pickle is involved: arrays are .npy, the rest is JSON.
 
 import json
 import mmap
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +18,7 @@ import numpy.typing as npt
 from aamprep import rules
 from aamprep.findings import Findings, Rule
 from aamprep.read.source import RefusedError
+from schemas.errors import UsageError, naming_full_disk
 
 SLICE = 1 << 18
 """Entries handled at once: small enough for the processor's cache."""
@@ -46,9 +50,9 @@ class TableWriter:
     ) -> None:
         self.folder, self.indptr = folder, indptr
         self.sample_ids, self.feature_ids = sample_ids, feature_ids
-        np.save(folder / "indptr.npy", indptr)
-        self._feature = _new_array(folder / "feature.npy", np.dtype(np.int32), int(indptr[-1]))
-        self._count = _new_array(folder / "count.npy", np.dtype(np.float64), int(indptr[-1]))
+        write_array(folder / "indptr.npy", indptr)
+        self._feature = _new_array(folder / "feature.npy", np.dtype(np.int32), (int(indptr[-1]),))
+        self._count = _new_array(folder / "count.npy", np.dtype(np.float64), (int(indptr[-1]),))
         self._written = 0
         self._bad: dict[tuple[Rule, int], tuple[str, int]] = {}
 
@@ -146,10 +150,34 @@ def check_indptr(indptr: npt.NDArray[np.int64], num_rows: int, num_entries: int,
         )
 
 
-def _new_array(path: Path, dtype: np.dtype[Any], size: int) -> IO[bytes]:
+def write_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write a .npy file; unlike `np.save`, the error tells where the disk is full."""
+    with _new_array(path, array.dtype, array.shape) as file:
+        file.write(np.ascontiguousarray(array).data)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give a folder that goes at the end.
+
+    Raises
+    ------
+    UsageError
+        If no disk takes temporary files, or the one that does is full.
+    """
+    fix = "free some space there, or set TMPDIR to a folder on another disk"
+    try:
+        place = tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise UsageError("no folder takes temporary files", str(error.strerror), fix) from error
+    with naming_full_disk(place, fix), tempfile.TemporaryDirectory(prefix="aamprep-") as folder:
+        yield Path(folder)
+
+
+def _new_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> IO[bytes]:
     """Begin a .npy file; its numbers are appended (a map for writing would count as memory)."""
     file = path.open("wb")
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (size,)}
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
     return file
 
