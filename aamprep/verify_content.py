@@ -1,6 +1,5 @@
 """Verifying what the files of a shard set say: ASVs, tree, metadata, and whatever lies beside the samples."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pyarrow as pa
 
 from aamprep import rules_shards as rules
 from aamprep.branches import Branches
+from aamprep.read.npy import open_npy
 from aamprep.stored import branches_of
 from aamprep.verify import ShardCheck
 from aamprep.verify_samples import SampleCheck
@@ -180,9 +180,8 @@ def _check_distances(check: ShardCheck, num_samples: int) -> None:
 def _matrix_problem(path: Path, num_samples: int) -> str:
     """Find what is wrong with a matrix; rows of NaN stand for samples whose distances are not known."""
     try:
-        with warnings.catch_warnings(action="ignore"):
-            matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        matrix = open_npy(path)
+    except ValueError as error:
         return f"not a .npy file: {error}"
     if matrix.shape != (num_samples, num_samples) or matrix.dtype.kind != "f":
         return f"{matrix.dtype}, shape {matrix.shape}; there are {num_samples:,} samples"

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from aamprep import rules
 from aamprep.read.hdf5_guard import dataset_in
+from aamprep.read.npy import open_npy
 from aamprep.read.source import Limits, RefusedError, check_size
 
 _TOLERANCE = 1e-9
@@ -56,7 +57,7 @@ def read_npy(path: Path, limits: Limits) -> tuple[tuple[str, ...], npt.NDArray[n
         value = f"there is no {ids_path.name} beside it, with the sample of each row, one a line"
         raise RefusedError(rules.DISTANCES_FORMAT, str(path), value)
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = open_npy(path)
         ids = ids_path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
         raise RefusedError(rules.DISTANCES_FORMAT, str(path), error) from None

@@ -343,9 +343,10 @@ def test_columns_of_other_types_are_named(shards: Path, run: Programs) -> None:
 
 
 def test_distances_are_checked(shards: Path) -> None:
-    def add(matrix: np.ndarray) -> set[str]:
+    def add(matrix: np.ndarray | None) -> set[str]:
         path = shards / "distances.npy"
-        np.save(path, matrix)
+        if matrix is not None:
+            np.save(path, matrix)
         kept = tuple(file for file in read_manifest(shards).files if file.name != path.name)
         change_manifest(shards, lambda manifest: replace(manifest, files=(*kept, describe(path))))
         return codes(shards)
@@ -356,6 +357,8 @@ def test_distances_are_checked(shards: Path) -> None:
     assert add(-good) == {"shards-distances"}
     assert add(np.triu(good)) == {"shards-distances"}
     assert add(good.astype(str)) == {"shards-distances"}
+    (shards / "distances.npy").write_bytes(b"\x93NUMPY\1\0\1\0(" + bytes(9))
+    assert add(None) == {"shards-distances"}
 
 
 def test_what_is_no_shard_set(tmp_path: Path, run: Programs) -> None:

@@ -59,6 +59,22 @@ def test_a_binary_matrix_is_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(distances.matrix, MATRIX)
 
 
+HEADER = "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 2), }"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [HEADER[:-1], HEADER.replace("2", f"{10**30}"), HEADER.replace("<f8", ","), "-" * 9000, "{1: 1, 'a': 1}"],
+)
+def test_a_header_that_cannot_be_is_refused(header: str, tmp_path: Path) -> None:
+    path = write_npy(tmp_path, MATRIX[:2, :2], "a\nb")
+    size = len(header).to_bytes(2, "little")
+    path.write_bytes(b"\x93NUMPY\1\0" + size + header.encode() + bytes(32))
+    findings = Findings()
+    assert read_distances(path, findings) is None
+    assert [finding.rule for finding in findings.found] == [rules.DISTANCES_FORMAT]
+
+
 def test_a_binary_file_that_is_no_matrix_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "alone.npy", MATRIX)
     (tmp_path / "cut.npy").write_bytes((tmp_path / "alone.npy").read_bytes()[:-4])

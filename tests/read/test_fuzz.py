@@ -1,6 +1,7 @@
 """Any table comes back as it was written; any damage is a finding or does no harm, and never a crash."""
 
 import gzip
+import io
 import json
 from collections.abc import Callable
 from functools import partial
@@ -59,7 +60,9 @@ def check_equal(path: Path, matrix: np.ndarray, samples: list[str], features: li
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("fuzz")
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "npy.ids.txt").write_text("a\nb\n")
+    return folder
 
 
 @settings(deadline=None)
@@ -134,14 +137,32 @@ def test_damaged_archives_are_found_or_do_no_harm(
     assert findings.found or (table is not None and same(table))
 
 
-STARTS = ["", "PK\x03\x04", "\x1f\x8b\x08", "{", ">", "(", "\x89HDF\r\n\x1a\n"]
-TEXTS: dict[str, tuple[Callable[[Path, Findings], object], str]] = {
-    "json": (partial(read_table, isolate=False), json.dumps(as_json())),
-    "fasta": (read_sequences, ">a x\nACGT\nAC\n>b\nGG\n"),
-    "newick": (read_tree, "((a_1:1,'b''c':2)0.9:0.5,[x]d:1e-3);"),
-    "metadata": (read_metadata, 'id\tage\tsex\n#q2:types\tnumeric\nS1\t4\tf\nS2\t5\t"m\tx"\n'),
-    "distances": (read_distances, "\ta\tb\na\t0\t1\nb\t1\t0\n"),
-    "taxonomy": (read_taxonomy, "Feature ID\tTaxon\na\tk__B\nb\tk__C\n"),
+STARTS = [
+    b"",
+    b"PK\x03\x04",
+    b"\x1f\x8b\x08",
+    b"{",
+    b">",
+    b"(",
+    b"\x89HDF\r\n\x1a\n",
+    b"\x93NUMPY\x01\0\xc8\0{",
+]
+
+
+def npy_bytes(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+TEXTS: dict[str, tuple[Callable[[Path, Findings], object], bytes]] = {
+    "json": (partial(read_table, isolate=False), json.dumps(as_json()).encode()),
+    "fasta": (read_sequences, b">a x\nACGT\nAC\n>b\nGG\n"),
+    "newick": (read_tree, b"((a_1:1,'b''c':2)0.9:0.5,[x]d:1e-3);"),
+    "metadata": (read_metadata, b'id\tage\tsex\n#q2:types\tnumeric\nS1\t4\tf\nS2\t5\t"m\tx"\n'),
+    "distances": (read_distances, b"\ta\tb\na\t0\t1\nb\t1\t0\n"),
+    "taxonomy": (read_taxonomy, b"Feature ID\tTaxon\na\tk__B\nb\tk__C\n"),
+    "npy": (read_distances, npy_bytes(np.array([[0.0, 1], [1, 0]]))),
 }
 
 
@@ -153,21 +174,18 @@ def test_damaged_text_never_crashes(
 ) -> None:
     reader, text = TEXTS[kind]
     path = folder / kind
-    path.write_bytes(mutated(text.encode(), edits, keep))
+    path.write_bytes(mutated(text, edits, keep))
     findings = Findings()
     product = reader(path, findings)
     assert product is not None or findings.found
 
 
 @settings(deadline=None)
-@given(
-    st.binary(max_size=300),
-    st.sampled_from(["", "PK\x03\x04", "\x1f\x8b\x08", "{", ">", "(", "\x89HDF\r\n\x1a\n"]),
-)
+@given(st.binary(max_size=300), st.sampled_from(STARTS))
 @pytest.mark.parametrize("kind", TEXTS)
-def test_noise_never_crashes(folder: Path, kind: str, noise: bytes, start: str) -> None:
-    path = folder / "noise"
-    path.write_bytes(start.encode("latin-1") + noise)
+def test_noise_never_crashes(folder: Path, kind: str, noise: bytes, start: bytes) -> None:
+    path = folder / kind
+    path.write_bytes(start + noise)
     findings = Findings()
     reader = TEXTS[kind][0]
     product = reader(path, findings)
