@@ -12,9 +12,10 @@ from aamprep import read, rules, rules_shards
 from aamprep.findings import Findings, Severity
 from aamprep.inputs import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
 from aamprep.limits import measure
+from aamprep.read.metadata import is_id_header
 from aamprep.read.qiime2 import header_of, role_of
 from aamprep.read.source import Limits, RefusedError, open_source
-from aamprep.sniff import Kind, sniff
+from aamprep.sniff import Kind, head_of, sniff
 from aamprep.stored import batches
 from aamprep.study import looks_like_hash
 from aamprep.verify import check_manifest
@@ -30,6 +31,8 @@ _ROLE_OF_KIND = {
     Kind.BIOM_JSON: "table",
     Kind.FASTA: "rep-seqs",
     Kind.NEWICK: "tree",
+    Kind.NPY: "distances",
+    Kind.HDF5: "distances",
 }
 _COLUMNS = ["depth", "num_asvs"]
 
@@ -64,7 +67,7 @@ def inspect_path(path: Path, findings: Findings) -> Facts:
         if source.kind is Kind.ARTIFACT:
             header = header_of(source, Limits())
             return facts | header | _contents(path, role_of(header.get("type", "")), findings)
-        role = _role_of_text(path) if source.kind is Kind.TSV else _ROLE_OF_KIND.get(source.kind)
+        role = _role(path, source.kind)
         if role is None:
             known = "a table, artifact, FASTA, newick, tab-separated text or shard set is known"
             raise RefusedError(rules.FILE_KIND, str(path), f"{source.kind}; {known}")
@@ -74,10 +77,13 @@ def inspect_path(path: Path, findings: Findings) -> Facts:
         return facts
 
 
-def _role_of_text(path: Path) -> str:
-    """Tell by its first cells which role tab-separated text plays."""
-    with path.open("rb") as file:
-        first = file.readline(1 << 16).removeprefix(b"\xef\xbb\xbf")
+def _role(path: Path, kind: Kind) -> str | None:
+    """Tell which role a file plays: text by its first cells."""
+    if kind not in (Kind.TSV, Kind.TEXT):
+        return _ROLE_OF_KIND.get(kind)
+    first = head_of(path).removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
+    if kind is Kind.TEXT:  # metadata may have no column but that of the ids
+        return "metadata" if is_id_header(first.decode("utf-8", "replace").strip()) else None
     if first.startswith((b"#OTU ID", b"# Constructed from biom")):
         raise RefusedError(rules.FILE_TEXT_TABLE, str(path), Kind.TSV)
     if first.startswith(b"\t"):
@@ -139,11 +145,13 @@ def _sequences(sequences: Sequences) -> Facts:
 
 def _tree(tree: Tree) -> Facts:
     tips = [tree.names[node] for node in np.flatnonzero(tree.num_children == 0)]
+    with np.errstate(over="ignore"):
+        total = float(tree.length[np.isfinite(tree.length)].sum())
     return {
         "tips": len(tips),
         "nodes": len(tree.parent),
         "children_of_the_root": int(tree.num_children[0]),
-        "total_length": float(np.nansum(tree.length)),
+        "total_length": total if np.isfinite(total) else None,
         "tip_names": id_kind(tips),
         "first_tip": tips[0],
     }
@@ -234,8 +242,9 @@ def id_kind(ids: Iterable[str]) -> str:
 
 
 def _quantiles(values: npt.NDArray[np.float64]) -> dict[str, float] | None:
-    """Give smallest, median and largest value, and those that 1 of 20 lies below and above."""
-    if not len(values):
+    """Give smallest, median and largest finite value, and those that 1 of 20 lies below and above."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
         return None
-    found = np.quantile(values, [0, 0.05, 0.5, 0.95, 1]).tolist()
+    found = np.quantile(finite, [0, 0.05, 0.5, 0.95, 1]).tolist()
     return dict(zip(("min", "low", "median", "high", "max"), found, strict=True))

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from aamprep.block import Block, blocks
 from aamprep.checks import KEPT_SHARE, suggested_depth
 from aamprep.inputs import CountTable
+from aamprep.read.spool import LARGEST_COUNT
 
 TOKEN_LIMITS = tuple(2**power for power in range(4, 13))
 WORST_SHARE = 0.05
@@ -29,7 +30,7 @@ class Measured:
     reads_within: Numbers
     """Reads of the most abundant ASVs up to each of `TOKEN_LIMITS`, shape (samples, limits)."""
     num_left_out: int
-    """Samples without a read, or with a count that is negative, NaN or infinite."""
+    """Samples without a read, or with a count that is negative, NaN, infinite or too large to be one."""
     is_whole: bool
     """Whether all counts are whole numbers, so that samples can be rarefied."""
 
@@ -80,7 +81,7 @@ def measure(tables: Iterable[CountTable]) -> Measured:
 
 
 def _measure_block(every: Block) -> Measured:
-    bad = ~(np.isfinite(every.count) & (every.count >= 0))
+    bad = ~((every.count >= 0) & (every.count <= LARGEST_COUNT))
     num_bad = np.bincount(every.row[bad], minlength=len(every.sample_ids))
     block = every.keep_samples((num_bad == 0) & (every.num_asvs > 0))
     order = np.lexsort((-block.count, block.row))

@@ -66,6 +66,13 @@ def sniff(path: Path) -> Kind:
     return sniff_bytes(_inflate(head), tail) if is_gzip(head) else sniff_bytes(head, tail)
 
 
+def head_of(path: Path) -> bytes:
+    """Read the first bytes of a file; of a gzipped file, of what is inside."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    return _inflate(head) if is_gzip(head) else head
+
+
 def is_gzip(head: bytes) -> bool:
     """Tell whether content is gzipped, by its first bytes (RFC 1952)."""
     return head.startswith(b"\x1f\x8b\x08")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import polars as pl
 import pytest
@@ -74,12 +75,40 @@ def test_what_lies_beside_a_table(name: str, expected: dict[str, object], study:
     facts = inspect(run, name)
     assert {key: facts[key] for key in expected} == expected
     Path(f"{name}.gz").write_bytes(gzip.compress(Path(name).read_bytes()))
-    if name.endswith((".nwk", ".fasta")):
-        packed = inspect(run, f"{name}.gz")
-        assert packed["kind"] == f"{facts['kind']}, gzipped"
-        assert {key: packed[key] for key in expected if key != "kind"} == {
-            key: value for key, value in expected.items() if key != "kind"
-        }
+    packed = inspect(run, f"{name}.gz")
+    assert packed["kind"] == f"{facts['kind']}, gzipped"
+    about_file = ("path", "kind", "bytes", "sha256")
+    assert {key: packed[key] for key in facts if key not in about_file} == {
+        key: facts[key] for key in facts if key not in about_file
+    }
+
+
+def test_other_files_that_shard_takes(study: Path, run: Programs) -> None:
+    matrix = np.array([[0.0, 0.5], [0.5, 0.0]])
+    np.save("d.npy", matrix)
+    Path("d.ids.txt").write_text("S0\nS1\n")
+    with h5py.File("d.h5", "w") as file:
+        file["order"], file["matrix"] = [b"S0", b"S1"], matrix
+    for name in ("d.npy", "d.h5"):
+        facts = inspect(run, name)
+        assert (facts["role"], facts["samples"], facts["distance"]["max"]) == ("distances", 2, 0.5)
+    Path("ids.tsv").write_text("sample-id\nS0\nS1\n")
+    assert inspect(run, "ids.tsv")["role"] == "metadata"
+
+
+def test_numbers_that_are_none_are_left_out(study: Path, run: Programs) -> None:
+    Path("distances.tsv").write_text("\tS0\tS1\tS2\nS0\t0\tnan\t1\nS1\tnan\t0\t2\nS2\t1\t2\t0\n")
+    facts = inspect(run, "distances.tsv")
+    assert (facts["distance"]["median"], facts["errors"]) == (1.5, 1)
+    Path("tree.nwk").write_text("(a:1e999,b:2,c:3);")
+    assert inspect(run, "tree.nwk")["total_length"] == 5
+    Path("tree.nwk").write_text("(a:1.2e308,b:1.2e308);")
+    assert inspect(run, "tree.nwk")["total_length"] is None
+    write_table(study, np.array([[1.2e308, 1.2e308, 0], [0, 1, 2]]), SEQUENCES[:3])
+    facts = inspect(run, "table.biom")
+    assert (facts["empty_or_invalid_samples"], facts["reads_per_sample"]["max"]) == (1, 3)
+    limits = run("aamprep", "limits", "--json")
+    assert (limits.code, json.loads(limits.out)["samples_left_out"]) == (0, 1)
 
 
 def test_a_shard_set(study: Path, run: Programs) -> None:
