@@ -18,6 +18,7 @@ from aamprep.findings import Finding, Findings, Rule, Severity
 from aamprep.overlap import Overlap, overlaps
 from aamprep.study import Study
 from aamprep.summary import Summary
+from schemas.command import visible
 from schemas.manifest import Choices
 
 JSON_VERSION = 1
@@ -160,7 +161,9 @@ def _print_line(label: str, text: str, console: Console) -> None:
     """Print a label and a text that wraps beside it, without blanks at the ends of lines."""
     first, rest = f"{label:<{_LABEL_WIDTH}}", " " * _LABEL_WIDTH
     width = max(console.width, 2 * _LABEL_WIDTH)
-    lines = textwrap.wrap(text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+    lines = textwrap.wrap(
+        visible(text), width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+    )
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -176,7 +179,7 @@ def _print_checked(findings: Findings, console: Console) -> None:
         console.print(f"[dim]checked, and found nothing: {len(findings.held)} more rules[/]", highlight=False)
     for reason, codes in why_not_checked(findings).items():
         which = codes[0] if len(codes) == 1 else f"{len(codes)} rules"
-        console.print(f"[dim]not checked, because {escape(reason)}: {which}[/]", highlight=False)
+        console.print(f"[dim]not checked, because {escape(visible(reason))}: {which}[/]", highlight=False)
 
 
 def _print_figures(figures: dict[str, Any], console: Console) -> None:

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from aamprep.limits import Measured, depth_rows, smallest_sufficient, token_limit_rows
+from schemas.command import visible
 
 
 def print_facts(facts: dict[str, Any]) -> None:
@@ -17,7 +18,7 @@ def print_facts(facts: dict[str, Any]) -> None:
     table.add_column(overflow="fold")
     for name, value in facts.items():
         if value not in (None, "", {}):
-            table.add_row(name.replace("_", " "), escape(_in_words(value)))
+            table.add_row(name.replace("_", " "), escape(visible(_in_words(value))))
     Console().print(table, highlight=False)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import traceback
 from typing import Any
@@ -12,6 +13,8 @@ FILES = (
     "--rep-seqs", "--tree", "--metadata", "--taxonomy", "--distances", "--config", "--resume", "--output"
 )  # fmt: skip
 """Options that take one file or folder."""
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 DONE, INVALID_DATA, WRONG_USAGE, INTERNAL_ERROR = 0, 1, 2, 3
 
@@ -59,7 +62,12 @@ def _check_files(arguments: list[str]) -> None:
 
 def say(message: str) -> None:
     """Print a note to the user, on stderr, where it does not mix with results."""
-    print(message, file=sys.stderr, flush=True)
+    print(visible(message), file=sys.stderr, flush=True)
+
+
+def visible(text: str) -> str:
+    """Show control characters as `repr` does, but for line feeds: an id must not steer the terminal."""
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -254,3 +254,13 @@ def test_a_refusal_prints_no_traceback_and_starts_nothing_slow(study: Path) -> N
         "(metadata)",
         "False",
     ]
+
+
+def test_control_characters_of_ids_never_reach_the_terminal(study: Path, run: Programs) -> None:
+    counts = random_counts(2, 20)
+    counts[0, 0] = np.nan
+    write_table(study, counts, random_sequences(20), ["\x1b]0;owned\x07", "S1"])
+    for command in (["inspect", "table.biom"], ["validate", "table.biom"], ["shard", "table.biom"]):
+        ran = run("aamprep", *command, *(["--no-tree", "--no-metadata"] if command[0] != "inspect" else []))
+        assert not set(ran.out + ran.err) & {"\x1b", "\x07"}
+        assert r"\x1b]0;owned\x07" in ran.out + ran.err
