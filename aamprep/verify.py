@@ -11,9 +11,17 @@ import pyarrow as pa
 from aamprep import rules_shards as rules
 from aamprep.block import Mask
 from aamprep.findings import Findings, Rule
+from aamprep.rarefy import MOST_READS
 from aamprep.stored import batches
 from schemas.errors import InvalidDataError
-from schemas.manifest import CHECKSUM_FILE, MANIFEST_FILE, Manifest, ShardFile, read_manifest
+from schemas.manifest import (
+    CHECKSUM_FILE,
+    LARGEST_TOKEN_LIMIT,
+    MANIFEST_FILE,
+    Manifest,
+    ShardFile,
+    read_manifest,
+)
 from schemas.shards import SPLITS, file_sha256, footer_sha256, open_parquet, samples_file
 from schemas.tables import violations
 from schemas.vocabulary import NAMES
@@ -181,22 +189,23 @@ def _footer_problem(path: Path, listed: ShardFile) -> tuple[Rule, str] | None:
 
 
 def _unsound(manifest: Manifest) -> list[str]:
-    """Find what is of the wrong type or out of bounds in a manifest, before anything relies on it."""
+    """Find what is out of bounds in a manifest, before anything relies on it."""
     problems = []
     numbers = {
         one.name: getattr(manifest, one.name) for one in fields(manifest) if one.name.startswith("num_")
     }
     for file in manifest.files:
-        if not isinstance(file.name, str) or Path(file.name).name != file.name:
+        if Path(file.name).name != file.name:
             problems.append(f"a file called {file.name!r}")
         numbers |= {f"rows of {file.name}": file.rows, f"bytes of {file.name}": file.bytes}
-    problems += [
-        f"{name}: {value!r}" for name, value in numbers.items() if not isinstance(value, int) or value < 0
-    ]
+    problems += [f"{name}: {value!r}" for name, value in numbers.items() if value < 0]
     limit, length = manifest.choices.token_limit, manifest.sequence_length
-    if not isinstance(limit, int) or limit < 1:
+    if not 1 <= limit <= LARGEST_TOKEN_LIMIT:
         problems.append(f"token_limit: {limit!r}")
-    if not isinstance(length, int) or not 2 <= length <= LONGEST_SEQUENCE:
+    depth = manifest.choices.rarefy_depth
+    if depth is not None and not 1 <= depth <= MOST_READS:
+        problems.append(f"rarefy_depth: {depth!r}")
+    if not 2 <= length <= LONGEST_SEQUENCE:
         problems.append(f"sequence_length: {length!r}")
     if manifest.vocabulary != NAMES:
         problems.append(f"vocabulary: {manifest.vocabulary!r}")

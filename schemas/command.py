@@ -30,6 +30,7 @@ def run(app: Any, program: str) -> None:
         Its name, for messages.
     """
     try:
+        _check_text(sys.argv[1:])
         _check_files(sys.argv[2:])
         app(prog_name=program)
     except AamError as error:
@@ -47,6 +48,15 @@ def run(app: Any, program: str) -> None:
         traceback.print_exc()
         say(f"{program}: an internal error, which is a defect of {program}: please report the lines above.")
         sys.exit(INTERNAL_ERROR)
+
+
+def _check_text(arguments: list[str]) -> None:
+    """Refuse names that are no UTF-8: neither a manifest nor a JSON document can hold them."""
+    for one in arguments:
+        try:
+            one.encode()
+        except UnicodeEncodeError:
+            raise UsageError("this name is no UTF-8", ascii(one), "rename the file or folder") from None
 
 
 def _check_files(arguments: list[str]) -> None:

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 from schemas.errors import InvalidDataError, UsageError
 from schemas.publish import recover
@@ -13,6 +14,9 @@ from schemas.vocabulary import NAMES
 
 MANIFEST_FILE = "manifest.json"
 CHECKSUM_FILE = "manifest.sha256"
+
+LARGEST_TOKEN_LIMIT = 2**31 - 1
+"""Entries that a list of a shard's sample can hold."""
 
 Row = TypeVar("Row")
 
@@ -187,6 +191,27 @@ def _parse(content: bytes, path: str) -> Manifest:
 
 
 def _typed(kind: type[Row], values: dict[str, Any]) -> Row:
-    """Build a dataclass from a JSON object, ignoring names that this version does not know."""
-    known = {one.name for one in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in values.items() if name in known})
+    """Build a dataclass from a JSON object, ignoring names that this version does not know.
+
+    Raises
+    ------
+    TypeError
+        If a value is of another type than its field.
+    """
+    types = {one.name: one.type for one in fields(kind)}  # type: ignore[arg-type]
+    known = {name: value for name, value in values.items() if name in types}
+    for name, value in known.items():
+        if not _is_a(value, types[name]):
+            raise TypeError(f"{name}: {value!r}")
+    return kind(**known)
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    """Tell whether a value is of a field's type."""
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_is_a(one, get_args(kind)[0]) for one in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+    if kind is float:
+        return isinstance(value, int | float) and abs(value) < math.inf
+    return isinstance(value, kind)

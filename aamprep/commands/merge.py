@@ -56,10 +56,12 @@ def merge(
 
 
 def _check_merge(sets: list[Path], tree: Path | None, token_limit: int | None) -> None:
+    from aamprep.commands.study import check_token_limit
+
     if len({path.absolute() for path in sets}) < 2:
         raise UsageError("merging needs two shard sets or more", str(sets[0]), "name their folders")
-    if token_limit is not None and token_limit < 1:
-        raise UsageError(f"a token limit of {token_limit} keeps no ASV", "--token-limit", "give 1 or more")
+    if token_limit is not None:
+        check_token_limit(token_limit)
     if tree is not None and not tree.exists():
         raise UsageError("there is no such file for --tree", str(tree), "check the path")
 

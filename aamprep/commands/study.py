@@ -1,5 +1,6 @@
 """What `validate` and `shard` share: from what was typed to a study that is ready to be prepared."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from aamprep.checks import check_study, fits_together
 from aamprep.commands.options import Beside
 from aamprep.findings import Findings
 from aamprep.gather import find_beside, find_tables
+from aamprep.rarefy import MOST_READS
 from aamprep.read.source import Limits
 from aamprep.rejected import Rejected
 from aamprep.report import as_json, print_report
@@ -17,7 +19,7 @@ from aamprep.study import Paths, Study, read_study
 from aamprep.where import left_out
 from schemas.command import INVALID_DATA, print_json, say
 from schemas.errors import UsageError
-from schemas.manifest import Choices
+from schemas.manifest import LARGEST_TOKEN_LIMIT, Choices
 
 if TYPE_CHECKING:
     from aamprep.prepare import Preparation
@@ -38,7 +40,15 @@ def find_paths(tables: list[Path] | None, beside: Beside) -> Paths:
 
 
 def read_checked(paths: Paths, budget: float, isolate: bool) -> tuple[Study | None, Findings]:
-    """Read a study and check it as a whole; the study is None where it cannot be used."""
+    """Read a study and check it as a whole; the study is None where it cannot be used.
+
+    Raises
+    ------
+    UsageError
+        If the budget is no finite number.
+    """
+    if not math.isfinite(budget * 2**30):
+        raise UsageError(f"a budget of {budget} GiB is none", "--budget", "give a number of gibibytes")
     findings = Findings()
     study = read_study(paths, findings, Limits(declared_bytes=int(budget * 2**30)), isolate)
     if study is None or not fits_together(study, findings):
@@ -48,21 +58,37 @@ def read_checked(paths: Paths, budget: float, isolate: bool) -> tuple[Study | No
 
 
 def check_choices(choices: Choices) -> Choices:
-    """Refuse choices that keep nothing.
+    """Refuse choices that keep nothing, or that no sample can meet.
 
     Raises
     ------
     UsageError
     """
-    if choices.token_limit < 1:
-        raise UsageError(
-            f"a token limit of {choices.token_limit} keeps no ASV", "--token-limit", "give 1 or more"
-        )
+    check_token_limit(choices.token_limit)
+    if not math.isfinite(choices.min_reads):
+        raise UsageError(f"{choices.min_reads} is no number of reads", "--min-reads", "give a finite number")
     if choices.rarefy_depth is not None and choices.rarefy_depth < 1:
         raise UsageError(
             f"a depth of {choices.rarefy_depth} keeps no read", "--rarefy-depth", "give 1 or more"
         )
+    if choices.rarefy_depth is not None and choices.rarefy_depth > MOST_READS:
+        words = f"a depth of {choices.rarefy_depth} is beyond what a sample can be rarefied to"
+        raise UsageError(words, "--rarefy-depth", f"give {MOST_READS:,} at most")
     return choices
+
+
+def check_token_limit(token_limit: int) -> None:
+    """Refuse a token limit that keeps nothing, or that no sample can reach.
+
+    Raises
+    ------
+    UsageError
+    """
+    if token_limit < 1:
+        raise UsageError(f"a token limit of {token_limit} keeps no ASV", "--token-limit", "give 1 or more")
+    if token_limit > LARGEST_TOKEN_LIMIT:
+        words = f"a token limit of {token_limit} is beyond what the shards' lists can hold"
+        raise UsageError(words, "--token-limit", f"give {LARGEST_TOKEN_LIMIT:,} at most")
 
 
 def make_preparation(
