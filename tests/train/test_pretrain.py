@@ -145,7 +145,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint(run: Programs, tmp_path: Path) ->
         "100000",
     ]
     process = subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    while not any(row["step"] or 0 > 3 for row in read_metrics(tmp_path / "run")):
+    while not any((row["step"] or 0) > 3 for row in read_metrics(tmp_path / "run")):
         assert process.poll() is None, process.communicate()
     os.kill(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=60)
