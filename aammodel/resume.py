@@ -85,6 +85,8 @@ def read_plan(
         raise UsageError(f"a run goes on as it was begun, and this changes {names}", str(run), _HOW)
     if set(train.targets) != set(model.targets):
         raise UsageError("a run cannot go on with other targets", str(run), "begin a new run")
+    # Losses and weights are told apart by their place among the model's targets.
+    train = replace(train, targets={name: train.targets[name] for name in model.targets})
     found = open_shards(shards or place_of(config["shards"]["folder"]))
     if found.manifest.sha256 != config["shards"]["manifest_sha256"]:
         _check_other_shards(found, model, train, allow_changes)

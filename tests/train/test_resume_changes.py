@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from aammodel.metrics import read_metrics
+from aammodel.pretrain import begin_run, make_plan
+from aammodel.resume import read_plan
+from aammodel.train_config import TrainConfig
 from tests.studies import Programs
 from tests.train.shards import make_shards, tiny_config
 
@@ -142,6 +145,16 @@ def test_a_run_keeps_its_model_even_so(
     ran = run("aammodel", "pretrain", "--resume", begun, "--allow-changes", *options)
     assert ran.code == 2
     assert words in ran.err
+
+
+def test_targets_in_another_order_keep_their_heads_and_weights(run: Programs, tmp_path: Path) -> None:
+    targets = {"weighted_normalized_unifrac": 2.0, "unweighted_unifrac": 1.0}
+    plan = make_plan(make_shards(run, tmp_path).folder, {"width": 16}, TrainConfig(targets=targets))
+    begin_run(plan, tmp_path / "run", overwrite=False)
+    resumed = read_plan(tmp_path / "run", chosen={"targets": dict(reversed(targets.items()))})
+    assert not resumed.changes
+    assert tuple(resumed.plan.train.targets) == resumed.plan.model.targets
+    assert resumed.plan.train.targets == targets
 
 
 @pytest.mark.parametrize(
