@@ -70,7 +70,8 @@ class Trainer:
         """Train until the last step, or until validation stops getting better, or a signal comes."""
         with self._stoppable():
             batches = self._batches()
-            if self.progress.step == 0:
+            # A run that was stopped before its first step has validated already.
+            if self.progress.step == 0 and self.progress.best_loss is None:
                 self._validate()
             while not self._is_over():
                 self._step(self._micro_batches(batches))

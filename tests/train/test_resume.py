@@ -17,8 +17,10 @@ from safetensors.torch import load_file
 
 from aammodel.checkpoint import list_checkpoints
 from aammodel.metrics import read_metrics
+from aammodel.pretrain import begin_run, make_plan, make_trainer
+from aammodel.train_config import TrainConfig
 from tests.studies import Programs
-from tests.train.killing import End, train_until
+from tests.train.killing import End, KillsWatcher, train_until
 from tests.train.shards import make_shards, tiny_config
 
 ALL = range(1, 61)
@@ -170,6 +172,21 @@ def test_killed_while_it_writes(run: Programs, tmp_path: Path, every: int) -> No
         resume(run, part)
         assert_ended_alike(part, whole)
     assert change > 60
+
+
+def test_stopped_before_the_first_step_it_has_validated_already(run: Programs, tmp_path: Path) -> None:
+    """Another validation of the same weights would count as one without a better loss."""
+    train = TrainConfig(max_steps=1, patience=1, batch_size=8)
+    plan = make_plan(make_shards(run, tmp_path).folder, {"width": 16, "asv_layers": 1}, train)
+    begin_run(plan, tmp_path / "run", overwrite=False)
+    stopped = make_trainer(plan, tmp_path / "run", resume=False)
+    stopped.watcher = KillsWatcher(End("validation", 0, signal=signal.SIGINT))
+    stopped.fit()
+    assert (stopped.stop_signal, stopped.progress.step) == (signal.SIGINT, 0)
+    going_on = make_trainer(plan, tmp_path / "run", resume=True)
+    going_on.fit()
+    assert going_on.progress.step == 1
+    assert [row["step"] for row in read_metrics(tmp_path / "run") if "val_loss" in row] == [0, 1]
 
 
 def test_the_last_checkpoints_and_the_best_are_kept(run: Programs, tmp_path: Path) -> None:
