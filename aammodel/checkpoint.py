@@ -96,7 +96,8 @@ def save_checkpoint(run: Path, progress: Progress, model: bytes, optimizer: Tens
     with published_folder(target, STATE_FILE, overwrite=True, files=files) as folder:
         files.write(folder / MODEL_FILE, model)
         files.write(folder / OPTIMIZER_FILE, save(optimizer))
-        files.write(folder / STATE_FILE, (json.dumps(asdict(progress), indent=2) + "\n").encode())
+        state = json.dumps(asdict(progress), indent=2, allow_nan=False) + "\n"
+        files.write(folder / STATE_FILE, state.encode())
 
 
 def remove_checkpoints(run: Path, keep: int, best_step: int, files: Files) -> None:

@@ -16,7 +16,7 @@ def append_metrics(run: Path, row: Mapping[str, float | int | None]) -> None:
     """Add a line; a number that is not finite is written as null, which JSON has."""
     finite = {name: value if value is None or math.isfinite(value) else None for name, value in row.items()}
     with (run / METRICS_FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(finite) + "\n")
+        file.write(json.dumps(finite, allow_nan=False) + "\n")
 
 
 def read_metrics(run: Path) -> list[Row]:

@@ -18,7 +18,7 @@ from aammodel.batch_checks import check_batch
 from aammodel.checkpoint import model_tensors, save_model
 from aammodel.finite import Fault, watch_step
 from aammodel.model import AamModel
-from aammodel.step import Stepper, seed_step
+from aammodel.step import Losses, Stepper, seed_step
 from schemas.errors import InvalidDataError, NonFiniteError, UsageError
 from schemas.publish import replace_file
 
@@ -73,6 +73,39 @@ def stop_at_non_finite(stepper: Stepper, batches: list[Batch], step: int, run: P
         str(run),
         f"look at every module with `aammodel trace --batch {path}`; often a smaller learning rate helps",
     )
+
+
+def check_validation(losses: Losses, step: int, run: Path) -> None:
+    """Stop where the losses of a validation are not finite: no weights can be told to be the best by them.
+
+    Raises
+    ------
+    NonFiniteError
+    """
+    if not all(map(math.isfinite, losses.numbers())):
+        raise NonFiniteError(
+            f"the validation loss is not finite at step {step}",
+            str(run),
+            "begin a new run; often a smaller learning rate helps",
+        )
+
+
+def check_weights(model: AamModel, step: int, run: Path) -> None:
+    """Stop before weights that are not finite are kept; all ranks call this together.
+
+    Raises
+    ------
+    NonFiniteError
+        Naming the first of them.
+    """
+    weights = model_tensors(model)
+    broken = next((name for name, one in weights.items() if not one.isfinite().all()), None)
+    if broken is not None:
+        raise NonFiniteError(
+            f"the weights are not finite after step {step}, first {broken}",
+            str(run),
+            "begin a new run; often a smaller learning rate helps",
+        )
 
 
 def _told(fault: Fault | None, batch: Batch, step: int, model: AamModel) -> str:

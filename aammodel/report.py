@@ -85,7 +85,7 @@ def write_report(run: Path, config: dict[str, Any], predictions: list[Prediction
     """
     rows = read_metrics(run)
     results = results_of(rows, predictions)
-    replace_file(run / RESULTS_FILE, (json.dumps(results, indent=2) + "\n").encode())
+    replace_file(run / RESULTS_FILE, (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
     parts = [cards(_figures(results)), "<h2>Losses and learning rate</h2>"]
     parts.append(_shown(draw_run(rows), run / "losses.png"))
     if predictions:

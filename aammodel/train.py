@@ -15,7 +15,7 @@ from aammodel.batch import Batch
 from aammodel.checkpoint import Progress
 from aammodel.metrics import Row
 from aammodel.model import AamModel
-from aammodel.offence import stop_at_non_finite
+from aammodel.offence import check_validation, check_weights, stop_at_non_finite
 from aammodel.precision import MOST_SKIPPED
 from aammodel.ranks import Ranks
 from aammodel.run_folder import RunFolder
@@ -150,16 +150,17 @@ class Trainer:
     def _validate(self) -> bool:
         """Measure the validation losses; the best weights so far are kept, and True tells that these are."""
         if not self.validation:
-            self.folder.save_best(self.model)
+            self._save_best()
             return False
         losses = self.stepper.measure(self.validation)
+        check_validation(losses, self.progress.step, self.run)
         named = losses.named(self.stepper.weights(), self.config.targets, "val_")
         row: Row = {"step": self.progress.step, **named, "seconds": self.clock.seconds()}
         self.folder.append(row)
         self.progress = self.progress.after_validation(row["val_loss"] or 0.0, self.config.plateau_patience)
         is_best = self.progress.validations_since_best == 0
         if is_best:
-            self.folder.save_best(self.model)
+            self._save_best()
         self.watcher.on_validation(row)
         return is_best
 
@@ -170,7 +171,12 @@ class Trainer:
         is_done = progress.step >= self.num_steps or progress.validations_since_best >= self.config.patience
         return is_done or self.stop_signal != 0
 
+    def _save_best(self) -> None:
+        check_weights(self.model, self.progress.step, self.run)
+        self.folder.save_best(self.model)
+
     def _save(self) -> None:
+        check_weights(self.model, self.progress.step, self.run)
         progress = replace(self.progress, scaling=self.stepper.precision.state())
         self.folder.save_checkpoint(progress, self.model, self.stepper.optimizer)
 

@@ -12,9 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from aammodel.checkpoint import list_checkpoints
 from aammodel.metrics import read_metrics
 from aammodel.pretrain import begin_run, finish_run, make_plan, make_trainer
 from aammodel.train_config import TrainConfig
+from schemas.errors import NonFiniteError
 from tests.studies import Programs
 from tests.train.shards import make_shards, tiny_config
 
@@ -131,6 +133,25 @@ def test_training_lowers_the_losses(run: Programs, tmp_path: Path) -> None:
     assert last["val_nucleotide_loss"] < first["val_nucleotide_loss"] - 0.3
     assert last["val_unifrac_loss"] < 0.85 * first["val_unifrac_loss"]
     assert "r = 0." in ran.out
+
+
+@pytest.mark.parametrize("has_validation", [True, False])
+def test_weights_that_are_not_finite_are_not_kept(
+    run: Programs, tmp_path: Path, has_validation: bool
+) -> None:
+    """A step at such a learning rate has finite losses itself; the last step has no next one to find out."""
+    train = TrainConfig(max_steps=1, learning_rate=3e38, optimizer="sgd", clip_norm=1e6, batch_size=8)
+    plan = make_plan(make_shards(run, tmp_path).folder, {"width": 16, "asv_layers": 1}, train)
+    begin_run(plan, tmp_path / "run", overwrite=False)
+    trainer = make_trainer(plan, tmp_path / "run", resume=False)
+    if not has_validation:
+        trainer.validation = []
+    words = "the validation loss is not finite at step 1" if has_validation else "weights .* after step 1"
+    with pytest.raises(NonFiniteError, match=words):
+        trainer.fit()
+    kept = load_file(tmp_path / "run" / "model.safetensors")
+    assert all(one.isfinite().all() for one in kept.values())
+    assert not list_checkpoints(tmp_path / "run")
 
 
 def test_a_signal_ends_a_run_with_a_checkpoint(run: Programs, tmp_path: Path) -> None:
