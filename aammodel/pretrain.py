@@ -80,10 +80,13 @@ def make_plan(shards_folder: Place, model_values: dict[str, Any], train: TrainCo
     shards = open_shards(shards_folder)
     check_shards(shards, train)
     model = make_model_config(shards.manifest.sequence_length, model_values, train)
-    if not model.bases_by_position:
-        # What the transformer does not read would have no embedding at all.
-        train = replace(train, read_share=1.0)
-    return Plan(shards, model, train)
+    return Plan(shards, model, settled(model, train))
+
+
+def settled(model: ModelConfig, train: TrainConfig) -> TrainConfig:
+    """Give how a model is trained, where it leaves no choice."""
+    # What the transformer does not read would have no embedding at all.
+    return train if model.bases_by_position else replace(train, read_share=1.0)
 
 
 def make_model_config(sequence_length: int, values: dict[str, Any], train: TrainConfig) -> ModelConfig:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aammodel.checkpoint import Progress
 from aammodel.config import BEFORE, ModelConfig
-from aammodel.pretrain import CONFIG_FILE, Plan, check_shards
+from aammodel.pretrain import CONFIG_FILE, Plan, check_shards, settled
 from aammodel.remote import Place, place_of
 from aammodel.shards import ShardSet, open_shards
 from aammodel.train_config import TrainConfig
@@ -37,6 +37,8 @@ class Resumed:
     """A run that goes on."""
 
     plan: Plan
+    begun: TrainConfig
+    """How it was trained until now."""
     changes: dict[str, object]
     """What it began with and does not go on with, by name: empty unless that was allowed."""
 
@@ -45,10 +47,21 @@ class Resumed:
         if not self.changes:
             return progress
         if any(name in self.changes for name in _OF_LOSSES):
-            progress = replace(
-                progress, best_loss=None, validations_since_best=0, validations_since_reduction=0
-            )
-        return replace(progress, is_finished=False)
+            progress = replace(progress, best_loss=None)
+        return replace(
+            progress,
+            batches=self._batches(progress.batches),
+            validations_since_best=0,
+            validations_since_reduction=0,
+            is_finished=False,
+        )
+
+    def _batches(self, batches: int) -> int:
+        """Count micro-batches of the size now in what was seen; part of one is seen again."""
+        now, num_samples = self.plan.train.batch_size, self.plan.shards.manifest.num_rows("train")
+        before = self.begun.batch_size
+        epoch, batch = divmod(batches, -(-num_samples // before))
+        return epoch * -(-num_samples // now) + batch * before // now
 
 
 def read_plan(
@@ -74,7 +87,7 @@ def read_plan(
     """
     config = read_config_of(run)
     model, begun = _configs(config, run / CONFIG_FILE)
-    train = replace(begun, **(chosen or {}))
+    train = settled(model, replace(begun, **(chosen or {})))
     changes: dict[str, object] = {
         one.name: getattr(begun, one.name)
         for one in fields(TrainConfig)
@@ -85,13 +98,17 @@ def read_plan(
         raise UsageError(f"a run goes on as it was begun, and this changes {names}", str(run), _HOW)
     if set(train.targets) != set(model.targets):
         raise UsageError("a run cannot go on with other targets", str(run), "begin a new run")
+    if "optimizer" in changes and "sgd" in (begun.optimizer, train.optimizer):
+        raise UsageError(
+            f"{train.optimizer} cannot go on with what {begun.optimizer} kept", str(run), "begin a new run"
+        )
     # Losses and weights are told apart by their place among the model's targets.
     train = replace(train, targets={name: train.targets[name] for name in model.targets})
     found = open_shards(shards or place_of(config["shards"]["folder"]))
     if found.manifest.sha256 != config["shards"]["manifest_sha256"]:
         _check_other_shards(found, model, train, allow_changes)
         changes["shards"] = config["shards"]
-    return Resumed(Plan(found, model, train), changes)
+    return Resumed(Plan(found, model, train), begun, changes)
 
 
 def read_config_of(run: Path) -> dict[str, Any]:

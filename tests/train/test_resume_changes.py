@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from aammodel.checkpoint import Progress
 from aammodel.metrics import read_metrics
 from aammodel.pretrain import begin_run, make_plan
 from aammodel.resume import read_plan
 from aammodel.train_config import TrainConfig
+from schemas.errors import UsageError
 from tests.studies import Programs
 from tests.train.shards import make_shards, tiny_config
 
@@ -176,3 +178,46 @@ def test_a_configuration_of_another_version_is_named(run: Programs, begun: Path)
     assert ran.code == 1
     assert "another version" in ran.err
     assert "widht" in ran.err
+
+
+def begin_tiny(run: Programs, folder: Path, train: TrainConfig, **model: object) -> Path:
+    """Begin a run that takes no step."""
+    plan = make_plan(make_shards(run, folder).folder, {"width": 16, **model}, train)
+    begin_run(plan, folder / "run", overwrite=False)
+    return folder / "run"
+
+
+@pytest.mark.parametrize(("before", "now"), [("sgd", "adamw"), ("adam", "sgd")])
+def test_an_optimiser_that_keeps_other_things_is_refused(
+    run: Programs, tmp_path: Path, before: Any, now: str
+) -> None:
+    begun = begin_tiny(run, tmp_path, TrainConfig(optimizer=before))
+    with pytest.raises(UsageError, match=f"{now} cannot go on with what {before} kept"):
+        read_plan(begun, chosen={"optimizer": now}, allow_changes=True)
+
+
+def test_a_model_that_must_read_every_asv_does_so_when_it_goes_on(run: Programs, tmp_path: Path) -> None:
+    begun = begin_tiny(run, tmp_path, TrainConfig(), bases_by_position=False)
+    resumed = read_plan(begun, chosen={"read_share": 0.1})
+    assert resumed.plan.train.read_share == 1
+    assert not resumed.changes
+
+
+def test_a_changed_run_goes_on_at_the_same_sample_with_all_its_patience(
+    run: Programs, tmp_path: Path
+) -> None:
+    resumed = read_plan(
+        begin_tiny(run, tmp_path, TrainConfig(batch_size=4)), chosen={"batch_size": 9}, allow_changes=True
+    )
+    num_samples = resumed.plan.shards.manifest.num_rows("train")
+    per_epoch = -(-num_samples // 4)
+    stopped = Progress(
+        step=9,
+        batches=2 * per_epoch + 6,
+        best_loss=1.0,
+        validations_since_best=3,
+        validations_since_reduction=2,
+        is_finished=True,
+    )
+    going_on = Progress(step=9, batches=2 * -(-num_samples // 9) + 24 // 9, best_loss=1.0)
+    assert resumed.adjust(stopped) == going_on
