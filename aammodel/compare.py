@@ -57,7 +57,7 @@ def read_run(folder: Path) -> Run:
     rows = read_metrics(folder)
     if not rows:
         raise UsageError("this run has no metrics yet", str(folder), "wait for its first step")
-    results = results_of(rows, [])
+    results = results_of(rows, [], config.get("changes", []))
     path = folder / RESULTS_FILE
     if path.exists():
         results["targets"] = _read_json(path).get("targets", {})

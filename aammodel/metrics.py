@@ -4,12 +4,25 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from schemas.publish import replace_file
 
 METRICS_FILE = "metrics.jsonl"
 
 Row = dict[str, float | int | None]
+
+OF_LOSSES = {
+    "shards",
+    "targets",
+    "nucleotide_weight",
+    "distance_weight",
+    "mask_fraction",
+    "mask_span",
+    "token_limit",
+    "validation_samples",
+}
+"""What changes the validation loss: with another one, losses from before do not compare."""
 
 
 def append_metrics(run: Path, row: Mapping[str, float | int | None]) -> None:
@@ -30,6 +43,19 @@ def cut_metrics(run: Path, step: int) -> None:
     """Take back the lines after a step, for a run that goes on from its checkpoint."""
     rows = [row for row in read_metrics(run) if (row["step"] or 0) <= step]
     replace_file(run / METRICS_FILE, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def comparable(rows: list[Row], changes: list[dict[str, Any]]) -> list[Row]:
+    """Leave out what came before the validation loss changed its meaning, for the last time.
+
+    Parameters
+    ----------
+    rows : list of Row
+    changes : list of dict
+        Those that `config.json` tells of.
+    """
+    since = max((one["until_step"] for one in changes if OF_LOSSES & one["was"].keys()), default=0)
+    return [row for row in rows if (row["step"] or 0) > since] if since else rows
 
 
 def column(rows: list[Row], name: str) -> tuple[list[float], list[float]]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from aammodel.curves import LOSSES, VALIDATION_COLOUR, draw_run
 from aammodel.distance import METRICS
-from aammodel.metrics import Row, column, read_metrics
+from aammodel.metrics import Row, column, comparable, read_metrics
 from aammodel.page import cards, page, picture, png, table
 from schemas.publish import replace_file
 
@@ -84,7 +84,7 @@ def write_report(run: Path, config: dict[str, Any], predictions: list[Prediction
         Distances of the validation samples by each target; none where there are none to compare.
     """
     rows = read_metrics(run)
-    results = results_of(rows, predictions)
+    results = results_of(rows, predictions, config.get("changes", []))
     replace_file(run / RESULTS_FILE, (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
     parts = [cards(_figures(results)), "<h2>Losses and learning rate</h2>"]
     parts.append(_shown(draw_run(rows), run / "losses.png"))
@@ -101,15 +101,21 @@ def write_report(run: Path, config: dict[str, Any], predictions: list[Prediction
     return path
 
 
-def results_of(rows: list[Row], predictions: list[Prediction]) -> dict[str, Any]:
-    """Sum a run up: its best validation loss, how well distances are predicted, what it took."""
-    steps, losses = column(rows, "val_loss")
+def results_of(
+    rows: list[Row], predictions: list[Prediction], changes: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Sum a run up: its best validation loss, how well distances are predicted, what it took.
+
+    The best is that of the losses that compare with the last ones (see `comparable`).
+    """
+    validated = comparable(rows, changes)
+    steps, losses = column(validated, "val_loss")
     best = int(np.argmin(losses)) if losses else None
     speeds = column(rows, "samples_per_second")[1]
     return {
         "steps": int(max(column(rows, "loss")[0], default=0)),
         "best_step": int(steps[best]) if best is not None else None,
-        "best": {name: min(column(rows, name)[1]) for name in _validated(rows)},
+        "best": {name: min(column(validated, name)[1]) for name in _validated(validated)},
         "targets": {one.target: _quality(one) for one in predictions},
         "minutes": sum(column(rows, "seconds")[1]) / 60,
         "samples_per_second": float(np.median(speeds)) if speeds else None,

@@ -7,6 +7,7 @@ from typing import Any
 
 from aammodel.checkpoint import Progress
 from aammodel.config import BEFORE, ModelConfig
+from aammodel.metrics import OF_LOSSES
 from aammodel.pretrain import CONFIG_FILE, Plan, check_shards, settled
 from aammodel.remote import Place, place_of
 from aammodel.shards import ShardSet, open_shards
@@ -16,18 +17,6 @@ from schemas.publish import replace_file
 
 PLACES = ("device", "num_workers", "sharding")
 """Where a run computes: free to change, since no sample and no step depends on it."""
-
-_OF_LOSSES = (
-    "shards",
-    "targets",
-    "nucleotide_weight",
-    "distance_weight",
-    "mask_fraction",
-    "mask_span",
-    "token_limit",
-    "validation_samples",
-)
-"""What changes the validation loss: with another one, losses from before do not compare."""
 
 _HOW = "leave this out, go on all the same with --allow-changes, or begin a new run"
 
@@ -46,7 +35,7 @@ class Resumed:
         """Let a changed run take further steps, and find its best anew where losses do not compare."""
         if not self.changes:
             return progress
-        if any(name in self.changes for name in _OF_LOSSES):
+        if OF_LOSSES & self.changes.keys():
             progress = replace(progress, best_loss=None)
         return replace(
             progress,

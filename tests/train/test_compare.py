@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aammodel.compare import read_run
 from aammodel.curves import draw_run, draw_runs
 from aammodel.report import Prediction, results_of, write_report
 from tests.studies import Programs
@@ -43,7 +44,7 @@ def prediction(num_pairs: int = 500) -> Prediction:
 def test_results_are_those_of_the_metrics(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    results = results_of(rows, [prediction()])
+    results = results_of(rows, [prediction()], [])
     assert (results["steps"], results["best_step"]) == (120, 120)
     assert results["best"] == {"val_loss": 2.0, "val_nucleotide_loss": 1.0}
     assert results["minutes"] == pytest.approx((120 * 0.5 + 3 * 6) / 60)
@@ -52,6 +53,23 @@ def test_results_are_those_of_the_metrics(tmp_path: Path) -> None:
     quality = results["targets"]["unweighted_unifrac"]
     assert quality["r"] == pytest.approx(np.corrcoef(one.true, one.predicted)[0, 1])
     assert quality["mean_absolute_error"] == pytest.approx(np.abs(one.true - one.predicted).mean())
+
+
+def test_the_best_is_that_of_losses_that_compare(tmp_path: Path) -> None:
+    """The weights are found anew, too, where a change makes the loss another one."""
+    rows: list[Any] = [{"step": step, "val_loss": loss} for step, loss in enumerate([3, 1, 2, 9, 8, 7.5])]
+    longer = {"until_step": 4, "was": {"max_steps": 4}}
+    heavier = {"until_step": 2, "was": {"distance_weight": 0.3}}
+    for changes, step, loss in (([longer], 1, 1), ([heavier, longer], 5, 7.5)):
+        results = results_of(rows, [], changes)
+        assert (results["best_step"], results["best"]) == (step, {"val_loss": loss})
+    run = write_run(tmp_path / "run")
+    (run / "config.json").write_text(json.dumps(CONFIG | {"changes": [heavier | {"until_step": 119}]}))
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    (run / "metrics.jsonl").write_text(
+        "".join(json.dumps(row | {"val_loss": 0.1} if row["step"] == 40 else row) + "\n" for row in rows)
+    )
+    assert read_run(run).results["best_step"] == 120
 
 
 def test_the_same_run_has_the_same_page(tmp_path: Path) -> None:
