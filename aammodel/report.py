@@ -101,6 +101,12 @@ def write_report(run: Path, config: dict[str, Any], predictions: list[Prediction
     return path
 
 
+def remove_report(run: Path) -> None:
+    """Take back what a run that goes on had written at its end: it would be taken for the new end's."""
+    for name in (REPORT_FILE, RESULTS_FILE):
+        (run / name).unlink(missing_ok=True)
+
+
 def results_of(
     rows: list[Row], predictions: list[Prediction], changes: list[dict[str, Any]]
 ) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class Trainer:
                 self._step(self._micro_batches(batches))
                 self._after_step()
             self.progress = replace(self.progress, is_finished=not self.stop_signal)
-            self._save()
+            self.save()
             # No rank ends, which would end the others too, before all is written.
             self.ranks.wait()
 
@@ -145,7 +145,7 @@ class Trainer:
         if step % (self.config.validate_every or default) == 0 or step == self.num_steps:
             is_best = self._validate()
         if is_best or step % self.config.checkpoint_every == 0:
-            self._save()
+            self.save()
 
     def _validate(self) -> bool:
         """Measure the validation losses; the best weights so far are kept, and True tells that these are."""
@@ -175,7 +175,8 @@ class Trainer:
         check_weights(self.model, self.progress.step, self.run)
         self.folder.save_best(self.model)
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write a checkpoint, for which all ranks call this together."""
         check_weights(self.model, self.progress.step, self.run)
         progress = replace(self.progress, scaling=self.stepper.precision.state())
         self.folder.save_checkpoint(progress, self.model, self.stepper.optimizer)

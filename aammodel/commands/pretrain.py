@@ -150,7 +150,7 @@ def _resume(
     from aammodel.pretrain import make_trainer
     from aammodel.ranks import joined
     from aammodel.remote import place_of
-    from aammodel.report import REPORT_FILE
+    from aammodel.report import REPORT_FILE, remove_report
     from aammodel.resume import read_plan, record
     from aammodel.train_config import read_config
 
@@ -165,7 +165,12 @@ def _resume(
         trainer.progress = resumed.adjust(trainer.progress)
         is_over = trainer.progress.is_finished and has_report
         ranks.wait()  # for those that still read what is written next
+        if resumed.changes and trainer.progress.step:
+            # A run that is killed next goes on from what the changes made of its checkpoint.
+            trainer.save()
         if ranks.is_main:
+            if not is_over:
+                remove_report(run_folder)
             _tell(run_folder, resumed, trainer.progress.step, is_over)
             record(run_folder, resumed, trainer.progress.step)
         if not is_over:

@@ -53,6 +53,20 @@ def test_a_run_that_was_killed_before_its_report_gets_it(run: Programs, begun: P
     assert len(read_metrics(begun)) == 4
 
 
+def test_a_run_that_goes_on_has_no_report_of_its_old_end(run: Programs, begun: Path) -> None:
+    """It would be taken for that of the new end by whoever was killed before writing one."""
+    (begun.parent / "broken.toml").write_text("[train]\nmax_steps = 4\nlearning_rate = 1e38\n")
+    options = ("--config", begun.parent / "broken.toml", "--allow-changes")
+    assert run("aammodel", "pretrain", "--resume", begun, *options).code == 3
+    assert not (begun / "report.html").exists()
+    assert not (begun / "results.json").exists()
+    state = json.loads((begun / "checkpoints" / "step-000002" / "state.json").read_text())
+    assert not state["is_finished"]
+    again = run("aammodel", "pretrain", "--resume", begun)
+    assert again.code == 3
+    assert "finished, after" not in again.err
+
+
 def test_shards_that_were_moved_are_the_same(run: Programs, begun: Path) -> None:
     moved = begun.parent / "moved"
     shutil.move(begun.parent / "shards", moved)
