@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from schemas.errors import InvalidDataError
 from schemas.publish import replace_file
 
 METRICS_FILE = "metrics.jsonl"
@@ -33,10 +34,26 @@ def append_metrics(run: Path, row: Mapping[str, float | int | None]) -> None:
 
 
 def read_metrics(run: Path) -> list[Row]:
-    """Read all lines; a last line that was cut short by a kill is left out."""
+    """Read all lines; a last line that was cut short by a kill is left out.
+
+    Raises
+    ------
+    InvalidDataError
+        Naming a line that is damaged.
+    """
     path = run / METRICS_FILE
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return [_read_row(line, f"{path}, line {number}") for number, line in enumerate(whole, 1)]
+
+
+def _read_row(line: bytes, where: str) -> Row:
+    try:
+        row = dict(json.loads(line))
+        row["step"] = int(row["step"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise InvalidDataError("this line is damaged", where, "remove the line") from error
+    return row
 
 
 def cut_metrics(run: Path, step: int) -> None:

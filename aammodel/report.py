@@ -97,7 +97,7 @@ def write_report(run: Path, config: dict[str, Any], predictions: list[Prediction
             parts += [f"<h2>{words}</h2>", table(_rows_of(config[section]))]
     # The page comes last: a run that has it has everything.
     path = run / REPORT_FILE
-    replace_file(path, page(f"Pretraining run {run.name}", parts))
+    replace_file(path, page(f"Pretraining run {run.resolve().name}", parts))
     return path
 
 

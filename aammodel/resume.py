@@ -83,7 +83,7 @@ def read_plan(
         if getattr(begun, one.name) != getattr(train, one.name) and one.name not in PLACES
     }
     if changes and not allow_changes:
-        names = ", ".join("--target" if name == "targets" else _option(name) for name in changes)
+        names = ", ".join(changes)
         raise UsageError(f"a run goes on as it was begun, and this changes {names}", str(run), _HOW)
     if set(train.targets) != set(model.targets):
         raise UsageError("a run cannot go on with other targets", str(run), "begin a new run")
@@ -168,7 +168,3 @@ def _check_other_shards(found: ShardSet, model: ModelConfig, train: TrainConfig,
             str(found.folder),
             "trim the sequences, and shard them again",
         )
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

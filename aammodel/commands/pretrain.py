@@ -75,6 +75,12 @@ def pretrain(
     with main_rank_speaks_first():
         if max_steps is not None and epochs is not None:
             raise UsageError("--epochs was given, too", "--max-steps", "give one of the two")
+        if resume is None and allow_changes:
+            raise UsageError("no run goes on", "--allow-changes", "name its folder with --resume")
+        if resume is not None and overwrite:
+            raise UsageError(
+                f"the run in {resume} goes on, and is not replaced", "--overwrite", "leave it out"
+            )
         if resume is None:
             _begin(shards, output or Path("run"), chosen, config, overwrite)
         elif output is None:

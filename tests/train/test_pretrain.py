@@ -211,6 +211,8 @@ def test_without_a_tree_it_learns_from_bases_alone_and_says_so(run: Programs, tm
         (["shards", "--config", "loose.toml"], 2, "width stands in no table"),
         (["shards", "--max-steps", 3, "--epochs", 2], 2, "--epochs was given, too"),
         (["--resume", "taken", "--output", "other"], 2, "goes on where it is"),
+        (["--resume", "taken", "--overwrite"], 2, "is not replaced"),
+        (["shards", "--allow-changes"], 2, "no run goes on"),
         (["shards", "--output", "taken"], 2, "exists already"),
         (["--resume", "absent"], 2, "no run here"),
         (["--resume", "taken"], 1, "lacks"),

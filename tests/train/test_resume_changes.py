@@ -120,10 +120,10 @@ def test_shards_of_longer_sequences_are_refused_even_so(run: Programs, begun: Pa
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        (["--batch-size", 5], "--batch-size"),
-        (["--max-steps", 5], "--max-steps"),
-        (["--target", "weighted_unifrac"], "--target"),
-        (["--config", "other.toml"], "--learning-rate"),
+        (["--batch-size", 5], "batch_size"),
+        (["--max-steps", 5], "max_steps"),
+        (["--target", "weighted_unifrac"], "targets"),
+        (["--config", "other.toml"], "learning_rate"),
     ],
 )
 def test_other_options_are_refused(
@@ -134,7 +134,7 @@ def test_other_options_are_refused(
     before = (begun / "config.json").read_bytes()
     ran = run("aammodel", "pretrain", "--resume", begun, *options)
     assert ran.code == 2
-    assert name in ran.err
+    assert f"this changes {name}" in ran.err
     assert "--allow-changes" in ran.err
     assert (begun / "config.json").read_bytes() == before
 
@@ -171,6 +171,16 @@ def test_targets_in_another_order_keep_their_heads_and_weights(run: Programs, tm
     assert not resumed.changes
     assert tuple(resumed.plan.train.targets) == resumed.plan.model.targets
     assert resumed.plan.train.targets == targets
+
+
+def test_a_damaged_line_of_metrics_is_named(run: Programs, begun: Path) -> None:
+    rows = (begun / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    for damaged in (b"{\n", b"3\n", b"{}\n", b"\xff\n"):
+        (begun / "metrics.jsonl").write_bytes(b"".join([rows[0], damaged, *rows[1:]]))
+        for arguments in (["compare", begun], ["pretrain", "--resume", begun]):
+            ran = run("aammodel", *arguments)
+            assert ran.code == 1, ran.err
+            assert "metrics.jsonl, line 2: this line is damaged" in " ".join(ran.err.split())
 
 
 @pytest.mark.parametrize(
