@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 
@@ -33,7 +33,7 @@ from aammodel.shards import ShardSet, open_shards
 from aammodel.step import Stepper
 from aammodel.stream import BatchStream, Masks, split_order, stream_split
 from aammodel.train import Trainer
-from aammodel.train_config import TrainConfig
+from aammodel.train_config import TrainConfig, check_type
 from aammodel.versions import machine, tool_versions
 from aammodel.watch import Silence, make_watcher
 from schemas.errors import InvalidDataError, UsageError
@@ -79,7 +79,8 @@ def make_plan(shards_folder: Place, model_values: dict[str, Any], train: TrainCo
     """
     shards = open_shards(shards_folder)
     check_shards(shards, train)
-    model = make_model_config(shards.manifest.sequence_length, model_values, train)
+    limit = train.token_limit or shards.manifest.choices.token_limit
+    model = make_model_config(shards.manifest.sequence_length, limit, model_values, train)
     return Plan(shards, model, settled(model, train))
 
 
@@ -89,19 +90,38 @@ def settled(model: ModelConfig, train: TrainConfig) -> TrainConfig:
     return train if model.bases_by_position else replace(train, read_share=1.0)
 
 
-def make_model_config(sequence_length: int, values: dict[str, Any], train: TrainConfig) -> ModelConfig:
-    """Settle the configuration of a model that reads so many tokens an ASV.
+def make_model_config(
+    sequence_length: int, token_limit: int, values: dict[str, Any], train: TrainConfig
+) -> ModelConfig:
+    """Settle the configuration of a model that reads so many tokens an ASV, and so many ASVs a sample.
 
     Raises
     ------
     UsageError
         If one of the values chosen cannot be.
     """
+    kinds = get_type_hints(ModelConfig)
+    for name, value in values.items():
+        if name == "targets":
+            raise UsageError("targets stand in no model", "[model]", "write them below [train.targets]")
+        check_type(name, kinds[name], value, "[model]")
     given: dict[str, Any] = {"sequence_length": sequence_length, "targets": tuple(train.targets)}
     try:
-        return ModelConfig(**(given | values))
-    except (ValueError, TypeError) as error:
+        model = ModelConfig(**(given | values))
+    except ValueError as error:
         raise UsageError(str(error), "[model]", "correct the configuration") from error
+    _check_reads("sequence_length", model.sequence_length, sequence_length)
+    _check_reads("slot_positions", model.slot_positions or token_limit, token_limit)
+    return model
+
+
+def _check_reads(name: str, chosen: int, needed: int) -> None:
+    if chosen < needed:
+        raise UsageError(
+            f"{name} must be at least {needed}, as the samples need, and is {chosen}",
+            "[model]",
+            "leave it out, or correct the configuration",
+        )
 
 
 def check_shards(shards: ShardSet, train: TrainConfig) -> None:

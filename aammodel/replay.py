@@ -117,8 +117,9 @@ def from_batch(path: Path, run: Path | None, tables: Tables | None) -> Setting:
         tables = tables or {"model": {}, "train": {}}
         train = TrainConfig(**tables["train"])
         length = max(batch.tokens.shape[1] for batch in saved.batches)
+        num_slots = max(batch.slot.shape[1] for batch in saved.batches)
         torch.manual_seed(train.seed)
-        model = AamModel(make_model_config(length, tables["model"], train))
+        model = AamModel(make_model_config(length, num_slots, tables["model"], train))
         weights = "drawn anew, since none were kept with the batch: --run takes those of a run"
     stepper = _stepper(model, train)
     stepper.precision.load(saved.scaling)

@@ -125,7 +125,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(TrainConfig).items():
-            _check_type(name, kind, getattr(self, name))
+            check_type(name, kind, getattr(self, name))
         for name in _AT_LEAST_ONE:
             value = getattr(self, name)
             _check(value is None or value >= 1, name, "be at least 1", value)
@@ -139,7 +139,7 @@ class TrainConfig:
             _check(0 < getattr(self, name) <= 1, name, "be above 0 and at most 1", getattr(self, name))
         for name, weight in self.targets.items():
             _check(name in METRICS, "targets", f"be among {', '.join(METRICS)}", repr(name))
-            _check_type(f"target {name}", float, weight)
+            check_type(f"target {name}", float, weight)
             _check(0 < weight < math.inf, f"target {name}", "have a weight above 0", weight)
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
@@ -148,8 +148,13 @@ class TrainConfig:
         _check(not is_scaled, "precision", "be float32 or bf16 with sharding", "fp16")
 
 
-def _check_type(name: str, kind: Any, value: object) -> None:
-    """Refuse what TOML may hold and no option would take, such as a number in quotes."""
+def check_type(name: str, kind: Any, value: object, table: str = "[train]") -> None:
+    """Refuse what TOML may hold and no option would take, such as a number in quotes.
+
+    Raises
+    ------
+    UsageError
+    """
     if get_origin(kind) is Literal:
         return  # which are told by name
     kinds = get_args(kind) if isinstance(kind, UnionType) else (get_origin(kind) or kind,)
@@ -157,13 +162,13 @@ def _check_type(name: str, kind: Any, value: object) -> None:
     is_number = isinstance(value, int) and not isinstance(value, bool)
     is_one = is_number if int in kinds else isinstance(value, kinds) or (float in kinds and is_number)
     words = " or ".join(one.__name__ for one in kinds if one is not NoneType)
-    _check(is_one or (value is None and NoneType in kinds), name, f"be of type {words}", repr(value))
+    _check(is_one or (value is None and NoneType in kinds), name, f"be of type {words}", repr(value), table)
 
 
-def _check(holds: bool, name: str, rule: str, value: object) -> None:
+def _check(holds: bool, name: str, rule: str, value: object, table: str = "[train]") -> None:
     if not holds:
         raise UsageError(
-            f"{name} must {rule}, and is {value}", "[train]", "correct the option or the --config file"
+            f"{name} must {rule}, and is {value}", table, "correct the option or the --config file"
         )
 
 

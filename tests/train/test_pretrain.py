@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 
 from aammodel.checkpoint import list_checkpoints
 from aammodel.metrics import read_metrics
-from aammodel.pretrain import begin_run, finish_run, make_plan, make_trainer
+from aammodel.pretrain import begin_run, finish_run, make_model_config, make_plan, make_trainer
 from aammodel.train_config import TrainConfig
-from schemas.errors import NonFiniteError
+from schemas.errors import NonFiniteError, UsageError
 from tests.studies import Programs
 from tests.train.shards import make_shards, tiny_config
 
@@ -114,6 +114,32 @@ def test_a_target_that_is_none_is_wrong_usage(run: Programs, tmp_path: Path, tar
     ran = run("aammodel", "pretrain", tmp_path / "shards", "--output", tmp_path / "run", "--target", target)
     assert ran.code == 2
     assert "target" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"targets": ["jaccard"]}, r"\[train.targets\]"),
+        ({"sequence_length": 59}, "sequence_length must be at least 60"),
+        ({"slot_positions": 11}, "slot_positions must be at least 12"),
+        ({"width": 16.0}, "width must be of type int"),
+        ({"windows": "no"}, "windows must be of type bool"),
+        ({"dropout": "0.1"}, "dropout must be of type float"),
+        ({"head": 3}, "head must be one of"),
+    ],
+)
+def test_a_model_that_cannot_be_is_wrong_usage(values: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        make_model_config(60, 12, values, TrainConfig())
+
+
+def test_a_model_may_read_more_than_the_shards_have(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path, "--token-limit", 12)
+    more = {"sequence_length": 80, "slot_positions": 20, "width": 16, "asv_layers": 1}
+    plan = make_plan(shards.folder, more, TrainConfig(max_steps=1))
+    begin_run(plan, tmp_path / "run", overwrite=False)
+    make_trainer(plan, tmp_path / "run", resume=False).fit()
+    assert (tmp_path / "run" / "model.safetensors").exists()
 
 
 def test_training_lowers_the_losses(run: Programs, tmp_path: Path) -> None:
