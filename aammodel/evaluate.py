@@ -1,25 +1,29 @@
 """How good a model is on samples: distances beside the true ones and beside baselines, hidden bases."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from aammodel.baselines import BASELINES, COLUMNS
+from aammodel.checkpoint import CHECKPOINTS
 from aammodel.distance import Sample
 from aammodel.load import check_fits
 from aammodel.loss import mean_or_none, nucleotide_loss_sum, num_masked_bases
 from aammodel.model import AamModel
 from aammodel.predict import predict_distances
+from aammodel.pretrain import CONFIG_FILE
 from aammodel.report import Prediction
 from aammodel.shards import ShardSet
 from aammodel.stream import BatchStream, Masks, split_order, stream_split
 from schemas.errors import InvalidDataError
+from schemas.shards import SPLITS
 
-SPLITS = ("train", "validation", "test")
 BATCH = 16
 
 
@@ -39,6 +43,8 @@ class Evaluation:
     """What a model is worth on some samples."""
 
     num_samples: int
+    token_limit: int
+    """Most ASVs of a sample that the model read."""
     predictions: list[Prediction]
     """By target that is known of the samples."""
     baselines: dict[str, dict[str, float]]
@@ -49,6 +55,7 @@ class Evaluation:
         """Give what `--json` prints; a figure that is not defined is None."""
         return {
             "samples": self.num_samples,
+            "token_limit": self.token_limit,
             "targets": {
                 one.target: {
                     "samples": one.num_samples,
@@ -68,7 +75,14 @@ class Evaluation:
         }
 
 
-def evaluate(model: AamModel, shards: ShardSet, split: str, max_samples: int, seed: int = 0) -> Evaluation:
+def evaluate(
+    model: AamModel,
+    shards: ShardSet,
+    split: str,
+    max_samples: int,
+    token_limit: int | None = None,
+    seed: int = 0,
+) -> Evaluation:
     """Measure a model on the samples of a split.
 
     Parameters
@@ -78,6 +92,8 @@ def evaluate(model: AamModel, shards: ShardSet, split: str, max_samples: int, se
     split : {"train", "validation", "test"}
     max_samples : int
         Of a larger split, so many samples are drawn.
+    token_limit : int or None
+        Most ASVs of a sample; by default the shards' limit.
     seed : int
         Of that draw, and of the hidden bases: 15 % of each ASV's.
 
@@ -88,26 +104,49 @@ def evaluate(model: AamModel, shards: ShardSet, split: str, max_samples: int, se
     InvalidDataError
         If there is no such sample.
     """
-    check_fits(model, shards)
+    check_fits(model, shards, token_limit)
     if not shards.manifest.num_rows(split):
         splits = [one for one in SPLITS if shards.manifest.num_rows(one)]
         raise InvalidDataError(
             f"there is no {split} sample", str(shards.folder), f"choose --split {' or '.join(splits)}"
         )
-    stream = _stream(model, shards, split, seed)
+    order = split_order(shards, split, seed, shuffled=True)
+    stream = stream_split(shards, split, order, Masks(seed=seed), BATCH, token_limit)
+    stream = replace(stream, targets=model.config.targets, more_columns=COLUMNS)
     samples = list(islice(stream.samples(), max_samples))
     return Evaluation(
         num_samples=len(samples),
+        token_limit=stream.token_limit,
         predictions=(predictions := predict_distances(model, stream, samples)),
         baselines=_baselines(stream, samples, predictions),
         nucleotides=_guess(model, stream, samples),
     )
 
 
-def _stream(model: AamModel, shards: ShardSet, split: str, seed: int) -> BatchStream:
-    order = split_order(shards, split, seed, shuffled=True)
-    stream = stream_split(shards, split, order, Masks(seed=seed), BATCH, None)
-    return replace(stream, targets=model.config.targets, more_columns=COLUMNS)
+def limit_of_training(run: Path) -> int | None:
+    """Give the token limit that a run was trained with; None if its shards' own, or if this is not known.
+
+    Parameters
+    ----------
+    run : Path
+        As `load_run` takes it: a model file by itself does not know.
+
+    Raises
+    ------
+    InvalidDataError
+        If the run's configuration is damaged.
+    """
+    folder = run.absolute()
+    path = (folder.parents[1] if folder.parent.name == CHECKPOINTS else folder) / CONFIG_FILE
+    if not path.is_file():
+        return None
+    try:
+        limit: int | None = json.loads(path.read_text("utf-8")).get("train", {}).get("token_limit")
+    except (ValueError, AttributeError) as error:
+        raise InvalidDataError(
+            f"this file is damaged: {error}", str(path), "copy the run again, or give --token-limit"
+        ) from error
+    return limit
 
 
 def _baselines(

@@ -36,13 +36,13 @@ def distances(
     if output.exists() and not overwrite:
         raise UsageError("this exists already", str(output), "name another file, or add --overwrite")
 
-    from aammodel.evaluate import SPLITS
     from aammodel.matrix import AllPairs
     from aammodel.matrix_files import check_suffix, matrix_on_disk, write_matrix, write_per_sample
     from aammodel.pairs import Arithmetic
     from aammodel.pretrain import pick_device
     from aammodel.remote import place_of
     from aammodel.shards import open_shards
+    from schemas.shards import SPLITS
 
     if split not in (None, *SPLITS):
         raise UsageError(f"there is no split {split!r}", "--split", f"choose among: {', '.join(SPLITS)}")

@@ -17,6 +17,9 @@ def evaluate(
     shards: Annotated[str, typer.Argument(help="Folder that `aamprep shard` wrote, or its URL.")],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     max_samples: Annotated[int, typer.Option(min=2, help="Of a larger split, so many are drawn.")] = 1000,
+    token_limit: Annotated[
+        int | None, typer.Option(min=1, help="Most ASVs per sample. Default: as the run was trained.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the pictures and evaluation.json.")] = Path(
         "evaluation"
     ),
@@ -25,8 +28,8 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
 ) -> None:
     """Measure a model on samples that it never saw: distances, hidden bases, and baselines beside them."""
-    from aammodel.evaluate import SPLITS
     from schemas.publish import check_target, published_folder
+    from schemas.shards import SPLITS
 
     if split not in SPLITS:
         raise UsageError(f"there is no split {split!r}", "--split", f"choose among: {', '.join(SPLITS)}")
@@ -43,7 +46,8 @@ def evaluate(
 
     model = load_run(run, pick_device(device))
     opened = open_shards(place_of(shards))
-    found = measure(model, opened, split, max_samples)
+    limit, origin = _limit(token_limit, run, opened.manifest.choices.token_limit)
+    found = measure(model, opened, split, max_samples, limit)
     document = {
         "schema_version": 1,
         "run": str(run),
@@ -60,14 +64,28 @@ def evaluate(
     if json:
         print_json(document)
     else:
-        _print(found, split)
+        _print(found, split, origin)
     say(f"pictures and figures: {output}/")
 
 
-def _print(found: "Evaluation", split: str) -> None:
+def _limit(given: int | None, run: Path, kept: int) -> tuple[int, str]:
+    """Choose how many ASVs of a sample the model reads, and say why so many."""
+    from aammodel.evaluate import limit_of_training
+
+    if given is not None:
+        return given, "--token-limit"
+    trained = limit_of_training(run)
+    if trained is None:
+        return kept, "as the shards have"
+    if trained > kept:
+        return kept, f"as the shards have; the run was trained with {trained}"
+    return trained, "as the run was trained"
+
+
+def _print(found: "Evaluation", split: str, origin: str) -> None:
     from aammodel.distance import METRICS
 
-    print(f"{found.num_samples:,} {split} samples")
+    print(f"{found.num_samples:,} {split} samples of up to {found.token_limit:,} ASVs ({origin})")
     for one in found.predictions:
         words = METRICS[one.target].words
         print(f"\n{words}: {len(one.true):,} pairs of {one.num_samples:,} samples")

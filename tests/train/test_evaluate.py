@@ -81,6 +81,28 @@ def test_a_larger_split_is_drawn_from(run: Programs, trained: Path, tmp_path: Pa
     assert "--overwrite" in again.err
 
 
+def test_it_reads_as_many_asvs_as_the_run_was_trained_with(run: Programs, tmp_path: Path) -> None:
+    make_shards(run, tmp_path, num_samples=60)
+    options = ("--output", tmp_path / "run", "--config", tiny_config(tmp_path), "--token-limit", 3)
+    ran = run("aammodel", "pretrain", tmp_path / "shards", *options, "--max-steps", 2)
+    assert ran.code == 0, ran.err
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    folders = (tmp_path / "run", max((tmp_path / "run" / "checkpoints").iterdir()))
+    ways = [(folder, (), "(as the run was trained)", 3) for folder in folders]
+    ways += [(tmp_path / "run" / "model.safetensors", (), "(as the shards have)", 512)]
+    ways += [(tmp_path / "run", ("--token-limit", 4), "(--token-limit)", 4)]
+    for number, (where, more, words, limit) in enumerate(ways):
+        output = tmp_path / f"found-{number}"
+        ran = run("aammodel", "evaluate", where, tmp_path / "shards", "--output", output, *more)
+        assert ran.code == 0, ran.err
+        assert f"of up to {limit} ASVs {words}" in ran.out
+        assert json.loads((output / "evaluation.json").read_text())["token_limit"] == limit
+    found = json.loads((tmp_path / "found-0" / "evaluation.json").read_text())
+    name = "unweighted_unifrac"
+    for figure in ("r", "mean_absolute_error"):
+        assert found["targets"][name][figure] == pytest.approx(results["targets"][name][figure], abs=1e-5)
+
+
 def test_what_cannot_be_evaluated_is_told(run: Programs, trained: Path, tmp_path: Path) -> None:
     both = (trained / "run", trained / "shards", "--output", tmp_path / "found")
     ran = run("aammodel", "evaluate", *both, "--split", "tset")
