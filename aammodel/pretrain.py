@@ -224,16 +224,25 @@ def pick_device(name: str, ranks: Ranks = ALONE) -> torch.device:
     if name == "cuda" and ranks.size > 1:
         name = f"cuda:{local_rank()}"
     try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-        if device.index is not None:
-            torch.cuda.set_device(device)
+        device = _usable(torch.device(name))
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
             f"there is no device {name!r} here",
             "--device",
             "choose cpu, or cuda with a GPU for each process",
         ) from error
+    return device
+
+
+def _usable(device: torch.device) -> torch.device:
+    """Take a device into use; a CPU has no number."""
+    if device.type not in ("cpu", "cuda"):
+        raise RuntimeError(f"nothing can be computed on {device}")
+    torch.zeros(1, device=device)
+    if device.type == "cpu":
+        return torch.device("cpu")
+    if device.index is not None:
+        torch.cuda.set_device(device)
     return device
 
 

@@ -133,6 +133,18 @@ class TrainConfig:
             _check(
                 low < getattr(self, name) < high, name, f"lie between {low} and {high}", getattr(self, name)
             )
+        for name in ("nucleotide_weight", "distance_weight"):
+            value = getattr(self, name)
+            _check(0 <= value < math.inf, name, "be at least 0 and finite", value)
+        loss_weight = self.nucleotide_weight + self.distance_weight
+        _check(loss_weight > 0, "nucleotide_weight + distance_weight", "be above 0", loss_weight)
+        _check(
+            self.num_workers is None or self.num_workers >= 0,
+            "num_workers",
+            "not be negative",
+            self.num_workers,
+        )
+        _check(-(2**63) <= self.seed < 2**64, "seed", "lie in [-2^63, 2^64)", self.seed)
         for name in ("momentum", "weight_decay"):
             _check(0 <= getattr(self, name) < 1, name, "be at least 0 and below 1", getattr(self, name))
         for name in ("read_share", "rarefy_share"):

@@ -1,11 +1,13 @@
 """`aammodel pretrain`, as a user runs it: what it writes, what it learns, how it goes on and refuses."""
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from safetensors.torch import load_file
 
 from aammodel.checkpoint import list_checkpoints
 from aammodel.metrics import read_metrics
-from aammodel.pretrain import begin_run, finish_run, make_model_config, make_plan, make_trainer
+from aammodel.pretrain import begin_run, finish_run, make_model_config, make_plan, make_trainer, pick_device
 from aammodel.train_config import TrainConfig
 from schemas.errors import NonFiniteError, UsageError
 from tests.studies import Programs
@@ -131,6 +133,35 @@ def test_a_target_that_is_none_is_wrong_usage(run: Programs, tmp_path: Path, tar
 def test_a_model_that_cannot_be_is_wrong_usage(values: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         make_model_config(60, 12, values, TrainConfig())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"num_workers": -1},
+        {"seed": 2**64},
+        {"seed": -(2**63) - 1},
+        {"distance_weight": -1.0},
+        {"distance_weight": math.inf},
+        {"nucleotide_weight": math.nan},
+        {"nucleotide_weight": 0.0, "distance_weight": 0.0},
+    ],
+)
+def test_a_training_that_cannot_be_is_wrong_usage(values: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(values))):
+        TrainConfig(**values)
+
+
+def test_edges_of_what_can_be_are_no_error() -> None:
+    for seed in (-(2**63), 2**64 - 1):
+        torch.manual_seed(TrainConfig(seed=seed, num_workers=0, nucleotide_weight=0.0).seed)
+
+
+def test_a_cpu_needs_no_number_and_other_devices_are_none() -> None:
+    assert pick_device("cpu:0") == torch.device("cpu")
+    for name in ("meta", "mps", "cpu:x", "cuda:99"):
+        with pytest.raises(UsageError, match="no device"):
+            pick_device(name)
 
 
 def test_a_model_may_read_more_than_the_shards_have(run: Programs, tmp_path: Path) -> None:
