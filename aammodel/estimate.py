@@ -84,7 +84,7 @@ def estimate(trainer: Trainer) -> Estimate:
     device = trainer.device
     forget_peak(device)
     made, data_seconds = _timed_batches(stream, device)
-    # The first step pays for what is done once, and is not timed.
+    # The first micro-batch pays for what is done once, and is not timed.
     with _kept() as kept:
         _step_seconds(trainer, made[0][:1])
     seconds = [_step_seconds(trainer, batches) for batches in made[1:]]
@@ -108,10 +108,16 @@ def estimate(trainer: Trainer) -> Estimate:
 
 
 def _size(trainer: Trainer, batch: Batch, kept_bytes: int) -> Size:
-    config, limit = trainer.model.config, trainer.train_stream.token_limit
+    config, stream = trainer.model.config, trainer.train_stream
     parameters = _num_parameters(trainer.model)
-    operations = _operations(trainer.model, batch, trainer.stepper.precision) * trainer.config.accumulate
-    return Size(limit, config.width, parameters, operations, BYTES_PER_PARAMETER * parameters + kept_bytes)
+    operations = _operations(trainer.model, batch, trainer.stepper.precision) * stream.batches_per_step
+    return Size(
+        stream.token_limit,
+        config.width,
+        parameters,
+        operations,
+        BYTES_PER_PARAMETER * parameters + kept_bytes,
+    )
 
 
 def _growth(trainer: Trainer, size: Size, kept_bytes: int) -> list[Size]:
@@ -186,7 +192,7 @@ def _timed_batches(stream: BatchStream, device: torch.device) -> tuple[list[list
     batches, steps, seconds = iter(stream), [], []
     for _ in range(STEPS_TO_MEASURE + 1):
         started = time.perf_counter()
-        steps.append([batch.to(device) for batch in islice(batches, stream.accumulate)])
+        steps.append([batch.to(device) for batch in islice(batches, stream.batches_per_step)])
         seconds.append(time.perf_counter() - started)
     return steps, sum(seconds[1:]) / STEPS_TO_MEASURE
 

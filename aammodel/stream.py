@@ -88,6 +88,11 @@ class BatchStream(IterableDataset[Batch]):
         return -(-self.order.num_samples // self.batch_size)
 
     @property
+    def batches_per_step(self) -> int:
+        """Micro-batches of a step that is not the last one of an epoch."""
+        return min(self.accumulate, self.batches_per_epoch)
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps of an epoch; the last one may have fewer micro-batches."""
         return -(-self.batches_per_epoch // self.accumulate)

@@ -2,7 +2,7 @@
 
 import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -11,8 +11,11 @@ import matplotlib
 import numpy as np
 import torch
 
+from aammodel.batch import Batch
 from aammodel.memory import forget_peak, peak_bytes
+from aammodel.precision import MOST_SKIPPED
 from aammodel.pretrain import Plan, make_trainer
+from aammodel.step import Losses
 from aammodel.train import Trainer
 
 matplotlib.use("Agg")
@@ -67,11 +70,9 @@ def range_test(trainer: Trainer, num_steps: int) -> Curve:
     num_steps : int
         Most steps.
     """
-    batches, accumulate = iter(trainer.train_stream), trainer.config.accumulate
-    curve = Curve([], [])
+    batches, curve = iter(trainer.train_stream), Curve([], [])
     for rate in np.geomspace(LOWEST_RATE, HIGHEST_RATE, num_steps).tolist():
-        made = [batch.to(trainer.device) for batch in islice(batches, accumulate)]
-        losses, norm = trainer.stepper.backward(made)
+        losses, norm = _backward(trainer, batches)
         loss = losses.named(trainer.stepper.weights(), trainer.config.targets)["loss"]
         if loss is None or not math.isfinite(loss) or not math.isfinite(norm):
             break
@@ -81,6 +82,17 @@ def range_test(trainer: Trainer, num_steps: int) -> Curve:
             break
         trainer.stepper.update(rate)
     return curve
+
+
+def _backward(trainer: Trainer, batches: Iterator[Batch]) -> tuple[Losses, float]:
+    """Compute losses and gradient of the next step; where float16 overflows it is skipped, as in training."""
+    stepper, number = trainer.stepper, trainer.train_stream.batches_per_step
+    for _ in range(MOST_SKIPPED):
+        losses, norm = stepper.backward([batch.to(trainer.device) for batch in islice(batches, number)])
+        if not stepper.precision.is_overflow(norm) or not all(map(math.isfinite, losses.numbers())):
+            break
+        stepper.update(0.0)
+    return losses, norm
 
 
 def draw(curve: Curve, path: Path) -> None:

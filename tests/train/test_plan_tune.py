@@ -1,6 +1,7 @@
 """`plan` says what a run then does; `tune` finds a rate at which the loss falls, and how much fits."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,17 @@ def test_threads_change_neither_operations_nor_memory(tiny: Plan) -> None:
     assert several.memory_bytes == pytest.approx(one.memory_bytes, rel=0.05)
 
 
+def test_a_step_has_no_more_batches_than_an_epoch(tiny: Plan) -> None:
+    found = []
+    for accumulate in (1, 2, 60):
+        plan = replace(tiny, train=replace(tiny.train, accumulate=accumulate))
+        trainer = make_trainer(plan, Path("run"), resume=False)
+        found.append(estimate(trainer).size.operations)
+    one, two, all_of_them = found
+    assert two == pytest.approx(2 * one)
+    assert all_of_them == pytest.approx(trainer.train_stream.batches_per_epoch * one)
+
+
 def test_a_plan_for_people_has_a_table(tiny: Plan, run: Programs, tmp_path: Path) -> None:
     ran = run("aammodel", "plan", tiny.shards.folder, "--config", tmp_path / "tiny.toml")
     assert ran.code == 0
@@ -105,6 +117,15 @@ def test_the_suggestion_is_a_tenth_of_the_rate_of_the_lowest_loss() -> None:
     assert Curve([1e-3, 1e-2], [5.0, 5.0]).smooth == pytest.approx([5.0, 5.0])
     falling = Curve([1e-3, 1e-2, 1e-1, 1.0], [4.0, 2.0, 1.0, 50.0])
     assert falling.suggested == pytest.approx(1e-2)
+
+
+def test_a_step_that_float16_overflows_does_not_end_the_test(tiny: Plan) -> None:
+    plan = replace(tiny, train=replace(tiny.train, precision="fp16"))
+    trainer = make_trainer(plan, Path("run"), resume=False)
+    trainer.stepper.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**26)
+    curve = range_test(trainer, 10)
+    assert curve.rates[0] == 1e-5
+    assert len(curve.losses) > 5
 
 
 def test_a_test_of_rates_ends_where_the_loss_does(tiny: Plan) -> None:
