@@ -31,6 +31,22 @@ def check_suffix(path: Path) -> None:
         )
 
 
+def check_output(path: Path, overwrite: bool) -> None:
+    """Refuse a file that cannot be written, or would replace another, before any work is done.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not path.absolute().parent.is_dir():
+        raise UsageError("there is no such folder", str(path.parent), "make it, or name another --output")
+    for one in (path, ids_file(path)) if path.suffix == ".npy" else (path,):
+        if one.is_dir():
+            raise UsageError("this output is a folder, not a file", str(one), "choose another with --output")
+        if one.exists() and not overwrite:
+            raise UsageError("this exists already", str(one), "name another file, or add --overwrite")
+
+
 def ids_file(path: Path) -> Path:
     """Name the file that holds the ids of a matrix in numpy's format: one a line, in the order of rows."""
     return path.with_suffix(".ids.txt")

@@ -25,7 +25,9 @@ def distances(
     device: Annotated[
         str | None, typer.Option(help="Compute by torch on cpu, cuda ... Default: by numpy.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file, and the ids beside .npy.")
+    ] = False,
 ) -> None:
     """Write the distances of all pairs of samples, exact, from shards, in little memory."""
     from aammodel.distance import METRICS
@@ -33,11 +35,12 @@ def distances(
     if metric not in METRICS and metric != FAITH_PD:
         known = ", ".join([*METRICS, FAITH_PD])
         raise UsageError(f"there is no metric {metric!r}", "--metric", f"choose among: {known}")
-    if output.exists() and not overwrite:
-        raise UsageError("this exists already", str(output), "name another file, or add --overwrite")
+    from aammodel.matrix_files import check_output, check_suffix
+
+    check_output(output, overwrite)
 
     from aammodel.matrix import AllPairs
-    from aammodel.matrix_files import check_suffix, matrix_on_disk, write_matrix, write_per_sample
+    from aammodel.matrix_files import matrix_on_disk, write_matrix, write_per_sample
     from aammodel.pairs import Arithmetic
     from aammodel.pretrain import pick_device
     from aammodel.remote import place_of
@@ -56,6 +59,8 @@ def distances(
         )
     place = str(pick_device(device)) if device else None
     pairs = AllPairs(opened, metric, split, Arithmetic(device=place))
+    if not pairs.num_samples:
+        raise InvalidDataError(f"there is no {split} sample", str(opened.folder), "choose another --split")
     if metric == FAITH_PD:
         write_per_sample(output, pairs.sample_ids(), metric, pairs.faith_pd())
     else:

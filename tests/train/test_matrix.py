@@ -71,6 +71,11 @@ def test_one_split_and_faith_pd(run: Programs, tmp_path: Path) -> None:
         (("--split", "rest"), 2, "no split"),
         (("--output", "x.csv"), 2, ".tsv"),
         (("--output", "tree.nwk"), 2, "--overwrite"),
+        (("--output", "shards", "--overwrite"), 2, "a folder, not a file"),
+        (("--output", "nofolder/x.tsv"), 2, "no such folder"),
+        (("--output", "y.npy"), 2, "y.ids.txt"),
+        (("--split", "validation"), 1, "no validation sample"),
+        (("--split", "validation", "--metric", "faith_pd"), 1, "no validation sample"),
     ],
 )
 def test_what_cannot_be_is_told(
@@ -81,8 +86,9 @@ def test_what_cannot_be_is_told(
     code: int,
     words: str,
 ) -> None:
-    make_shards(run, tmp_path)
+    make_shards(run, tmp_path, num_samples=3)  # all of them training samples
     monkeypatch.chdir(tmp_path)
+    Path("y.ids.txt").write_text("ours\n")
     ran = run(
         "aammodel", "distances", "shards", *options, *(() if "--output" in options else ("--output", "x.tsv"))
     )
