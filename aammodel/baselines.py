@@ -51,6 +51,9 @@ BASELINES: dict[str, Baseline] = {
 
 def _kmers(tokens: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Tell which k-mers each ASV has, shape (ASVs, 4 ** K); one with an N, or beyond the end, is none."""
+    # A set whose ASVs are all shorter than a k-mer has none.
+    beyond = max(0, K + 1 - tokens.shape[1])
+    tokens = np.pad(tokens, ((0, 0), (0, beyond)), constant_values=vocabulary.PAD)
     bases = tokens[:, 1:].astype(np.int64) - vocabulary.A
     is_base = (bases >= 0) & (bases < 4)
     windows = np.lib.stride_tricks.sliding_window_view(bases, K, axis=1)

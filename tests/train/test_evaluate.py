@@ -129,3 +129,8 @@ def test_kmers_are_those_of_plain_sets() -> None:
     for i, j in itertools.combinations(range(len(contents)), 2):
         a, b = kmers(contents[i]), kmers(contents[j])
         assert found[i, j] == pytest.approx(1 - len(a & b) / len(a | b))
+
+
+def test_asvs_shorter_than_a_kmer_have_none() -> None:
+    samples = [Sample(str(i), np.array([i], np.uint32), np.ones(1)) for i in range(2)]
+    assert (kmer_presence(samples, encode(["ACGT", "ACGA"], 5)) == 0).all()
