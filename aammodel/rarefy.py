@@ -16,6 +16,8 @@ from schemas.errors import InvalidDataError
 
 COLUMNS = ("asv", "count", "dropped_asv", "dropped_count")
 """What must be read of a sample."""
+_TOO_MANY_READS = 10**9
+"""So many numpy does not draw from."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def rarefied(sample: Sample, share: float, seed: int, step: int, paths: Paths) -
     Raises
     ------
     InvalidDataError
-        If a count is not whole.
+        If a count is not whole, or there are too many reads.
     """
     reads = np.concatenate([sample.count, sample.dropped_count])
     whole = reads.astype(np.int64)
@@ -92,6 +94,12 @@ def rarefied(sample: Sample, share: float, seed: int, step: int, paths: Paths) -
             "its counts are not whole numbers, so that no reads can be drawn from it",
             f"sample {sample.sample_id}",
             "leave rarefy_share out",
+        )
+    if whole.sum() >= _TOO_MANY_READS:
+        raise InvalidDataError(
+            f"it has {whole.sum():,} reads, and draws are made from fewer than {_TOO_MANY_READS:,}",
+            f"sample {sample.sample_id}",
+            "leave rarefy_share out, or shard the table with --rarefy-depth",
         )
     rng = np.random.default_rng(hash64(seed, step, values=np.array([sample.position]))[0])
     drawn = rng.multivariate_hypergeometric(whole, max(1, int(share * whole.sum())), method="marginals")

@@ -156,6 +156,9 @@ class TrainConfig:
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             _check(value in choices, name, f"be one of {', '.join(choices)}", repr(value))
+        is_drawn = self.rarefy_share < 1 and any(METRICS[name].over == "matrix" for name in self.targets)
+        rule = "be 1 with the target precomputed, whose matrix is that of whole samples"
+        _check(not is_drawn, "rarefy_share", rule, self.rarefy_share)
         is_scaled = self.precision == "fp16" and self.sharding == "fsdp"
         _check(not is_scaled, "precision", "be float32 or bf16 with sharding", "fp16")
 

@@ -145,6 +145,7 @@ def test_a_model_that_cannot_be_is_wrong_usage(values: dict[str, object], words:
         {"distance_weight": math.inf},
         {"nucleotide_weight": math.nan},
         {"nucleotide_weight": 0.0, "distance_weight": 0.0},
+        {"rarefy_share": 0.5, "targets": {"precomputed": 1.0}},
     ],
 )
 def test_a_training_that_cannot_be_is_wrong_usage(values: dict[str, Any]) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aammodel.rarefy import COLUMNS, rarefied
+from aammodel.distance import Sample
+from aammodel.rarefy import COLUMNS, paths_of, rarefied
 from aammodel.stream import BatchStream, Masks, split_order
 from schemas.errors import InvalidDataError
 from tests.studies import Programs
@@ -83,3 +84,9 @@ def test_counts_that_are_not_whole_are_told(run: Programs, tmp_path: Path) -> No
     sample = next(stream.samples())
     with pytest.raises(InvalidDataError, match="not whole"):
         rarefied(replace(sample, count=sample.count + 0.5), 0.5, 0, 0, stream.shards.paths)
+
+
+def test_more_reads_than_can_be_drawn_from_are_told() -> None:
+    sample = Sample("S0", np.array([0], np.uint32), np.array([1e9]))
+    with pytest.raises(InvalidDataError, match=r"sample S0: it has 1,000,000,000 reads"):
+        rarefied(sample, 0.5, 0, 0, paths_of(np.array([-1]), np.array([0]), 1))
