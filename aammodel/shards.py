@@ -1,7 +1,5 @@
 """Opening a shard set for the model: its manifest, its files, its ASVs and its branch lengths."""
 
-import io
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import pyarrow.parquet as pq
 from aammodel.distance import Facts
 from aammodel.rarefy import Paths, paths_of
 from aammodel.remote import Place
+from aammodel.token_cache import cached_tokens
 from schemas.errors import InvalidDataError
 from schemas.manifest import (
     CHECKSUM_FILE,
@@ -25,7 +24,6 @@ from schemas.manifest import (
     parse_manifest,
     read_manifest,
 )
-from schemas.publish import replace_file
 from schemas.shards import (
     ASVS_FILE,
     DISTANCES_FILE,
@@ -35,9 +33,11 @@ from schemas.shards import (
     footer_sha256_of,
     open_parquet,
 )
+from schemas.vocabulary import are_asvs
 
 _MOST_HASHED_BYTES = 4 << 30
 """Of a precomputed matrix that is read whole before it is used; of larger ones `aamprep verify` does it."""
+_ASVS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -82,17 +82,8 @@ class ShardSet:
     @cached_property
     def tokens(self) -> npt.NDArray[np.uint8]:
         """Token ids of the ASVs that some sample keeps, (kept ASVs, L), memory-mapped from the cache."""
-        path = _cache_folder() / f"{self.manifest.sha256[:32]}.npy"
-        expected = (self.manifest.num_kept_asvs, self.manifest.sequence_length)
-        for _ in range(2):
-            if path.exists():
-                # Taken from as a plain array, since a memmap's own indexing is slower.
-                tokens = np.asarray(np.load(path, mmap_mode="r"))
-                if tokens.shape == expected and tokens.dtype == np.uint8:
-                    return tokens
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, _npy_bytes(self._read_tokens()))
-        raise InvalidDataError(f"{ASVS_FILE} does not hold {expected} tokens", str(self.folder))
+        shape = (self.manifest.num_kept_asvs, self.manifest.sequence_length)
+        return cached_tokens(self.manifest.sha256[:32], shape, self._read_tokens)
 
     @cached_property
     def branch_length(self) -> npt.NDArray[np.float64]:
@@ -177,10 +168,22 @@ class ShardSet:
             )
 
     def _read_tokens(self) -> npt.NDArray[np.uint8]:
-        with self.open(ASVS_FILE) as file, reading(self.folder / ASVS_FILE):
+        """Read the tokens of the kept ASVs, and hold them against the contract of `schemas.tables`."""
+        path, length = self.folder / ASVS_FILE, self.manifest.sequence_length
+        with self.open(ASVS_FILE) as file, reading(path):
             column = file.read(columns=["tokens"])["tokens"].combine_chunks()
-        tokens = column.flatten().to_numpy().reshape(len(column), -1)
-        return np.ascontiguousarray(tokens[: self.manifest.num_kept_asvs])
+        values = column.flatten()
+        if values.type != pa.uint8() or values.null_count or len(values) != len(column) * length:
+            raise _wrong_tokens(f"column tokens does not hold {length} of uint8 for each ASV", str(path))
+        tokens = values.to_numpy().reshape(len(column), length)[: self.manifest.num_kept_asvs]
+        if len(tokens) < self.manifest.num_kept_asvs:
+            raise _wrong_tokens(f"there are {len(tokens)} ASVs, fewer than samples keep", str(path))
+        for start in range(0, len(tokens), _ASVS_AT_ONCE):
+            bad = np.flatnonzero(~are_asvs(tokens[start : start + _ASVS_AT_ONCE]))
+            if len(bad):
+                where = f"{path}, row {start + bad[0]} (the first is 0)"
+                raise _wrong_tokens("its tokens are not START, then bases, then padding", where)
+        return tokens
 
 
 @contextmanager
@@ -241,12 +244,7 @@ def _changed(path: Place) -> InvalidDataError:
     )
 
 
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "aam" / "tokens"
-
-
-def _npy_bytes(array: npt.NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
+def _wrong_tokens(what: str, where: str) -> InvalidDataError:
+    return InvalidDataError(
+        what, where, "find out with `aamprep verify` what is wrong, and make the shards again"
+    )

@@ -33,6 +33,7 @@ def _token_of_byte() -> npt.NDArray[np.uint8]:
 
 _TOKEN_OF_BYTE = _token_of_byte()
 _LETTER_OF_TOKEN = np.frombuffer(b".ACGT^?N", dtype=np.uint8)
+_IS_BASE = np.isin(np.arange(256), (A, C, G, T, N))
 _NO_CODE = re.compile(f"[^{NUCLEOTIDE_CODES}{NUCLEOTIDE_CODES.lower()}]")
 
 
@@ -89,6 +90,24 @@ def encode(sequences: Sequence[str], length: int) -> npt.NDArray[np.uint8]:
     tokens[:, 0] = START
     tokens[:, 1:][np.arange(length - 1) < num_bases[:, None]] = bases
     return tokens
+
+
+def are_asvs(tokens: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Tell which rows are as `encode` writes them: START, one base or more, then padding.
+
+    Parameters
+    ----------
+    tokens : ndarray of uint8, shape (U, L)
+
+    Returns
+    -------
+    ndarray of bool, shape (U,)
+    """
+    rest = tokens[:, 1:]
+    is_base = _IS_BASE[rest]
+    is_known = (is_base | (rest == PAD)).all(axis=1)
+    has_gap = (is_base[:, 1:] & ~is_base[:, :-1]).any(axis=1)
+    return (tokens[:, 0] == START) & is_base.any(axis=1) & is_known & ~has_gap
 
 
 def decode(tokens: npt.NDArray[np.uint8]) -> list[str]:

@@ -1,5 +1,8 @@
 """Bases to token ids and back."""
 
+import re
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +18,13 @@ def test_ids_are_those_of_published_checkpoints() -> None:
 @given(st.lists(st.text("ACGTN", min_size=1, max_size=50), min_size=1))
 def test_decoding_gives_the_sequences_back(sequences: list[str]) -> None:
     assert vocabulary.decode(vocabulary.encode(sequences, 51)) == sequences
+
+
+@given(st.lists(st.lists(st.integers(0, 8), min_size=4, max_size=4), min_size=1))
+def test_rows_of_tokens_are_asvs_if_they_spell_one(rows: list[list[int]]) -> None:
+    rows = [[5, 1, 2, 0], *rows]
+    spelled = [re.fullmatch("5[12347]+0*", "".join(map(str, row))) is not None for row in rows]
+    assert vocabulary.are_asvs(np.array(rows, dtype=np.uint8)).tolist() == spelled
 
 
 @given(st.text("acgtuACGTU" + vocabulary.AMBIGUITY_CODES, min_size=1, max_size=50))

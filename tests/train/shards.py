@@ -62,10 +62,15 @@ def counts_by_sample(num_samples: int = 40, num_asvs: int = 30) -> dict[str, np.
 
 def rewrite_samples(shards: ShardSet, column: str, values: pa.Array) -> ShardSet:
     """Change a column of the first sample file, as another tool might have, with a manifest that agrees."""
-    name = shards.manifest.sample_files("train")[0].name
+    return rewrite(shards, shards.manifest.sample_files("train")[0].name, column, values)
+
+
+def rewrite(shards: ShardSet, name: str, column: str, values: pa.Array) -> ShardSet:
+    """Change a column of a file, as another tool might have, with a manifest that agrees."""
     path = shards.folder / name
     table = pq.read_table(path)
-    table = table.set_column(table.column_names.index(column), table.schema.field(column), values)
+    field = table.schema.field(column).with_type(values.type)
+    table = table.set_column(table.column_names.index(column), field, values)
     path.unlink()
     write_parquet(table, path)
     described = {
