@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 
 from schemas.errors import InvalidDataError, UsageError
@@ -44,7 +44,7 @@ class RemotePath:
     def read_bytes(self) -> bytes:
         """Read a whole, small file."""
         with reaching(self):
-            return _fetch(self.url, None)
+            return _patiently(lambda: _fetch(self.url, None))
 
     def open(self, size: int) -> "RangeFile":
         """Open a file of known size, to read parts of it."""
@@ -167,7 +167,12 @@ def _fetch(url: str, part: tuple[int, int] | None) -> bytes:
         request.add_header("Range", f"bytes={part[0]}-{part[1] - 1}")
     try:
         with urllib.request.urlopen(request, timeout=SECONDS_TO_WAIT) as answer:
-            content: bytes = answer.read(None if part is None else part[1] - part[0] + 1)
+            size = None if part is None else part[1] - part[0]
+            # A byte more than was asked for tells a whole file from a part.
+            content: bytes = answer.read(None if size is None else size + 1)
+            if size is not None and len(content) <= size and answer.length:
+                # The connection was cut: what is announced and did not come is no error to `read` by itself.
+                raise IncompleteRead(content, answer.length)
             return content
     except urllib.error.HTTPError as error:
         error.close()

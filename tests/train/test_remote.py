@@ -102,6 +102,29 @@ def test_a_server_that_stumbles_is_asked_again(site: Site) -> None:
     assert len(list(stream_of(shards).epoch())) == stream_of(shards).batches_per_epoch
 
 
+def test_a_manifest_is_asked_for_again(site: Site) -> None:
+    site.failures.extend([503, 500, 429])
+    assert open_shards(place_of(f"{site.url}/shards")).manifest.num_samples
+    site.cuts = 3
+    assert open_shards(place_of(f"{site.url}/shards")).manifest.num_samples
+
+
+def test_an_answer_that_is_cut_is_asked_for_again(site: Site) -> None:
+    shards = open_shards(place_of(f"{site.url}/shards"))
+    near = stream_of(open_shards(site.folder / "shards"))
+    assert len(shards.tokens)
+    site.cuts = 3
+    assert_same(stream_of(shards).epoch(), near.epoch())
+
+
+def test_a_connection_that_is_always_cut_is_named(site: Site) -> None:
+    shards = open_shards(place_of(f"{site.url}/shards"))
+    assert len(shards.tokens)
+    site.cuts = 1000
+    with pytest.raises(UsageError, match="IncompleteRead"):
+        list(stream_of(shards).epoch())
+
+
 @pytest.mark.parametrize(("code", "num_workers"), [(403, 0), (404, 0), (503, 0), (404, 1)])
 def test_a_server_that_refuses_is_named(code: int, num_workers: int, site: Site) -> None:
     shards = open_shards(place_of(f"{site.url}/shards"))

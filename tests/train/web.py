@@ -18,6 +18,8 @@ class Site:
     knows_ranges: bool = True
     failures: list[int] = field(default_factory=list)
     """Codes with which the next requests fail."""
+    cuts: int = 0
+    """Next answers whose connection is cut in their middle."""
     sent: list[tuple[str, int]] = field(default_factory=list)
     """File and number of bytes of each answer."""
     url: str = ""
@@ -45,6 +47,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if part else 200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
+        if self.site.cuts:
+            self.site.cuts -= 1
+            content = content[: len(content) // 2]
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
