@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 _TOGETHER = (("asv", "count"), ("dropped_asv", "dropped_count"), ("branch", "branch_count"))
 """Lists of which each has an entry for each of the other's."""
+_MOST_READS = float(np.finfo(np.float32).max)
+"""Of a sample: more are infinite to the model."""
 _NOTHING: npt.NDArray[Any] = np.zeros(0, dtype=np.uint32)
 
 
@@ -46,7 +48,9 @@ class _Lists(NamedTuple):
         return [self.values[start:stop] for start, stop in pairwise(self.bounds.tolist())]
 
 
-def samples_of(table: pa.Table, limits: Mapping[str, int], position: Iterable[int]) -> list[Sample]:
+def samples_of(
+    table: pa.Table, limits: Mapping[str, int], position: Iterable[int], token_limit: int
+) -> list[Sample]:
     """Take row groups apart.
 
     Parameters
@@ -57,11 +61,15 @@ def samples_of(table: pa.Table, limits: Mapping[str, int], position: Iterable[in
         Rows of asvs.parquet or tree.parquet that each column of row numbers may name.
     position : iterable of int
         Place of each sample among all of the set.
+    token_limit : int
+        Most ASVs that a sample keeps.
 
     Raises
     ------
     InvalidDataError
-        If the schemas would refuse a sample, whichever tool wrote it: the first such one, by name.
+        If something in a list cannot be, or lists do not belong together, or `asv` holds one twice or more
+        than the limit: the first such sample, by name. What else the schemas ask for (ids, depths, order of
+        selection), `aamprep verify` checks.
     """
     ids = table["sample_id"].to_pylist()
     names = [name for name in table.column_names if name != "sample_id"]
@@ -69,6 +77,7 @@ def samples_of(table: pa.Table, limits: Mapping[str, int], position: Iterable[in
     columns = {name: _lists(table, name) for name in names}
     _refuse(ids, _has_reads(columns["asv"], columns["count"]))
     _refuse(ids, _is_valid(columns, limits))
+    _refuse(ids, _keeps_each_once(columns["asv"], limits["asv"]) & (columns["asv"].sizes <= token_limit))
     # Field by field, since a call with names for each of many samples takes its time.
     lists = [one.name for one in fields(Sample) if one.name not in ("sample_id", "position")]
     cut = (columns[name].cut() if name in columns else repeat(_NOTHING) for name in lists)
@@ -97,7 +106,8 @@ def _lists(table: pa.Table, name: str) -> _Lists:
 def _refuse(ids: list[str], is_valid: npt.NDArray[np.bool_]) -> None:
     if not is_valid.all():
         raise InvalidDataError(
-            "this sample has no ASV with a count above 0, or a count, an ASV or a branch that cannot be",
+            "this sample has no ASV with a count above 0, one twice, more of them than the token limit, or a "
+            f"count, an ASV or a branch that cannot be (counts add up to {_MOST_READS:.1e} at most)",
             f"sample {ids[int(is_valid.argmin())]}",
             "find out with `aamprep verify` what is wrong, and make the shards again",
         )
@@ -137,6 +147,19 @@ def _is_valid(columns: Mapping[str, _Lists], limits: Mapping[str, int]) -> npt.N
     return valid
 
 
+def _keeps_each_once(asv: _Lists, limit: int) -> npt.NDArray[np.bool_]:
+    """Say of each sample whether it lists no ASV twice."""
+    num_samples = len(asv.starts)
+    # Sample and ASV as one number, as narrow as can be: half as wide, they sort in half the time.
+    kind = np.min_scalar_type(num_samples * limit)
+    key = np.repeat(np.arange(num_samples, dtype=kind) * kind.type(limit), asv.sizes)
+    key += asv.values.astype(kind, copy=False)
+    key.sort()
+    is_valid = np.ones(num_samples, dtype=np.bool_)
+    is_valid[key[1:][key[1:] == key[:-1]] // kind.type(limit)] = False
+    return is_valid
+
+
 def _are_rows(limit: int, values: npt.NDArray[Any]) -> bool:
     return not len(values) or int(values.max()) < limit
 
@@ -144,4 +167,4 @@ def _are_rows(limit: int, values: npt.NDArray[Any]) -> bool:
 def _are_counts(values: npt.NDArray[Any]) -> bool:
     # NaN fails the first comparison. A sum costs less than asking of each whether it is finite.
     with np.errstate(over="ignore", invalid="ignore"):
-        return not len(values) or bool(values.min() >= 0 and values.sum() < np.inf)
+        return not len(values) or bool(values.min() >= 0 and values.sum() <= _MOST_READS)

@@ -214,7 +214,8 @@ class BatchStream(IterableDataset[Batch]):
             numbers = [one.number for one in groups]
             table = self._files[name].read_row_groups(numbers, columns=columns, use_threads=False)
         positions = chain.from_iterable(range(one.first, one.first + one.rows) for one in groups)
-        return samples_of(table, self.shards.limits, positions)
+        limit = self.shards.manifest.choices.token_limit
+        return samples_of(table, self.shards.limits, positions, limit)
 
     def _groups(self) -> list[RowGroup]:
         """List the row groups of the split."""

@@ -32,6 +32,7 @@ def test_a_value_that_cannot_be_is_refused(num_possible: int) -> None:
 
 
 LIMITS = {"asv": 6, "dropped_asv": 9, "branch": 4}
+TOKEN_LIMIT = 4
 
 
 def group(asv: list[list[int]], count: list[list[float]]) -> pa.Table:
@@ -45,10 +46,16 @@ def group(asv: list[list[int]], count: list[list[float]]) -> pa.Table:
 
 def test_a_slice_of_a_table_gives_its_own_samples() -> None:
     whole = group([[0, 1], [2], [3, 4, 5]], [[1.0, 2.0], [3.0], [4.0, 5.0, 6.0]])
-    (sample,) = samples_of(whole.slice(1, 1), LIMITS, [7])
+    (sample,) = samples_of(whole.slice(1, 1), LIMITS, [7], TOKEN_LIMIT)
     assert (sample.sample_id, sample.asv.tolist(), sample.count.tolist()) == ("S1", [2], [3.0])
     assert sample.position == 7
     assert len(sample.branch) == len(sample.branch_count) == 0
+
+
+def test_as_many_asvs_and_reads_as_can_be_are_taken() -> None:
+    asv, count = [[5, 0, 1, 2], [5, 2, 1, 0]], [[1.0, 1.0, 1.0, 1.0], [3e38, 0.0, 1.0, 1.0]]
+    first, second = samples_of(group(asv, count), LIMITS, range(2), TOKEN_LIMIT)
+    assert (first.asv.tolist(), second.asv.tolist(), second.count.tolist()) == (*asv, count[1])
 
 
 @pytest.mark.parametrize(
@@ -56,12 +63,17 @@ def test_a_slice_of_a_table_gives_its_own_samples() -> None:
     [
         ([], []),
         ([1], [1.0, 2.0]),
+        ([1, 1], [1.0, 2.0]),
+        ([5, 3, 0, 5], [1.0, 1.0, 1.0, 1.0]),
+        ([0, 1, 2, 3, 4], [1.0, 1.0, 1.0, 1.0, 1.0]),
         ([1, 2], [1.0]),
         ([1], [0.0]),
         ([1, 2], [2.0, -1.0]),
         ([1, 2], [2.0, float("nan")]),
         ([1, 2], [2.0, float("inf")]),
         ([1, 2], [1e308, 1e308]),
+        ([1, 2], [2.0, 1e39]),
+        ([1, 2], [3e38, 3e38]),
         ([1, 6], [1.0, 1.0]),
     ],
     ids=lambda values: f"{values}",
@@ -72,7 +84,7 @@ def test_one_bad_sample_is_found_wherever_it_stands(asv: list[int], count: list[
     asvs.insert(place, asv)
     counts.insert(place, count)
     with pytest.raises(InvalidDataError) as error:
-        samples_of(group(asvs, counts), LIMITS, range(len(asvs)))
+        samples_of(group(asvs, counts), LIMITS, range(len(asvs)), TOKEN_LIMIT)
     assert error.value.where == f"sample S{place}"
 
 
@@ -120,7 +132,7 @@ def table_of(lists: dict[str, list[list[float | None] | None]]) -> pa.Table:
 
 
 def test_lists_of_any_length_are_taken() -> None:
-    first, second, third = samples_of(table_of(GOOD), LIMITS, range(3))
+    first, second, third = samples_of(table_of(GOOD), LIMITS, range(3), TOKEN_LIMIT)
     assert len(first.dropped_asv) == 0
     assert (second.dropped_asv.tolist(), second.branch.tolist()) == ([8], [0, 3])
     assert (third.dropped_count.tolist(), third.position) == ([2.0, 0.0], 2)
@@ -156,4 +168,4 @@ def test_no_list_may_hold_what_cannot_be(column: str, value: list[float | None] 
     if value is not None and len(value) < 3:
         lists[other][row] = GOOD["count"][1] if "count" in other else [0]
     with pytest.raises(InvalidDataError, match=f"sample S{row}"):
-        samples_of(table_of(lists), LIMITS, range(3))
+        samples_of(table_of(lists), LIMITS, range(3), TOKEN_LIMIT)
