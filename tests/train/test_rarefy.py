@@ -1,6 +1,7 @@
 """Reads drawn anew at each step: as many as asked for, with the branches that they cover."""
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -66,17 +67,32 @@ def test_the_mean_of_many_draws_is_the_share(run: Programs, tmp_path: Path) -> N
     np.testing.assert_allclose(mean, sample.count / 2, rtol=0.1, atol=0.5)
 
 
-def test_batches_differ_by_step_and_their_distances_are_of_the_draw(run: Programs, tmp_path: Path) -> None:
-    stream = replace(stream_of(run, tmp_path), rarefy_share=0.3)
-    first, again = next(iter(stream.epoch())), next(iter(stream.epoch()))
-    assert all(
-        (one == two).all()
-        for one, two in zip(first.tensors().values(), again.tensors().values(), strict=True)
-    )
-    whole = next(iter(replace(stream, rarefy_share=1.0).epoch()))
-    assert first.sample_ids == whole.sample_ids
-    assert float(first.count.sum()) < 0.5 * float(whole.count.sum())
-    assert not (first.distance == whole.distance).all()
+def test_batches_are_those_of_the_draw_of_their_step(run: Programs, tmp_path: Path) -> None:
+    whole = stream_of(run, tmp_path)
+    stream = replace(whole, rarefy_share=0.3, accumulate=2)
+    samples = {sample.sample_id: sample for sample in whole.samples()}
+    # Two epochs, so that each sample is drawn from at two steps.
+    for number, batch in enumerate(islice(iter(stream), 2 * stream.batches_per_epoch)):
+        epoch, index = divmod(number, stream.batches_per_epoch)
+        step = epoch * stream.steps_per_epoch + index // 2
+        drawn = [
+            rarefied(samples[one], 0.3, stream.order.seed, step, stream.shards.paths)
+            for one in batch.sample_ids
+        ]
+        for row, one in enumerate(drawn):
+            assert batch.count[row][batch.is_real[row]].tolist() == one.count.tolist()
+        np.testing.assert_allclose(batch.distance, distances_of_all_reads(drawn, stream), rtol=1e-6)
+
+
+def distances_of_all_reads(samples: list[Sample], stream: BatchStream) -> np.ndarray:
+    """Compute distances from the branches above all ASVs of each sample, those beyond the limit included."""
+    with_branches = []
+    for one in samples:
+        asv = np.concatenate([one.asv, one.dropped_asv]).astype(np.int64)
+        under = stream.shards.paths.reads_under(asv, np.concatenate([one.count, one.dropped_count]))
+        branch = np.flatnonzero(under)
+        with_branches.append(replace(one, branch=branch.astype(np.uint32), branch_count=under[branch]))
+    return stream.distances(with_branches)
 
 
 def test_counts_that_are_not_whole_are_told(run: Programs, tmp_path: Path) -> None:
