@@ -187,6 +187,27 @@ def _check(holds: bool, name: str, rule: str, value: object, table: str = "[trai
         )
 
 
+def with_options(values: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Lay options over values of the configuration; epochs take the place of what steps were there.
+
+    Parameters
+    ----------
+    values : dict
+        Those of `[train]` in a file; empty where there is none.
+    options : dict
+        Those that were given; None for one that was not.
+
+    Raises
+    ------
+    UsageError
+        If steps and epochs were both given as options.
+    """
+    given = {name: one for name, one in options.items() if one is not None}
+    if {"max_steps", "epochs"} <= given.keys():
+        raise UsageError("--epochs was given, too", "--max-steps", "give one of the two")
+    return values | ({"max_steps": None} if "epochs" in given else {}) | given
+
+
 def read_config(path: Path) -> dict[str, dict[str, Any]]:
     """Read a TOML file with the tables `[train]` and `[model]`.
 

@@ -38,10 +38,10 @@ def plan(
     from aammodel.estimate import estimate
     from aammodel.pretrain import make_plan, make_trainer
     from aammodel.remote import place_of
-    from aammodel.train_config import TrainConfig, read_config
+    from aammodel.train_config import TrainConfig, read_config, with_options
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
-    train = TrainConfig(**(tables["train"] | {name: one for name, one in given.items() if one is not None}))
+    train = TrainConfig(**with_options(tables["train"], given))
     begun = make_plan(place_of(shards), tables["model"], train)
     found = estimate(make_trainer(begun, Path("run"), resume=False))
     if json:

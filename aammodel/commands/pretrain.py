@@ -71,10 +71,7 @@ def pretrain(
         "precision": precision,
         "checkpoint_every": checkpoint_every,
     }
-    chosen = {name: value for name, value in given.items() if value is not None}
     with main_rank_speaks_first():
-        if max_steps is not None and epochs is not None:
-            raise UsageError("--epochs was given, too", "--max-steps", "give one of the two")
         if resume is None and allow_changes:
             raise UsageError("no run goes on", "--allow-changes", "name its folder with --resume")
         if resume is not None and overwrite:
@@ -82,9 +79,9 @@ def pretrain(
                 f"the run in {resume} goes on, and is not replaced", "--overwrite", "leave it out"
             )
         if resume is None:
-            _begin(shards, output or Path("run"), chosen, config, overwrite)
+            _begin(shards, output or Path("run"), given, config, overwrite)
         elif output is None:
-            _resume(resume, shards, chosen, config, allow_changes)
+            _resume(resume, shards, given, config, allow_changes)
         else:
             raise UsageError(f"the run in {resume} goes on where it is", "--output", "leave it out")
 
@@ -126,15 +123,15 @@ def _targets(given: list[str]) -> dict[str, float]:
 
 
 def _begin(
-    shards: str | None, output: Path, chosen: dict[str, Any], config: Path | None, overwrite: bool
+    shards: str | None, output: Path, given: dict[str, Any], config: Path | None, overwrite: bool
 ) -> None:
     if shards is None:
         raise UsageError("no shards were named", "pretrain", "name the folder that holds them")
-    from aammodel.train_config import TrainConfig, read_config
+    from aammodel.train_config import TrainConfig, read_config, with_options
     from schemas.publish import check_target
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
-    train = TrainConfig(**(tables["train"] | chosen))
+    train = TrainConfig(**with_options(tables["train"], given))
     check_target(output, overwrite, "config.json")
 
     from aammodel.pretrain import begin_run, make_plan, make_trainer
@@ -151,20 +148,20 @@ def _begin(
 
 
 def _resume(
-    run_folder: Path, shards: str | None, chosen: dict[str, Any], config: Path | None, allow_changes: bool
+    run_folder: Path, shards: str | None, given: dict[str, Any], config: Path | None, allow_changes: bool
 ) -> None:
     from aammodel.pretrain import make_trainer
     from aammodel.ranks import joined
     from aammodel.remote import place_of
     from aammodel.report import REPORT_FILE, remove_report
     from aammodel.resume import read_plan, record
-    from aammodel.train_config import read_config
+    from aammodel.train_config import read_config, with_options
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
     if tables["model"]:
         raise UsageError("a run keeps its model", str(config), "leave [model] out, or begin a new run")
     place = place_of(shards) if shards is not None else None
-    resumed = read_plan(run_folder, place, tables["train"] | chosen, allow_changes)
+    resumed = read_plan(run_folder, place, with_options(tables["train"], given), allow_changes)
     has_report = (run_folder / REPORT_FILE).exists()
     with joined() as ranks:
         trainer = make_trainer(resumed.plan, run_folder, True, ranks)

@@ -12,7 +12,7 @@ from torch import nn
 
 from aammodel.estimate import estimate
 from aammodel.pretrain import Plan, make_plan, make_trainer
-from aammodel.train_config import TrainConfig, read_config
+from aammodel.train_config import TrainConfig, read_config, with_options
 from aammodel.tune import BatchTrial, Curve, largest_that_fits, range_test
 from tests.studies import Programs
 from tests.train.shards import make_shards, tiny_config
@@ -40,6 +40,18 @@ def test_a_plan_is_what_the_run_then_does(tiny: Plan, run: Programs, tmp_path: P
     assert found["seconds"] == pytest.approx(
         expected + found["num_validations"] * found["seconds_per_validation"]
     )
+
+
+def test_epochs_as_an_option_take_the_place_of_steps() -> None:
+    options = {"max_steps": None, "epochs": 3, "seed": None}
+    assert with_options({"max_steps": 2, "seed": 5}, options) == {"max_steps": None, "epochs": 3, "seed": 5}
+    assert with_options({"epochs": 3}, {"max_steps": 2, "epochs": None}) == {"max_steps": 2, "epochs": 3}
+
+
+def test_a_plan_of_steps_and_epochs_is_refused(run: Programs, tmp_path: Path) -> None:
+    ran = run("aammodel", "plan", tmp_path, "--max-steps", 3, "--epochs", 2)
+    assert ran.code == 2
+    assert "--epochs was given, too" in ran.err
 
 
 def test_operations_and_memory_grow_as_they_must(tiny: Plan) -> None:

@@ -67,6 +67,14 @@ def test_a_run_that_goes_on_has_no_report_of_its_old_end(run: Programs, begun: P
     assert "finished, after" not in again.err
 
 
+def test_epochs_train_a_run_of_so_many_steps_further(run: Programs, begun: Path) -> None:
+    ran = run("aammodel", "pretrain", "--resume", begun, "--epochs", 3, "--allow-changes")
+    assert ran.code == 0, ran.err
+    assert config_of(begun)["train"]["max_steps"] is None
+    assert max(row["step"] or 0 for row in read_metrics(begun)) == 3
+    assert run("aammodel", "pretrain", "--resume", begun, "--epochs", 3).code == 0
+
+
 def test_shards_that_were_moved_are_the_same(run: Programs, begun: Path) -> None:
     moved = begun.parent / "moved"
     shutil.move(begun.parent / "shards", moved)
