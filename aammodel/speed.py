@@ -1,7 +1,5 @@
 """Where the time of a run goes, and its memory: what lines of metrics say besides losses."""
 
-import resource
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from aammodel.memory import peak_bytes
 from aammodel.metrics import Row
 
 
@@ -68,15 +67,7 @@ class Clock:
             "padding_share": 1 - amounts.real / amounts.slots,
             "duplicate_share": 1 - amounts.distinct / amounts.real,
             "data_wait_share": min(1.0, waited / seconds),
-            "memory_mib": peak_memory(device) / 2**20,
+            "memory_mib": peak_bytes(device) / 2**20,
             # Validations and checkpoints so far are in it, too.
             "seconds_left": (self._last - self._begun) / self._num_steps * steps_left,
         }
-
-
-def peak_memory(device: torch.device) -> int:
-    """Give the most memory that was in use so far: the device's, or this process's on a CPU; in bytes."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

@@ -143,11 +143,12 @@ def _figures(row: Row) -> list[str]:
         f"duplicates {values['duplicate_share']:.0%}",
         f"data wait {values['data_wait_share']:.1%}",
         f"{values['memory_mib']:,.0f} MiB",
-        f"{_duration(values['seconds_left'])} left",
+        f"{duration(values['seconds_left'])} left",
     ]
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Write a time as people read it."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

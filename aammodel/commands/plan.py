@@ -59,6 +59,8 @@ def _document(found: "Estimate") -> dict[str, Any]:
 
 
 def _print(found: "Estimate") -> None:
+    from aammodel.watch import duration
+
     size = found.size
     print(f"parameters    {size.parameters:,}")
     print(f"steps         {found.num_steps:,}, over {found.num_samples:,} training samples")
@@ -71,7 +73,7 @@ def _print(found: "Estimate") -> None:
         f"time          {found.seconds_per_step:.2f} s a step, {found.data_seconds_per_step:.3f} s to make "
         f"its batches; {found.num_validations:,} validations of {found.seconds_per_validation:.1f} s"
     )
-    print(f"in all        {_duration(found.seconds)}, if validation does not stop it early\n")
+    print(f"in all        {duration(found.seconds)}, if validation does not stop it early\n")
     print("token limit   width   parameters   operations a step   memory, GB   time")
     for one in found.growth:
         print(_row(found, one))
@@ -79,9 +81,11 @@ def _print(found: "Estimate") -> None:
 
 
 def _row(found: "Estimate", one: "Size") -> str:
+    from aammodel.watch import duration
+
     return (
         f"{one.token_limit:11,} {one.width:7,} {one.parameters:12,} {_short(one.operations):>19} "
-        f"{one.memory_bytes / 1e9:12.2f}   {_duration(found.seconds_at(one))}"
+        f"{one.memory_bytes / 1e9:12.2f}   {duration(found.seconds_at(one))}"
     )
 
 
@@ -92,10 +96,3 @@ def _short(number: float) -> str:
             return f"{number:.3g} {prefix}FLOP"
         number /= 1000
     return f"{number:.3g} PFLOP"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

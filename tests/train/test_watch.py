@@ -14,8 +14,9 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from aammodel.events import Events
+from aammodel.memory import peak_bytes
 from aammodel.metrics import read_metrics
-from aammodel.speed import Amounts, Clock, peak_memory
+from aammodel.speed import Amounts, Clock
 from aammodel.watch import Bar, Lines
 from tests.studies import Programs
 from tests.train.killing import End, train_until
@@ -112,9 +113,9 @@ def test_waiting_for_data_is_told_apart() -> None:
 
 
 def test_memory_is_what_the_process_had_at_most() -> None:
-    before = peak_memory(torch.device("cpu"))
+    before = peak_bytes(torch.device("cpu"))
     block = np.ones(2**26 // 8 * 8)
-    assert peak_memory(torch.device("cpu")) >= max(before, block.nbytes)
+    assert peak_bytes(torch.device("cpu")) >= max(before, block.nbytes)
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
