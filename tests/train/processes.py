@@ -52,6 +52,11 @@ def start(size: int, folder: Path, *arguments: object) -> list[Rank]:
     return _start(size, folder, _run_aammodel, [str(one) for one in arguments])
 
 
+def start_unchecked(size: int, folder: Path, *arguments: object) -> list[Rank]:
+    """Start `aammodel` as `unchecked` has it."""
+    return _start(size, folder, _run_unchecked, [str(one) for one in arguments])
+
+
 def call_on(size: int, folder: Path, function: Callable[[Ranks], None]) -> None:
     """Call a function of a test module on so many ranks, none of which may raise."""
     ranks = _start(size, folder, _call, function)
@@ -92,6 +97,12 @@ def pretrain_on(size: int, folder: Path, *arguments: object) -> list[Rank]:
 def _run_aammodel(arguments: list[str]) -> None:
     sys.argv = ["aammodel", *arguments]
     run_aammodel()
+
+
+def _run_unchecked(arguments: list[str]) -> None:
+    from tests.train import unchecked  # noqa: F401 - here alone, for this process
+
+    _run_aammodel(arguments)
 
 
 def _call(function: Callable[[Ranks], None]) -> None:

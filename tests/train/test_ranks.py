@@ -18,7 +18,7 @@ from aammodel.shards import ShardSet
 from aammodel.stream import split_order
 from tests.prepare.test_shards import run_quietly
 from tests.studies import Programs, Ran
-from tests.train.processes import Rank, call_on, end, pretrain_on, start
+from tests.train.processes import Rank, call_on, end, pretrain_on, start, start_unchecked
 from tests.train.rank_checks import Check, check_weights_and_gradients, check_what_ranks_tell_each_other
 from tests.train.shards import make_shards, rewrite_samples, tiny_config
 
@@ -207,7 +207,7 @@ def test_a_number_that_is_not_finite_on_one_rank_ends_all_and_is_told_once(
 ) -> None:
     config = exact_config(tmp_path, f'sharding = "{sharding}"\n')
     options = ("--config", config, "--batch-size", 7, "--output", tmp_path / "run")
-    ranks = start(2, tmp_path, "pretrain", poisoned.folder, *options)
+    ranks = start_unchecked(2, tmp_path, "pretrain", poisoned.folder, *options)
     assert end(ranks[:1]) == [3]
     # As `torchrun` does when a process has failed.
     ranks[1].signal(signal.SIGTERM)
@@ -226,7 +226,7 @@ def test_a_number_that_is_not_finite_on_one_rank_ends_all_and_is_told_once(
 
 @pytest.mark.long
 def test_under_torchrun_an_error_of_all_ranks_is_told_once(poisoned: ShardSet, tmp_path: Path) -> None:
-    program = ["-m", "aammodel.cli", "pretrain", poisoned.folder, "--config", exact_config(tmp_path)]
+    program = ["-m", "tests.train.unchecked", "pretrain", poisoned.folder, "--config", exact_config(tmp_path)]
     options = ["--batch-size", 7, "--output", tmp_path / "run"]
     call = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", 2, *program, *options]
     for told in ("a number stopped being finite at step 4", "this output exists already"):
