@@ -1,10 +1,11 @@
 """Where the tests find published studies, and how long lists are sampled."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 from tests.studies import Programs
@@ -29,6 +30,15 @@ def real_data() -> RealData:
         return root / name
 
     return path_of
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, and put the number back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

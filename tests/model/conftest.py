@@ -4,17 +4,12 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-import torch
 from jaxtyping import config
 
 
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    """Compute on one thread, and put the number back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(autouse=True, scope="module")
+def tiny_tensors(one_thread: None) -> None:
+    """Compute on one thread."""
 
 
 @pytest.fixture

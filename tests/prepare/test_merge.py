@@ -68,11 +68,16 @@ def assert_same_set(one: Path, other: Path) -> None:
     "options",
     [
         (),
-        ("--token-limit", 3),
         ("--rarefy-depth", 30, "--seed", 5),
-        ("--select", "random", "--token-limit", 4, "--seed", 1),
-        ("--split-by", "subject"),
         ("--missing-from-tree", "drop"),
+        *(
+            pytest.param(one, marks=pytest.mark.long)
+            for one in (
+                ("--token-limit", 3),
+                ("--select", "random", "--token-limit", 4, "--seed", 1),
+                ("--split-by", "subject"),
+            )
+        ),
     ],
 )
 def test_merging_is_sharding_together(options: tuple[object, ...], run: Programs, tmp_path: Path) -> None:
