@@ -19,6 +19,7 @@ from aamprep.distances import aligned
 from aamprep.inputs import Metadata
 from aamprep.prepare import PREPARED, Preparation
 from aamprep.read.spool import write_array
+from aamprep.stored import list_values
 from aamprep.study import Study
 from aamprep.summary import Summary
 from aamprep.write import SplitWriter, Spool, describe, write_table
@@ -114,10 +115,10 @@ def _first_pass(preparation: Preparation, spool: Spool) -> tuple[Numbering, Summ
         spool.add(table)
         summary.add(table)
         for asv_column, count_column in (("asv", "count"), ("dropped_asv", "dropped_count")):
-            asv, count = _values(table, asv_column), _values(table, count_column)
+            asv, count = list_values(table, asv_column), list_values(table, count_column)
             prevalence += np.bincount(asv, minlength=num_asvs)
             total_count += np.bincount(asv, weights=count, minlength=num_asvs)
-        is_kept[_values(table, "asv")] = True
+        is_kept[list_values(table, "asv")] = True
     rows = np.concatenate([np.flatnonzero(is_kept), np.flatnonzero((prevalence > 0) & ~is_kept)])
     return Numbering(rows, int(is_kept.sum()), prevalence, total_count), summary
 
@@ -163,8 +164,8 @@ def _with_branches(samples: pa.Table, above: "sp.csr_matrix") -> pa.Table:
     num_samples = len(samples)
     sizes = samples["num_asvs"].to_numpy(), samples["num_asvs_kept"].to_numpy()
     row = np.repeat(np.tile(np.arange(num_samples), 2), np.concatenate([sizes[1], sizes[0] - sizes[1]]))
-    asv = np.concatenate([_values(samples, "asv"), _values(samples, "dropped_asv")])
-    count = np.concatenate([_values(samples, "count"), _values(samples, "dropped_count")])
+    asv = np.concatenate([list_values(samples, "asv"), list_values(samples, "dropped_asv")])
+    count = np.concatenate([list_values(samples, "count"), list_values(samples, "dropped_count")])
     order = np.argsort(row, kind="stable")
     indptr = np.concatenate([[0], np.cumsum(sizes[0])]).astype(np.int64)
     reads = reads_under(above, indptr, asv[order], count[order])
@@ -293,8 +294,3 @@ def _metadata_types(metadata: Metadata | None) -> dict[str, str]:
 def _column(name: str) -> str:
     """Name a metadata column: `sample_id` is taken by the sample's own."""
     return "metadata_sample_id" if name == "sample_id" else name
-
-
-def _values(table: pa.Table, name: str) -> npt.NDArray[np.generic]:
-    """Give the values of a list column, all rows in one."""
-    return table[name].combine_chunks().flatten().to_numpy()

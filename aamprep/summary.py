@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from aamprep.stored import list_values
+
 Reads = npt.NDArray[np.float64]
 
 TOKEN_LIMITS = (64, 128, 256, 512, 1024, 2048)
@@ -32,7 +34,7 @@ class Summary:
         self._count_samples_of_asvs(table)
 
     def _count_samples_of_asvs(self, table: pa.Table) -> None:
-        asv = np.concatenate([_values(table, "asv"), _values(table, "dropped_asv")])
+        asv = np.concatenate([list_values(table, "asv"), list_values(table, "dropped_asv")])
         here = np.bincount(asv, minlength=len(self.prevalence))
         here[: len(self.prevalence)] += self.prevalence
         self.prevalence = here
@@ -75,7 +77,7 @@ def reads_within(table: pa.Table, limits: Sequence[int]) -> list[Reads]:
 
 
 def _running_total(table: pa.Table, column: str) -> Reads:
-    return np.concatenate([[0.0], np.cumsum(_values(table, column), dtype=np.float64)])
+    return np.concatenate([[0.0], np.cumsum(list_values(table, column), dtype=np.float64)])
 
 
 def _first(total: Reads, offsets: npt.NDArray[np.int64], number: npt.NDArray[np.integer]) -> Reads:
@@ -86,7 +88,3 @@ def _first(total: Reads, offsets: npt.NDArray[np.int64], number: npt.NDArray[np.
 def _offsets(table: pa.Table, column: str) -> npt.NDArray[np.int64]:
     lengths = table[column].combine_chunks().value_lengths().to_numpy(zero_copy_only=False)
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-
-def _values(table: pa.Table, column: str) -> npt.NDArray[np.generic]:
-    return table[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)

@@ -91,3 +91,10 @@ def write_table(
     ids = tuple(sample_ids or [f"S{number}" for number in range(len(counts))])
     write_biom(folder / "table.biom", ids, tuple(sequences), sp.csr_matrix(counts))
     return folder / "table.biom"
+
+
+def write_table_with_an_empty_sample(folder: Path) -> Path:
+    """Write a table in which one of 12 samples, S4, has no reads."""
+    counts = random_counts(12, 20)
+    counts[4] = 0
+    return write_table(folder, counts, random_sequences(20))

@@ -12,7 +12,14 @@ import polars as pl
 import pytest
 
 from tests.conftest import RealData
-from tests.studies import Programs, random_counts, random_newick, random_sequences, write_table
+from tests.studies import (
+    Programs,
+    random_counts,
+    random_newick,
+    random_sequences,
+    write_table,
+    write_table_with_an_empty_sample,
+)
 
 
 @pytest.fixture
@@ -49,9 +56,7 @@ def test_json_is_one_document(study: Path, run: Programs) -> None:
 
 
 def test_an_empty_sample_is_invalid_and_named(study: Path, run: Programs) -> None:
-    counts = random_counts(12, 20)
-    counts[4] = 0
-    write_table(study, counts, random_sequences(20))
+    write_table_with_an_empty_sample(study)
     ran = run("aamprep", "validate", "table.biom", "--json")
     assert ran.code == 1
     document = json.loads(ran.out)

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.studies import Programs, random_counts, random_newick, random_sequences, write_table
+from tests.studies import (
+    Programs,
+    random_counts,
+    random_newick,
+    random_sequences,
+    write_table,
+    write_table_with_an_empty_sample,
+)
 
 
 @pytest.fixture
@@ -78,9 +85,7 @@ def test_a_file_that_cannot_be_written_is_2(arguments: list[str], study: Path, r
 
 
 def test_findings_are_told_where_the_report_cannot_be_written(study: Path, run: Programs) -> None:
-    counts = random_counts(12, 20)
-    counts[4] = 0
-    write_table(study, counts, random_sequences(20))
+    write_table_with_an_empty_sample(study)
     ran = run("aamprep", "validate", "--report", "/proc/x.html")
     assert ran.code == 2
     assert "sample-empty" in ran.out
