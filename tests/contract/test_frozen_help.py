@@ -1,0 +1,29 @@
+"""The help of both programs and of all their commands, 100 columns wide.
+
+`tests/helpers/frozen.py` says how to rewrite the assets. Other versions of typer and rich lay the same words
+out differently, so the texts are compared where the versions are the same.
+"""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.frozen import ASSETS, IS_UPDATE, kept, kept_text
+from tests.helpers.programs import run_python
+
+
+@pytest.mark.parametrize("program", ["aamprep", "aammodel"])
+def test_help_is_that_of_before(program: str, tmp_path: Path) -> None:
+    versions = {name: version(name) for name in ("click", "rich", "typer")}
+    if kept("help/versions.json", versions) != versions:
+        pytest.skip("the help was kept with other versions of click, rich or typer")
+    texts = json.loads(run_python("-m", "tests.helpers.show_help", program, folder=tmp_path))
+    found = {f"{call.replace(' ', '_')}.txt": text for call, text in texts.items()}
+    for path in (ASSETS / "help").glob(f"{program}*.txt"):
+        if IS_UPDATE and path.name not in found:
+            path.unlink()
+    for name, text in found.items():
+        assert text == kept_text(f"help/{name}", text), name
+    assert {path.name for path in (ASSETS / "help").glob(f"{program}*.txt")} == found.keys()
