@@ -1,0 +1,9 @@
+"""Where the classes of the configuration are: tests of all its keys find them here."""
+
+from typing import Any
+
+from aammodel.config import ModelConfig
+from aammodel.train_config import TrainConfig
+
+TABLES: dict[str, Any] = {"train": TrainConfig, "model": ModelConfig}
+"""The class of each table of a configuration file, by its name."""
