@@ -5,6 +5,8 @@ Every import of a stage waits for its command, so that `aammodel --help` answers
 
 import os
 
+from aam_schemas.common.cli import run
+from aam_schemas.common.program import make_program
 from aammodel.commands.compare import compare
 from aammodel.commands.distances import distances
 from aammodel.commands.evaluate import evaluate
@@ -13,8 +15,6 @@ from aammodel.commands.plan import plan
 from aammodel.commands.pretrain import pretrain
 from aammodel.commands.trace import trace
 from aammodel.commands.tune import tune
-from schemas.command import run
-from schemas.program import make_program
 
 app = make_program(
     "Stream shards into a padding-safe transformer, and train it.",

@@ -3,14 +3,16 @@
 Every import of a stage waits for its command, so that `aamprep --help` answers at once.
 """
 
-from aamprep.commands.existing import inspect, limits, verify
+from aam_schemas.common.cli import run
+from aam_schemas.common.program import make_program
+from aamprep.commands.inspect import inspect
+from aamprep.commands.limits import limits
 from aamprep.commands.merge import merge
 from aamprep.commands.root import root
 from aamprep.commands.shard import shard
 from aamprep.commands.simulate import simulate
 from aamprep.commands.validate import validate
-from schemas.command import run
-from schemas.program import make_program
+from aamprep.commands.verify import verify
 
 app = make_program(
     "BIOM tables in, validated and truncated Parquet shards out.",

@@ -13,9 +13,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aamprep.write import describe
-from schemas.manifest import Manifest, read_manifest, write_manifest
-from schemas.shards import parquet_writer, samples_file
+from aam_schemas.manifest import Manifest, read_manifest, write_manifest
+from aam_schemas.shards import parquet_writer, samples_file
+from aamprep.shards.write import describe
 
 ROUNDS_PER_FILE = 20
 

@@ -20,12 +20,13 @@ from pathlib import Path
 import torch
 from holdout import STUDIES, hold_out
 
-from aammodel.evaluate import evaluate
-from aammodel.metrics import Row
-from aammodel.pretrain import begin_run, make_plan, make_trainer
-from aammodel.shards import ShardSet, open_shards
-from aammodel.train import Trainer
-from aammodel.train_config import TrainConfig
+from aammodel.config.train import TrainConfig
+from aammodel.data.shards import ShardSet, open_shards
+from aammodel.evaluation.evaluate import evaluate
+from aammodel.runs.metrics_log import Row
+from aammodel.training.setup import make_plan, make_trainer
+from aammodel.training.trainer import Trainer
+from aammodel.workflows.pretrain import begin_run
 
 SAMPLES = 100
 EVERY = 40

@@ -13,11 +13,11 @@ from children import Answer
 from plain import PlainModel, pad
 
 from aammodel.batch import Batch
-from aammodel.config import ModelConfig
-from aammodel.infer import sample_embeddings
-from aammodel.model import AamModel
-from aammodel.shards import ShardSet, open_shards
-from aammodel.stream import Masks, split_order, stream_split
+from aammodel.config.model import ModelConfig
+from aammodel.data.shards import ShardSet, open_shards
+from aammodel.data.stream import Masks, split_order, stream_split
+from aammodel.evaluation.embed import sample_embeddings
+from aammodel.nn.model import AamModel
 
 SPLITS = ("train", "validation", "test")
 USUAL = {"bases_per_position": 1, "bases_by_position": False, "windows": False}

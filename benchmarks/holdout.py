@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aamprep.findings import Findings
 from aamprep.read import read_table
+from aamprep.rules.findings import Findings
 
 NUM_HELD_OUT = 200
 HELD_OUT = ("chosen-on", "fresh")

@@ -3,9 +3,9 @@
 The usual way (`plain.py`, in evaluation mode, without gradients): `nn.TransformerEncoder`, every real ASV of
 every sample encoded again, in chunks of 256, with a key-padding mask, logits at every position. Its time
 follows the number of real ASVs: it embeds 16 samples, drawn by a fixed seed, and is scaled. Ours
-(`aammodel.infer`) embeds the whole study from its shards: each distinct ASV once, then the samples. Beside
-our default model stands, told apart, the usual model with the same weights (a position a base, no network
-over bases): like for like.
+(`aammodel.evaluation.embed`) embeds the whole study from its shards: each distinct ASV once, then the
+samples. Beside our default model stands, told apart, the usual model with the same weights (a position a
+base, no network over bases): like for like.
 
 Real studies (AAM_REAL_DATA, or ../shared/data beside the checkout) and a simulated one, a token limit of 512
 (256 for homes-10333). Each way runs in a process of its own; the usual one before and after ours.

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from aam_schemas import vocabulary
 from aammodel.batch import Batch
-from aammodel.config import ModelConfig
-from schemas import vocabulary
+from aammodel.config.model import ModelConfig
 
 FORWARD_AND_BACKWARD = 3
 """A product in the forward pass asks for two in the backward pass, one for each of its factors."""

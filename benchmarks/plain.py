@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
 
+from aam_schemas import vocabulary
 from aammodel.batch import Batch
-from aammodel.encoder import hide
-from aammodel.heads import Contents
-from aammodel.model import AamModel
-from aammodel.transformer import Transformer
-from schemas import vocabulary
+from aammodel.nn.encoders import hide
+from aammodel.nn.heads.base import Contents
+from aammodel.nn.model import AamModel
+from aammodel.nn.transformer import Transformer
 
 ASVS_AT_ONCE = 256
 THEIRS = {

@@ -18,15 +18,15 @@ import numpy as np
 import torch
 from steps import USUAL
 
+from aam_schemas import vocabulary
 from aammodel.batch import Batch
-from aammodel.config import ModelConfig
-from aammodel.masking import draw_masks, draw_read
-from aammodel.model import AamModel
-from aammodel.optimiser import make_optimizer
-from aammodel.precision import Precision
-from aammodel.step import Stepper
-from aammodel.train_config import TrainConfig
-from schemas import vocabulary
+from aammodel.config.model import ModelConfig
+from aammodel.config.train import TrainConfig
+from aammodel.data.masking import draw_masks, draw_read
+from aammodel.nn.model import AamModel
+from aammodel.training.optimizer import make_optimizer
+from aammodel.training.precision import Precision
+from aammodel.training.step import Stepper
 
 NUM_SAMPLES, TOKEN_LIMIT, NUM_BASES = 8, 1024, 150
 STEPS = 2

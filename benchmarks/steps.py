@@ -17,12 +17,12 @@ from plain import PlainModel, loss, pad
 from workload import first_batch
 
 from aammodel.batch import Batch
-from aammodel.config import ModelConfig
-from aammodel.loss import distance_loss_sum, nucleotide_loss_sum, num_masked_bases, num_pairs
-from aammodel.model import AamModel
-from aammodel.optimiser import make_optimizer
-from aammodel.shards import open_shards
-from aammodel.train_config import TrainConfig
+from aammodel.config.model import ModelConfig
+from aammodel.config.train import TrainConfig
+from aammodel.data.shards import open_shards
+from aammodel.nn.model import AamModel
+from aammodel.objectives.losses import distance_loss_sum, nucleotide_loss_sum, num_masked_bases, num_pairs
+from aammodel.training.optimizer import make_optimizer
 
 USUAL = {"bases_per_position": 1, "bases_by_position": False, "windows": False}
 """The usual model: a position a base, and no network over bases."""

@@ -30,10 +30,11 @@ from big_shards import write_big_shards
 from measure import run
 from streaming import BATCH_SIZE, make_stream
 
-from aammodel.pretrain import make_plan, make_trainer
-from aammodel.shards import ShardSet, open_shards
-from aammodel.stream import Masks, load
-from aammodel.train_config import TrainConfig
+from aammodel.config.train import TrainConfig
+from aammodel.data.shards import ShardSet, open_shards
+from aammodel.data.stream import Masks
+from aammodel.data.workers import load
+from aammodel.training.setup import make_plan, make_trainer
 
 NUM_SAMPLES, NUM_ASVS = 10_000, 100_000
 ASVS_PER_SAMPLE, FEWER_ASVS_PER_SAMPLE = 285, 80

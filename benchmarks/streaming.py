@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aammodel.shards import ShardSet, open_shards
-from aammodel.stream import BatchStream, Masks, split_order, stream_split
+from aammodel.data.shards import ShardSet, open_shards
+from aammodel.data.stream import BatchStream, Masks, split_order, stream_split
 
 BATCH_SIZE = 32
 BATCHES_PER_LOOK = 50

@@ -21,9 +21,9 @@ import numpy as np
 import polars as pl
 from holdout import STUDIES, hold_out
 
-from aamprep.findings import Findings
-from aamprep.inputs import CountTable
 from aamprep.read import read_table
+from aamprep.read.types import CountTable
+from aamprep.rules.findings import Findings
 
 SHARE = 0.25
 DEPTHS = {"known": 3000, "held-out": 200}

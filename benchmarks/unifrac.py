@@ -27,10 +27,10 @@ from big_shards import write_big_shards
 from skbio import TreeNode
 from skbio.diversity import beta_diversity
 
-from aammodel.distance import METRICS
-from aammodel.matrix import AllPairs
-from aammodel.pairs import Arithmetic
-from aammodel.shards import open_shards
+from aammodel.data.shards import open_shards
+from aammodel.distances.metrics import METRICS
+from aammodel.distances.sparse import Arithmetic
+from aammodel.workflows.distance_matrix import AllPairs
 
 NUM_SAMPLES, NUM_ASVS, NUM_OF_DEFAULT = 1000, 20_000, 128
 TIMES = 50

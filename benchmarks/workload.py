@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 
 from aammodel.batch import Batch
-from aammodel.shards import open_shards
-from aammodel.stream import Masks, split_order, stream_split
+from aammodel.data.shards import open_shards
+from aammodel.data.stream import Masks, split_order, stream_split
 
 SIMULATED_SAMPLES, SIMULATED_ASVS = 400, 1000
 

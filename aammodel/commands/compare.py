@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from schemas.command import print_json, say
-from schemas.errors import UsageError
+from aam_schemas.common.cli import print_json, say
+from aam_schemas.common.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from aammodel.compare import Comparison
+    from aammodel.reports.compare import Comparison
 
 
 def compare(
@@ -26,8 +26,8 @@ def compare(
         )
     if report is not None and not report.parent.is_dir():
         raise UsageError("there is no such folder", str(report.parent), "make it, or choose another")
-    from aammodel import compare as side_by_side
-    from schemas.publish import replace_file
+    from aam_schemas.common.publish import replace_file
+    from aammodel.reports import compare as side_by_side
 
     read = [side_by_side.read_run(one) for one in runs]
     comparison = side_by_side.compare(read)
@@ -43,7 +43,7 @@ def compare(
 def _print(comparison: "Comparison") -> None:
     from rich.console import Console
 
-    from aammodel.compare import as_rows
+    from aammodel.reports.compare import as_rows
 
     console = Console()
     if not console.is_terminal:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from schemas.command import say
-from schemas.errors import InvalidDataError, UsageError
+from aam_schemas.common.cli import say
+from aam_schemas.common.errors import InvalidDataError, UsageError
 
 FAITH_PD = "faith_pd"
 
@@ -30,22 +30,22 @@ def distances(
     ] = False,
 ) -> None:
     """Write the distances of all pairs of samples, exact, from shards, in little memory."""
-    from aammodel.distance import METRICS
+    from aammodel.distances.metrics import METRICS
 
     if metric not in METRICS and metric != FAITH_PD:
         known = ", ".join([*METRICS, FAITH_PD])
         raise UsageError(f"there is no metric {metric!r}", "--metric", f"choose among: {known}")
-    from aammodel.matrix_files import check_output, check_suffix
+    from aammodel.workflows.matrix_files import check_output, check_suffix
 
     check_output(output, overwrite)
 
-    from aammodel.matrix import AllPairs
-    from aammodel.matrix_files import matrix_on_disk, write_matrix, write_per_sample
-    from aammodel.pairs import Arithmetic
-    from aammodel.pretrain import pick_device
-    from aammodel.remote import place_of
-    from aammodel.shards import open_shards
-    from schemas.shards import SPLITS
+    from aam_schemas.shards import SPLITS
+    from aammodel.data.remote import place_of
+    from aammodel.data.shards import open_shards
+    from aammodel.distances.sparse import Arithmetic
+    from aammodel.training.device import pick_device
+    from aammodel.workflows.distance_matrix import AllPairs
+    from aammodel.workflows.matrix_files import matrix_on_disk, write_matrix, write_per_sample
 
     if split not in (None, *SPLITS):
         raise UsageError(f"there is no split {split!r}", "--split", f"choose among: {', '.join(SPLITS)}")

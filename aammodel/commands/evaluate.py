@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.command import print_json, say
-from schemas.errors import UsageError
+from aam_schemas.common.cli import print_json, say
+from aam_schemas.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from aammodel.evaluate import Evaluation
+    from aammodel.evaluation.evaluate import Evaluation
 
 
 def evaluate(
@@ -28,8 +28,8 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
 ) -> None:
     """Measure a model on samples that it never saw: distances, hidden bases, and baselines beside them."""
-    from schemas.publish import check_target, published_folder
-    from schemas.shards import SPLITS
+    from aam_schemas.common.publish import check_target, published_folder
+    from aam_schemas.shards import SPLITS
 
     if split not in SPLITS:
         raise UsageError(f"there is no split {split!r}", "--split", f"choose among: {', '.join(SPLITS)}")
@@ -37,12 +37,12 @@ def evaluate(
 
     import json as json_library
 
-    from aammodel.evaluate import evaluate as measure
-    from aammodel.load import load_run
-    from aammodel.pretrain import pick_device
-    from aammodel.remote import place_of
-    from aammodel.report import save_distances
-    from aammodel.shards import open_shards
+    from aammodel.data.remote import place_of
+    from aammodel.data.shards import open_shards
+    from aammodel.evaluation.evaluate import evaluate as measure
+    from aammodel.reports.run_report import save_distances
+    from aammodel.runs.load import load_run
+    from aammodel.training.device import pick_device
 
     model = load_run(run, pick_device(device))
     opened = open_shards(place_of(shards))
@@ -70,7 +70,7 @@ def evaluate(
 
 def _limit(given: int | None, run: Path, kept: int) -> tuple[int, str]:
     """Choose how many ASVs of a sample the model reads, and say why so many."""
-    from aammodel.evaluate import limit_of_training
+    from aammodel.runs.config_file import limit_of_training
 
     if given is not None:
         return given, "--token-limit"
@@ -83,7 +83,7 @@ def _limit(given: int | None, run: Path, kept: int) -> tuple[int, str]:
 
 
 def _print(found: "Evaluation", split: str, origin: str) -> None:
-    from aammodel.distance import METRICS
+    from aammodel.distances.metrics import METRICS
 
     print(f"{found.num_samples:,} {split} samples of up to {found.token_limit:,} ASVs ({origin})")
     for one in found.predictions:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from schemas.command import say
-from schemas.errors import UsageError
+from aam_schemas.common.cli import say
+from aam_schemas.common.errors import UsageError
 
 
 def import_(
@@ -19,12 +19,12 @@ def import_(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run's folder.")] = False,
 ) -> None:
     """Import a published checkpoint: our model with its weights gives what theirs gives."""
-    from schemas.publish import check_target
+    from aam_schemas.common.publish import check_target
 
     check_target(output, overwrite, "config.json")
 
-    from aammodel.distance import METRICS
-    from aammodel.import_run import import_published, write_imported
+    from aammodel.distances.metrics import METRICS
+    from aammodel.interop.aam.convert import import_published, write_imported
 
     if target not in METRICS:
         raise UsageError(f"there is no metric {target!r}", "--target", f"choose among: {', '.join(METRICS)}")

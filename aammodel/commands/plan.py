@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from schemas.command import print_json
+from aam_schemas.common.cli import print_json
 
 if TYPE_CHECKING:
-    from aammodel.estimate import Estimate, Size
+    from aammodel.planning.cost import Estimate, Size
 
 
 def plan(
@@ -35,10 +35,11 @@ def plan(
         "token_limit": token_limit,
         "device": device,
     }
-    from aammodel.estimate import estimate
-    from aammodel.pretrain import make_plan, make_trainer
-    from aammodel.remote import place_of
-    from aammodel.train_config import TrainConfig, read_config, with_options
+    from aammodel.config.toml import read_config, with_options
+    from aammodel.config.train import TrainConfig
+    from aammodel.data.remote import place_of
+    from aammodel.planning.cost import estimate
+    from aammodel.training.setup import make_plan, make_trainer
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
     train = TrainConfig(**with_options(tables["train"], given))
@@ -59,7 +60,7 @@ def _document(found: "Estimate") -> dict[str, Any]:
 
 
 def _print(found: "Estimate") -> None:
-    from aammodel.watch import duration
+    from aammodel.training.console import duration
 
     size = found.size
     print(f"parameters    {size.parameters:,}")
@@ -81,7 +82,7 @@ def _print(found: "Estimate") -> None:
 
 
 def _row(found: "Estimate", one: "Size") -> str:
-    from aammodel.watch import duration
+    from aammodel.training.console import duration
 
     return (
         f"{one.token_limit:11,} {one.width:7,} {one.parameters:12,} {_short(one.operations):>19} "

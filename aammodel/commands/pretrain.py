@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from schemas.command import say
-from schemas.errors import AamError, NonFiniteError, UsageError
+from aam_schemas.common.cli import say
+from aam_schemas.common.errors import AamError, NonFiniteError, UsageError
 
 if TYPE_CHECKING:
-    from aammodel.pretrain import Plan
-    from aammodel.resume import Resumed
-    from aammodel.train import Trainer
+    from aammodel.training.setup import Plan
+    from aammodel.training.trainer import Trainer
+    from aammodel.workflows.resume import Resumed
 
 SECONDS_FOR_THE_MAIN_RANK = 10
 
@@ -106,7 +106,7 @@ def main_rank_speaks_first() -> Iterator[None]:
 
 def _targets(given: list[str]) -> dict[str, float]:
     """Read `METRIC[=WEIGHT]`."""
-    from aammodel.distance import METRICS
+    from aammodel.distances.metrics import METRICS
 
     targets = {}
     for one in given:
@@ -127,16 +127,18 @@ def _begin(
 ) -> None:
     if shards is None:
         raise UsageError("no shards were named", "pretrain", "name the folder that holds them")
-    from aammodel.train_config import TrainConfig, read_config, with_options
-    from schemas.publish import check_target
+    from aam_schemas.common.publish import check_target
+    from aammodel.config.toml import read_config, with_options
+    from aammodel.config.train import TrainConfig
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
     train = TrainConfig(**with_options(tables["train"], given))
     check_target(output, overwrite, "config.json")
 
-    from aammodel.pretrain import begin_run, make_plan, make_trainer
-    from aammodel.ranks import joined
-    from aammodel.remote import place_of
+    from aammodel.data.remote import place_of
+    from aammodel.distributed.ranks import joined
+    from aammodel.training.setup import make_plan, make_trainer
+    from aammodel.workflows.pretrain import begin_run
 
     plan = make_plan(place_of(shards), tables["model"], train)
     with joined() as ranks:
@@ -150,12 +152,12 @@ def _begin(
 def _resume(
     run_folder: Path, shards: str | None, given: dict[str, Any], config: Path | None, allow_changes: bool
 ) -> None:
-    from aammodel.pretrain import make_trainer
-    from aammodel.ranks import joined
-    from aammodel.remote import place_of
-    from aammodel.report import REPORT_FILE, remove_report
-    from aammodel.resume import read_plan, record
-    from aammodel.train_config import read_config, with_options
+    from aammodel.config.toml import read_config, with_options
+    from aammodel.data.remote import place_of
+    from aammodel.distributed.ranks import joined
+    from aammodel.reports.run_report import REPORT_FILE, remove_report
+    from aammodel.training.setup import make_trainer
+    from aammodel.workflows.resume import read_plan, record
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
     if tables["model"]:
@@ -190,8 +192,8 @@ def _tell(run_folder: Path, resumed: "Resumed", step: int, is_over: bool) -> Non
 
 
 def _train(plan: "Plan", trainer: "Trainer") -> None:
-    from aammodel.distance import METRICS
-    from aammodel.pretrain import finish_run
+    from aammodel.distances.metrics import METRICS
+    from aammodel.workflows.pretrain import finish_run
 
     if not trainer.progress.is_finished:
         trainer.fit()
@@ -229,7 +231,7 @@ def _describe(plan: "Plan", trainer: "Trainer") -> None:
         f"{manifest.num_rows('validation'):,} validation samples; {trainer.num_steps:,} steps of "
         f"{plan.train.batch_size * plan.train.accumulate} samples"
     )
-    from aammodel.distance import METRICS
+    from aammodel.distances.metrics import METRICS
 
     if not any(METRICS[target].is_known(plan.shards.facts) for target in plan.model.targets):
         say("these shards have no tree: the model learns from hidden bases alone, not from UniFrac")

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.command import DONE, INVALID_DATA, print_json
-from schemas.errors import UsageError
+from aam_schemas.common.cli import DONE, INVALID_DATA, print_json
+from aam_schemas.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from aammodel.replay import Setting
+    from aammodel.diagnostics.replay import Setting
 
 
 class Way(StrEnum):
@@ -46,14 +46,14 @@ def trace(
     """
     setting = _setting(shards, config, run, batch, step)
 
-    from aammodel.trace import as_dict
-    from aammodel.trace import trace as take
+    from aammodel.diagnostics.trace import as_dict
+    from aammodel.diagnostics.trace import trace as take
 
     seen = take(setting, inject, direction.value)
     if json:
         print_json(as_dict(seen))
     else:
-        from aammodel.trace_show import print_trace
+        from aammodel.diagnostics.terminal import print_trace
 
         print_trace(seen)
     raise typer.Exit(DONE if seen.is_clean else INVALID_DATA)
@@ -70,9 +70,9 @@ def _setting(
     if batch is None and run is None and shards is None:
         raise UsageError("there is nothing to trace", "trace", "name shards, a run or a batch")
 
-    from aammodel.remote import place_of
-    from aammodel.replay import from_batch, from_run, from_shards
-    from aammodel.train_config import read_config
+    from aammodel.config.toml import read_config
+    from aammodel.data.remote import place_of
+    from aammodel.diagnostics.replay import from_batch, from_run, from_shards
 
     tables = read_config(config) if config else None
     if batch is not None:

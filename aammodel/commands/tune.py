@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from schemas.command import print_json, say
-from schemas.errors import UsageError
+from aam_schemas.common.cli import print_json, say
+from aam_schemas.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from aammodel.pretrain import Plan
-    from aammodel.tune import BatchTrial, Curve
+    from aammodel.planning.tune import BatchTrial, Curve
+    from aammodel.training.setup import Plan
 
 _UNITS = {"k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 _SHARE_OF_ALL = 0.8
@@ -33,14 +33,16 @@ def tune(
 ) -> None:
     """Find a learning rate (by a range test) and the largest batch that fits into memory."""
     budget = _bytes(memory) if memory is not None else None
-    from schemas.publish import check_target
+    from aam_schemas.common.publish import check_target
 
     check_target(output, overwrite, "tune.json")
-    from aammodel.memory import total_bytes
-    from aammodel.pretrain import make_plan, make_trainer, pick_device
-    from aammodel.remote import place_of
-    from aammodel.train_config import TrainConfig, read_config
-    from aammodel.tune import BatchTrial, largest_that_fits, range_test
+    from aammodel.config.toml import read_config
+    from aammodel.config.train import TrainConfig
+    from aammodel.data.remote import place_of
+    from aammodel.planning.tune import BatchTrial, largest_that_fits, range_test
+    from aammodel.training.device import pick_device
+    from aammodel.training.setup import make_plan, make_trainer
+    from aammodel.training.throughput import total_bytes
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
     train = TrainConfig(**(tables["train"] | ({"device": device} if device else {})))
@@ -86,8 +88,8 @@ def _document(curve: "Curve", trial: "BatchTrial", largest: int) -> dict[str, An
 def _write(plan: "Plan", curve: "Curve", document: dict[str, Any], output: Path, overwrite: bool) -> None:
     from json import dumps
 
-    from aammodel.tune import draw
-    from schemas.publish import published_folder
+    from aam_schemas.common.publish import published_folder
+    from aammodel.planning.tune import draw
 
     with published_folder(output, "tune.json", overwrite) as folder:
         draw(curve, folder / "learning-rate.png")

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aam_schemas.common.errors import UsageError
 from aamprep.commands import options
-from schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from aamprep.findings import Findings
-    from aamprep.merge import Merged
-    from aamprep.stored import StoredSet
-    from schemas.manifest import Manifest
+    from aam_schemas.manifest import Manifest
+    from aamprep.merge.study import Merged
+    from aamprep.rules.findings import Findings
+    from aamprep.shards.stored import StoredSet
 
 
 def merge(
@@ -33,12 +33,12 @@ def merge(
     json: options.Json = False,
 ) -> None:
     """Make one shard set of several: ASVs united by sequence, branches counted in the one tree given."""
-    from aamprep.commands.study import refuse
-    from aamprep.findings import Findings
-    from aamprep.merge import prepare_merge
+    from aam_schemas.common.publish import check_target, published_folder
+    from aam_schemas.manifest import MANIFEST_FILE
+    from aamprep.commands.output import refuse
+    from aamprep.merge.study import prepare_merge
     from aamprep.read import read_tree
-    from schemas.manifest import MANIFEST_FILE
-    from schemas.publish import check_target, published_folder
+    from aamprep.rules.findings import Findings
 
     _check_merge(sets, tree, token_limit)
     check_target(output, overwrite, MANIFEST_FILE)
@@ -56,7 +56,7 @@ def merge(
 
 
 def _check_merge(sets: list[Path], tree: Path | None, token_limit: int | None) -> None:
-    from aamprep.commands.study import check_token_limit
+    from aamprep.api import check_token_limit
 
     if len({path.absolute() for path in sets}) < 2:
         raise UsageError("merging needs two shard sets or more", str(sets[0]), "name their folders")
@@ -68,16 +68,16 @@ def _check_merge(sets: list[Path], tree: Path | None, token_limit: int | None) -
 
 def _open_sets(folders: list[Path], prefix_samples: bool, findings: "Findings") -> "list[StoredSet]":
     """Verify every set: what is not sound is not merged."""
-    from aamprep.stored import StoredSet
-    from aamprep.verify import verify_shards
+    from aamprep.shards.stored import StoredSet
+    from aamprep.verify.verify import verify_shards
 
     manifests = [(folder, verify_shards(folder, findings)) for folder in folders]
     return [StoredSet(folder, manifest, prefix_samples) for folder, manifest in manifests if manifest]
 
 
 def _write_merged(merged: "Merged", folder: Path, strict: bool, json: bool) -> "Manifest":
-    from aamprep.checks import check_samples
-    from aamprep.commands.study import refuse
+    from aamprep.checks.study_checks import check_samples
+    from aamprep.commands.output import refuse
 
     manifest, summary = merged.write(folder, shlex.join(["aamprep", *sys.argv[1:]]))
     preparation = merged.preparation
@@ -96,7 +96,7 @@ def _print_merged(manifest: "Manifest", output: Path, findings: "Findings", json
         "branches": manifest.num_branches,
         "token_limit": manifest.choices.token_limit,
     }
-    from aamprep.commands.existing import print_findings
+    from aamprep.commands.output import print_findings
 
     print_findings(findings, figures, json, on_stderr=True)
     if not json:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from schemas.command import say
-from schemas.errors import InvalidDataError, UsageError
+from aam_schemas.common.cli import say
+from aam_schemas.common.errors import InvalidDataError, UsageError
 
 
 def root(
@@ -18,12 +18,12 @@ def root(
     if output.exists() and not overwrite:
         raise UsageError("this exists already", str(output), "name another file, or add --overwrite")
 
-    from aamprep import rules
-    from aamprep.commands.study import refuse
-    from aamprep.findings import Findings
+    from aam_schemas.common.publish import replace_file
+    from aamprep.commands.output import refuse
     from aamprep.read import roles
-    from aamprep.root import as_newick, root_at_midpoint
-    from schemas.publish import replace_file
+    from aamprep.rules import tables as rules
+    from aamprep.rules.findings import Findings
+    from aamprep.tree.midpoint import as_newick, root_at_midpoint
 
     findings = Findings()
     read = roles.tree(tree, findings, None, "tree to root")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aam_schemas.common.cli import print_json
 from aamprep.commands import options
-from schemas.command import print_json
 
 if TYPE_CHECKING:
-    from aamprep.prepare import Preparation
-    from schemas.manifest import Manifest
+    from aam_schemas.manifest import Manifest
+    from aamprep.prepare.pipeline import Preparation
 
 
 class Select(StrEnum):
@@ -71,8 +71,8 @@ def shard(
     json: options.Json = False,
 ) -> None:
     """Write validated, truncated Parquet shards; samples that do not pass are left out, by name."""
-    from schemas.manifest import MANIFEST_FILE, Choices
-    from schemas.publish import check_target
+    from aam_schemas.common.publish import check_target
+    from aam_schemas.manifest import MANIFEST_FILE, Choices
 
     choices = Choices(
         token_limit=token_limit,
@@ -86,8 +86,9 @@ def shard(
     )
     check_target(output, overwrite, MANIFEST_FILE)
 
-    from aamprep.commands.study import check_choices, find_paths, make_preparation, read_checked, refuse
-    from schemas.publish import published_folder
+    from aam_schemas.common.publish import published_folder
+    from aamprep.api import check_choices, make_preparation, read_checked
+    from aamprep.commands.output import find_paths, refuse
 
     check_choices(choices)
     beside = options.Beside(
@@ -108,9 +109,9 @@ def shard(
 
 def _write(preparation: "Preparation", folder: Path, strict: bool, json: bool) -> "Manifest":
     """Write the shards; where nothing, or not everything, passed, publish nothing."""
-    from aamprep.checks import check_samples, check_splits
-    from aamprep.commands.study import refuse
-    from aamprep.shard import write_shards
+    from aamprep.checks.study_checks import check_samples, check_splits
+    from aamprep.commands.output import refuse
+    from aamprep.shards.build import write_shards
 
     findings = preparation.rejected.findings
     manifest, summary = write_shards(preparation, folder, shlex.join(["aamprep", *sys.argv[1:]]))
@@ -124,7 +125,7 @@ def _write(preparation: "Preparation", folder: Path, strict: bool, json: bool) -
 def _print_written(manifest: "Manifest", preparation: "Preparation", output: Path, json: bool) -> None:
     from rich.console import Console
 
-    from aamprep.report import as_json, print_report
+    from aamprep.report.documents import as_json, print_report
 
     findings = preparation.rejected.findings
     splits = {split: manifest.num_rows(split) for split in ("train", "validation", "test")}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from schemas.command import say
+from aam_schemas.common.cli import say
 
 
 def simulate(
@@ -16,8 +16,8 @@ def simulate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
 ) -> None:
     """Make a study with a known answer: table.biom, tree.nwk and metadata.tsv."""
+    from aam_schemas.common.publish import published_folder
     from aamprep.simulate import SIGN, simulate_study, write_study
-    from schemas.publish import published_folder
 
     with published_folder(folder, SIGN, overwrite) as target:
         write_study(simulate_study(samples, asvs, seed), target)

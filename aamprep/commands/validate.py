@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aam_schemas.common.cli import INVALID_DATA, print_json, say
+from aam_schemas.common.errors import UsageError
 from aamprep.commands import options
-from schemas.command import INVALID_DATA, print_json, say
-from schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from aamprep.report import Validation
-    from aamprep.study import Paths
-    from schemas.manifest import Choices
+    from aam_schemas.manifest import Choices
+    from aamprep.report.documents import Validation
+    from aamprep.study.study import Paths
 
 
 def validate(
@@ -39,9 +39,10 @@ def validate(
     """Say everything that is wrong with a table, at once. Exit code 1 where something would be rejected."""
     from rich.console import Console
 
-    from aamprep.commands.study import check_choices, find_paths
-    from aamprep.report import as_json, print_report
-    from schemas.manifest import Choices
+    from aam_schemas.manifest import Choices
+    from aamprep.api import check_choices
+    from aamprep.commands.output import find_paths
+    from aamprep.report.documents import as_json, print_report
 
     _check_file(report, "--report", ".html")
     _check_file(findings, "--findings", ".parquet")
@@ -82,11 +83,11 @@ def _validate(
     paths: "Paths", choices: "Choices", prefix_samples: bool, budget: float, isolate: bool
 ) -> "Validation":
     """Prepare every sample as `shard` does, and write nothing."""
-    from aamprep.checked import note_what_was_checked
-    from aamprep.checks import check_samples
-    from aamprep.commands.study import make_preparation, read_checked
-    from aamprep.report import Validation
-    from aamprep.summary import Summary
+    from aamprep.api import make_preparation, read_checked
+    from aamprep.checks.coverage import note_what_was_checked
+    from aamprep.checks.study_checks import check_samples
+    from aamprep.checks.summary import Summary
+    from aamprep.report.documents import Validation
 
     study, findings = read_checked(paths, budget, isolate)
     summary, rarefied = None, choices.rarefy_depth is not None
@@ -100,11 +101,11 @@ def _validate(
 
 
 def _write_reports(validation: "Validation", report: Path | None, findings: Path | None) -> None:
-    from aamprep.report import as_parquet
-    from schemas.publish import replace_file
+    from aam_schemas.common.publish import replace_file
+    from aamprep.report.documents import as_parquet
 
     if report is not None:
-        from aamprep.report_html import as_html
+        from aamprep.report.html import as_html
 
         replace_file(report, as_html(validation).encode())
         say(f"wrote {report}")

@@ -1,9 +1,9 @@
 """One module for each kind of file that researchers have, and one function for each role that a file plays.
 
 Bad data never raises out of these functions: they add findings, and give None where nothing can be used. A
-file that does not exist raises `schemas.errors.UsageError`.
+file that does not exist raises `aam_schemas.common.errors.UsageError`.
 
-Imports wait for the call, since the process that reads a table (`aamprep.isolate`) has to start fast.
+Imports wait for the call, since the process that reads a table (`aamprep.read.isolate`) has to start fast.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aamprep.findings import Findings
+from aamprep.rules.findings import Findings
 
 if TYPE_CHECKING:
-    from aamprep.inputs import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
     from aamprep.read.source import Limits
+    from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
 
 
 def read_table(

@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from aamprep import rules
-from aamprep.read.hdf5_guard import dataset_in
+from aamprep.read.biom.hdf5_guard import dataset_in
 from aamprep.read.npy import open_npy
 from aamprep.read.source import Limits, RefusedError, check_size
+from aamprep.rules import tables as rules
 
 _TOLERANCE = 1e-9
 

@@ -1,7 +1,7 @@
 """FASTA: a line with `>` and an id, which ends at the first blank, then lines of sequence."""
 
-from aamprep import rules
-from aamprep.findings import Findings
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings
 
 
 def parse_fasta(text: str, where: str, findings: Findings) -> dict[str, str]:

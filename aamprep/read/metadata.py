@@ -11,9 +11,9 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
-from aamprep import rules
-from aamprep.findings import Findings
 from aamprep.read.source import RefusedError
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings
 
 _ID_HEADERS = {"id", "sampleid", "sample id", "sample-id", "featureid", "feature id", "feature-id"}
 _EXACT_ID_HEADERS = {"#SampleID", "#Sample ID", "#OTUID", "#OTU ID", "sample_name"}

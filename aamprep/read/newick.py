@@ -12,9 +12,9 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from aamprep import rules
-from aamprep.findings import Findings
 from aamprep.read.source import RefusedError
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings
 
 _COMMENT = re.compile(r"'(?:[^']|'')*'|\[[^\]]*\]")
 _TOKEN = re.compile(

@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aamprep import rules
 from aamprep.read.source import PIECE_BYTES, Limits, RefusedError, Source, check_size
+from aamprep.rules import tables as rules
 
 _ROOT = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/VERSION")
 _MOST_MEMBERS = 100_000

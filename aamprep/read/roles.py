@@ -4,21 +4,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from aamprep import rules
-from aamprep.findings import Findings
-from aamprep.inputs import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree, study_name
-from aamprep.isolate import spool_isolated
+from aam_schemas.manifest import InputFile
+from aamprep.read.biom.spool import load, temporary_folder
+from aamprep.read.biom.table import spool_table
 from aamprep.read.distances import parse_distances, read_hdf5, read_npy
 from aamprep.read.fasta import parse_fasta
+from aamprep.read.isolate import spool_isolated
 from aamprep.read.metadata import parse_metadata
 from aamprep.read.newick import parse_newick
 from aamprep.read.qiime2 import open_artifact, pieces_of
+from aamprep.read.sniff import Kind
 from aamprep.read.source import Limits, RefusedError, Source, content_of, open_source, text_of
-from aamprep.read.spool import load, temporary_folder
-from aamprep.read.table import spool_table
 from aamprep.read.taxonomy import parse_taxonomy
-from aamprep.sniff import Kind
-from schemas.manifest import InputFile
+from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree, study_name
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings
 
 _KINDS = {
     "rep-seqs": {Kind.FASTA},

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from aamprep import rules
-from aamprep.findings import Findings, Rule
-from aamprep.sniff import Kind, is_gzip, sniff
-from schemas.errors import UsageError
+from aam_schemas.common.errors import UsageError
+from aamprep.read.sniff import Kind, is_gzip, sniff
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings, Rule
 
 PIECE_BYTES = 1 << 20
 _NO_DATA = {

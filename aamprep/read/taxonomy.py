@@ -1,8 +1,8 @@
 """Taxonomy: tab-separated feature ids and taxa, with QIIME 2's header or none."""
 
-from aamprep import rules
-from aamprep.findings import Findings
 from aamprep.read.source import RefusedError
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings
 
 _ID_HEADERS = {"feature id", "feature-id", "featureid", "id", "#otu id", "#otuid", "otu id", "asv"}
 _TAXON_HEADERS = {"taxon", "taxonomy", "consensuslineage"}

@@ -26,7 +26,7 @@ def imported_names(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("schemas", {"aamprep", "aammodel", "torch", "biom", "skbio"}),
+        ("schemas/aam_schemas", {"aamprep", "aammodel", "torch", "biom", "skbio"}),
         ("aamprep", {"aammodel", "torch"}),
         ("aammodel", {"aamprep", "biom", "skbio", "polars", "pandera"}),
     ],
@@ -53,10 +53,10 @@ def loaded_after(code: str) -> set[str]:
 @pytest.mark.parametrize(
     ("code", "allowed"),
     [
-        ("import schemas, schemas.manifest, schemas.shards, schemas.publish", set()),
+        ("import schemas, aam_schemas.manifest, aam_schemas.shards, aam_schemas.common.publish", set()),
         ("import aamprep.cli", set()),
         ("import aammodel.cli", set()),
-        ("import aammodel.pretrain, aammodel.train, aammodel.stream", {"torch"}),
+        ("import aammodel.workflows.pretrain, aammodel.training.trainer, aammodel.data.stream", {"torch"}),
     ],
 )
 def test_imports_stay_light(code: str, allowed: set[str]) -> None:

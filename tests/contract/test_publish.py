@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import UsageError
-from schemas.publish import published_folder, replace_file
+from aam_schemas.common.errors import UsageError
+from aam_schemas.common.publish import published_folder, replace_file
 
 SIGN = "manifest.json"
 

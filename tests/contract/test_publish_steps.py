@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import UsageError
-from schemas.files import Files
-from schemas.publish import published_folder, recover, replace_file
+from aam_schemas.common.errors import UsageError
+from aam_schemas.common.files import Files
+from aam_schemas.common.publish import published_folder, recover, replace_file
 
 SIGN = "manifest.json"
 STEPS = ("make_folder", "make_file", "write", "flush", "rename", "exchange", "remove")

@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from schemas.tables import asv_table, metadata_table, sample_table, violations
-from schemas.vocabulary import encode
+from aam_schemas.tables import asv_table, metadata_table, sample_table, violations
+from aam_schemas.vocabulary import encode
 
 SAMPLE: dict[str, Any] = {
     "sample_id": "S1",

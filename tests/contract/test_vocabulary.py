@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import vocabulary
+from aam_schemas import vocabulary
 
 
 def test_ids_are_those_of_published_checkpoints() -> None:

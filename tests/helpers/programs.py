@@ -1,5 +1,6 @@
 """The programs in a process of their own, whose environment is the same everywhere."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ def environment(cache: Path) -> dict[str, str]:
         "NO_COLOR": "1",
         "OMP_NUM_THREADS": "1",
         "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'schemas'}",
         "TERM": "dumb",
         "XDG_CACHE_HOME": str(cache),
     }

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from aammodel.config import ModelConfig
-from aammodel.train_config import TrainConfig
+from aammodel.config.model import ModelConfig
+from aammodel.config.train import TrainConfig
 
 TABLES: dict[str, Any] = {"train": TrainConfig, "model": ModelConfig}
 """The class of each table of a configuration file, by its name."""

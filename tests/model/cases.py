@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from aam_schemas import vocabulary
 from aammodel.batch import Batch
-from aammodel.config import ModelConfig
-from aammodel.masking import draw_masks, draw_read
-from aammodel.model import AamModel
-from schemas import vocabulary
+from aammodel.config.model import ModelConfig
+from aammodel.data.masking import draw_masks, draw_read
+from aammodel.nn.model import AamModel
 
 Case = dict[str, object]
 """One cell of a matrix: a value on each axis."""

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aammodel.import_run import import_published
-from aammodel.model import AamModel
+from aammodel.interop.aam.convert import import_published
+from aammodel.nn.model import AamModel
 from tests.model.reference import Weights, affine, attend, normalise, part
 
 

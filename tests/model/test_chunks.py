@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aammodel.chunks import chunks_by_length
+from aammodel.nn.chunks import chunks_by_length
 
 
 @given(

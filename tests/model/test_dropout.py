@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from aammodel.dropout import Dropout
-from aammodel.transformer import Block
+from aammodel.nn.dropout import Dropout
+from aammodel.nn.transformer import Block
 from tests.model.cases import assert_close
 
 

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from aammodel.load import check_fits, load_run
-from aammodel.model import AamModel
-from aammodel.shards import open_shards
-from schemas.errors import InvalidDataError, UsageError
+from aam_schemas.common.errors import InvalidDataError, UsageError
+from aammodel.data.shards import open_shards
+from aammodel.nn.model import AamModel
+from aammodel.runs.load import check_fits, load_run
 from tests.model.cases import awake, compact, some_samples
 from tests.model.published import (
     Expected,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from schemas.errors import InvalidDataError
+from aam_schemas.common.errors import InvalidDataError
 from tests.model.published import (
     Sizes,
     imported,

@@ -7,8 +7,14 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from aammodel.batch import Batch
-from aammodel.loss import distance_loss_sum, mean_or_none, nucleotide_loss_sum, num_masked_bases, num_pairs
-from aammodel.model import AamModel, Output
+from aammodel.nn.model import AamModel, Output
+from aammodel.objectives.losses import (
+    distance_loss_sum,
+    mean_or_none,
+    nucleotide_loss_sum,
+    num_masked_bases,
+    num_pairs,
+)
 from tests.model.cases import (
     assert_close,
     assert_gradients_close,

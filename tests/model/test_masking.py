@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aammodel.hashing import hash64
-from aammodel.masking import draw_masks, draw_read
-from schemas import vocabulary
+from aam_schemas import vocabulary
+from aammodel.data.hashing import hash64
+from aammodel.data.masking import draw_masks, draw_read
 from tests.model.cases import asv_tokens
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from aammodel.batch import Batch
-from aammodel.compiled import compile_transformers
-from aammodel.model import AamModel
+from aammodel.nn.model import AamModel
+from aammodel.training.setup import compile_transformers
 from tests.model.cases import (
     LENGTH,
     TOLERANCE,

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from aam_schemas import vocabulary
 from aammodel.batch import Batch
-from aammodel.model import AamModel
+from aammodel.nn.model import AamModel
 from benchmarks.plain import PlainBatch, PlainModel, PlainOutput, pad, theirs
-from schemas import vocabulary
 from tests.model.cases import (
     TOLERANCE,
     all_of,

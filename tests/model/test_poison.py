@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aammodel.config import ModelConfig
-from aammodel.encoder import SampleEncoder
-from aammodel.heads import Contents, distance_head
-from aammodel.pooling import AttentionPooling
-from aammodel.transformer import Block, Transformer, attendable, zero_padding
-from aammodel.windows import COLUMNS
+from aammodel.config.model import ModelConfig
+from aammodel.nn.encoders import SampleEncoder
+from aammodel.nn.heads.base import Contents
+from aammodel.nn.heads.registry import distance_head
+from aammodel.nn.kmers import COLUMNS
+from aammodel.nn.transformer import AttentionPooling, Block, Transformer, attendable, zero_padding
 from tests.model.cases import (
     TINY,
     Case,

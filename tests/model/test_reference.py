@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aammodel.encoder import hide
-from aammodel.model import AamModel
+from aammodel.nn.encoders import hide
+from aammodel.nn.model import AamModel
 from tests.model import reference
 from tests.model.cases import (
     TOLERANCE,

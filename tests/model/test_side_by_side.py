@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aammodel import side_by_side
-from aammodel.encoder import AsvEncoder
-from aammodel.model import AamModel
-from aammodel.side_by_side import Piece, compute_pieces, one_after_the_other
-from schemas import vocabulary
+from aam_schemas import vocabulary
+from aammodel.nn import parallel as side_by_side
+from aammodel.nn.encoders import AsvEncoder
+from aammodel.nn.model import AamModel
+from aammodel.nn.parallel import Piece, compute_pieces, one_after_the_other
 from tests.model.cases import (
     TOLERANCE,
     Case,
@@ -214,7 +214,7 @@ def test_torch_keeps_its_threads() -> None:
 
 def test_gradients_of_gradients_are_refused() -> None:
     layer = nn.Linear(2, 2)
-    pieces = [Piece(lambda x: (layer(x) ** 2,), (torch.ones(1, 2),), cost=1.0) for _ in range(3)]
+    pieces = [Piece(lambda x: (layer(x) ** 2,), (torch.ones(1, 2),), cost=1) for _ in range(3)]
     value = torch.cat([one for (one,) in compute_pieces(layer, pieces)]).sum()
     with pytest.raises(RuntimeError, match="one_after_the_other"):
         torch.autograd.grad(value, layer.weight, create_graph=True)
@@ -238,7 +238,7 @@ def test_what_goes_wrong_in_a_thread_is_raised(backward: bool) -> None:
             y.register_hook(_refuse)
         return (y,)
 
-    pieces = [Piece(compute, (torch.ones(1, 2), place), cost=1.0) for place in range(5)]
+    pieces = [Piece(compute, (torch.ones(1, 2), place), cost=1) for place in range(5)]
     with pytest.raises(MemoryError, match="too much"):
         torch.cat([one for (one,) in compute_pieces(layer, pieces)]).sum().backward()
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from aammodel.batch import Batch
-from aammodel.config import ModelConfig
-from aammodel.loss import distance_loss_sum, nucleotide_loss_sum, num_masked_bases, num_pairs
-from aammodel.model import AamModel
+from aammodel.config.model import ModelConfig
+from aammodel.nn.model import AamModel
+from aammodel.objectives.losses import distance_loss_sum, nucleotide_loss_sum, num_masked_bases, num_pairs
 from tests.model.cases import (
     TINY,
     assert_close,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from aammodel.statistics import describe, describe_together
+from aammodel.diagnostics.statistics import describe, describe_together
 
 FLOATS = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aammodel.config import ModelConfig
-from aammodel.model import AamModel
-from aammodel.optimiser import make_optimizer
-from aammodel.train_config import TrainConfig
-from aammodel.windows import BASES, COLUMNS, EVERY, add_by_window, num_windows, window_columns
-from schemas import vocabulary
+from aam_schemas import vocabulary
+from aammodel.config.model import ModelConfig
+from aammodel.config.train import TrainConfig
+from aammodel.nn.kmers import BASES, COLUMNS, EVERY, add_by_window, num_windows, window_columns
+from aammodel.nn.model import AamModel
+from aammodel.training.optimizer import make_optimizer
 from tests.model.cases import TINY, Sample, asv_tokens, awake, compact, gradients, some_samples
 
 LONGEST = 40

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aamprep.checks import suggested_depth
-from aamprep.findings import Findings
-from aamprep.inputs import CountTable
-from aamprep.prepare import Preparation
-from aamprep.rejected import Rejected
-from aamprep.study import Asvs, Study
-from schemas.manifest import Choices, InputFile
-from schemas.tables import sample_table, violations
+from aam_schemas.manifest import Choices, InputFile
+from aam_schemas.tables import sample_table, violations
+from aamprep.checks.study_checks import suggested_depth
+from aamprep.prepare.pipeline import Preparation
+from aamprep.prepare.rejected import Rejected
+from aamprep.read.types import CountTable
+from aamprep.rules.findings import Findings
+from aamprep.study.study import Asvs, Study
 from tests.studies import Programs, random_counts, random_newick, random_sequences, write_table
 
 SEQUENCES = random_sequences(8)

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from schemas.manifest import read_manifest, write_manifest
+from aam_schemas.manifest import read_manifest, write_manifest
 from tests.conftest import RealData
 from tests.studies import Programs, random_counts, random_newick, random_sequences, write_table
 

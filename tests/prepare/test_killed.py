@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schemas.manifest import CHECKSUM_FILE, MANIFEST_FILE, read_manifest
-from schemas.shards import file_sha256
+from aam_schemas.manifest import CHECKSUM_FILE, MANIFEST_FILE, read_manifest
+from aam_schemas.shards import file_sha256
 from tests.studies import random_counts, random_newick, random_sequences, write_table
 
 PROGRAM = [sys.executable, "-c", "from aamprep.cli import main; main()", "shard", "--overwrite"]

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from aamprep.checks import suggested_depth
-from aamprep.limits import TOKEN_LIMITS
+from aamprep.checks.limits import TOKEN_LIMITS
+from aamprep.checks.study_checks import suggested_depth
 from tests.conftest import RealData
 from tests.studies import Programs, random_counts, random_sequences, write_table
 

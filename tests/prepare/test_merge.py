@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from schemas.manifest import read_manifest
+from aam_schemas.manifest import read_manifest
 from tests.studies import Programs, random_counts, random_newick, random_sequences, write_table
 
 SEQUENCES = random_sequences(30)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aamprep.findings import Findings
-from aamprep.near_misses import near_misses
-from aamprep.overlap import overlaps
-from aamprep.study import Paths, read_study
+from aamprep.rules.findings import Findings
+from aamprep.study.id_mismatches import near_misses
+from aamprep.study.id_overlap import overlaps
+from aamprep.study.study import Paths, read_study
 from tests.studies import Programs, random_counts, random_newick, random_sequences, write_table
 
 SEQUENCES = random_sequences(6)

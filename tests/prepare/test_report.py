@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aamprep import rules
-from aamprep.checked import note_what_was_checked
-from aamprep.findings import Findings
-from aamprep.report import EXAMPLES_PER_RULE, as_parquet
-from aamprep.summary import Summary, reads_within
+from aamprep.checks.coverage import note_what_was_checked
+from aamprep.checks.summary import Summary, reads_within
+from aamprep.report.documents import EXAMPLES_PER_RULE, as_parquet
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings
 from tests.studies import Programs, random_counts, random_newick, random_sequences, write_table
 
 SEQUENCES = random_sequences(40)

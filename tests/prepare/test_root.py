@@ -9,10 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from skbio import TreeNode
 
-from aamprep import rules
-from aamprep.findings import Findings
 from aamprep.read import read_tree
-from aamprep.root import as_newick, root_at_midpoint
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings
+from aamprep.tree.midpoint import as_newick, root_at_midpoint
 from tests.studies import Programs, random_newick
 
 

@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from aamprep.findings import Rule
-from aamprep.rules_page import page
+from aamprep.rules.findings import Rule
+from aamprep.rules.page import page
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "rules.md"
 RULES = [
     one
-    for module in ("aamprep.rules", "aamprep.rules_shards")
+    for module in ("aamprep.rules.tables", "aamprep.rules.shards")
     for one in vars(import_module(module)).values()
     if isinstance(one, Rule)
 ]
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m aamprep.rules_page > docs/rules.md"
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m aamprep.rules.page > docs/rules.md"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.manifest import read_manifest
-from schemas.vocabulary import decode
+from aam_schemas.manifest import read_manifest
+from aam_schemas.vocabulary import decode
 from tests.conftest import RealData
 from tests.studies import Programs, random_counts, random_newick, random_sequences, write_table
 

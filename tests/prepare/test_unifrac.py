@@ -14,16 +14,17 @@ from skbio import DistanceMatrix, TreeNode
 from skbio.diversity import alpha_diversity, beta_diversity
 from skbio.stats.composition import clr
 
-from aammodel import pairs
-from aammodel.distance import METRICS, Facts, Sample, faith_pd
-from aammodel.order import Order
-from aammodel.pairs import Arithmetic
-from aammodel.shards import ShardSet, open_shards
-from aammodel.stream import BatchStream, Masks
-from aamprep.branches import cover, find_tips, prune, reads_under
-from aamprep.findings import Findings
-from aamprep.inputs import Tree
+from aammodel.data.order import Order
+from aammodel.data.shards import ShardSet, open_shards
+from aammodel.data.stream import BatchStream, Masks
+from aammodel.distances import sparse as pairs
+from aammodel.distances.metrics import METRICS, Facts, faith_pd
+from aammodel.distances.sparse import Arithmetic
+from aammodel.sample import Sample
 from aamprep.read import read_table, read_tree
+from aamprep.read.types import Tree
+from aamprep.rules.findings import Findings
+from aamprep.tree.branches import cover, find_tips, prune, reads_under
 from tests.conftest import RealData
 from tests.studies import Programs, random_counts, random_newick, random_sequences
 

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from aamprep.inputs import Metadata
-from aamprep.where import left_out, parse
-from schemas.errors import UsageError
-from schemas.manifest import InputFile
+from aam_schemas.common.errors import UsageError
+from aam_schemas.manifest import InputFile
+from aamprep.read.types import Metadata
+from aamprep.study.where import left_out, parse
 from tests.studies import Programs, random_sequences, write_table
 
 ROWS = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from aamprep.findings import Findings
 from aamprep.read import read_metadata, read_sequences, read_table, read_tree
+from aamprep.rules.findings import Findings
 from tests.conftest import RealData
 
 TABLES = {

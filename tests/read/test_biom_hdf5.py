@@ -8,13 +8,13 @@ import h5py
 import numpy as np
 import pytest
 
-from aamprep import rules
-from aamprep.findings import Findings, Rule
-from aamprep.inputs import CountTable
+from aam_schemas.common.errors import UsageError
+from aamprep.arrays import forget_pages
 from aamprep.read import read_table
 from aamprep.read.source import Limits
-from aamprep.read.spool import forget_pages
-from schemas.errors import UsageError
+from aamprep.read.types import CountTable
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings, Rule
 from tests.read.biom_files import COUNTS, FEATURES, SAMPLES, dense, write_hdf5
 from tests.studies import processor_seconds
 

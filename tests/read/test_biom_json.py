@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aamprep import rules
-from aamprep.findings import Findings, Rule
-from aamprep.inputs import CountTable
 from aamprep.read import read_table
+from aamprep.read.types import CountTable
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings, Rule
 from tests.read.biom_files import COUNTS, FEATURES, SAMPLES, as_json, dense, write_json
 
 

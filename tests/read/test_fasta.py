@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from aamprep import rules
-from aamprep.findings import Findings
-from aamprep.inputs import Sequences
 from aamprep.read import read_sequences
+from aamprep.read.types import Sequences
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings
 
 
 def read(folder: Path, content: bytes) -> tuple[Sequences | None, list[tuple[str, str, str]]]:

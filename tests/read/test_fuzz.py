@@ -14,16 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aamprep.findings import Findings
-from aamprep.inputs import CountTable
-from aamprep.read import (
-    read_distances,
-    read_metadata,
-    read_sequences,
-    read_table,
-    read_taxonomy,
-    read_tree,
-)
+from aamprep.read import read_distances, read_metadata, read_sequences, read_table, read_taxonomy, read_tree
+from aamprep.read.types import CountTable
+from aamprep.rules.findings import Findings
 from tests.read.biom_files import (
     COUNTS,
     FEATURES,

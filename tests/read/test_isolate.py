@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from aamprep import rules
-from aamprep.findings import Findings
 from aamprep.read import read_table
 from aamprep.read.source import Limits
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings
 from tests.read.biom_files import as_json, dense, write_hdf5, write_json
 
 
@@ -51,8 +51,9 @@ def test_tables_of_paths_with_odd_names_are_read(tmp_path: Path) -> None:
 
 def test_the_reading_process_starts_light() -> None:
     heavy = {"polars", "pandera", "pyarrow", "biom", "scipy", "torch", "skbio", "pandas"}
-    code = f"import sys, aamprep.isolate, aamprep.read.biom_hdf5; print({heavy!r} & set(sys.modules))"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    code = f"import sys, aamprep.read.isolate, aamprep.read.biom.hdf5; print({heavy!r} & set(sys.modules))"
+    root = Path(__file__).resolve().parents[2]
+    environment = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'schemas'}"}
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skbio.metadata import SampleMetadata
 
-from aamprep import rules
-from aamprep.findings import Findings
-from aamprep.inputs import Metadata
 from aamprep.read import read_metadata
+from aamprep.read.types import Metadata
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings
 from tests.conftest import RealData
 
 

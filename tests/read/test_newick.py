@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skbio import TreeNode
 
-from aamprep import rules
-from aamprep.findings import Findings, Rule
-from aamprep.inputs import Tree
 from aamprep.read import read_tree
+from aamprep.read.types import Tree
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings, Rule
 from tests.conftest import RealData
 
 

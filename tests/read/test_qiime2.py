@@ -8,17 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from aamprep import rules
-from aamprep.findings import Findings, Rule
-from aamprep.read import (
-    read_distances,
-    read_metadata,
-    read_sequences,
-    read_table,
-    read_taxonomy,
-    read_tree,
-)
+from aamprep.read import read_distances, read_metadata, read_sequences, read_table, read_taxonomy, read_tree
 from aamprep.read.source import Limits
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings, Rule
 from tests.read.biom_files import COUNTS, UUID, as_json, dense, write_artifact, write_hdf5, write_json
 from tests.studies import processor_seconds
 

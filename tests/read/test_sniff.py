@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from aamprep import rules
-from aamprep.findings import Findings, Rule
 from aamprep.read import read_table
-from aamprep.sniff import Kind, sniff
+from aamprep.read.sniff import Kind, sniff
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings, Rule
 from tests.read.biom_files import as_json, write_artifact, write_hdf5
 
 HTML = b"\n<!DOCTYPE html>\n<html><body>404</body></html>"
@@ -112,8 +112,7 @@ def test_folders(tmp_path: Path) -> None:
 
 
 def test_telling_what_a_file_is_loads_no_library_of_its_format() -> None:
-    code = (
-        "import sys, aamprep.sniff; print({'h5py', 'biom', 'polars', 'numpy', 'pandera'} & set(sys.modules))"
-    )
+    heavy = {"h5py", "biom", "polars", "numpy", "pandera"}
+    code = f"import sys, aamprep.read.sniff; print({heavy!r} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "set()"

@@ -10,12 +10,13 @@ from typing import Literal
 
 from torch import nn
 
-from aammodel.metrics import Row
-from aammodel.pretrain import begin_run, make_trainer
-from aammodel.resume import read_plan
-from aammodel.train import Trainer
-from aammodel.watch import Several
-from schemas.files import Files
+from aam_schemas.common.files import Files
+from aammodel.runs.metrics_log import Row
+from aammodel.training.console import Several
+from aammodel.training.setup import make_trainer
+from aammodel.training.trainer import Trainer
+from aammodel.workflows.pretrain import begin_run
+from aammodel.workflows.resume import read_plan
 from tests.train.processes import CONTEXT, hear_signals
 
 _SECONDS = 120

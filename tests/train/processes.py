@@ -11,13 +11,13 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from aammodel.cli import main as run_aammodel
-from aammodel.ranks import Ranks, joined
-from aammodel.stream import STOP_SIGNALS
+from aammodel.data.workers import STOP_SIGNALS
+from aammodel.distributed.ranks import Ranks, joined
 
 TIMEOUT_SECONDS = 120
 # Processes fork from a server that has loaded already what takes seconds; an optimiser loads torch._dynamo.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["aammodel.pretrain", "torch._dynamo", "tests.train.processes"])
+CONTEXT.set_forkserver_preload(["aammodel.workflows.pretrain", "torch._dynamo", "tests.train.processes"])
 
 
 def hear_signals() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from aammodel.ranks import Ranks
+from aammodel.distributed.ranks import Ranks
 
 Check = Callable[[Ranks], None]
 

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aammodel.shards import ShardSet, open_shards
-from schemas.manifest import write_manifest
-from schemas.shards import file_sha256, footer_sha256, write_parquet
+from aam_schemas.manifest import write_manifest
+from aam_schemas.shards import file_sha256, footer_sha256, write_parquet
+from aammodel.data.shards import ShardSet, open_shards
 from tests.studies import Programs, random_counts, random_newick, random_sequences, write_table
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aammodel.compare import read_run
-from aammodel.curves import draw_run, draw_runs
-from aammodel.report import Prediction, results_of, write_report
+from aammodel.evaluation.distances import Prediction
+from aammodel.reports.compare import read_run
+from aammodel.reports.curves import draw_run, draw_runs
+from aammodel.reports.run_report import results_of, write_report
 from tests.studies import Programs
 
 CONFIG: dict[str, Any] = {

@@ -11,12 +11,12 @@ import torch
 from scipy.spatial.distance import braycurtis, jaccard
 from scipy.stats import pearsonr
 
-from aammodel.baselines import kmer_presence
-from aammodel.distance import Sample
-from aammodel.infer import sample_embeddings
-from aammodel.load import load_run
-from aammodel.shards import ShardSet, open_shards
-from schemas.vocabulary import encode
+from aam_schemas.vocabulary import encode
+from aammodel.data.shards import ShardSet, open_shards
+from aammodel.evaluation.baselines import kmer_presence
+from aammodel.evaluation.embed import sample_embeddings
+from aammodel.runs.load import load_run
+from aammodel.sample import Sample
 from tests.studies import Programs, random_sequences
 from tests.train.shards import counts_by_sample, make_shards, tiny_config
 

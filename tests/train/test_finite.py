@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from aammodel.config import ModelConfig
-from aammodel.pretrain import Plan, begin_run, make_trainer
-from aammodel.shards import ShardSet, open_shards
-from aammodel.train_config import TrainConfig
+from aammodel.config.model import ModelConfig
+from aammodel.config.train import TrainConfig
+from aammodel.data.shards import ShardSet, open_shards
+from aammodel.training.setup import Plan, make_trainer
+from aammodel.workflows.pretrain import begin_run
 from tests.conftest import RealData
 from tests.studies import random_newick, random_sequences, write_table
 
@@ -33,7 +34,7 @@ def take_a_step(shards: ShardSet, run: Path, model: dict[str, int], train: Train
     begin_run(plan, run, overwrite=True)
     trainer = make_trainer(plan, run, resume=False)
     trainer.fit()
-    from aammodel.metrics import read_metrics
+    from aammodel.runs.metrics_log import read_metrics
 
     rows = read_metrics(run)
     assert len([row for row in rows if "loss" in row]) == 1

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from aammodel import infer
-from aammodel.config import ModelConfig
-from aammodel.infer import AsvCache, sample_embeddings
-from aammodel.model import AamModel
-from aammodel.shards import ShardSet
-from aammodel.stream import BatchStream, Masks, split_order, stream_split
-from schemas.errors import UsageError
+from aam_schemas.common.errors import UsageError
+from aammodel.config.model import ModelConfig
+from aammodel.data.shards import ShardSet
+from aammodel.data.stream import BatchStream, Masks, split_order, stream_split
+from aammodel.evaluation import embed as infer
+from aammodel.evaluation.embed import AsvCache, sample_embeddings
+from aammodel.nn.model import AamModel
 from tests.model.cases import assert_close
 from tests.studies import Programs
 from tests.train.shards import make_shards

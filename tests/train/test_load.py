@@ -10,9 +10,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from aammodel.load import check_fits, load_run
-from aammodel.model import AamModel
-from schemas.errors import InvalidDataError, UsageError
+from aam_schemas.common.errors import InvalidDataError, UsageError
+from aammodel.nn.model import AamModel
+from aammodel.runs.load import check_fits, load_run
 from tests.studies import Programs
 from tests.train.shards import make_shards, tiny_config
 

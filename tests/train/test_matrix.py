@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.distance import pdist, squareform
 from skbio import DistanceMatrix
 
-from aammodel import matrix as matrix_module
+from aammodel.workflows import distance_matrix as matrix_module
 from tests.studies import Programs
 from tests.train.shards import counts_by_sample, make_shards
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aammodel.order import MicroBatch, Order, batch_sizes, micro_batches, permutation, turns
+from aammodel.data.order import MicroBatch, Order, batch_sizes, micro_batches, permutation, turns
 
 Row = tuple[int, int]
 GROUPS = st.lists(st.integers(1, 9), min_size=1, max_size=30)

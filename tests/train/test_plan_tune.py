@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from aammodel.estimate import estimate
-from aammodel.pretrain import Plan, make_plan, make_trainer
-from aammodel.train_config import TrainConfig, read_config, with_options
-from aammodel.tune import BatchTrial, Curve, largest_that_fits, range_test
+from aammodel.config.toml import read_config, with_options
+from aammodel.config.train import TrainConfig
+from aammodel.planning.cost import estimate
+from aammodel.planning.tune import BatchTrial, Curve, largest_that_fits, range_test
+from aammodel.training.setup import Plan, make_plan, make_trainer
 from tests.studies import Programs
 from tests.train.shards import make_shards, tiny_config
 

@@ -14,11 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from aammodel.checkpoint import list_checkpoints
-from aammodel.metrics import read_metrics
-from aammodel.pretrain import begin_run, finish_run, make_model_config, make_plan, make_trainer, pick_device
-from aammodel.train_config import TrainConfig
-from schemas.errors import NonFiniteError, UsageError
+from aam_schemas.common.errors import NonFiniteError, UsageError
+from aammodel.config.train import TrainConfig
+from aammodel.runs.checkpoint import list_checkpoints
+from aammodel.runs.metrics_log import read_metrics
+from aammodel.training.device import pick_device
+from aammodel.training.setup import make_model_config, make_plan, make_trainer
+from aammodel.workflows.pretrain import begin_run, finish_run
 from tests.studies import Programs
 from tests.train.shards import make_shards, tiny_config
 

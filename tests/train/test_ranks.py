@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from aammodel.checkpoint import list_checkpoints
-from aammodel.metrics import read_metrics
-from aammodel.shards import ShardSet
-from aammodel.stream import split_order
+from aammodel.data.shards import ShardSet
+from aammodel.data.stream import split_order
+from aammodel.runs.checkpoint import list_checkpoints
+from aammodel.runs.metrics_log import read_metrics
 from tests.prepare.test_shards import run_quietly
 from tests.studies import Programs, Ran
 from tests.train.processes import Rank, call_on, end, pretrain_on, start, start_unchecked

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aammodel.distance import Sample
-from aammodel.rarefy import COLUMNS, paths_of, rarefied
-from aammodel.stream import BatchStream, Masks, split_order
-from schemas.errors import InvalidDataError
+from aam_schemas.common.errors import InvalidDataError
+from aammodel.data.rarefy import COLUMNS, paths_of, rarefied
+from aammodel.data.stream import BatchStream, Masks, split_order
+from aammodel.sample import Sample
 from tests.studies import Programs
 from tests.train.shards import make_shards
 

@@ -10,11 +10,12 @@ import fsspec
 import pytest
 import torch
 
-from aammodel import remote
-from aammodel.remote import RemotePath, place_of
-from aammodel.shards import ShardSet, open_shards
-from aammodel.stream import BatchStream, Masks, load, split_order, stream_split
-from schemas.errors import AamError, InvalidDataError, UsageError
+from aam_schemas.common.errors import AamError, InvalidDataError, UsageError
+from aammodel.data import remote
+from aammodel.data.remote import RemotePath, place_of
+from aammodel.data.shards import ShardSet, open_shards
+from aammodel.data.stream import BatchStream, Masks, split_order, stream_split
+from aammodel.data.workers import load
 from tests.studies import Programs
 from tests.train.shards import make_shards, tiny_config
 from tests.train.web import Site, serving

@@ -15,10 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from aammodel.checkpoint import list_checkpoints
-from aammodel.metrics import read_metrics
-from aammodel.pretrain import begin_run, make_plan, make_trainer
-from aammodel.train_config import TrainConfig
+from aammodel.config.train import TrainConfig
+from aammodel.runs.checkpoint import list_checkpoints
+from aammodel.runs.metrics_log import read_metrics
+from aammodel.training.setup import make_plan, make_trainer
+from aammodel.workflows.pretrain import begin_run
 from tests.studies import Programs
 from tests.train.killing import End, KillsWatcher, train_until
 from tests.train.shards import make_shards, tiny_config

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from aammodel.checkpoint import Progress
-from aammodel.metrics import read_metrics
-from aammodel.pretrain import begin_run, make_plan
-from aammodel.resume import read_plan
-from aammodel.train_config import TrainConfig
-from schemas.errors import UsageError
+from aam_schemas.common.errors import UsageError
+from aammodel.config.train import TrainConfig
+from aammodel.runs.metrics_log import read_metrics
+from aammodel.runs.progress import Progress
+from aammodel.training.setup import make_plan
+from aammodel.workflows.pretrain import begin_run
+from aammodel.workflows.resume import read_plan
 from tests.studies import Programs
 from tests.train.shards import make_shards, tiny_config
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aammodel.distinct import distinct_of
-from aammodel.rows import ahead, samples_of
-from schemas.errors import InvalidDataError
+from aam_schemas.common.errors import InvalidDataError
+from aammodel.data.collate import distinct_of
+from aammodel.data.samples import ahead, samples_of
 
 
 @given(st.lists(st.integers(0, 999), min_size=1), st.sampled_from([1000, 100_000]))

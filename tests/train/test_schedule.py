@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from aammodel.checkpoint import Progress
-from aammodel.schedule import LOWEST_SHARE, learning_rate
-from aammodel.train_config import Schedule, TrainConfig
+from aammodel.config.train import Schedule, TrainConfig
+from aammodel.runs.progress import Progress
+from aammodel.training.optimizer import LOWEST_SHARE, learning_rate
 
 RATE = 0.004
 

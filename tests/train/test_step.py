@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from aammodel.batch import Batch
-from aammodel.model import AamModel
-from aammodel.optimiser import make_optimizer
-from aammodel.precision import Precision
-from aammodel.step import Stepper
-from aammodel.train_config import TrainConfig
+from aammodel.config.train import TrainConfig
+from aammodel.nn.model import AamModel
+from aammodel.training.optimizer import make_optimizer
+from aammodel.training.precision import Precision
+from aammodel.training.step import Stepper
 from tests.model.cases import awake, compact, some_samples
 
 CPU = torch.device("cpu")

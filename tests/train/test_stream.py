@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from aam_schemas.common.errors import AamError, InvalidDataError
+from aam_schemas.manifest import read_manifest
+from aam_schemas.vocabulary import decode
 from aammodel.batch import IGNORED, Batch
-from aammodel.loss import is_pair
-from aammodel.shards import ShardSet, open_shards
-from aammodel.stream import BatchStream, Masks, load, split_order, stream_split
-from schemas.errors import AamError, InvalidDataError
-from schemas.manifest import read_manifest
-from schemas.vocabulary import decode
+from aammodel.data.shards import ShardSet, open_shards
+from aammodel.data.stream import BatchStream, Masks, split_order, stream_split
+from aammodel.data.workers import load
+from aammodel.objectives.losses import is_pair
 from tests.studies import Programs
 from tests.train.shards import counts_by_sample, make_shards, rewrite_samples
 
@@ -284,7 +285,7 @@ class Hangs:
 
 
 def test_a_worker_that_hangs_is_an_error_and_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aammodel.stream.WORKER_TIMEOUT_SECONDS", 3)
+    monkeypatch.setattr("aammodel.data.workers.WORKER_TIMEOUT_SECONDS", 3)
     before = multiprocessing.active_children()
     with pytest.raises(RuntimeError, match="timed out"):
         next(load(Hangs(), 1, pin_memory=False))

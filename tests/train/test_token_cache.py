@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from aammodel.shards import open_shards
-from schemas.errors import InvalidDataError
+from aam_schemas.common.errors import InvalidDataError
+from aammodel.data.shards import open_shards
 from tests.studies import Programs
 from tests.train.shards import make_shards, rewrite, tiny_config
 

@@ -11,24 +11,25 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from aam_schemas import vocabulary
+from aam_schemas.common.errors import NonFiniteError
 from aammodel.batch import Batch
-from aammodel.batch_checks import check_batch
-from aammodel.compiled import compile_transformers
-from aammodel.encoder import hide
-from aammodel.finite import Fault, watch_step
-from aammodel.metrics import read_metrics
-from aammodel.model import AamModel
-from aammodel.offence import SavedStep, save_step, stop_at_non_finite
-from aammodel.optimiser import make_optimizer
-from aammodel.precision import Precision
-from aammodel.pretrain import CONFIG_FILE
-from aammodel.ranks import Ranks
-from aammodel.replay import from_batch
-from aammodel.step import Stepper, seed_step
-from aammodel.trace import trace
-from aammodel.train_config import TrainConfig
-from schemas import vocabulary
-from schemas.errors import NonFiniteError
+from aammodel.config.train import TrainConfig
+from aammodel.diagnostics.batch_checks import check_batch
+from aammodel.diagnostics.nonfinite import Fault, watch_step
+from aammodel.diagnostics.replay import from_batch
+from aammodel.diagnostics.stop import stop_at_non_finite
+from aammodel.diagnostics.trace import trace
+from aammodel.distributed.ranks import Ranks
+from aammodel.nn.encoders import hide
+from aammodel.nn.model import AamModel
+from aammodel.runs.config_file import CONFIG_FILE
+from aammodel.runs.metrics_log import read_metrics
+from aammodel.runs.saved_step import SavedStep, save_step
+from aammodel.training.optimizer import make_optimizer
+from aammodel.training.precision import Precision
+from aammodel.training.setup import compile_transformers
+from aammodel.training.step import Stepper, seed_step
 from tests.model.cases import Case, Sample, awake, compact, every, random_sample, sampled
 from tests.studies import Programs
 from tests.train.shards import make_shards, tiny_config

@@ -13,11 +13,10 @@ import torch
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from aammodel.events import Events
-from aammodel.memory import peak_bytes
-from aammodel.metrics import read_metrics
-from aammodel.speed import Amounts, Clock
-from aammodel.watch import Bar, Lines
+from aammodel.runs.metrics_log import read_metrics
+from aammodel.training.console import Bar, Lines
+from aammodel.training.tensorboard import Events
+from aammodel.training.throughput import Amounts, Clock, peak_bytes
 from tests.studies import Programs
 from tests.train.killing import End, train_until
 from tests.train.shards import counts_by_sample, make_shards, tiny_config
@@ -151,7 +150,7 @@ def test_what_is_not_known_or_not_finite_is_no_event(tmp_path: Path) -> None:
 
 def test_nothing_warns(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from aammodel.events import Events; "
+        "import sys; from pathlib import Path; from aammodel.training.tensorboard import Events; "
         "assert 'tensorboard' not in sys.modules; events = Events(Path(sys.argv[1])); "
         "events.on_validation({'step': 0}); events.close()"
     )

@@ -2,8 +2,8 @@
 
 import math
 
-from aammodel import rows
 from aammodel.cli import main
+from aammodel.data import samples as rows
 
 rows._MOST_READS = math.inf
 

@@ -1,0 +1,1 @@
+"""Configuration of models and of training, and its TOML file."""

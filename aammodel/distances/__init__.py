@@ -1,0 +1,1 @@
+"""True distances between samples: metrics, their formulas, and sparse sums. NumPy only."""

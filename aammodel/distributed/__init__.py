@@ -1,0 +1,1 @@
+"""Training on several processes: ranks, and weights sharded over them."""

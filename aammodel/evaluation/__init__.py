@@ -1,0 +1,1 @@
+"""Use a trained model: embed samples, predict distances, compare with baselines."""

@@ -1,0 +1,72 @@
+"""Predicted distances of samples, beside the true ones."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from aammodel.data.stream import BatchStream
+from aammodel.evaluation.embed import AsvCache
+from aammodel.nn.model import AamModel
+from aammodel.sample import Sample
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted and true distances of the pairs of some samples."""
+
+    target: str
+    """The metric."""
+    predicted: npt.NDArray[np.float64]
+    true: npt.NDArray[np.float64]
+    num_samples: int
+
+    @staticmethod
+    def of_pairs(
+        target: str, predicted: npt.NDArray[np.float64], true: npt.NDArray[np.float64]
+    ) -> "Prediction":
+        """Take each pair with a true distance once, of two matrices of shape (B, B)."""
+        is_pair = np.triu(np.isfinite(true), k=1)
+        num_samples = int((is_pair | is_pair.T).any(axis=0).sum())
+        return Prediction(target, predicted[is_pair], true[is_pair], num_samples)
+
+    @property
+    def r(self) -> float:
+        """Pearson correlation; NaN where it is not defined."""
+        if len(self.true) < 2 or self.true.std() == 0 or self.predicted.std() == 0:
+            return float("nan")
+        return float(np.corrcoef(self.predicted, self.true)[0, 1])
+
+    @property
+    def r_squared(self) -> float:
+        """Share of the variance of true distances that is explained; below 0 where their mean is better."""
+        if len(self.true) < 2 or self.true.std() == 0:
+            return float("nan")
+        return float(1 - ((self.predicted - self.true) ** 2).mean() / self.true.var())
+
+    @property
+    def mean_absolute_error(self) -> float:
+        """Mean absolute error, in units of the distance."""
+        return float(np.abs(self.predicted - self.true).mean())
+
+
+def predict_distances(model: AamModel, stream: BatchStream, samples: Iterable[Sample]) -> list[Prediction]:
+    """Predict the distance of all pairs of samples by each target, beside the true ones.
+
+    Returns
+    -------
+    list of Prediction
+        One for each target that is known for a pair of the samples.
+    """
+    samples = list(samples)
+    if len(samples) < 2:
+        return []
+    asvs = np.concatenate([sample.asv[: stream.token_limit] for sample in samples])
+    embedding = AsvCache(model, stream.shards, asvs).embed(samples, stream.token_limit)
+    with torch.no_grad():
+        predicted = model.distance(embedding, embedding).cpu().double().numpy()
+    each = zip(stream.targets, predicted, stream.distances(samples), strict=True)
+    found = [Prediction.of_pairs(name, one, true) for name, one, true in each]
+    return [one for one in found if one.num_samples]

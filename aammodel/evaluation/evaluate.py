@@ -1,0 +1,156 @@
+"""How good a model is on samples: distances beside the true ones and beside baselines, hidden bases."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from aam_schemas.common.errors import InvalidDataError
+from aam_schemas.shards import SPLITS
+from aammodel.data.shards import ShardSet
+from aammodel.data.stream import BatchStream, Masks, split_order, stream_split
+from aammodel.evaluation.baselines import BASELINES, COLUMNS
+from aammodel.evaluation.distances import Prediction, predict_distances
+from aammodel.nn.model import AamModel
+from aammodel.objectives.losses import mean_or_none, nucleotide_loss_sum, num_masked_bases
+from aammodel.runs.load import check_fits
+from aammodel.sample import Sample
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Nucleotides:
+    """How well hidden bases are guessed."""
+
+    num_masked: int
+    accuracy: float | None
+    """Share guessed right; None where no base was hidden."""
+    loss: float | None
+    """Cross-entropy in nats."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model is worth on some samples."""
+
+    num_samples: int
+    token_limit: int
+    """Most ASVs of a sample that the model read."""
+    predictions: list[Prediction]
+    """By target that is known of the samples."""
+    baselines: dict[str, dict[str, float]]
+    """Pearson correlation of each baseline with each target."""
+    nucleotides: Nucleotides
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what `--json` prints; a figure that is not defined is None."""
+        return {
+            "samples": self.num_samples,
+            "token_limit": self.token_limit,
+            "targets": {
+                one.target: {
+                    "samples": one.num_samples,
+                    "pairs": len(one.true),
+                    "r": _finite(one.r),
+                    "r2": _finite(one.r_squared),
+                    "mean_absolute_error": _finite(one.mean_absolute_error),
+                    "baseline_r": {k: _finite(v) for k, v in self.baselines[one.target].items()},
+                }
+                for one in self.predictions
+            },
+            "nucleotides": {
+                "masked": self.nucleotides.num_masked,
+                "accuracy": self.nucleotides.accuracy,
+                "loss": self.nucleotides.loss,
+            },
+        }
+
+
+def evaluate(
+    model: AamModel,
+    shards: ShardSet,
+    split: str,
+    max_samples: int,
+    token_limit: int | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Measure a model on the samples of a split.
+
+    Parameters
+    ----------
+    model : AamModel
+    shards : ShardSet
+    split : {"train", "validation", "test"}
+    max_samples : int
+        Of a larger split, so many samples are drawn.
+    token_limit : int or None
+        Most ASVs of a sample; by default the shards' limit.
+    seed : int
+        Of that draw, and of the hidden bases: 15 % of each ASV's.
+
+    Raises
+    ------
+    UsageError
+        If the model cannot read these shards.
+    InvalidDataError
+        If there is no such sample.
+    """
+    check_fits(model, shards, token_limit)
+    if not shards.manifest.num_rows(split):
+        splits = [one for one in SPLITS if shards.manifest.num_rows(one)]
+        raise InvalidDataError(
+            f"there is no {split} sample", str(shards.folder), f"choose --split {' or '.join(splits)}"
+        )
+    order = split_order(shards, split, seed, shuffled=True)
+    stream = stream_split(shards, split, order, Masks(seed=seed), BATCH, token_limit)
+    stream = replace(stream, targets=model.config.targets, more_columns=COLUMNS)
+    samples = list(islice(stream.samples(), max_samples))
+    return Evaluation(
+        num_samples=len(samples),
+        token_limit=stream.token_limit,
+        predictions=(predictions := predict_distances(model, stream, samples)),
+        baselines=_baselines(stream, samples, predictions),
+        nucleotides=_guess(model, stream, samples),
+    )
+
+
+def _baselines(
+    stream: BatchStream, samples: Sequence[Sample], predictions: list[Prediction]
+) -> dict[str, dict[str, float]]:
+    """Correlate each baseline with each target, over the pairs whose true distance is known."""
+    if not predictions:
+        return {}
+    true = dict(zip(stream.targets, stream.distances(list(samples)), strict=True))
+    computed = {name: compute(samples, stream.shards.tokens) for name, compute in BASELINES.items()}
+    return {
+        one.target: {
+            name: Prediction.of_pairs(one.target, distance, true[one.target]).r
+            for name, distance in computed.items()
+        }
+        for one in predictions
+    }
+
+
+@torch.no_grad()
+def _guess(model: AamModel, stream: BatchStream, samples: list[Sample]) -> Nucleotides:
+    if not model.config.can_hide_bases:
+        return Nucleotides(0, None, None)
+    model.eval()
+    device = next(model.parameters()).device
+    stream = replace(stream, targets=())
+    num_masked, num_right, loss = 0, 0.0, 0.0
+    for start in range(0, len(samples), BATCH):
+        batch = stream.make_batch(samples[start : start + BATCH], step=0).to(device)
+        output = model(batch)
+        num_masked += num_masked_bases(batch)
+        num_right += float((output.nucleotide_logits.argmax(dim=1) == batch.masked_token).sum())
+        loss += nucleotide_loss_sum(output, batch).item()
+    return Nucleotides(num_masked, mean_or_none(num_right, num_masked), mean_or_none(loss, num_masked))
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

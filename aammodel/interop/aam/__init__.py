@@ -1,0 +1,1 @@
+"""Checkpoints that jbk708/aam published."""

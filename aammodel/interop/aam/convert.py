@@ -1,0 +1,118 @@
+"""`aammodel import`: from a published checkpoint to the folder of a run that holds the same model."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aam_schemas.common.publish import published_folder
+from aammodel.config.model import ModelConfig
+from aammodel.interop.aam.checkpoint import Published, read_published
+from aammodel.interop.aam.names import encoder_tensors, has_nucleotides, published_names, read_sizes
+from aammodel.nn.model import AamModel
+from aammodel.runs.checkpoint import model_tensors, save_best
+from aammodel.runs.config_file import CONFIG_FILE, tool_versions
+
+_SHOWN = 5
+"""Names that a message lists."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A published model as one of ours, and where it came from."""
+
+    model: AamModel
+    published: Published
+    left_out: tuple[str, ...]
+    """Names of heads for other targets, which our model does not have."""
+    guesses_bases: bool
+    """False where the checkpoint has no head for hidden bases; ours then finds all bases alike."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what `config.json` holds."""
+        origin = {
+            "file": self.published.path.name,
+            "sha256": self.published.sha256,
+            "left_out": list(self.left_out),
+            "guesses_bases": self.guesses_bases,
+        }
+        return {"model": asdict(self.model.config), "imported": origin, "versions": tool_versions()}
+
+
+def import_published(path: Path, heads: int, target: str) -> Imported:
+    """Make our model of a published checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        The checkpoint.
+    heads : int
+        Attention heads, which a state dict does not tell.
+    target : str
+        The metric that its distances are of.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file, or the heads do not divide the width.
+    InvalidDataError
+        If the file is no such checkpoint; the message names the tensor.
+    """
+    published = read_published(path)
+    encoder = encoder_tensors(published)
+    config = read_sizes(published, encoder.tensors, heads, target)
+    guesses_bases = has_nucleotides(encoder.tensors)
+    names = published_names(config, guesses_bases)
+    _check_names(published, encoder.tensors, set(names.values()))
+    return Imported(
+        _fill(published, config, {ours: encoder.tensors[theirs] for ours, theirs in names.items()}, names),
+        published,
+        encoder.left_out,
+        guesses_bases,
+    )
+
+
+def write_imported(imported: Imported, run: Path, overwrite: bool) -> None:
+    """Write the folder of a run: its configuration and its weights, whole or not at all."""
+    with published_folder(run, CONFIG_FILE, overwrite) as folder:
+        content = json.dumps(imported.as_dict(), indent=2, ensure_ascii=False) + "\n"
+        (folder / CONFIG_FILE).write_text(content, encoding="utf-8")
+        save_best(folder, model_tensors(imported.model), asdict(imported.model.config))
+
+
+def _check_names(published: Published, tensors: Mapping[str, Tensor], expected: set[str]) -> None:
+    for what, names in (("missing", expected - tensors.keys()), ("unexpected", tensors.keys() - expected)):
+        if names:
+            shown = ", ".join(sorted(names)[:_SHOWN])
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            raise published.refuse(f"{what} name{'s' if len(names) > 1 else ''}: {shown}{more}")
+
+
+def _fill(
+    published: Published, config: ModelConfig, tensors: Mapping[str, Tensor], names: Mapping[str, str]
+) -> AamModel:
+    """Make the model with these weights; those that the checkpoint does not know change nothing."""
+    # On no device, so that shapes are compared before memory is taken.
+    with torch.device("meta"):
+        model = AamModel(config)
+    weights = {}
+    for ours, expected in model.state_dict().items():
+        if ours in tensors:
+            weights[ours] = _checked(published, names[ours], tensors[ours], expected.shape)
+        else:
+            weights[ours] = torch.full(expected.shape, 1.0 if ours.endswith(".spread") else 0.0)
+    model.load_state_dict(weights, assign=True)
+    return model.eval()
+
+
+def _checked(published: Published, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+    """Copy a tensor of the shape expected, all of whose numbers are finite."""
+    if tensor.shape != shape:
+        raise published.refuse(f"{name} has shape {tuple(tensor.shape)}, and should have {tuple(shape)}")
+    if not tensor.isfinite().all():
+        raise published.refuse(f"{name} has numbers that are not finite")
+    return tensor.detach().to(torch.float32, copy=True).contiguous()

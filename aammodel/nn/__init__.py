@@ -1,0 +1,1 @@
+"""The padding-safe transformer."""

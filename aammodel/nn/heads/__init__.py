@@ -1,0 +1,1 @@
+"""Heads that predict the distance of two samples."""

@@ -1,0 +1,1 @@
+"""Estimate time and memory before a run, and choose a batch size."""

@@ -1,0 +1,148 @@
+"""Runs side by side: in what they differ, and how well each did."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from aam_schemas.common.errors import InvalidDataError, UsageError
+from aam_schemas.common.html import page, picture, png, table
+from aammodel.distances.metrics import METRICS
+from aammodel.reports.curves import LOSSES, RUN_COLOURS, draw_runs
+from aammodel.reports.run_report import RESULTS_FILE, results_of
+from aammodel.runs.config_file import read_config_of
+from aammodel.runs.metrics_log import Row, read_metrics
+
+_MISSING = "-"
+_WORDS = {"best_step": "best step", "samples_per_second": "samples per second", "memory_mib": "memory (MiB)"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, and what is known of it so far."""
+
+    name: str
+    config: dict[str, Any]
+    results: dict[str, Any]
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several runs side by side."""
+
+    runs: tuple[str, ...]
+    differences: dict[str, list[Any]]
+    """Values of the configuration by name, as `train.learning_rate`: those that are not the same in all."""
+    results: dict[str, list[Any]]
+    """What came out, by name: best validation losses, r by target, steps, minutes; None if not known yet."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what `--json` prints."""
+        return asdict(self)
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run, finished or not.
+
+    Raises
+    ------
+    UsageError
+        If there is no such run, or it has no line of metrics yet.
+    InvalidDataError
+        If a file of it is damaged.
+    """
+    config = read_config_of(folder)
+    rows = read_metrics(folder)
+    if not rows:
+        raise UsageError("this run has no metrics yet", str(folder), "wait for its first step")
+    results = results_of(rows, [], config.get("changes", []))
+    path = folder / RESULTS_FILE
+    if path.exists():
+        results["targets"] = _read_json(path).get("targets", {})
+    return Run(str(folder), config, results, rows)
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Lay runs side by side."""
+    settings = [_flat(one.config) for one in runs]
+    names = dict.fromkeys(name for one in settings for name in one)
+    differences = {name: [one.get(name) for one in settings] for name in names}
+    differences = {
+        name: values for name, values in differences.items() if any(v != values[0] for v in values)
+    }
+    return Comparison(tuple(one.name for one in runs), differences, _results(runs))
+
+
+def as_rows(values: dict[str, list[Any]]) -> list[list[str]]:
+    """Give a row of text for each name."""
+    return [[_words(name), *map(_told, each)] for name, each in values.items()]
+
+
+def as_page(comparison: Comparison, runs: Sequence[Run]) -> bytes:
+    """Write the page of a comparison: tables, and curves laid over each other."""
+    names = _short_names(comparison.runs)
+    keys = [f"{RUN_COLOURS[n % len(RUN_COLOURS)]} {name}" for n, name in enumerate(names)]
+    figure = draw_runs({name: one.rows for name, one in zip(names, runs, strict=True)})
+    parts = ["<h2>Results</h2>", table(as_rows(comparison.results), ["", *keys])]
+    parts += ["<h2>Losses and learning rate</h2>", picture(png(figure), "losses of all runs")]
+    parts += ["<h2>What differs</h2>"]
+    same = "<p>Nothing: these runs have the same configuration.</p>"
+    parts += [table(as_rows(comparison.differences), ["", *keys]) if comparison.differences else same]
+    return page(f"{len(names)} runs compared", parts)
+
+
+def _results(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    best = {
+        name: [one.results["best"].get(name) for one in runs] for name in (f"val_{one}" for one in LOSSES)
+    }
+    found = {name: values for name, values in best.items() if any(value is not None for value in values)}
+    for target in dict.fromkeys(target for one in runs for target in one.results["targets"]):
+        found[f"{target} r"] = [one.results["targets"].get(target, {}).get("r") for one in runs]
+    for name in ("best_step", "steps", "minutes", "samples_per_second", "memory_mib"):
+        found[name] = [one.results[name] for one in runs]
+    return found
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name each value by its path; lists stay whole."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _words(name: str) -> str:
+    if name.startswith("val_"):
+        return f"best validation {LOSSES.get(name.removeprefix('val_'), name)}"
+    target, _, what = name.partition(" ")
+    if target in METRICS and what:
+        return f"{METRICS[target].words}: {what}"
+    return _WORDS.get(name, name)
+
+
+def _told(value: Any) -> str:
+    if value is None:
+        return _MISSING
+    if isinstance(value, float) and value and not 1e-3 <= abs(value) < 100:
+        return f"{value:.3g}" if abs(value) < 1 else f"{value:,.0f}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _short_names(names: Sequence[str]) -> list[str]:
+    """Give the last part of each path where that tells the runs apart, else the whole."""
+    short = [Path(name).resolve().name for name in names]
+    return short if len(set(short)) == len(short) else list(names)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InvalidDataError(
+            f"this file is damaged: {error}", str(path), "remove it and the report, and resume the run"
+        ) from error

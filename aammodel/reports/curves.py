@@ -1,0 +1,134 @@
+"""Curves of one run, or of several laid over each other: losses by name, and the learning rate."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from aammodel.distances.metrics import METRICS
+from aammodel.runs.metrics_log import Row, column
+
+TRAIN_COLOUR, VALIDATION_COLOUR = "#5b93b5", "#c2410c"
+RUN_COLOURS = ("#1f5673", "#c2410c", "#2f855a", "#7c3aed", "#b7791f", "#0e9aa7", "#be185d", "#59616b")
+
+LOSSES = {"loss": "loss", "nucleotide_loss": "hidden bases: cross-entropy (nats)"} | {
+    f"{name}_loss": f"{metric.words}: squared error" for name, metric in METRICS.items()
+}
+"""By the names of metrics: what they are."""
+
+SMOOTHED_FROM = 50
+"""So many training losses, or more, are drawn faintly, with their running mean over a fortieth of them."""
+
+_WIDE = 15
+"""From this ratio of the largest to the smallest on, an axis is logarithmic."""
+
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#8a8f98",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e8eaed",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The metrics of one run, and how they are drawn."""
+
+    rows: list[Row]
+    label: str = ""
+    colour: str = TRAIN_COLOUR
+    validation_colour: str = VALIDATION_COLOUR
+
+
+def draw_run(rows: list[Row]) -> Figure:
+    """Draw the training and validation losses of a run by name, and its learning rate."""
+    return _draw([Lines(rows)])
+
+
+def draw_runs(runs: dict[str, list[Row]]) -> Figure:
+    """Lay the losses of several runs over each other: training faint, validation with dots."""
+    colours = [RUN_COLOURS[n % len(RUN_COLOURS)] for n in range(len(runs))]
+    each = zip(runs.items(), colours, strict=True)
+    return _draw([Lines(rows, label, colour, colour) for (label, rows), colour in each])
+
+
+def _draw(runs: list[Lines]) -> Figure:
+    panels: list[tuple[str, Callable[[Axes], None]]] = [
+        (words, _losses(runs, name)) for name, words in LOSSES.items() if any(_has(one, name) for one in runs)
+    ]
+    panels.append(("learning rate", lambda axes: _rates(axes, runs)))
+    with matplotlib.rc_context(_STYLE):
+        rows = math.ceil(len(panels) / 2)
+        layout = ConstrainedLayoutEngine(h_pad=0.14, w_pad=0.1)
+        figure = Figure(figsize=(10, 3.3 * rows), layout=layout)
+        for number, (title, draw) in enumerate(panels, 1):
+            axes = figure.add_subplot(rows, 2, number)
+            axes.set_title(title, loc="left", fontsize=10)
+            draw(axes)
+            axes.set_xlabel("step")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def _losses(runs: list[Lines], name: str) -> Callable[[Axes], None]:
+    def draw(axes: Axes) -> None:
+        shown: list[float] = []
+        for run in runs:
+            steps, values = column(run.rows, name)
+            _training(axes, np.array(steps), np.array(values), run)
+            at, validation = column(run.rows, f"val_{name}")
+            if validation or run.label:
+                label = run.label or "validation"
+                axes.plot(at, validation, "o-", color=run.validation_colour, markersize=3.5, label=label)
+            shown += values + validation
+        _scale(axes, shown)
+        axes.legend()
+
+    return draw
+
+
+def _training(axes: Axes, steps: npt.NDArray[Any], values: npt.NDArray[Any], run: Lines) -> None:
+    label, strength = (None, 0.45) if run.label else ("training", 1.0)
+    if len(values) < SMOOTHED_FROM:
+        axes.plot(steps, values, color=run.colour, linewidth=1, alpha=strength, label=label)
+        return
+    axes.plot(steps, values, color=run.colour, linewidth=0.6, alpha=0.3 * strength)
+    width = len(values) // 40
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    mean = (sums[width:] - sums[:-width]) / width
+    axes.plot(steps[width - 1 :], mean, color=run.colour, linewidth=1.3, alpha=strength, label=label)
+
+
+def _rates(axes: Axes, runs: list[Lines]) -> None:
+    for run in runs:
+        axes.plot(*column(run.rows, "learning_rate"), color=run.colour, linewidth=1.3)
+    axes.set_ylim(bottom=0)
+
+
+def _scale(axes: Axes, values: list[float]) -> None:
+    """Take a logarithmic scale where losses fall by much, with numbers that one can read."""
+    positive = [value for value in values if value > 0]
+    if not positive or max(positive) / min(positive) < _WIDE:
+        return
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _has(run: Lines, name: str) -> bool:
+    return bool(column(run.rows, name)[0] or column(run.rows, f"val_{name}")[0])

@@ -1,0 +1,152 @@
+"""What a run keeps on disk so that it can go on: safetensors and JSON, no pickle, published whole."""
+
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from aam_schemas.common.errors import InvalidDataError
+from aam_schemas.common.files import Files
+from aam_schemas.common.publish import published_folder, remove_folder, replace_file
+from aammodel.distributed.fsdp import cut_like, whole
+from aammodel.runs.metrics_log import METRICS_FILE, Row, append_metrics
+from aammodel.runs.progress import Progress
+
+CHECKPOINTS = "checkpoints"
+_FILES = Files()
+MODEL_FILE, OPTIMIZER_FILE, STATE_FILE = "model.safetensors", "optimizer.safetensors", "state.json"
+
+
+Tensors = dict[str, Tensor]
+
+
+def model_tensors(model: nn.Module) -> Tensors:
+    """Collect weights and buffers by name, whole ones, for which all ranks call this together."""
+    return {name: whole(tensor.detach()).contiguous() for name, tensor in model.state_dict().items()}
+
+
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:
+    """Name the optimiser's tensors by the parameter that they belong to: `exp_avg|encoder.weight`."""
+    return {
+        f"{key}|{name}": whole(torch.as_tensor(value))
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def save_checkpoint(run: Path, progress: Progress, model: bytes, optimizer: Tensors, files: Files) -> None:
+    """Write `checkpoints/step-NNNNNN/` with a model's file in it; it appears whole or not at all."""
+    target = checkpoint_folder(run, progress.step)
+    with published_folder(target, STATE_FILE, overwrite=True, files=files) as folder:
+        files.write(folder / MODEL_FILE, model)
+        files.write(folder / OPTIMIZER_FILE, save(optimizer))
+        state = json.dumps(asdict(progress), indent=2, allow_nan=False) + "\n"
+        files.write(folder / STATE_FILE, state.encode())
+
+
+def remove_checkpoints(run: Path, keep: int, best_step: int, files: Files) -> None:
+    """Remove the checkpoints that are neither the best nor among the last `keep`."""
+    best = checkpoint_folder(run, best_step)
+    for old in list_checkpoints(run)[:-keep]:
+        if old != best:
+            remove_folder(old, files)
+
+
+def load_checkpoint(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> Progress:
+    """Bring model and optimiser to where a checkpoint was written.
+
+    Raises
+    ------
+    InvalidDataError
+        If the checkpoint is damaged or of another model.
+    """
+    try:
+        weights = load_file(folder / MODEL_FILE, device=str(device))
+        model.load_state_dict(
+            {name: cut_like(weights[name], one) for name, one in model.state_dict().items()}
+        )
+        _load_optimizer(load_file(folder / OPTIMIZER_FILE, device=str(device)), model, optimizer)
+        return Progress(**json.loads((folder / STATE_FILE).read_text()))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise InvalidDataError(
+            f"this checkpoint cannot be read: {error}",
+            str(folder),
+            "remove its folder; the one before is used then",
+        ) from error
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """List the checkpoints of a run, oldest first."""
+    found = [path for path in (run / CHECKPOINTS).glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def checkpoint_folder(run: Path, step: int) -> Path:
+    """Name the checkpoint after a step."""
+    return run / CHECKPOINTS / f"step-{step:06d}"
+
+
+def save_best(run: Path, model: Tensors, model_config: dict[str, object], files: Files = _FILES) -> None:
+    """Write `model.safetensors`, the best weights so far."""
+    save_model(run / MODEL_FILE, model, model_config, files)
+
+
+def save_model(path: Path, model: Tensors, model_config: dict[str, object], files: Files = _FILES) -> None:
+    """Write a model's file."""
+    replace_file(path, model_file(model, model_config), files)
+
+
+def model_file(model: Tensors, model_config: dict[str, object]) -> bytes:
+    """Give what a model's file holds: weights, with the model's configuration in the header."""
+    return save(model, metadata={"model_config": json.dumps(model_config)})
+
+
+def _load_optimizer(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    parameters = dict(model.named_parameters())
+    for both, tensor in tensors.items():
+        key, name = both.split("|", 1)
+        # Optimisers that are not fused keep their count of steps on the CPU.
+        value = tensor.cpu() if key == "step" and not optimizer.defaults.get("fused") else tensor
+        optimizer.state[parameters[name]][key] = cut_like(value, parameters[name])
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run."""
+
+    path: Path
+    model_config: dict[str, object]
+    keep: int
+    """Checkpoints kept: so many of the last ones, and the best."""
+    is_written: bool = True
+    """False on every rank but the main one: nothing is written there."""
+    files: Files = field(default_factory=Files)
+    """The calls that change the disk."""
+
+    def append(self, row: Row) -> None:
+        """Add a line of metrics."""
+        if self.is_written:
+            append_metrics(self.path, row)
+
+    def save_best(self, model: nn.Module) -> None:
+        """Write the best weights so far."""
+        weights = model_tensors(model)
+        if self.is_written:
+            save_best(self.path, weights, self.model_config, self.files)
+
+    def save_checkpoint(self, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Write a checkpoint, then remove those that are neither among the last nor the best."""
+        weights, moments = model_tensors(model), optimizer_tensors(model, optimizer)
+        if self.is_written:
+            # A checkpoint on the disk means that the lines before it are there, too.
+            self.files.flush(self.path / METRICS_FILE)
+            content = model_file(weights, self.model_config)
+            save_checkpoint(self.path, progress, content, moments, self.files)
+            remove_checkpoints(self.path, self.keep, progress.best_step, self.files)

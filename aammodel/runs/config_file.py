@@ -1,0 +1,85 @@
+"""Which versions of the tools, and which machine, made a run."""
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aam_schemas.common.errors import InvalidDataError, UsageError
+from aammodel.runs.checkpoint import CHECKPOINTS
+
+CONFIG_FILE = "config.json"
+
+
+def read_config_of(run: Path) -> dict[str, Any]:
+    """Read the `config.json` of a run.
+
+    Raises
+    ------
+    UsageError
+        If there is no such run, or it was imported.
+    InvalidDataError
+        If the file is damaged.
+    """
+    path = run / CONFIG_FILE
+    if not path.is_file():
+        raise UsageError(
+            f"there is no run here: it has no {CONFIG_FILE}", str(run), "name the folder of a run"
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"model", "train", "shards", "versions"} - config.keys()
+    except (ValueError, AttributeError) as error:
+        raise InvalidDataError(f"this file is damaged: {error}", str(path), "begin a new run") from error
+    if "imported" in config:
+        raise UsageError(
+            "this run was imported, so it has nothing to go on with", str(run), "begin a new run"
+        )
+    if missing:
+        raise InvalidDataError(f"this file lacks {', '.join(sorted(missing))}", str(path), "begin a new run")
+    return dict(config)
+
+
+def limit_of_training(run: Path) -> int | None:
+    """Give the token limit that a run was trained with; None if its shards' own, or if this is not known.
+
+    Parameters
+    ----------
+    run : Path
+        As `load_run` takes it: a model file by itself does not know.
+
+    Raises
+    ------
+    InvalidDataError
+        If the run's configuration is damaged.
+    """
+    folder = run.absolute()
+    path = (folder.parents[1] if folder.parent.name == CHECKPOINTS else folder) / CONFIG_FILE
+    if not path.is_file():
+        return None
+    try:
+        limit: int | None = json.loads(path.read_text("utf-8")).get("train", {}).get("token_limit")
+    except (ValueError, AttributeError) as error:
+        raise InvalidDataError(
+            f"this file is damaged: {error}", str(path), "copy the run again, or give --token-limit"
+        ) from error
+    return limit
+
+
+def tool_versions() -> dict[str, str]:
+    """Give the version of each tool that numbers depend on."""
+    tools = {tool: version(tool) for tool in ("aamprep", "torch", "numpy", "pyarrow")}
+    return {"python": platform.python_version(), **tools}
+
+
+def machine() -> dict[str, str | int]:
+    """Say what a run computes on, which decides its speed and its last bits."""
+    found: dict[str, str | int] = {"system": platform.platform(), "cpus": os.cpu_count() or 1}
+    found["threads"] = torch.get_num_threads()
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found

@@ -1,0 +1,107 @@
+"""From a run's folder to its model, with the weights that were best in validation."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+
+from aam_schemas import vocabulary
+from aam_schemas.common.errors import InvalidDataError, UsageError
+from aam_schemas.manifest import MANIFEST_FILE
+from aammodel.config.model import BEFORE, ModelConfig
+from aammodel.data.shards import ShardSet
+from aammodel.nn.model import AamModel
+from aammodel.runs.checkpoint import MODEL_FILE
+
+_REMEDY = "copy the run again, or train it anew"
+
+
+def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
+    """Load the model of a run.
+
+    Parameters
+    ----------
+    run : Path
+        The run's folder, the folder of one of its checkpoints, or a `model.safetensors` by itself: it knows
+        the model's configuration.
+    device : torch.device or str
+
+    Returns
+    -------
+    AamModel
+        In evaluation mode.
+
+    Raises
+    ------
+    UsageError
+        If there is no such run.
+    InvalidDataError
+        If its file is damaged.
+    """
+    path = run / MODEL_FILE if run.is_dir() else run
+    if not path.is_file():
+        is_shards = (run / MANIFEST_FILE).is_file()
+        raise UsageError(
+            f"there is no trained model here: it has no {MODEL_FILE}",
+            str(run),
+            "this is a shard set: name the run first" if is_shards else "name the folder of a run",
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            config = ModelConfig(**BEFORE | json.loads((file.metadata() or {})["model_config"]))
+        model = AamModel(config)
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        raise InvalidDataError(f"this model cannot be read: {error}", str(path), _REMEDY) from error
+    return model.to(device).eval()
+
+
+def check_fits(model: AamModel, shards: ShardSet, token_limit: int | None = None) -> None:
+    """Refuse shards that a model cannot read.
+
+    Parameters
+    ----------
+    model : AamModel
+    shards : ShardSet
+    token_limit : int or None
+        Most ASVs of a sample, if fewer than the shards have.
+
+    Raises
+    ------
+    UsageError
+        If ASVs are longer, or samples have more ASVs, than the model has positions for.
+    InvalidDataError
+        If an ASV has a base that the model has no token for.
+    """
+    config = model.config
+    most, found = config.sequence_length - 1, shards.manifest.sequence_length - 1
+    if found > most:
+        raise UsageError(
+            f"these shards have ASVs of up to {found} bases, and the model reads {most}",
+            str(shards.folder),
+            "trim the sequences to the length of those that the model was trained on, and shard them again",
+        )
+    limit = min(token_limit or shards.manifest.choices.token_limit, shards.manifest.choices.token_limit)
+    if 0 < config.slot_positions < limit:
+        raise UsageError(
+            f"these shards have samples of up to {limit} ASVs, and the model has positions for "
+            f"{config.slot_positions}",
+            str(shards.folder),
+            f"shard the table again with --token-limit {config.slot_positions}",
+        )
+    if config.vocabulary_size <= vocabulary.N:
+        _check_bases(shards, config.vocabulary_size)
+
+
+def _check_bases(shards: ShardSet, vocabulary_size: int) -> None:
+    """Refuse ambiguity codes, which published models do not know."""
+    is_strange = (shards.tokens == vocabulary.N).any(axis=1)
+    if is_strange.any():
+        raise InvalidDataError(
+            f"this ASV has an ambiguity code such as N ({int(is_strange.sum())} in all do), and the model's "
+            f"vocabulary of {vocabulary_size} has no token for it",
+            shards.asv_id(int(is_strange.argmax())),
+            "remove these ASVs from the table, and shard it again",
+        )

@@ -1,0 +1,155 @@
+"""What whoever watches a run sees: a bar in a terminal, a line now and then elsewhere; and TensorBoard."""
+
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from aam_schemas.common.cli import say
+from aammodel.distances.metrics import METRICS
+from aammodel.runs.metrics_log import Row
+from aammodel.training.tensorboard import Events
+
+SECONDS_BETWEEN_LINES = 20
+
+
+class Watcher(Protocol):
+    """Whatever is told about a run while it trains."""
+
+    def on_step(self, row: Row, num_steps: int) -> None:
+        """Tell about a step."""
+
+    def on_validation(self, row: Row) -> None:
+        """Tell about a validation."""
+
+    def close(self) -> None:
+        """Leave everything in order; nothing comes after."""
+
+
+@dataclass
+class Lines:
+    """Prints a line every so many seconds, and one for each validation: for logs."""
+
+    _last: float = 0.0
+
+    def on_step(self, row: Row, num_steps: int) -> None:
+        """Tell about a step."""
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            say(f"step {row['step']}/{num_steps}: {_losses(row)}; {', '.join(_figures(row))}")
+
+    def on_validation(self, row: Row) -> None:
+        """Tell about a validation."""
+        say(f"step {row['step']}: validation {_losses(row, 'val_')}")
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+@dataclass
+class Bar:
+    """Shows a bar with losses, speed and the time left, and a line for each validation."""
+
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+    _live: Live | None = None
+    _task: TaskID | None = None
+
+    def __post_init__(self) -> None:
+        left = TextColumn("{task.fields[left]}")
+        self._progress = Progress(BarColumn(), MofNCompleteColumn(), left, console=self.console)
+
+    def on_step(self, row: Row, num_steps: int) -> None:
+        """Tell about a step."""
+        if self._live is None or self._task is None:
+            self._task = self._progress.add_task("training", total=num_steps, left="")
+            self._live = Live(console=self.console, auto_refresh=False)
+            self._live.start()
+        *figures, left = _figures(row)
+        self._progress.update(self._task, completed=row["step"], left=left)
+        told = Text(f"{_losses(row)}\n{', '.join(figures)}", style="dim")
+        self._live.update(Group(self._progress, told), refresh=True)
+
+    def on_validation(self, row: Row) -> None:
+        """Tell about a validation."""
+        self.console.print(f"step {row['step']}: validation {_losses(row, 'val_')}", highlight=False)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._live:
+            self._live.stop()
+
+
+class Silence:
+    """Says nothing: for all ranks but the main one."""
+
+    def on_step(self, row: Row, num_steps: int) -> None:
+        """Say nothing."""
+
+    def on_validation(self, row: Row) -> None:
+        """Say nothing."""
+
+    def close(self) -> None:
+        """Say nothing."""
+
+
+@dataclass
+class Several:
+    """Tells several watchers."""
+
+    watchers: tuple[Watcher, ...]
+
+    def on_step(self, row: Row, num_steps: int) -> None:
+        """Tell about a step."""
+        for one in self.watchers:
+            one.on_step(row, num_steps)
+
+    def on_validation(self, row: Row) -> None:
+        """Tell about a validation."""
+        for one in self.watchers:
+            one.on_validation(row)
+
+    def close(self) -> None:
+        """Let all come to their end."""
+        for one in self.watchers:
+            one.close()
+
+
+def make_watcher(run: Path) -> Watcher:
+    """Make a bar where stderr is a terminal, else lines; and TensorBoard events in the run's folder."""
+    return Several((Bar() if sys.stderr.isatty() else Lines(), Events(run)))
+
+
+def _losses(row: Row, prefix: str = "") -> str:
+    words = {"nucleotide": "bases"} | {name: metric.words for name, metric in METRICS.items()}
+    values = {word: row.get(f"{prefix}{name}_loss") for name, word in words.items()}
+    parts = [f"{word} {value:.4f}" for word, value in values.items() if value is not None]
+    return f"loss {row[f'{prefix}loss']:.4f}" + (f" ({', '.join(parts)})" if parts else "")
+
+
+def _figures(row: Row) -> list[str]:
+    """Give the speed of a step and what it is made of; the time left comes last."""
+    values = {name: value or 0.0 for name, value in row.items()}
+    return [
+        f"learning rate {values['learning_rate']:.2g}",
+        f"{values['samples_per_second']:.1f} samples/s",
+        f"{values['asvs_per_second']:,.0f} ASVs/s",
+        f"padding {values['padding_share']:.0%}",
+        f"duplicates {values['duplicate_share']:.0%}",
+        f"data wait {values['data_wait_share']:.1%}",
+        f"{values['memory_mib']:,.0f} MiB",
+        f"{duration(values['seconds_left'])} left",
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Write a time as people read it."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

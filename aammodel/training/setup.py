@@ -1,0 +1,250 @@
+"""Transformers compiled by torch: worth a minute's wait where steps are many, on a GPU above all."""
+
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import torch
+
+from aam_schemas.common.errors import InvalidDataError, UsageError
+from aam_schemas.common.publish import sweep_all
+from aammodel.batch import Batch
+from aammodel.config.checks import check_type
+from aammodel.config.model import ModelConfig
+from aammodel.config.train import TrainConfig
+from aammodel.data.rarefy import COLUMNS
+from aammodel.data.remote import Place
+from aammodel.data.shards import ShardSet, open_shards
+from aammodel.data.stream import BatchStream, Masks, split_order, stream_split
+from aammodel.distances.metrics import METRICS
+from aammodel.distributed.ranks import ALONE, Ranks
+from aammodel.nn.model import AamModel
+from aammodel.runs.checkpoint import CHECKPOINTS, RunFolder, list_checkpoints, load_checkpoint
+from aammodel.runs.config_file import machine, tool_versions
+from aammodel.runs.metrics_log import cut_metrics
+from aammodel.runs.progress import Progress
+from aammodel.training.console import Silence, make_watcher
+from aammodel.training.device import pick_device
+from aammodel.training.optimizer import make_optimizer
+from aammodel.training.precision import Precision
+from aammodel.training.step import Stepper
+from aammodel.training.trainer import Trainer
+
+VALIDATION_BATCH = 16
+VALIDATION_SEED = 0
+"""Validation hides the same bases whatever the run's seed, so that losses of runs compare."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run is made of."""
+
+    shards: ShardSet
+    model: ModelConfig
+    train: TrainConfig
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what `config.json` holds."""
+        return {
+            "model": asdict(self.model),
+            "train": asdict(self.train),
+            "shards": {
+                "folder": str(self.shards.folder.absolute()),
+                "manifest_sha256": self.shards.manifest.sha256,
+            },
+            "versions": tool_versions(),
+            "machine": machine(),
+        }
+
+
+def make_plan(shards_folder: Place, model_values: dict[str, Any], train: TrainConfig) -> Plan:
+    """Open the shards and settle the configuration.
+
+    Raises
+    ------
+    UsageError
+        If a value of the configuration cannot be.
+    InvalidDataError
+        If the folder is no shard set, or has no training sample.
+    """
+    shards = open_shards(shards_folder)
+    check_shards(shards, train)
+    limit = train.token_limit or shards.manifest.choices.token_limit
+    model = make_model_config(shards.manifest.sequence_length, limit, model_values, train)
+    return Plan(shards, model, settled(model, train))
+
+
+def settled(model: ModelConfig, train: TrainConfig) -> TrainConfig:
+    """Give how a model is trained, where it leaves no choice."""
+    # What the transformer does not read would have no embedding at all.
+    return train if model.bases_by_position else replace(train, read_share=1.0)
+
+
+def make_model_config(
+    sequence_length: int, token_limit: int, values: dict[str, Any], train: TrainConfig
+) -> ModelConfig:
+    """Settle the configuration of a model that reads so many tokens an ASV, and so many ASVs a sample.
+
+    Raises
+    ------
+    UsageError
+        If one of the values chosen cannot be.
+    """
+    kinds = get_type_hints(ModelConfig)
+    for name, value in values.items():
+        if name == "targets":
+            raise UsageError("targets stand in no model", "[model]", "write them below [train.targets]")
+        check_type(name, kinds[name], value, "[model]")
+    given: dict[str, Any] = {"sequence_length": sequence_length, "targets": tuple(train.targets)}
+    try:
+        model = ModelConfig(**(given | values))
+    except ValueError as error:
+        raise UsageError(str(error), "[model]", "correct the configuration") from error
+    _check_reads("sequence_length", model.sequence_length, sequence_length)
+    _check_reads("slot_positions", model.slot_positions or token_limit, token_limit)
+    return model
+
+
+def _check_reads(name: str, chosen: int, needed: int) -> None:
+    if chosen < needed:
+        raise UsageError(
+            f"{name} must be at least {needed}, as the samples need, and is {chosen}",
+            "[model]",
+            "leave it out, or correct the configuration",
+        )
+
+
+def check_shards(shards: ShardSet, train: TrainConfig) -> None:
+    """Refuse shards that have nothing to learn from, or not what is asked for.
+
+    Raises
+    ------
+    UsageError, InvalidDataError
+    """
+    if not shards.manifest.num_rows("train"):
+        raise InvalidDataError(
+            "there is no training sample",
+            str(shards.folder),
+            "shard a table with more samples (10 or so at least)",
+        )
+    remedies = {"branches": ("tree", "--tree"), "matrix": ("precomputed matrix", "--distances")}
+    # By default, without a tree, no distance is learned.
+    for name in train.targets if train.targets != TrainConfig().targets else ():
+        if not METRICS[name].is_known(shards.facts):
+            what, option = remedies[METRICS[name].over]
+            raise UsageError(
+                f"these shards have no {what}, which {name} needs",
+                str(shards.folder),
+                f"shard the table with one ({option}), or leave --target out",
+            )
+
+
+def make_trainer(plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE) -> Trainer:
+    """Make the trainer, at the beginning or where the last checkpoint was written, by however many ranks.
+
+    A run that was stopped before its first checkpoint begins again, in the same way.
+    """
+    config, stream, progress = plan.train, train_stream(plan), Progress()
+    checkpoints = list_checkpoints(run) if resume else []
+    stepper = make_stepper(plan, None if checkpoints else first_batch(stream), ranks)
+    if checkpoints:
+        device = stepper.precision.device
+        progress = load_checkpoint(checkpoints[-1], stepper.model, stepper.optimizer, device)
+        stepper.precision.load(progress.scaling)
+    ranks.wait()  # for those that still look for the last checkpoint
+    if resume and ranks.is_main:
+        sweep_all(run)
+        sweep_all(run / CHECKPOINTS)
+        cut_metrics(run, progress.step if checkpoints else -1)
+    return Trainer(
+        folder=RunFolder(run, asdict(plan.model), config.keep_checkpoints, ranks.is_main),
+        config=config,
+        stepper=stepper,
+        train_stream=_part(stream, ranks),
+        validation=_validation_batches(plan, ranks),
+        watcher=make_watcher(run) if ranks.is_main else Silence(),
+        progress=progress,
+        num_steps=config.max_steps or config.epochs * stream.steps_per_epoch,
+    )
+
+
+def make_stepper(plan: Plan, first: Batch | None, ranks: Ranks = ALONE) -> Stepper:
+    """Make a model, with the same weights on all ranks, and its optimiser; it starts from a first batch."""
+    config, device = plan.train, pick_device(plan.train.device, ranks)
+    torch.manual_seed(config.seed)
+    model = AamModel(plan.model).to(device)
+    if first is not None:
+        model.start_from(first.to(device))
+    ranks.share_weights(model)
+    if config.sharding == "fsdp" and ranks.size > 1:
+        model.shard(ranks.size)
+    if config.compile:
+        compile_transformers(model)
+    precision = Precision(config.precision, device)
+    return Stepper(model, make_optimizer(model, config), precision, config, ranks)
+
+
+def train_stream(plan: Plan) -> BatchStream:
+    """Give the stream of the training samples, from the first on."""
+    config = plan.train
+    order = split_order(plan.shards, "train", config.seed, shuffled=True)
+    masks = Masks(
+        seed=config.seed, fraction=config.mask_fraction, span=config.mask_span, read_share=config.read_share
+    )
+    stream = stream_split(plan.shards, "train", order, masks, config.batch_size, config.token_limit)
+    stream = replace(stream, accumulate=config.accumulate, bucket=config.bucket, targets=plan.model.targets)
+    if config.rarefy_share == 1:
+        return stream
+    return replace(stream, rarefy_share=config.rarefy_share, more_columns=COLUMNS)
+
+
+def first_batch(stream: BatchStream) -> Batch:
+    """Make the batch from which the model takes initial weights, however small the batches are."""
+    samples = list(islice(stream.samples(), VALIDATION_BATCH))
+    return stream.make_batch(samples, step=0)
+
+
+def _validation_stream(plan: Plan) -> BatchStream:
+    config = plan.train
+    order = split_order(plan.shards, "validation", config.seed, shuffled=False)
+    masks = Masks(seed=VALIDATION_SEED, fraction=config.mask_fraction, span=config.mask_span)
+    stream = stream_split(plan.shards, "validation", order, masks, VALIDATION_BATCH, config.token_limit)
+    return replace(stream, redraw=False, targets=plan.model.targets)
+
+
+def _part(stream: BatchStream, ranks: Ranks) -> BatchStream:
+    """Give one rank its part of every micro-batch."""
+    return replace(stream, rank=ranks.rank, num_ranks=ranks.size)
+
+
+def _validation_batches(plan: Plan, ranks: Ranks) -> list[Batch]:
+    stream = _part(_validation_stream(plan), ranks)
+    samples = list(islice(stream.samples(), plan.train.validation_samples))
+    starts = range(0, len(samples), VALIDATION_BATCH)
+    return [stream.make_part(samples[start : start + VALIDATION_BATCH], step=0) for start in starts]
+
+
+def compile_transformers(model: AamModel) -> None:
+    """Compile what nearly all the time goes into; shapes may change without compiling again.
+
+    Raises
+    ------
+    UsageError
+        If there is no C++ compiler, with which torch does it.
+    """
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if not shutil.which(compiler):
+        raise UsageError(
+            "torch compiles with a C++ compiler, and there is none",
+            f"{compiler} (CXX names another)",
+            "install one, or train with compile = false",
+        )
+    # Of several graphs that fit, always the first: activations that are computed again must come from the
+    # graph that they came from at first (pytorch issue 166926, whose error message asks for this call).
+    torch._C._dynamo.eval_frame._set_lru_cache(False)  # type: ignore[attr-defined]
+    model.asv_encoder.transformer.compile(dynamic=True)
+    model.sample_encoder.transformer.compile(dynamic=True)

@@ -1,0 +1,200 @@
+"""Training: take steps, validate, keep checkpoints, and stop at the first number that is not finite."""
+
+import math
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from aammodel.batch import Batch
+from aammodel.config.train import TrainConfig
+from aammodel.data.stream import BatchStream
+from aammodel.data.workers import STOP_SIGNALS, load
+from aammodel.diagnostics.stop import stop_at_non_finite
+from aammodel.distributed.ranks import Ranks
+from aammodel.nn.model import AamModel
+from aammodel.objectives.sums import Losses
+from aammodel.runs.checkpoint import RunFolder
+from aammodel.runs.metrics_log import Row
+from aammodel.runs.progress import Progress
+from aammodel.training.console import Watcher
+from aammodel.training.finite import check_validation, check_weights
+from aammodel.training.optimizer import learning_rate
+from aammodel.training.precision import MOST_SKIPPED
+from aammodel.training.step import Stepper, seed_step
+from aammodel.training.throughput import Amounts, Clock
+
+
+@dataclass
+class Trainer:
+    """One run: what takes its steps, its data, its folder."""
+
+    folder: RunFolder
+    config: TrainConfig
+    stepper: Stepper
+    train_stream: BatchStream
+    validation: list[Batch]
+    """Batches of the validation samples, whose hidden bases are always the same."""
+    watcher: Watcher
+    progress: Progress
+    num_steps: int
+    clock: Clock = field(default_factory=Clock)
+    stop_signal: int = 0
+    """The signal that asks the run to stop, on whichever rank it came; 0 while none does."""
+    _signal: int = 0
+    """The one that came here."""
+
+    @property
+    def run(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    @property
+    def model(self) -> AamModel:
+        """What is trained."""
+        return self.stepper.model
+
+    @property
+    def ranks(self) -> Ranks:
+        """Which of the processes that train the model this is."""
+        return self.stepper.ranks
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.stepper.precision.device
+
+    def fit(self) -> None:
+        """Train until the last step, or until validation stops getting better, or a signal comes."""
+        with self._stoppable():
+            batches = self._batches()
+            # A run that was stopped before its first step has validated already.
+            if self.progress.step == 0 and self.progress.best_loss is None:
+                self._validate()
+            while not self._is_over():
+                self._step(self._micro_batches(batches))
+                self._after_step()
+            self.progress = replace(self.progress, is_finished=not self.stop_signal)
+            self.save()
+            # No rank ends, which would end the others too, before all is written.
+            self.ranks.wait()
+
+    def _batches(self) -> Iterator[Batch]:
+        on_gpu = self.device.type == "cuda"
+        workers = (2 if on_gpu else 0) if self.config.num_workers is None else self.config.num_workers
+        return load(replace(self.train_stream, start_batch=self.progress.batches), workers, pin_memory=on_gpu)
+
+    def _micro_batches(self, batches: Iterator[Batch]) -> list[Batch]:
+        """Take the micro-batches of a step: fewer at the end of an epoch."""
+        per_epoch = self.train_stream.batches_per_epoch
+        left = per_epoch - self.progress.batches % per_epoch
+        with self.clock.waiting():
+            taken = list(islice(batches, min(self.config.accumulate, left)))
+        return [batch.to(self.device) for batch in taken]
+
+    def _step(self, batches: list[Batch]) -> None:
+        step = self.progress.step
+        # So a resumed run needs no state of what is drawn.
+        seed_step(self.config.seed, step, self.ranks.rank)
+        losses, norm = self.stepper.backward(batches)
+        is_skipped = self.stepper.precision.is_overflow(norm)
+        self._stop_if_not_finite(batches, losses, norm, is_skipped)
+        self.stepper.update(learning_rate(step, self.num_steps, self.config, self.progress.reductions))
+        self.progress = self.progress.after_step(len(batches), is_skipped)
+        self._report_step(batches, losses, norm)
+
+    def _stop_if_not_finite(
+        self, batches: list[Batch], losses: Losses, norm: float, is_skipped: bool
+    ) -> None:
+        is_forgiven = is_skipped and self.progress.skipped_in_a_row + 1 < MOST_SKIPPED
+        numbers = losses.numbers() + ([] if is_forgiven else [norm])
+        if not all(map(math.isfinite, numbers)):
+            stop_at_non_finite(self.stepper, batches, self.progress.step, self.run)
+
+    def _report_step(self, batches: list[Batch], losses: Losses, norm: float) -> None:
+        num_samples = sum(batch.distance.shape[2] for batch in batches)
+        num_slots, num_real, num_distinct = self.ranks.sum(
+            [
+                sum(batch.is_real.numel() for batch in batches),
+                sum(int(batch.is_real.sum()) for batch in batches),
+                sum(len(batch.tokens) for batch in batches),
+            ]
+        )
+        row: Row = {
+            "step": self.progress.step,
+            "epoch": self.progress.batches / self.train_stream.batches_per_epoch,
+            **losses.named(self.stepper.weights(), self.config.targets),
+            "learning_rate": self.stepper.optimizer.param_groups[0]["lr"],
+            "gradient_norm": norm,
+            "skipped_steps": self.progress.skipped,
+            **self.clock.step(
+                Amounts(num_samples, num_slots, num_real, num_distinct),
+                self.num_steps - self.progress.step,
+                self.device,
+            ),
+        }
+        self.folder.append(row)
+        self.watcher.on_step(row, self.num_steps)
+
+    def _after_step(self) -> None:
+        step = self.progress.step
+        default = min(self.train_stream.steps_per_epoch, 100)
+        is_best = False
+        if step % (self.config.validate_every or default) == 0 or step == self.num_steps:
+            is_best = self._validate()
+        if is_best or step % self.config.checkpoint_every == 0:
+            self.save()
+
+    def _validate(self) -> bool:
+        """Measure the validation losses; the best weights so far are kept, and True tells that these are."""
+        if not self.validation:
+            self._save_best()
+            return False
+        losses = self.stepper.measure(self.validation)
+        check_validation(losses, self.progress.step, self.run)
+        named = losses.named(self.stepper.weights(), self.config.targets, "val_")
+        row: Row = {"step": self.progress.step, **named, "seconds": self.clock.seconds()}
+        self.folder.append(row)
+        self.progress = self.progress.after_validation(row["val_loss"] or 0.0, self.config.plateau_patience)
+        is_best = self.progress.validations_since_best == 0
+        if is_best:
+            self._save_best()
+        self.watcher.on_validation(row)
+        return is_best
+
+    def _is_over(self) -> bool:
+        """Decide the same on all ranks, whichever of them a signal came to."""
+        self.stop_signal = int(self.ranks.largest(self._signal))
+        progress = self.progress
+        is_done = progress.step >= self.num_steps or progress.validations_since_best >= self.config.patience
+        return is_done or self.stop_signal != 0
+
+    def _save_best(self) -> None:
+        check_weights(self.model, self.progress.step, self.run)
+        self.folder.save_best(self.model)
+
+    def save(self) -> None:
+        """Write a checkpoint, for which all ranks call this together."""
+        check_weights(self.model, self.progress.step, self.run)
+        progress = replace(self.progress, scaling=self.stepper.precision.state())
+        self.folder.save_checkpoint(progress, self.model, self.stepper.optimizer)
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """Let Ctrl-C and a scheduler's SIGTERM end the run after the current step, with a checkpoint."""
+
+        def stop(number: int, _: FrameType | None) -> None:
+            self._signal = number
+
+        before = {one: signal.signal(one, stop) for one in STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            self.watcher.close()
+            for one, handler in before.items():
+                signal.signal(one, handler)

@@ -1,0 +1,1 @@
+"""Whole tasks from beginning to end: pretrain, resume, distance matrices."""

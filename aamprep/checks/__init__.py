@@ -1,0 +1,1 @@
+"""Checks of a study as a whole, and figures for choosing limits."""

@@ -1,0 +1,240 @@
+"""Checks of a study as a whole: its sequences, its tree, its metadata, its depths."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+
+from aam_schemas.manifest import Manifest
+from aam_schemas.shards import SPLITS
+from aam_schemas.vocabulary import fold
+from aamprep.arrays import forget_pages
+from aamprep.checks.summary import Summary
+from aamprep.prepare.block import ENTRIES_PER_BLOCK
+from aamprep.read.types import Metadata
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings, Rule
+from aamprep.study.id_overlap import (
+    Overlap,
+    asvs_and_tree,
+    features_and_rep_seqs,
+    samples_and_distances,
+    samples_and_metadata,
+)
+from aamprep.study.study import Study
+
+PRIMERS = {
+    "515F (EMP)": "GTGYCAGCMGCCGCGGTAA",
+    "341F": "CCTACGGGNGGCWGCAG",
+    "27F": "AGAGTTTGATYMTGGCTCAG",
+    "806R": "GGACTACNVGGGTWTCTAAT",
+    "785R": "GACTACHVGGGTATCTAATCC",
+}
+"""Forward and reverse primers of 16S surveys (Earth Microbiome Project; Klindworth et al. 2013)."""
+
+_CODES = {
+    "R": "AG", "Y": "CT", "S": "CG", "W": "AT", "K": "GT", "M": "AC",
+    "B": "CGT", "D": "AGT", "H": "ACT", "V": "ACG", "N": "ACGT",
+}  # fmt: skip
+_AMBIGUOUS = re.compile("[^ACGT]")
+_COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
+
+PRIMER_SHARE = 0.5
+"""Share of the ASVs from which a shared start is called a primer."""
+
+KEPT_SHARE = 0.95
+"""Share of its reads that a sample should keep under the token limit."""
+
+REACHED_SHARE = 0.9
+"""Share of the samples that reach the rarefaction depth that is suggested."""
+
+DEPTH_RATIO = 2.0
+"""How far depths may differ, deepest to shallowest tenth, before rarefaction is advised."""
+
+
+def fits_together(study: Study, findings: Findings) -> bool:
+    """Tell whether tree and distances, where given, are of these tables; findings name those that are not.
+
+    Otherwise no sample of a table would have a distance.
+    """
+    before = len(findings.found)
+    if study.tree is not None:
+        for table, asvs in zip(study.tables, study.asv_of_feature, strict=True):
+            known = asvs[asvs >= 0]
+            if len(known) and (study.tip_of_asv[known] < 0).all():
+                findings.add(
+                    rules.NO_ASV_IN_TREE, study.tree.source.name, f"none of the ASVs of {table.path}"
+                )
+    overlap = samples_and_distances(study)
+    if overlap is not None and not overlap.both:
+        value = f"none of {len(overlap.only_here):,} samples; {overlap.hint or _ids_of_both(overlap)}"
+        findings.add(rules.NO_SAMPLE_IN_DISTANCES, overlap.file, value)
+    return len(findings.found) == before
+
+
+def check_study(study: Study, findings: Findings) -> None:
+    """Check what was read, before any sample is prepared."""
+    _check_names(study, findings)
+    _check_sequences(study.asvs.sequences, findings)
+    check_tree(study, findings)
+    _check_counts(study, findings)
+    _check_rep_seqs(study, findings)
+    _check_metadata(study, findings)
+    _check_distances(study, findings)
+
+
+def check_samples(study: Study, summary: Summary, rarefied: bool, findings: Findings) -> None:
+    """Check the samples that were prepared: what the token limit drops, and how far depths differ."""
+    share = summary.share_kept
+    low = np.flatnonzero(share < KEPT_SHARE)
+    if len(low):
+        worst = int(np.argmin(share))
+        value = f"{_of(len(low), len(share), 'samples')} keep less, the least {share[worst]:.1%}"
+        findings.add(rules.DROPPED_READS, f"sample {summary.sample_ids[worst]}", value)
+    depth = summary.per_sample("depth")
+    if study.tree is None or rarefied or len(depth) < 2:
+        reason = "the samples are rarefied" if rarefied else "there is no tree, or fewer than two samples"
+        findings.skip(rules.UNRAREFIED, reason)
+        return
+    shallow, deep = np.quantile(depth, [0.1, 0.9])
+    if deep > DEPTH_RATIO * shallow:
+        suggested = suggested_depth(depth)
+        kept = int((depth >= suggested).sum())
+        value = (
+            f"depths of {depth.min():,.0f} to {depth.max():,.0f}; "
+            f"--rarefy-depth {suggested} would keep {kept} of {len(depth)} samples"
+        )
+        findings.add(rules.UNRAREFIED, "all samples", value)
+
+
+def check_splits(manifest: Manifest, findings: Findings) -> None:
+    """Check that samples that are kept together leave some for each split."""
+    column = manifest.choices.split_by
+    splits = {split: manifest.num_rows(split) for split in SPLITS}
+    if column is not None and not all(splits.values()):
+        value = ", ".join(f"{number:,} {split}" for split, number in splits.items())
+        findings.add(rules.NO_SAMPLE_IN_SPLIT, f"column {column}", value)
+
+
+def suggested_depth(depth: npt.NDArray[np.float64]) -> int:
+    """Suggest a rarefaction depth: a round number that nine of ten samples reach."""
+    # The lower one: between two samples lies a depth that one of them does not reach.
+    reached = float(np.quantile(depth, 1 - REACHED_SHARE, method="lower"))
+    magnitude = 10 ** max(0, int(np.log10(max(reached, 1))) - 1)
+    return max(1, int(reached // magnitude * magnitude))
+
+
+def _check_names(study: Study, findings: Findings) -> None:
+    for ids, sequence in zip(study.asvs.ids, study.asvs.sequences, strict=True):
+        if len(ids) > 1 and (len({fold(one) for one in ids}) > 1 or len(ids) > len(study.tables)):
+            findings.add(rules.SAME_SEQUENCE, f"{sequence[:40]}...", f"ids {', '.join(ids)}")
+
+
+def _check_sequences(sequences: tuple[str, ...], findings: Findings) -> None:
+    ambiguous = [s for s in sequences if _AMBIGUOUS.search(s)]
+    if ambiguous:
+        findings.add(
+            rules.AMBIGUITY_CODES, f"ASV {ambiguous[0]}", f"{_of(len(ambiguous), len(sequences), 'ASVs')}"
+        )
+    lengths = Counter(len(s) for s in sequences)
+    if len(lengths) > 1:
+        value = f"{min(lengths)} to {max(lengths)} bases, most often {lengths.most_common(1)[0][0]}"
+        findings.add(rules.SEVERAL_LENGTHS, "all ASVs", value)
+    known = set(sequences)
+    turned = [s for s in sequences if (other := s.translate(_COMPLEMENT)[::-1]) in known and other != s]
+    if turned:
+        findings.add(rules.BOTH_ORIENTATIONS, f"ASV {turned[0]}", _of(len(turned), len(sequences), "ASVs"))
+    for name, primer in PRIMERS.items():
+        pattern = re.compile("".join(f"[{_CODES.get(code, code)}]" for code in primer))
+        found = sum(map(bool, map(pattern.match, sequences)))
+        if found > PRIMER_SHARE * len(sequences):
+            findings.add(
+                rules.PRIMER_LEFT_ON, name, f"{_of(found, len(sequences), 'ASVs')} begin with {primer}"
+            )
+
+
+def check_tree(study: Study, findings: Findings) -> None:
+    """Check which ASVs the tree has."""
+    overlap = asvs_and_tree(study)
+    if overlap is None:
+        findings.skip(rules.NOT_IN_TREE, "no tree was given")
+    else:
+        _check_absent(rules.NOT_IN_TREE, overlap, overlap.only_here, findings)
+
+
+def _check_counts(study: Study, findings: Findings) -> None:
+    """Look for counts that are not whole, a slice at a time: the table may not fit into memory."""
+    for table in study.tables:
+        num_bad, first = 0, -1
+        for start in range(0, len(table.count), ENTRIES_PER_BLOCK):
+            count = np.asarray(table.count[start : start + ENTRIES_PER_BLOCK])
+            bad = np.flatnonzero(np.isfinite(count) & (np.floor(count) != count))
+            first = start + int(bad[0]) if first < 0 and len(bad) else first
+            num_bad += len(bad)
+            forget_pages(table.count)
+        if num_bad:
+            sample = table.sample_ids[int(np.searchsorted(table.indptr, first, side="right")) - 1]
+            value = f"{_of(num_bad, len(table.count), 'counts')}, such as {table.count[first]:g}"
+            findings.add(rules.NOT_WHOLE, f"{table.path}: sample {sample}", value)
+
+
+def _check_metadata(study: Study, findings: Findings) -> None:
+    overlap = samples_and_metadata(study)
+    if overlap is None or study.metadata is None:
+        for rule in (rules.SAMPLE_WITHOUT_METADATA, rules.METADATA_WITHOUT_SAMPLE, rules.ONE_VALUE):
+            findings.skip(rule, "no metadata were given")
+        return
+    if not overlap.both:
+        value = f"none of {len(overlap.only_here):,} samples; {overlap.hint or _ids_of_both(overlap)}"
+        findings.add(rules.NO_SAMPLE_IN_METADATA, overlap.file, value)
+        for rule in (rules.SAMPLE_WITHOUT_METADATA, rules.METADATA_WITHOUT_SAMPLE, rules.ONE_VALUE):
+            findings.skip(rule, "the metadata are of other samples")
+        return
+    _check_absent(rules.SAMPLE_WITHOUT_METADATA, overlap, overlap.only_here, findings)
+    _check_absent(rules.METADATA_WITHOUT_SAMPLE, overlap, overlap.only_there, findings)
+    _check_values(study.metadata, set(overlap.both), findings)
+
+
+def _check_distances(study: Study, findings: Findings) -> None:
+    overlap = samples_and_distances(study)
+    if overlap is None:
+        findings.skip(rules.SAMPLE_WITHOUT_DISTANCE, "no distances were given")
+    else:
+        _check_absent(rules.SAMPLE_WITHOUT_DISTANCE, overlap, overlap.only_here, findings)
+
+
+def _check_values(metadata: Metadata, samples: set[str], findings: Findings) -> None:
+    for name, cells in metadata.columns.items():
+        values = {cell for row, cell in zip(metadata.ids, cells, strict=True) if row in samples}
+        if len(values) == 1 and len(samples) > 1:
+            value = values.pop()
+            findings.add(
+                rules.ONE_VALUE,
+                f"{metadata.source.name}: column {name}",
+                "no value at all" if value is None else repr(value),
+            )
+
+
+def _check_rep_seqs(study: Study, findings: Findings) -> None:
+    overlap = features_and_rep_seqs(study)
+    if overlap is None:
+        findings.skip(rules.REP_SEQS_WITHOUT_FEATURE, "no rep-seqs were given")
+    else:
+        _check_absent(rules.REP_SEQS_WITHOUT_FEATURE, overlap, overlap.only_there, findings)
+
+
+def _check_absent(rule: Rule, overlap: Overlap, absent: tuple[str, ...], findings: Findings) -> None:
+    """Report ids that one of two files lacks: an example, the three counts, what may have befallen them."""
+    if absent:
+        value = f"{len(absent):,} such as {absent[0]}; {overlap.counts}"
+        findings.add(rule, overlap.file, value + (f"; {overlap.hint}" if overlap.hint else ""))
+
+
+def _ids_of_both(overlap: Overlap) -> str:
+    here, there = (next(iter(ids), "") for ids in (overlap.only_here, overlap.only_there))
+    return f"the table has ids such as {here!r}, {overlap.there} such as {there!r}"
+
+
+def _of(part: int, whole: int, noun: str) -> str:
+    return f"{part:,} of {whole:,} {noun}"

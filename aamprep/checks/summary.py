@@ -1,0 +1,90 @@
+"""What the samples of a study are like: the figures that the reports show, gathered block by block."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from aamprep.arrow import list_values
+
+Reads = npt.NDArray[np.float64]
+
+TOKEN_LIMITS = (64, 128, 256, 512, 1024, 2048)
+"""Token limits that the reports compare."""
+
+_COLUMNS = ("depth_before_rarefaction", "depth", "depth_kept", "num_asvs", "num_asvs_kept")
+
+
+@dataclass
+class Summary:
+    """Figures per sample and per ASV; the counts themselves are never held."""
+
+    sample_ids: list[str] = field(default_factory=list)
+    prevalence: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Samples in which each ASV occurs, by its position in the study (none after the last that occurs)."""
+    _parts: list[list[Reads]] = field(default_factory=list)
+
+    def add(self, table: pa.Table) -> None:
+        """Take in a block of prepared samples."""
+        self.sample_ids.extend(table["sample_id"].to_pylist())
+        figures = [table[name].to_numpy().astype(np.float64) for name in _COLUMNS]
+        self._parts.append(figures + reads_within(table, TOKEN_LIMITS))
+        self._count_samples_of_asvs(table)
+
+    def _count_samples_of_asvs(self, table: pa.Table) -> None:
+        asv = np.concatenate([list_values(table, "asv"), list_values(table, "dropped_asv")])
+        here = np.bincount(asv, minlength=len(self.prevalence))
+        here[: len(self.prevalence)] += self.prevalence
+        self.prevalence = here
+
+    def per_sample(self, column: str) -> Reads:
+        """Give one figure for each sample: a depth column or a number of ASVs, as the shards name it."""
+        return self._joined(_COLUMNS.index(column))
+
+    @property
+    def share_kept(self) -> Reads:
+        """Share of each sample's reads that the token limit keeps."""
+        return self.per_sample("depth_kept") / self.per_sample("depth")
+
+    def share_within(self, limit: int) -> Reads:
+        """Share of each sample's reads that one of `TOKEN_LIMITS` would keep."""
+        return self._joined(len(_COLUMNS) + TOKEN_LIMITS.index(limit)) / self.per_sample("depth")
+
+    def _joined(self, index: int) -> Reads:
+        return np.concatenate([np.zeros(0), *(part[index] for part in self._parts)])
+
+
+def reads_within(table: pa.Table, limits: Sequence[int]) -> list[Reads]:
+    """Sum the reads of each sample's first ASVs in the order of selection, whatever limit they were cut at.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Prepared samples; `dropped_count` continues `count`.
+    limits : sequence of int
+        The token limits to look at; one array is given for each.
+    """
+    offsets, dropped_offsets = _offsets(table, "count"), _offsets(table, "dropped_count")
+    total, dropped_total = _running_total(table, "count"), _running_total(table, "dropped_count")
+    num_kept = np.diff(offsets)
+    return [
+        _first(total, offsets, np.minimum(limit, num_kept))
+        + _first(dropped_total, dropped_offsets, np.maximum(limit - num_kept, 0))
+        for limit in limits
+    ]
+
+
+def _running_total(table: pa.Table, column: str) -> Reads:
+    return np.concatenate([[0.0], np.cumsum(list_values(table, column), dtype=np.float64)])
+
+
+def _first(total: Reads, offsets: npt.NDArray[np.int64], number: npt.NDArray[np.integer]) -> Reads:
+    """Sum the first so many counts of each sample, or all where there are fewer."""
+    return total[np.minimum(offsets[:-1] + number, offsets[1:])] - total[offsets[:-1]]
+
+
+def _offsets(table: pa.Table, column: str) -> npt.NDArray[np.int64]:
+    lengths = table[column].combine_chunks().value_lengths().to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -1,0 +1,1 @@
+"""Join shard sets into a study that is prepared again."""

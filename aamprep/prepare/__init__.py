@@ -1,0 +1,1 @@
+"""Filter, rarefy and truncate samples, a block at a time."""

@@ -1,0 +1,128 @@
+"""Samples in memory, in sparse form: what flows from a table to the shards, a block at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from aamprep.arrays import Integers, Mask, forget_pages
+from aamprep.read.types import CountTable
+
+ENTRIES_PER_BLOCK = 1 << 20
+SAMPLES_PER_BLOCK = 1 << 12
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some samples of one study: sample i has the entries `indptr[i]` to `indptr[i + 1]`."""
+
+    study: str
+    sample_ids: tuple[str, ...]
+    indptr: Integers
+    asv: Integers
+    """Position of each entry's ASV among the study's ASVs, which are sorted by sequence."""
+    count: npt.NDArray[np.float64]
+    """Reads of each entry."""
+    position: Integers
+    """Place of each entry in the table's order of selection: that of its feature, or its own."""
+
+    @property
+    def row(self) -> Integers:
+        """Sample of each entry."""
+        return np.repeat(np.arange(len(self.sample_ids)), np.diff(self.indptr))
+
+    @property
+    def depth(self) -> npt.NDArray[np.float64]:
+        """Total reads of each sample."""
+        return np.bincount(self.row, self.count, len(self.sample_ids)).astype(np.float64)
+
+    @property
+    def num_asvs(self) -> Integers:
+        """Entries of each sample."""
+        return np.diff(self.indptr)
+
+    def keep_entries(self, keep: Mask) -> "Block":
+        """Leave out entries; True is kept."""
+        per_sample = np.bincount(self.row[keep], minlength=len(self.sample_ids))
+        return replace(
+            self,
+            indptr=_offsets(per_sample),
+            asv=self.asv[keep],
+            count=self.count[keep],
+            position=self.position[keep],
+        )
+
+    def keep_samples(self, keep: Mask) -> "Block":
+        """Leave out samples; True is kept."""
+        if keep.all():
+            return self
+        entries = self.keep_entries(np.repeat(keep, self.num_asvs))
+        ids = tuple(sample_id for sample_id, kept in zip(self.sample_ids, keep, strict=True) if kept)
+        return replace(entries, sample_ids=ids, indptr=_offsets(entries.num_asvs[keep]))
+
+    def reorder(self, order: Integers) -> "Block":
+        """Put the entries in another order, each still within its sample."""
+        return replace(self, asv=self.asv[order], count=self.count[order], position=self.position[order])
+
+    def sum_duplicates(self) -> "Block":
+        """Sort each sample by ASV, and sum entries of the same ASV; the first one's position stays."""
+        key = self.row * (int(self.asv.max(initial=0)) + 1) + self.asv
+        if (np.diff(key) > 0).all():
+            return self
+        order = np.argsort(key, kind="stable")
+        starts = np.flatnonzero(np.diff(key[order], prepend=-1))
+        if len(starts) == len(order):
+            return self.reorder(order)
+        per_sample = np.bincount(self.row[order][starts], minlength=len(self.sample_ids))
+        # A negative count, which cannot be, stays to be seen: no other entry makes up for it.
+        count = np.add.reduceat(self.count[order], starts)
+        lowest = np.minimum.reduceat(self.count[order], starts)
+        return replace(
+            self,
+            indptr=_offsets(per_sample),
+            asv=self.asv[order][starts],
+            count=np.where(lowest < 0, lowest, count),
+            position=np.minimum.reduceat(self.position[order], starts),
+        )
+
+
+def blocks(table: CountTable, asv_of_feature: Integers) -> Iterator[Block]:
+    """Read a table block by block, in bounded memory.
+
+    Entries of features without an ASV, and explicit zeros, are left out.
+
+    Parameters
+    ----------
+    table : CountTable
+    asv_of_feature : ndarray of int64, shape (features,)
+        Position of each feature's ASV among the study's; -1 where it has none.
+    """
+    for start, stop in _ranges(table.indptr):
+        entries = slice(int(table.indptr[start]), int(table.indptr[stop]))
+        feature = np.asarray(table.feature[entries], dtype=np.int64)
+        block = Block(
+            study=table.study,
+            sample_ids=table.sample_ids[start:stop],
+            indptr=np.asarray(table.indptr[start : stop + 1], dtype=np.int64) - entries.start,
+            asv=asv_of_feature[feature],
+            count=np.array(table.count[entries], dtype=np.float64),
+            position=np.arange(entries.start, entries.stop) if table.in_order else feature,
+        )
+        forget_pages(table.feature)
+        forget_pages(table.count)
+        yield block.keep_entries((block.asv >= 0) & (block.count != 0)).sum_duplicates()
+
+
+def _ranges(indptr: Integers) -> Iterator[tuple[int, int]]:
+    """Cut samples into ranges of about a million entries."""
+    num_samples, start = len(indptr) - 1, 0
+    while start < num_samples:
+        full = int(np.searchsorted(indptr, indptr[start] + ENTRIES_PER_BLOCK, side="right")) - 1
+        stop = min(max(full, start + 1), start + SAMPLES_PER_BLOCK, num_samples)
+        yield start, stop
+        start = stop
+
+
+def _offsets(sizes: npt.NDArray[np.integer]) -> Integers:
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

@@ -1,0 +1,237 @@
+"""From a study to samples that pass the contract: filter, rarefy, select, validate, a block at a time."""
+
+from collections import Counter
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from aam_schemas.manifest import Choices
+from aam_schemas.shards import SAMPLES
+from aam_schemas.tables import sample_table, violations
+from aamprep.arrays import LARGEST_COUNT, Mask
+from aamprep.prepare.block import Block, blocks
+from aamprep.prepare.rarefy import MOST_READS, rarefy
+from aamprep.prepare.rejected import Rejected
+from aamprep.prepare.seeded import split_of
+from aamprep.prepare.truncate import Select, in_order_of_selection, within_limit
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Rule
+from aamprep.study.study import Study
+
+PREPARED = SAMPLES.append(pa.field("split", pa.string(), nullable=False))
+"""Columns of a prepared block: a sample's, whose ASVs are positions in the study, and its split."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What samples that were prepared before bring along, by sample id."""
+
+    split: dict[str, str] = field(default_factory=dict)
+    depth_before: dict[str, float] = field(default_factory=dict)
+    """Reads before rarefaction."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How the samples of one study are prepared."""
+
+    study: Study
+    choices: Choices
+    prefix_samples: bool
+    """Write `study.sample` for the sample id, so that studies with the same ids can be joined."""
+    rejected: Rejected
+    earlier: Earlier = field(default_factory=Earlier)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Samples that were not asked for, and why (see `aamprep.study.where`)."""
+
+    def blocks(self) -> Iterator[pa.Table]:
+        """Prepare the samples of all tables, in order; those that do not pass are left out and recorded.
+
+        Yields
+        ------
+        pyarrow.Table
+            Columns of `PREPARED`, a row per sample.
+        """
+        keep_asv = _filter_asvs(self)
+        twice = _ids_twice(self)
+        split_keys = _split_keys(self)
+        for table, asv_of_feature in zip(self.study.tables, self.study.asv_of_feature, strict=True):
+            for block in blocks(table, asv_of_feature):
+                wanted = self._reject_unwanted(block)
+                is_twice = np.array(
+                    [self.name(block.study, i) in twice for i in wanted.sample_ids], dtype=bool
+                )
+                unique = self._reject(wanted, is_twice, rules.DUPLICATE_SAMPLE)
+                yield self._prepare(unique, keep_asv, split_keys)
+
+    def name(self, study: str, sample_id: str) -> str:
+        """Give the id by which a sample is written."""
+        return f"{study}.{sample_id}" if self.prefix_samples else sample_id
+
+    def _prepare(self, block: Block, keep_asv: Mask, split_keys: dict[str, str]) -> pa.Table:
+        block = self._reject_bad_counts(block)
+        block = self._reject_missing_from_tree(block.keep_entries(keep_asv[block.asv]))
+        block = self._reject(block, block.depth <= 0, rules.EMPTY_SAMPLE)
+        depths = zip(block.sample_ids, block.depth, strict=True)
+        depth_before = {i: self.earlier.depth_before.get(i, depth) for i, depth in depths}
+        if self.choices.rarefy_depth is not None:
+            block = self._rarefy(block, self.choices.rarefy_depth)
+        block = in_order_of_selection(block, Select(self.choices.select), self.choices.seed)
+        table = self._to_table(block, depth_before, split_keys)
+        return self._reject_violations(table)
+
+    def _reject(
+        self, block: Block, bad: Mask, rule: Rule, values: npt.NDArray[Any] | None = None, tell: bool = True
+    ) -> Block:
+        """Leave out samples; True is left out."""
+        for row in np.flatnonzero(bad):
+            value = "" if values is None else values[row]
+            self.rejected.sample(block.study, block.sample_ids[row], rule, value, tell)
+        return block.keep_samples(~bad)
+
+    def _reject_unwanted(self, block: Block) -> Block:
+        reasons = np.array([self.left_out.get(i, "") for i in block.sample_ids], dtype=object)
+        return self._reject(block, _is_in(block, self.left_out), rules.NOT_ASKED_FOR, reasons)
+
+    def _reject_bad_counts(self, block: Block) -> Block:
+        """Leave out samples whose counts cannot be; the reader has told the user already."""
+        bad_entries = np.flatnonzero(~((block.count >= 0) & (block.count <= LARGEST_COUNT)))
+        rows, first, number = np.unique(block.row[bad_entries], return_index=True, return_counts=True)
+        bad = np.zeros(len(block.sample_ids), dtype=bool)
+        values = np.full(len(bad), "", dtype=object)
+        bad[rows] = True
+        for row, entry, total in zip(rows, bad_entries[first], number, strict=True):
+            name = self.study.asvs.ids[block.asv[entry]][0]
+            values[row] = f"{block.count[entry]} in ASV {name}" + (
+                f" and {total - 1} more" if total > 1 else ""
+            )
+        return self._reject(block, bad, rules.BAD_COUNT, values, tell=False)
+
+    def _reject_missing_from_tree(self, block: Block) -> Block:
+        if self.study.tree is None or self.choices.missing_from_tree != "reject":
+            return block
+        missing = self.study.tip_of_asv[block.asv] < 0
+        number = np.bincount(block.row[missing], minlength=len(block.sample_ids))
+        return self._reject(block, number > 0, rules.SAMPLE_NOT_IN_TREE, number)
+
+    def _rarefy(self, block: Block, depth: int) -> Block:
+        not_whole = np.bincount(block.row[block.count % 1 != 0], minlength=len(block.sample_ids)) > 0
+        block = self._reject(block, not_whole | (block.depth >= MOST_READS), rules.CANNOT_RAREFY, block.depth)
+        of_depth = np.array([f"{reads:,.0f} of {depth:,}" for reads in block.depth], dtype=object)
+        block = self._reject(block, block.depth < depth, rules.BELOW_DEPTH, of_depth)
+        return rarefy(block, depth, self.choices.seed)
+
+    def _to_table(self, block: Block, depth_before: dict[str, float], split_keys: dict[str, str]) -> pa.Table:
+        keep = within_limit(block, self.choices.token_limit)
+        split = [self.earlier.split.get(i) or split_of(split_keys.get(i, i)) for i in block.sample_ids]
+        kept, dropped = block.keep_entries(keep), block.keep_entries(~keep)
+        ids = [self.name(block.study, i) for i in block.sample_ids]
+        columns = {
+            "sample_id": pa.array(ids, pa.string()),
+            "study": pa.array([block.study] * len(ids), pa.string()),
+            "asv": _lists(kept.indptr, kept.asv.astype(np.uint32)),
+            "count": _lists(kept.indptr, kept.count),
+            "dropped_asv": _lists(dropped.indptr, dropped.asv.astype(np.uint32)),
+            "dropped_count": _lists(dropped.indptr, dropped.count),
+            "depth": pa.array(block.depth, pa.float64()),
+            "depth_before_rarefaction": pa.array([depth_before[i] for i in block.sample_ids], pa.float64()),
+            "depth_kept": pa.array(kept.depth, pa.float64()),
+            "num_asvs": pa.array(block.num_asvs.astype(np.uint32)),
+            "num_asvs_kept": pa.array(kept.num_asvs.astype(np.uint32)),
+            "split": pa.array(split, pa.string()),
+        }
+        return pa.table(columns, schema=PREPARED)
+
+    def _reject_violations(self, table: pa.Table) -> pa.Table:
+        """Hold the samples against the pandera contract, the last word on what is written."""
+        schema = sample_table(self.choices.token_limit, len(self.study.asvs.sequences))
+        failures = violations(schema, pl.DataFrame(table))
+        if failures.is_empty():
+            return table
+        if failures["index"].has_nulls():
+            raise AssertionError(f"prepared samples have the wrong columns: {failures}")
+        ids, studies = table["sample_id"].to_pylist(), table["study"].to_pylist()
+        reasons = failures.group_by("index", maintain_order=True).agg(pl.col("check").first())
+        for row, check in reasons.iter_rows():
+            self.rejected.sample(studies[row], ids[row], rules.CONTRACT, check)
+        keep = np.ones(len(ids), dtype=bool)
+        keep[reasons["index"].to_numpy()] = False
+        return table.filter(pa.array(keep))
+
+
+def _filter_asvs(preparation: Preparation) -> Mask:
+    """Choose the ASVs that the filters keep: True is kept."""
+    study, choices, rejected = preparation.study, preparation.choices, preparation.rejected
+    num_asvs = len(study.asvs.sequences)
+    keep = np.ones(num_asvs, dtype=bool)
+
+    def leave_out(bad: Mask, rule: Rule, value: str = "") -> None:
+        rejected.asvs([study.asvs.ids[asv][0] for asv in np.flatnonzero(bad & keep)], rule, value)
+        keep[bad] = False
+
+    if study.tree is not None and choices.missing_from_tree == "drop":
+        leave_out(study.tip_of_asv < 0, rules.ASV_DROPPED_NOT_IN_TREE)
+    if choices.min_prevalence > 1 or choices.min_reads > 0:
+        prevalence, reads = _totals(preparation)
+        leave_out(
+            prevalence < choices.min_prevalence, rules.BELOW_PREVALENCE, f"below {choices.min_prevalence}"
+        )
+        leave_out(reads < choices.min_reads, rules.BELOW_READS, f"below {choices.min_reads:g}")
+    return keep
+
+
+def _totals(preparation: Preparation) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Count the samples and the reads of each ASV over all tables."""
+    study = preparation.study
+    num_asvs = len(study.asvs.sequences)
+    prevalence, reads = np.zeros(num_asvs, dtype=np.int64), np.zeros(num_asvs)
+    for table, asv_of_feature in zip(study.tables, study.asv_of_feature, strict=True):
+        for every in blocks(table, asv_of_feature):
+            block = every.keep_samples(~_is_in(every, preparation.left_out))
+            valid = np.isfinite(block.count) & (block.count > 0)
+            prevalence += np.bincount(block.asv[valid], minlength=num_asvs)
+            reads += np.bincount(block.asv[valid], weights=block.count[valid], minlength=num_asvs)
+    return prevalence, reads
+
+
+def _ids_twice(preparation: Preparation) -> set[str]:
+    """Find ids that would be written more than once, of one table or of several that are not told apart."""
+    tables = preparation.study.tables
+    names = Counter(preparation.name(table.study, i) for table in tables for i in table.sample_ids)
+    return {name for name, number in names.items() if number > 1}
+
+
+def _is_in(block: Block, ids: Container[str]) -> Mask:
+    return np.fromiter((i in ids for i in block.sample_ids), dtype=bool, count=len(block.sample_ids))
+
+
+def _split_keys(preparation: Preparation) -> dict[str, str]:
+    """Give the metadata value by which samples stay together, where one was chosen; tell which have none."""
+    study, column = preparation.study, preparation.choices.split_by
+    if study.metadata is None or column is None:
+        return {}
+    values = zip(study.metadata.ids, study.metadata.columns[column], strict=True)
+    spelt = _number if study.metadata.types[column] == "numeric" else str
+    keys = {sample_id: spelt(value) for sample_id, value in values if value is not None}
+    wanted = [i for table in study.tables for i in table.sample_ids if i not in preparation.left_out]
+    absent = [sample_id for sample_id in wanted if sample_id not in keys]
+    if absent:
+        value = f"{len(absent):,} of {len(wanted):,} samples, such as {absent[0]}"
+        where = f"{study.metadata.source.name}: column {column}"
+        preparation.rejected.findings.add(rules.SPLIT_BY_EMPTY, where, value)
+    return keys
+
+
+def _number(cell: str) -> str:
+    """Spell a number in one way: 6 and 6.0 are the same subject."""
+    value = float(cell)
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def _lists(indptr: npt.NDArray[np.int64], values: npt.NDArray[np.generic]) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(indptr.astype(np.int32)), pa.array(values))

@@ -1,0 +1,53 @@
+"""Truncation: which ASVs of a sample the token limit keeps."""
+
+from enum import StrEnum
+
+import numpy as np
+
+from aamprep.arrays import Integers, Mask
+from aamprep.prepare.block import Block
+from aamprep.prepare.seeded import generator
+
+
+class Select(StrEnum):
+    """In which order a sample's ASVs are taken until the token limit is reached."""
+
+    ABUNDANCE = "abundance"
+    """Most reads first, ties by sequence."""
+    FIRST = "first"
+    """The table's order."""
+    RANDOM = "random"
+    """An order drawn for each sample."""
+
+
+def in_order_of_selection(block: Block, select: Select, seed: int) -> Block:
+    """Sort each sample's ASVs so that a prefix is the selection at any token limit.
+
+    Parameters
+    ----------
+    block : Block
+        Entries sorted by sequence within each sample (ties keep that order).
+    select : Select
+    seed : int
+        Of the random order.
+    """
+    keys = {
+        Select.ABUNDANCE: lambda: -block.count,
+        Select.FIRST: lambda: block.position,
+        Select.RANDOM: lambda: _random_keys(block, seed),
+    }
+    return block.reorder(np.lexsort((keys[select](), block.row)))
+
+
+def within_limit(block: Block, token_limit: int) -> Mask:
+    """Mark the entries that a token limit keeps: True is kept."""
+    rank = np.arange(len(block.asv)) - np.repeat(block.indptr[:-1], block.num_asvs)
+    return rank < token_limit
+
+
+def _random_keys(block: Block, seed: int) -> Integers:
+    orders = [
+        generator(seed, "select", sample_id).permutation(size)
+        for sample_id, size in zip(block.sample_ids, block.num_asvs, strict=True)
+    ]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *orders])

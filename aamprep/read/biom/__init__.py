@@ -1,0 +1,1 @@
+"""Readers of BIOM tables: HDF5 and JSON."""

@@ -1,0 +1,1 @@
+"""Reports for people: terminal, HTML, plots, JSON documents."""

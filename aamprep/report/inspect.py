@@ -1,0 +1,252 @@
+"""What a file is and what is in it: a screen of facts about anything that a researcher has."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from aam_schemas.common.errors import UsageError
+from aam_schemas.manifest import Manifest
+from aam_schemas.shards import SPLITS
+from aam_schemas.vocabulary import is_sequence
+from aamprep import read
+from aamprep.checks.limits import measure
+from aamprep.read.metadata import is_id_header
+from aamprep.read.qiime2 import header_of, role_of
+from aamprep.read.sniff import Kind, head_of, sniff
+from aamprep.read.source import Limits, RefusedError, open_source
+from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
+from aamprep.rules import shards as rules_shards
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings, Severity
+from aamprep.shards.stored import batches
+from aamprep.study.study import looks_like_hash
+from aamprep.verify.verify import check_manifest
+
+Facts = dict[str, Any]
+
+_ROLE_OF_KIND = {
+    Kind.BIOM_HDF5: "table",
+    Kind.BIOM_JSON: "table",
+    Kind.FASTA: "rep-seqs",
+    Kind.NEWICK: "tree",
+    Kind.NPY: "distances",
+    Kind.HDF5: "distances",
+}
+_COLUMNS = ["depth", "num_asvs"]
+
+
+def inspect_path(path: Path, findings: Findings) -> Facts:
+    """Say what a file or folder is.
+
+    Parameters
+    ----------
+    path : Path
+    findings : Findings
+        Takes why it is nothing known, or cannot be read.
+
+    Returns
+    -------
+    dict
+        Facts by name; at least `path` and `kind`.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file, or it may not be read.
+    """
+    if not path.exists():
+        raise UsageError("there is no such file", str(path), "check the path")
+    facts: Facts = {"path": str(path), "kind": ""}
+    try:
+        if path.is_dir() and sniff(path) is Kind.SHARDS:
+            return facts | {"kind": str(Kind.SHARDS)} | _shards(path, findings)
+        source = open_source(path)
+        facts |= {"kind": str(source.kind), "bytes": source.bytes, "sha256": source.sha256}
+        if source.kind is Kind.ARTIFACT:
+            header = header_of(source, Limits())
+            return facts | header | _contents(path, role_of(header.get("type", "")), findings)
+        role = _role(path, source.kind)
+        if role is None:
+            known = "a table, artifact, FASTA, newick, tab-separated text or shard set is known"
+            raise RefusedError(rules.FILE_KIND, str(path), f"{source.kind}; {known}")
+        return facts | _contents(path, role, findings)
+    except RefusedError as refused:
+        refused.report(findings)
+        return facts
+
+
+def _role(path: Path, kind: Kind) -> str | None:
+    """Tell which role a file plays: text by its first cells."""
+    if kind not in (Kind.TSV, Kind.TEXT):
+        return _ROLE_OF_KIND.get(kind)
+    first = head_of(path).removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
+    if kind is Kind.TEXT:  # metadata may have no column but that of the ids
+        return "metadata" if is_id_header(first.decode("utf-8", "replace").strip()) else None
+    if first.startswith((b"#OTU ID", b"# Constructed from biom")):
+        raise RefusedError(rules.FILE_TEXT_TABLE, str(path), Kind.TSV)
+    if first.startswith(b"\t"):
+        return "distances"
+    is_taxonomy = first.lower().replace(b"#", b"").startswith(b"feature id\ttaxon")
+    return "taxonomy" if is_taxonomy else "metadata"
+
+
+def _contents(path: Path, role: str | None, findings: Findings) -> Facts:
+    """Read a file in its role; an artifact that plays none for us is known by its header alone."""
+    if role is None:
+        return {}
+    readers: dict[str, tuple[Callable[[Path, Findings], Any], Callable[[Any], Facts]]] = {
+        "table": (read.read_table, _table),
+        "rep-seqs": (read.read_sequences, _sequences),
+        "tree": (read.read_tree, _tree),
+        "metadata": (read.read_metadata, _metadata),
+        "distances": (read.read_distances, _distances),
+        "taxonomy": (read.read_taxonomy, _taxonomy),
+    }
+    reader, describe = readers[role]
+    found = Findings()
+    product = reader(path, found)
+    if product is None:
+        findings.found += found.found
+        return {"role": role}
+    facts = {"role": role, "kind": product.source.kind} | describe(product)
+    errors = len(found.of(Severity.ERROR))
+    return facts | ({"errors": errors} if errors else {})
+
+
+def _table(table: CountTable) -> Facts:
+    measured = measure([table])
+    non_zeros, size = int(measured.num_asvs.sum()), len(table.sample_ids) * len(table.feature_ids)
+    return {
+        "samples": len(table.sample_ids),
+        "empty_or_invalid_samples": measured.num_left_out,
+        "features": len(table.feature_ids),
+        "non_zeros": non_zeros,
+        "density": non_zeros / size if size else 0.0,
+        "reads_per_sample": _quantiles(measured.depth),
+        "asvs_per_sample": _quantiles(measured.num_asvs),
+        "whole_counts": measured.is_whole,
+        "feature_ids": id_kind(table.feature_ids),
+        "first_feature_id": next(iter(table.feature_ids), ""),
+        "first_sample_id": next(iter(table.sample_ids), ""),
+    }
+
+
+def _sequences(sequences: Sequences) -> Facts:
+    lengths = np.array([len(one) for one in sequences.by_id.values()], dtype=np.float64)
+    return {
+        "sequences": len(lengths),
+        "bases": _quantiles(lengths),
+        "ids": id_kind(sequences.by_id),
+        "first_id": next(iter(sequences.by_id), ""),
+    }
+
+
+def _tree(tree: Tree) -> Facts:
+    tips = [tree.names[node] for node in np.flatnonzero(tree.num_children == 0)]
+    with np.errstate(over="ignore"):
+        total = float(tree.length[np.isfinite(tree.length)].sum())
+    return {
+        "tips": len(tips),
+        "nodes": len(tree.parent),
+        "children_of_the_root": int(tree.num_children[0]),
+        "total_length": total if np.isfinite(total) else None,
+        "tip_names": id_kind(tips),
+        "first_tip": tips[0],
+    }
+
+
+def _metadata(metadata: Metadata) -> Facts:
+    return {
+        "samples": len(metadata.ids),
+        "columns": {
+            name: f"{metadata.types[name]}, {len(set(cells) - {None})} values"
+            for name, cells in metadata.columns.items()
+        },
+        "first_sample_id": metadata.ids[0],
+    }
+
+
+def _distances(distances: Distances) -> Facts:
+    pairs = distances.matrix[np.triu_indices(len(distances.ids), 1)]
+    return {"samples": len(distances.ids), "distance": _quantiles(pairs)}
+
+
+def _taxonomy(taxonomy: Taxonomy) -> Facts:
+    first = next(iter(taxonomy.by_id.items()), ("", ""))
+    return {
+        "features": len(taxonomy.by_id),
+        "taxa": len(set(taxonomy.by_id.values())),
+        "ids": id_kind(taxonomy.by_id),
+        "first": " ".join(first),
+    }
+
+
+def _shards(folder: Path, findings: Findings) -> Facts:
+    manifest = check_manifest(folder, findings)
+    if manifest is None:
+        return {}
+    try:
+        figures = _sample_figures(folder, manifest)
+    except (OSError, KeyError, pa.ArrowException) as error:
+        findings.add(rules_shards.PAGES, str(folder), error)
+        return {}
+    choices = manifest.choices
+    return {
+        "manifest_sha256": manifest.sha256,
+        "format_version": manifest.format_version,
+        "bytes": sum(file.bytes for file in manifest.files),
+        "samples": manifest.num_samples,
+        "splits": {split: manifest.num_rows(split) for split in SPLITS},
+        "asvs": manifest.num_asvs,
+        "asvs_kept": manifest.num_kept_asvs,
+        **figures,
+        "branches": manifest.num_branches,
+        "rejected": {"samples": manifest.num_rejected_samples, "asvs": manifest.num_rejected_asvs},
+        "choices": {name: getattr(choices, name) for name in choices.__dataclass_fields__},
+        "metadata": manifest.metadata_types,
+        "inputs": {f"{one.role} {one.name}": f"{one.kind} {one.uuid}".strip() for one in manifest.inputs},
+        "versions": manifest.versions,
+        "command": manifest.command,
+    }
+
+
+def _sample_figures(folder: Path, manifest: Manifest) -> Facts:
+    columns: dict[str, list[npt.NDArray[np.float64]]] = {name: [np.zeros(0)] for name in _COLUMNS}
+    for file in manifest.files:
+        if file.split:
+            for table in batches(folder / file.name, _COLUMNS):
+                for name in _COLUMNS:
+                    columns[name].append(table[name].to_numpy().astype(np.float64))
+    depth, num_asvs = (np.concatenate(columns[name]) for name in _COLUMNS)
+    size = len(depth) * manifest.num_asvs
+    return {
+        "non_zeros": int(num_asvs.sum()),
+        "density": float(num_asvs.sum() / size) if size else 0.0,
+        "reads_per_sample": _quantiles(depth),
+        "asvs_per_sample": _quantiles(num_asvs),
+    }
+
+
+def id_kind(ids: Iterable[str]) -> str:
+    """Say in words what feature ids are: sequences, hashes or others."""
+    names = list(ids)
+    sequences = sum(is_sequence(one) for one in names)
+    hashes = sum(looks_like_hash(one) for one in names)
+    numbers = {"sequences": sequences, "hashes": hashes, "others": len(names) - sequences - hashes}
+    parts = {words: number for words, number in numbers.items() if number}
+    if len(parts) == 1:
+        return next(iter(parts))
+    return ", ".join(f"{number:,} {words}" for words, number in parts.items()) or "none"
+
+
+def _quantiles(values: npt.NDArray[np.float64]) -> dict[str, float] | None:
+    """Give smallest, median and largest finite value, and those that 1 of 20 lies below and above."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return None
+    found = np.quantile(finite, [0, 0.05, 0.5, 0.95, 1]).tolist()
+    return dict(zip(("min", "low", "median", "high", "max"), found, strict=True))

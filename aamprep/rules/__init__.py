@@ -1,0 +1,1 @@
+"""The catalogue of rules, and findings that refer to it."""

@@ -1,0 +1,1 @@
+"""Write a shard set, and read it back."""

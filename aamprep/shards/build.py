@@ -1,0 +1,317 @@
+"""A study to a shard set: prepare every sample, number the ASVs, write, publish whole."""
+
+import platform
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from aam_schemas.manifest import Manifest, ShardFile, write_manifest
+from aam_schemas.shards import (
+    ASVS_FILE,
+    DISTANCES_FILE,
+    METADATA_FILE,
+    REJECTED_FILE,
+    SPLITS,
+    TREE,
+    TREE_FILE,
+    asvs_schema,
+    samples_schema,
+)
+from aam_schemas.tables import asv_table, metadata_table, sample_table, violations
+from aam_schemas.vocabulary import encode
+from aamprep.arrays import Integers, write_array
+from aamprep.arrow import list_values
+from aamprep.checks.summary import Summary
+from aamprep.prepare.pipeline import PREPARED, Preparation
+from aamprep.read.types import Metadata
+from aamprep.shards.write import SplitWriter, Spool, describe, write_table
+from aamprep.study.study import Study
+from aamprep.tree.branches import Branches, cover, prune, reads_under
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+from aamprep.read.types import Distances
+
+NO_ROW = np.iinfo(np.uint32).max
+TOOLS = ("aamprep", "numpy", "pyarrow", "polars", "pandera", "scipy", "h5py")
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """Which row of asvs.parquet each ASV of the study gets."""
+
+    asv_of_row: Integers
+    """Position in the study of each row's ASV: those that some sample keeps first, each part by sequence."""
+    num_kept: int
+    prevalence: Integers
+    total_count: npt.NDArray[np.float64]
+
+    @property
+    def row_of_asv(self) -> npt.NDArray[np.uint32]:
+        """Row of each ASV of the study; `NO_ROW` where no written sample has it."""
+        rows = np.full(len(self.prevalence), NO_ROW, dtype=np.uint32)
+        rows[self.asv_of_row] = np.arange(len(self.asv_of_row), dtype=np.uint32)
+        return rows
+
+
+def write_shards(preparation: Preparation, folder: Path, command: str) -> tuple[Manifest, Summary]:
+    """Write a study's shard set, its manifest last.
+
+    Parameters
+    ----------
+    preparation : Preparation
+    folder : Path
+        An empty folder, to be published by the caller.
+    command : str
+        The command line, for the manifest.
+    """
+    study = preparation.study
+    spool = Spool(folder / "prepared.arrow", PREPARED)
+    numbering, summary = _first_pass(preparation, spool)
+    branches = prune(study.tree, study.tip_of_asv[numbering.asv_of_row]) if study.tree is not None else None
+    with ThreadPoolExecutor(1) as beside:  # compressing 100,000 sequences keeps a second core busy
+        written = beside.submit(write_table, _asvs_table(study, numbering), folder / ASVS_FILE)
+        writers = _second_pass(preparation, spool.read(), numbering, branches, folder)
+        written.result()
+    files = [describe(folder / ASVS_FILE)]
+    files += [describe(folder / name, writer.split) for writer in writers for name in writer.close()]
+    sample_ids = [sample_id for writer in writers for sample_id in writer.sample_ids]
+    files += _write_beside(preparation, branches, sample_ids, folder)
+    manifest = Manifest(
+        choices=preparation.choices,
+        sequence_length=study.asvs.sequence_length,
+        num_samples=len(sample_ids),
+        num_asvs=len(numbering.asv_of_row),
+        num_kept_asvs=numbering.num_kept,
+        num_branches=len(branches.length) if branches else 0,
+        num_rejected_samples=preparation.rejected.num("sample"),
+        num_rejected_asvs=preparation.rejected.num("asv"),
+        files=tuple(files),
+        inputs=study.inputs,
+        metadata_types=_metadata_types(study.metadata),
+        versions={"python": platform.python_version()} | {tool: version(tool) for tool in TOOLS},
+        command=command,
+    )
+    write_manifest(folder, manifest)
+    return manifest, summary
+
+
+def _first_pass(preparation: Preparation, spool: Spool) -> tuple[Numbering, Summary]:
+    """Prepare every block, and learn which ASVs the written samples have."""
+    num_asvs = len(preparation.study.asvs.sequences)
+    prevalence, total_count = np.zeros(num_asvs, dtype=np.int64), np.zeros(num_asvs)
+    is_kept = np.zeros(num_asvs, dtype=bool)
+    summary = Summary()
+    for table in preparation.blocks():
+        spool.add(table)
+        summary.add(table)
+        for asv_column, count_column in (("asv", "count"), ("dropped_asv", "dropped_count")):
+            asv, count = list_values(table, asv_column), list_values(table, count_column)
+            prevalence += np.bincount(asv, minlength=num_asvs)
+            total_count += np.bincount(asv, weights=count, minlength=num_asvs)
+        is_kept[list_values(table, "asv")] = True
+    rows = np.concatenate([np.flatnonzero(is_kept), np.flatnonzero((prevalence > 0) & ~is_kept)])
+    return Numbering(rows, int(is_kept.sum()), prevalence, total_count), summary
+
+
+def _second_pass(
+    preparation: Preparation,
+    prepared: Iterable[pa.Table],
+    numbering: Numbering,
+    branches: Branches | None,
+    folder: Path,
+) -> list[SplitWriter]:
+    """Give the ASVs of each block their rows, add its branches, hand it to the writers of its splits."""
+    schema = samples_schema(branches is not None)
+    writers = [SplitWriter(folder, split, schema) for split in SPLITS]
+    contract = sample_table(
+        preparation.choices.token_limit, len(numbering.asv_of_row), len(branches.length) if branches else 0
+    )
+    row_of_asv = numbering.row_of_asv
+    above = cover(branches, len(numbering.asv_of_row)) if branches else None
+    for table in prepared:
+        split = table["split"].to_numpy()
+        samples = _numbered(table.drop_columns("split"), row_of_asv)
+        if above is not None:
+            samples = _with_branches(samples, above)
+        failures = violations(contract, pl.DataFrame(samples))
+        if len(failures):
+            raise AssertionError(f"samples that passed do not pass any more: {failures}")
+        for writer in writers:
+            writer.write(samples.filter(pa.array(split == writer.split)).cast(schema))
+    return writers
+
+
+def _numbered(samples: pa.Table, row_of_asv: npt.NDArray[np.uint32]) -> pa.Table:
+    for name in ("asv", "dropped_asv"):
+        lists = samples[name].combine_chunks()
+        rows = pa.ListArray.from_arrays(lists.offsets, pa.array(row_of_asv[lists.values.to_numpy()]))
+        samples = samples.set_column(samples.column_names.index(name), name, rows)
+    return samples
+
+
+def _with_branches(samples: pa.Table, above: "sp.csr_matrix") -> pa.Table:
+    """Add the branches that each whole sample covers, and the reads under each."""
+    num_samples = len(samples)
+    sizes = samples["num_asvs"].to_numpy(), samples["num_asvs_kept"].to_numpy()
+    row = np.repeat(np.tile(np.arange(num_samples), 2), np.concatenate([sizes[1], sizes[0] - sizes[1]]))
+    asv = np.concatenate([list_values(samples, "asv"), list_values(samples, "dropped_asv")])
+    count = np.concatenate([list_values(samples, "count"), list_values(samples, "dropped_count")])
+    order = np.argsort(row, kind="stable")
+    indptr = np.concatenate([[0], np.cumsum(sizes[0])]).astype(np.int64)
+    reads = reads_under(above, indptr, asv[order], count[order])
+    in_tree = np.bincount(row, weights=count * (np.diff(above.indptr)[asv] > 0), minlength=num_samples)
+    offsets = pa.array(reads.indptr.astype(np.int32))
+    samples = samples.append_column(
+        "branch", pa.ListArray.from_arrays(offsets, pa.array(reads.indices.astype(np.uint32)))
+    )
+    samples = samples.append_column("branch_count", pa.ListArray.from_arrays(offsets, pa.array(reads.data)))
+    return samples.append_column("depth_in_tree", pa.array(in_tree))
+
+
+def _asvs_table(study: Study, numbering: Numbering) -> pa.Table:
+    """Make asvs.parquet, held against its contract."""
+    length = study.asvs.sequence_length
+    rows = numbering.asv_of_row.tolist()
+    sequences = [study.asvs.sequences[asv] for asv in rows]
+    names, aliases = _unique_names([study.asvs.ids[asv] for asv in rows], sequences)
+    tokens = encode(sequences, length)
+    table = pa.table(
+        {
+            "asv_id": pa.array(names, pa.string()),
+            "aliases": pa.array(aliases, pa.list_(pa.string())),
+            "sequence": pa.array(sequences, pa.string()),
+            "tokens": pa.FixedSizeListArray.from_arrays(pa.array(tokens.ravel()), length),
+            "prevalence": pa.array(numbering.prevalence[rows].astype(np.uint32)),
+            "total_count": pa.array(numbering.total_count[rows]),
+        },
+        schema=asvs_schema(length),
+    )
+    frame = pl.DataFrame(table).with_columns(pl.col("tokens").arr.to_list())
+    failures = violations(asv_table(length), frame)
+    if len(failures):
+        raise AssertionError(f"ASVs that were checked when read do not pass: {failures}")
+    if study.asvs.taxa is not None:
+        taxa = [study.asvs.taxa[asv] for asv in rows]
+        table = table.append_column("taxon", pa.array(taxa, pa.string()))
+    return table
+
+
+def _unique_names(ids: list[tuple[str, ...]], sequences: list[str]) -> tuple[list[str], list[list[str]]]:
+    """Name each ASV by its first id that no other has (two studies may have an OTU1), else its sequence.
+
+    Returns
+    -------
+    tuple of list of str and list of list of str
+        Names, and the other ids of each.
+    """
+    taken: set[str] = set()
+    names = []
+    for all_ids, sequence in zip(ids, sequences, strict=True):
+        name = all_ids[0]
+        if name in taken:
+            name = next((one for one in all_ids if one not in taken), sequence)
+        taken.add(name)
+        names.append(name)
+    aliases = [
+        [] if all_ids == (name,) else [one for one in all_ids if one != name]
+        for all_ids, name in zip(ids, names, strict=True)
+    ]
+    return names, aliases
+
+
+def _write_beside(
+    preparation: Preparation, branches: Branches | None, sample_ids: list[str], folder: Path
+) -> list[ShardFile]:
+    """Write the optional files: tree, metadata, rejected, distances."""
+    study, rejected = preparation.study, preparation.rejected
+    for name, feature_id, finding in study.without_sequence:
+        rejected.feature(name, feature_id, finding)
+    original_ids = _original_ids(sample_ids, preparation)
+    tables = {}
+    if branches is not None:
+        tables[TREE_FILE] = _tree_table(branches)
+    if study.metadata is not None:
+        tables[METADATA_FILE] = _metadata_table(study.metadata, sample_ids, original_ids)
+    if rejected.rows:
+        tables[REJECTED_FILE] = rejected.table()
+    for name, table in tables.items():
+        write_table(table, folder / name)
+    names = list(tables)
+    if study.distances is not None:
+        write_array(folder / DISTANCES_FILE, aligned(study.distances, original_ids))
+        names.append(DISTANCES_FILE)
+    return [describe(folder / name) for name in names]
+
+
+def _original_ids(sample_ids: list[str], preparation: Preparation) -> list[str]:
+    """Give each written sample's id as the table, the metadata and the distances have it."""
+    if not preparation.prefix_samples:
+        return sample_ids
+    tables = preparation.study.tables
+    original = {preparation.name(table.study, one): one for table in tables for one in table.sample_ids}
+    return [original[sample_id] for sample_id in sample_ids]
+
+
+def _tree_table(branches: Branches) -> pa.Table:
+    def rows(numbers: Integers) -> pa.Array:
+        return pa.array(np.maximum(numbers, 0).astype(np.uint32), mask=numbers < 0)
+
+    return pa.table([pa.array(branches.length), rows(branches.parent), rows(branches.asv)], schema=TREE)
+
+
+def _metadata_table(metadata: Metadata, sample_ids: list[str], original_ids: list[str]) -> pa.Table:
+    """Put the metadata in the order of the samples, with empty cells where a sample has no row."""
+    row_of = {sample_id: row for row, sample_id in enumerate(metadata.ids)}
+    rows = [row_of.get(original_id) for original_id in original_ids]
+    columns: dict[str, pa.Array] = {"sample_id": pa.array(sample_ids, pa.string())}
+    for name, cells in metadata.columns.items():
+        values = [None if row is None else cells[row] for row in rows]
+        if metadata.types[name] == "numeric":
+            columns[_column(name)] = pa.array([None if v is None else float(v) for v in values], pa.float64())
+        else:
+            columns[_column(name)] = pa.array(values, pa.string())
+    table = pa.table(columns)
+    failures = violations(metadata_table(_metadata_types(metadata)), pl.DataFrame(table))
+    if len(failures):
+        raise AssertionError(f"metadata that were read do not pass: {failures}")
+    return table
+
+
+def _metadata_types(metadata: Metadata | None) -> dict[str, str]:
+    return {_column(name): kind for name, kind in metadata.types.items()} if metadata else {}
+
+
+def _column(name: str) -> str:
+    """Name a metadata column: `sample_id` is taken by the sample's own."""
+    return "metadata_sample_id" if name == "sample_id" else name
+
+
+def aligned(distances: Distances, sample_ids: list[str]) -> npt.NDArray[np.float32]:
+    """Take the rows and columns of the written samples.
+
+    Parameters
+    ----------
+    distances : Distances
+    sample_ids : list of str
+        As the metadata and the matrix name them, in manifest order.
+
+    Returns
+    -------
+    ndarray of float32, shape (samples, samples)
+        NaN where the matrix lacks a sample.
+    """
+    row_of = {sample_id: row for row, sample_id in enumerate(distances.ids)}
+    rows = np.array([row_of.get(sample_id, -1) for sample_id in sample_ids], dtype=np.int64)
+    matrix = distances.matrix[np.ix_(rows, rows)]
+    matrix[rows < 0, :] = matrix[:, rows < 0] = np.nan
+    # What differs by less than the reader minds may be rounded apart: the mean is the same both ways.
+    return ((matrix + matrix.T) / 2).astype(np.float32)

@@ -1,0 +1,129 @@
+"""Reading a shard set back: its files, its samples in sparse form a few row groups at a time, its tree."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from aam_schemas.manifest import MANIFEST_FILE, InputFile, Manifest
+from aam_schemas.shards import ASVS_FILE, open_parquet
+from aamprep.arrays import Integers
+from aamprep.arrow import list_sizes, list_values
+from aamprep.tree.branches import Branches
+
+GROUPS_AT_ONCE = 16
+"""Row groups, of about a megabyte, that are read together."""
+
+_HEAD = ["sample_id", "study", "num_asvs", "depth_before_rarefaction"]
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Kept and dropped ASVs of some samples, in order of selection: sample i has `indptr[i]` to `[i + 1]`."""
+
+    indptr: Integers
+    asv: Integers
+    """Rows of asvs.parquet."""
+    count: npt.NDArray[np.float64]
+
+    @property
+    def row(self) -> Integers:
+        """Sample of each entry."""
+        return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+
+
+def batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """Read a Parquet file in pieces of about 16 MB, checking its page checksums."""
+    with open_parquet(path) as file:
+        for start in range(0, file.num_row_groups, GROUPS_AT_ONCE):
+            stop = min(start + GROUPS_AT_ONCE, file.num_row_groups)
+            yield file.read_row_groups(range(start, stop), columns=columns)
+
+
+def entries(samples: pa.Table) -> Entries:
+    """Put what the token limit keeps of each sample before what it drops."""
+    row, asv, count = [], [], []
+    for asv_column, count_column in (("asv", "count"), ("dropped_asv", "dropped_count")):
+        row.append(np.repeat(np.arange(len(samples)), list_sizes(samples, asv_column)))
+        asv.append(list_values(samples, asv_column).astype(np.int64))
+        count.append(list_values(samples, count_column).astype(np.float64))
+    rows = np.concatenate(row)
+    order = np.argsort(rows, kind="stable")
+    indptr = np.searchsorted(rows[order], np.arange(len(samples) + 1))
+    return Entries(indptr, np.concatenate(asv)[order], np.concatenate(count)[order])
+
+
+def branches_of(tree: pa.Table) -> Branches:
+    """Turn the rows of tree.parquet into branches; null is -1."""
+    rows = {name: tree[name].cast(pa.int64()).fill_null(-1).to_numpy() for name in ("parent", "asv")}
+    return Branches(length=tree["length"].to_numpy(), parent=rows["parent"], asv=rows["asv"])
+
+
+@dataclass(frozen=True)
+class StoredSet:
+    """A shard set that was verified."""
+
+    folder: Path
+    manifest: Manifest
+    prefix_samples: bool
+    """Call each sample `STUDY.SAMPLE`."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return str(self.folder)
+
+    @cached_property
+    def head(self) -> pa.Table:
+        """Ids, study, depth before rarefaction, and split of each sample, in manifest order."""
+        files = [file for file in self.manifest.files if file.split]
+        parts = []
+        for file in files:
+            table = self._read(file.name, _HEAD)
+            parts.append(table.append_column("split", pa.array([file.split] * len(table), pa.string())))
+        return pa.concat_tables(parts)
+
+    @cached_property
+    def sample_ids(self) -> list[str]:
+        """Ids in the merged set, in manifest order."""
+        ids, studies = self.head["sample_id"].to_pylist(), self.head["study"].to_pylist()
+        if not self.prefix_samples:
+            return ids
+        return [f"{study}.{one}" for study, one in zip(studies, ids, strict=True)]
+
+    @cached_property
+    def asvs(self) -> pa.Table:
+        """Rows of asvs.parquet, without the tokens."""
+        with open_parquet(self.folder / ASVS_FILE) as file:
+            columns = [name for name in file.schema_arrow.names if name != "tokens"]
+            return file.read(columns=columns)
+
+    def optional(self, name: str) -> pa.Table | None:
+        """Read a file that not every set has."""
+        return self._read(name) if self.has(name) else None
+
+    def has(self, name: str) -> bool:
+        """Tell whether the set has a file."""
+        return any(file.name == name for file in self.manifest.files)
+
+    def sample_batches(self) -> Iterator[pa.Table]:
+        """Read all samples in manifest order."""
+        for file in self.manifest.files:
+            if file.split:
+                yield from batches(self.folder / file.name)
+
+    @property
+    def source(self) -> InputFile:
+        """The set itself, for the manifest of the merged set."""
+        size = (self.folder / MANIFEST_FILE).stat().st_size
+        return InputFile(
+            role="shards", name=self.name, bytes=size, sha256=self.manifest.sha256, kind="shard set"
+        )
+
+    def _read(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        with open_parquet(self.folder / name) as file:
+            return file.read(columns=columns)

@@ -1,0 +1,134 @@
+"""Prepared samples to Parquet: one split per file, row groups of about a megabyte."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aam_schemas.manifest import ShardFile
+from aam_schemas.shards import (
+    ROW_GROUP_BYTES,
+    file_sha256,
+    footer_sha256,
+    open_parquet,
+    parquet_writer,
+    samples_file,
+    write_parquet,
+)
+
+FILE_BYTES = 256 << 20
+"""Size, before compression, at which another sample file is begun."""
+
+
+@dataclass
+class SplitWriter:
+    """Writes the samples of one split, in the order in which they come."""
+
+    folder: Path
+    split: str
+    schema: pa.Schema
+    sample_ids: list[str] = field(default_factory=list)
+    """Ids of the samples so far."""
+    _waiting: list[pa.Table] = field(default_factory=list)
+    _paths: list[Path] = field(default_factory=list)
+    _writer: pq.ParquetWriter | None = None
+    _file_bytes: int = 0
+
+    def write(self, samples: pa.Table) -> None:
+        """Add samples; whole row groups go to the disk."""
+        self.sample_ids.extend(samples["sample_id"].to_pylist())
+        self._waiting.append(samples)
+        if sum(table.nbytes for table in self._waiting) < ROW_GROUP_BYTES:
+            return
+        waiting = pa.concat_tables(self._waiting)
+        rows = rows_per_group(waiting)
+        whole = len(waiting) - len(waiting) % rows
+        for start in range(0, whole, rows):
+            self._write_group(waiting.slice(start, rows))
+        self._waiting = [waiting.slice(whole)]
+
+    def close(self) -> list[str]:
+        """Write what waits, and give the files their names, which tell how many there are."""
+        waiting = pa.concat_tables(self._waiting) if self._waiting else None
+        if waiting is not None and len(waiting):
+            self._write_group(waiting)
+        if self._writer is not None:
+            self._writer.close()
+        names = [samples_file(self.split, index, len(self._paths)) for index in range(len(self._paths))]
+        for path, name in zip(self._paths, names, strict=True):
+            path.rename(self.folder / name)
+        return names
+
+    def _write_group(self, group: pa.Table) -> None:
+        if self._writer is None or self._file_bytes > FILE_BYTES:
+            self._next_file()
+        assert self._writer is not None
+        self._writer.write_table(group.combine_chunks(), row_group_size=len(group))
+        self._file_bytes += group.nbytes
+
+    def _next_file(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        path = self.folder / f"{self.split}-{len(self._paths):05d}.part"
+        self._paths.append(path)
+        self._writer, self._file_bytes = parquet_writer(path, self.schema), 0
+
+
+def rows_per_group(table: pa.Table) -> int:
+    """Choose how many rows make a row group of about a megabyte before compression."""
+    return max(1, ROW_GROUP_BYTES * len(table) // max(table.nbytes, 1))
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table whose rows are few or short, in row groups of about a megabyte."""
+    write_parquet(table, path, rows_per_group(table))
+
+
+def describe(path: Path, split: str = "") -> ShardFile:
+    """Measure a file for the manifest, reading it back to see that it is whole."""
+    if path.suffix != ".parquet":
+        return ShardFile(
+            name=path.name,
+            split=split,
+            rows=0,
+            row_group_rows=(),
+            bytes=path.stat().st_size,
+            sha256=file_sha256(path),
+            footer_sha256="",
+        )
+    with open_parquet(path) as file:
+        groups = tuple(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))
+    return ShardFile(
+        name=path.name,
+        split=split,
+        rows=sum(groups),
+        row_group_rows=groups,
+        bytes=path.stat().st_size,
+        sha256=file_sha256(path),
+        footer_sha256=footer_sha256(path),
+    )
+
+
+class Spool:
+    """Prepared blocks on disk, between the pass that learns which ASVs are kept and the pass that writes."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self._sink = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._sink, schema)
+
+    def add(self, table: pa.Table) -> None:
+        """Append a block."""
+        self._writer.write_table(table.combine_chunks())
+
+    def read(self) -> Iterator[pa.Table]:
+        """Give all blocks again, then remove the spool."""
+        self._writer.close()
+        self._sink.close()
+        # Not mapped: mapped pages stay in memory until all blocks are read.
+        with pa.OSFile(str(self.path)) as source, pa.ipc.open_file(source) as file:
+            for index in range(file.num_record_batches):
+                yield pa.table(file.get_batch(index))
+        self.path.unlink()

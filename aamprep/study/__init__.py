@@ -1,0 +1,1 @@
+"""From files to a study: which files belong together, which ids match."""

@@ -1,0 +1,1 @@
+"""Phylogenies: branches that samples cover, and midpoint rooting."""

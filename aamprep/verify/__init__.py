@@ -1,0 +1,1 @@
+"""Verify a shard set, byte by byte and number by number."""

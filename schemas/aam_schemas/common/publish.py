@@ -1,0 +1,256 @@
+"""How a folder appears whole: written beside its target, flushed to disk, renamed into place.
+
+A reader, and a program that is killed at any moment, sees the old folder or the new one, never a part. Beside
+`shards` there may lie, from a run that was killed:
+
+- `.shards.tmp-HOST-ID`: a set that was not finished, or that was replaced. The next run removes it.
+- `.shards.old-HOST-ID`: a whole set that was being replaced where the system cannot swap two folders in one
+  step. The next run, or reader, brings it back if `shards` is missing, and removes it otherwise.
+
+A living process holds a lock on what it writes, so that nobody else takes it for a leftover.
+"""
+
+import errno
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from aam_schemas.common.cli import say
+from aam_schemas.common.errors import UsageError, naming_full_disk
+from aam_schemas.common.files import Files, locked
+
+_STALE_SECONDS = 24 * 3600
+"""Age at which a leftover goes of which the system cannot tell whether its writer lives."""
+
+_TRIES = 10
+_LEFTOVER = re.compile(r"\.(.+)\.(?:tmp|old)-[A-Za-z0-9]*-[0-9a-f]{12}")
+_FILES = Files()
+
+
+def check_target(target: Path, overwrite: bool, sign: str) -> None:
+    """Refuse an output that exists, before any work is done.
+
+    Parameters
+    ----------
+    target : Path
+        The folder to be written.
+    overwrite : bool
+        Whether a folder that is there may be replaced.
+    sign : str
+        A file that every folder of this kind holds: a folder without it is not ours to remove.
+
+    Raises
+    ------
+    UsageError
+        If the target exists and may not be replaced.
+    """
+    recover(target)
+    if os.path.lexists(target) and not overwrite:
+        raise _exists(target)
+    if os.path.lexists(target) and not target.is_dir():
+        raise UsageError("this output is a file, not a folder", str(target), "choose another with --output")
+    if target.is_dir() and any(target.iterdir()) and not (target / sign).exists():
+        raise UsageError(
+            f"this folder holds no {sign}, so it is something else, and --overwrite would remove it",
+            str(target),
+            "choose another with --output, or remove it yourself",
+        )
+
+
+@contextmanager
+def published_folder(
+    target: Path, sign: str, overwrite: bool = False, files: Files = _FILES
+) -> Iterator[Path]:
+    """Give a temporary folder to write in, and publish it under its good name at the end.
+
+    Nothing is published, and nothing is left behind, where the body raises.
+
+    Parameters
+    ----------
+    target : Path
+        The good name.
+    sign : str
+        A file that every folder of this kind holds (see `check_target`).
+    overwrite : bool
+        Replace a folder that is there: the new one is published, then the old one removed.
+    files : Files
+        The calls that change the disk.
+
+    Yields
+    ------
+    Path
+        An empty folder beside the target.
+    """
+    target = target.resolve()
+    recover(target, files)
+    check_target(target, overwrite, sign)
+    sweep(target, files)
+    fix = "free some space there, or choose another place with --output"
+    with naming_full_disk(str(target), fix), ExitStack() as stack:
+        temporary = _new_folder(target, files, stack)
+        yield temporary
+        flush(temporary, files)
+        _move_into_place(temporary, target, overwrite, files)
+        files.flush(target.parent)
+
+
+def replace_file(path: Path, content: bytes, files: Files = _FILES) -> None:
+    """Write one file so that a reader sees the old content or the new, never a part.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be written.
+    """
+    sweep(path, files)
+    try:
+        with ExitStack() as stack:
+            temporary = _new(path, files.make_file, files, stack)
+            files.write(temporary, content)
+            files.flush(temporary)
+            files.rename(temporary, path)
+            files.flush(path.parent)
+    except OSError as error:
+        raise _unwritable(error, path, "see to its folder and its disk, or choose another place") from error
+
+
+def remove_folder(folder: Path, files: Files = _FILES) -> None:
+    """Remove a folder so that a reader sees it whole or not at all."""
+    gone = _beside(folder, "tmp")
+    files.rename(folder, gone)
+    files.remove(gone)
+
+
+def sweep_all(folder: Path, files: Files = _FILES) -> None:
+    """Bring back, or remove, what killed writers left in a folder, whatever they were writing."""
+    hidden = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    names = {match[1] for name in hidden if (match := _LEFTOVER.fullmatch(name))}
+    for name in sorted(names):
+        recover(folder / name, files)
+        sweep(folder / name, files)
+
+
+def flush(folder: Path, files: Files = _FILES) -> None:
+    """Force every file of a folder, and the folder, onto the disk."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        files.flush(path)
+    files.flush(folder)
+
+
+def recover(target: Path, files: Files = _FILES) -> None:
+    """Bring back a set whose writer was killed while it replaced it, if it is missing under its good name."""
+    for path in _leftovers(target, "old"):
+        with locked(path) as is_free:
+            if is_free is False or os.path.lexists(target):
+                continue
+            with suppress(OSError):  # a reader may have no right to
+                files.rename(path, target)
+                say(f"{target}: brought back, after a run that was killed while it replaced this")
+
+
+def sweep(target: Path, files: Files = _FILES) -> None:
+    """Remove what killed writers of this target left behind."""
+    for path in _leftovers(target, "old"):
+        with locked(path) as is_free:
+            # Under this name a set is always whole, so it gets another before it goes, file by file.
+            if target.exists() and _is_abandoned(path, is_free):
+                files.rename(path, _beside(target, "tmp"))
+    for path in _leftovers(target, "tmp"):
+        with locked(path) as is_free:
+            if _is_abandoned(path, is_free):
+                files.remove(path)
+                say(f"removed {path.name}, which a run that was killed had left beside {target}")
+
+
+def _new_folder(target: Path, files: Files, stack: ExitStack) -> Path:
+    try:
+        _make_parents(target.parent, files)
+        return _new(target, files.make_folder, files, stack)
+    except OSError as error:
+        raise _unwritable(error, target, "choose another with --output") from error
+
+
+def _make_parents(folder: Path, files: Files) -> None:
+    if not folder.exists():
+        _make_parents(folder.parent, files)
+        files.make_folder(folder)
+        files.flush(folder.parent)
+
+
+def _new(target: Path, make: Callable[[Path], None], files: Files, stack: ExitStack) -> Path:
+    """Make a temporary folder or file, locked until the stack unwinds, and removed then if still there."""
+    for _ in range(_TRIES):
+        temporary = _beside(target, "tmp")
+        make(temporary)
+        is_locked = stack.enter_context(locked(temporary))
+        stack.callback(files.remove, temporary)
+        if is_locked is not False:
+            return temporary
+        # Another run took it for a leftover, in the moment before it was locked.
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(target))
+
+
+def _move_into_place(temporary: Path, target: Path, overwrite: bool, files: Files) -> None:
+    """Give the new folder its good name; an old one is then under the temporary name."""
+    if overwrite and target.exists():
+        if not files.exchange(temporary, target):
+            _exchange_in_two_steps(temporary, target, files)
+        return
+    try:
+        files.rename(temporary, target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another run was faster
+            raise _exists(target) from None
+        raise
+
+
+def _exchange_in_two_steps(temporary: Path, target: Path, files: Files) -> None:
+    aside = _beside(target, "old")
+    with locked(target):
+        files.rename(target, aside)
+        try:
+            files.rename(temporary, target)
+        except BaseException:
+            files.rename(aside, target)
+            raise
+        files.flush(target.parent)
+        files.rename(aside, temporary)
+
+
+def _beside(target: Path, kind: str) -> Path:
+    """Name a temporary folder or file beside a target; kind is tmp or old."""
+    return target.with_name(f".{target.name}.{kind}-{_host()}-{uuid.uuid4().hex[:12]}")
+
+
+def _leftovers(target: Path, kind: str) -> list[Path]:
+    if not target.parent.is_dir():
+        return []
+    start = f".{target.name}.{kind}-"
+    return sorted(path for path in target.parent.iterdir() if path.name.startswith(start))
+
+
+def _is_abandoned(path: Path, is_free: bool | None) -> bool:
+    """Tell whether the writer of a leftover is dead; some network disks do not show locks of other hosts."""
+    if is_free and f"-{_host()}-" in path.name:
+        return True
+    return is_free is not False and time.time() - path.stat().st_mtime > _STALE_SECONDS
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9]", "", os.uname().nodename)
+
+
+def _unwritable(error: OSError, target: Path, fix: str) -> UsageError:
+    return UsageError(f"this output cannot be written: {error.strerror}", str(target), fix)
+
+
+def _exists(target: Path) -> UsageError:
+    return UsageError(
+        "this output exists already",
+        str(target),
+        "choose another with --output, or replace it with --overwrite",
+    )

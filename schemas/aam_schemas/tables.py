@@ -1,0 +1,231 @@
+"""What a valid ASV, sample and metadata row is, as pandera schemas on polars.
+
+These are the contract: every batch of samples passes them before it is written. They run on eager frames,
+since pandera checks a LazyFrame's types alone. A frame has one row per sample, with lists inside, since
+pandera slows down steeply with the number of columns.
+
+The training path never imports this module: polars and pandera cost seconds to start, and polars hangs in
+forked workers.
+"""
+
+from collections.abc import Callable
+
+import pandera.polars as pa
+import polars as pl
+from pandera.api.polars.types import PolarsData
+from pandera.config import ValidationDepth, config_context
+from pandera.errors import SchemaErrors
+
+from aam_schemas.vocabulary import MASK, PAD, START
+
+Rule = Callable[[pl.Expr], pl.Expr]
+
+
+def _check(rule: Rule, name: str, error: str) -> pa.Check:
+    """Make a named pandera check of one fused polars expression; null counts as a failure."""
+
+    def check(data: PolarsData) -> pl.LazyFrame:
+        return data.lazyframe.select(rule(pl.col(data.key)).fill_null(value=False))
+
+    return pa.Check(check, name=name, error=error)
+
+
+def violations(schema: pa.DataFrameSchema, frame: pl.DataFrame) -> pl.DataFrame:
+    """Hold a frame against a contract.
+
+    Returns
+    -------
+    polars.DataFrame
+        pandera's failure cases, a row per failure: `check`, `column`, `failure_case`, and `index`, the row of
+        the frame (null where the failure is the whole column's). Empty where the frame is valid.
+    """
+    # Names and types first: a check on a column of another type would bring polars down, not answer.
+    for depth in (ValidationDepth.SCHEMA_ONLY, ValidationDepth.SCHEMA_AND_DATA):
+        try:
+            with config_context(validation_depth=depth):
+                schema.validate(frame, lazy=True)
+        except SchemaErrors as errors:
+            return errors.failure_cases
+    return pl.DataFrame(
+        schema={"check": pl.String, "column": pl.String, "failure_case": pl.String, "index": pl.Int32}
+    )
+
+
+def _every(rule: Rule) -> Rule:
+    return lambda column: column.list.eval(rule(pl.element()).fill_null(value=False)).list.all()
+
+
+def _frame_check(rule: pl.Expr, name: str, error: str) -> pa.Check:
+    def check(data: PolarsData) -> pl.LazyFrame:
+        return data.lazyframe.select(rule.fill_null(value=False))
+
+    return pa.Check(check, name=name, error=error)
+
+
+def _equal(one: pl.Expr, other: pl.Expr) -> pl.Expr:
+    """Compare sums, which differ in the last digits with the order of their terms."""
+    return (one - other).abs() <= 1e-9 * other.abs()
+
+
+def _is_count(count: pl.Expr) -> pl.Expr:
+    return count.is_finite() & (count >= 0)
+
+
+ID_GIVEN = _check(lambda c: c.str.strip_chars().str.len_bytes() > 0, "id_given", "an id is empty")
+COUNTS_FINITE = _check(_every(_is_count), "counts_finite", "a count is negative, NaN or infinite")
+HAS_READS = _check(
+    lambda c: c.list.eval(pl.element() > 0).list.any(),
+    "has_reads",
+    "no ASV of the sample has a count above 0",
+)
+READS_GIVEN = _check(
+    lambda c: c.is_finite() & (c > 0), "reads_given", "a number of reads is not above 0 and finite"
+)
+NO_ASV_TWICE = _check(lambda c: c.list.n_unique() == c.list.len(), "no_asv_twice", "an ASV is listed twice")
+STARTS_WITH_START = _check(
+    lambda c: c.list.get(0) == START, "starts_with_start", "an ASV does not begin with the START token"
+)
+HAS_A_BASE = _check(lambda c: c.list.get(1) != PAD, "has_a_base", "an ASV has no base after START")
+KNOWN_TOKENS = _check(
+    lambda c: (
+        c.list.slice(1)
+        .list.eval((pl.element() != START) & (pl.element() < pl.lit(8)) & (pl.element() != MASK))
+        .list.all()
+    ),
+    "known_tokens",
+    "an ASV holds a token that is no base (MASK is the trainer's, START comes once)",
+)
+NO_PAD_BETWEEN_BASES = _check(
+    # Padding comes last: once a token is PAD, all after it are, so the tokens never rise from PAD.
+    lambda c: (
+        c.list.eval((pl.element() == PAD) & (pl.element().shift(-1) != PAD).fill_null(value=False))
+        .list.any()
+        .not_()
+    ),
+    "no_pad_between_bases",
+    "padding stands between bases",
+)
+
+
+def asv_table(sequence_length: int) -> pa.DataFrameSchema:
+    """Contract of asvs.parquet.
+
+    Parameters
+    ----------
+    sequence_length : int
+        Tokens per ASV, L: START and the bases.
+    """
+    return pa.DataFrameSchema(
+        {
+            "asv_id": pa.Column(pl.String, ID_GIVEN, unique=True),
+            "aliases": pa.Column(pl.List(pl.String)),
+            "sequence": pa.Column(pl.String, pa.Check.str_matches(r"^[ACGTRYSWKMBDHVN]+$"), unique=True),
+            "tokens": pa.Column(
+                pl.List(pl.UInt8),
+                [
+                    _check(
+                        lambda c: c.list.len() == sequence_length,
+                        "token_length",
+                        f"not {sequence_length} tokens",
+                    ),
+                    STARTS_WITH_START,
+                    HAS_A_BASE,
+                    KNOWN_TOKENS,
+                    NO_PAD_BETWEEN_BASES,
+                ],
+            ),
+            "prevalence": pa.Column(pl.UInt32, pa.Check.ge(1)),
+            "total_count": pa.Column(pl.Float64, READS_GIVEN),
+        },
+        strict=False,
+        name="asvs",
+    )
+
+
+def sample_table(token_limit: int, num_asvs: int, num_branches: int = 0) -> pa.DataFrameSchema:
+    """Contract of a sample file, after truncation to the token limit.
+
+    Parameters
+    ----------
+    token_limit : int
+        The largest number of ASVs kept per sample.
+    num_asvs : int
+        Rows of the ASV table: an index at or above it names no ASV.
+    num_branches : int
+        Rows of the tree table; 0 without a tree.
+    """
+    exists = _check(
+        _every(lambda asv: asv < num_asvs), "asv_exists", "an index names no row of the ASV table"
+    )
+    within_limit = _check(
+        lambda c: c.list.len() <= token_limit, "within_token_limit", f"more than {token_limit} ASVs are kept"
+    )
+    return pa.DataFrameSchema(
+        {
+            "sample_id": pa.Column(pl.String, ID_GIVEN, unique=True),
+            "study": pa.Column(pl.String),
+            "asv": pa.Column(pl.List(pl.UInt32), [within_limit, exists, NO_ASV_TWICE]),
+            "count": pa.Column(pl.List(pl.Float64), [HAS_READS, COUNTS_FINITE]),
+            "dropped_asv": pa.Column(pl.List(pl.UInt32), [exists, NO_ASV_TWICE]),
+            "dropped_count": pa.Column(pl.List(pl.Float64), COUNTS_FINITE),
+            "depth": pa.Column(pl.Float64, READS_GIVEN),
+            "depth_before_rarefaction": pa.Column(pl.Float64, READS_GIVEN),
+            "depth_kept": pa.Column(pl.Float64, READS_GIVEN),
+            "num_asvs": pa.Column(pl.UInt32, pa.Check.ge(1)),
+            "num_asvs_kept": pa.Column(pl.UInt32, pa.Check.ge(1)),
+        }
+        | (_branch_columns(num_branches) if num_branches else {}),
+        checks=[
+            _frame_check(
+                (pl.col("asv").list.len() == pl.col("count").list.len())
+                & (pl.col("dropped_asv").list.len() == pl.col("dropped_count").list.len()),
+                "lists_match",
+                "as many counts as ASVs are needed",
+            ),
+            _frame_check(
+                (pl.col("num_asvs_kept") == pl.col("asv").list.len())
+                & (pl.col("num_asvs") == pl.col("asv").list.len() + pl.col("dropped_asv").list.len()),
+                "totals_match",
+                "num_asvs or num_asvs_kept is not what the lists hold",
+            ),
+            _frame_check(
+                _equal(pl.col("depth_kept"), pl.col("count").list.sum())
+                & _equal(pl.col("depth"), pl.col("depth_kept") + pl.col("dropped_count").list.sum()),
+                "depths_match",
+                "depth or depth_kept is not the sum of the counts",
+            ),
+        ],
+        strict=False,
+        name="samples",
+    )
+
+
+def _branch_columns(num_branches: int) -> dict[str, pa.Column]:
+    exists = _check(_every(lambda branch: branch < num_branches), "branch_exists", "an index names no branch")
+    reads = _check(lambda c: c.is_finite() & (c >= 0), "depth_finite", "the depth in the tree is not finite")
+    return {
+        "branch": pa.Column(pl.List(pl.UInt32), exists),
+        "branch_count": pa.Column(pl.List(pl.Float64), COUNTS_FINITE),
+        "depth_in_tree": pa.Column(pl.Float64, reads),
+    }
+
+
+def metadata_table(types: dict[str, str]) -> pa.DataFrameSchema:
+    """Contract of metadata.parquet.
+
+    Parameters
+    ----------
+    types : dict of str to str
+        numeric or categorical, for each column beside `sample_id`.
+    """
+    kinds = {"numeric": pl.Float64, "categorical": pl.String}
+    finite = _check(
+        lambda c: c.is_null() | c.is_finite(), "finite", "a number is NaN or infinite; leave the cell empty"
+    )
+    columns = {
+        name: pa.Column(kinds[kind], finite if kind == "numeric" else None, nullable=True)
+        for name, kind in types.items()
+    }
+    return pa.DataFrameSchema(
+        {"sample_id": pa.Column(pl.String, ID_GIVEN, unique=True), **columns}, strict=True, name="metadata"
+    )
