@@ -16,7 +16,7 @@ test-all: $(STAMP)  ## the long lists, too
 	$(BIN)/python -m pytest -m "not gpu" -n 2
 
 fuzz: $(STAMP)  ## damaged and random files against the readers, for an hour or so
-	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/read/test_fuzz.py -n 2
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/aamprep/read/test_fuzz.py -n 2
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tests.studies import Programs
+from tests.helpers.studies import Programs
 
 RealData = Callable[[str], Path]
 

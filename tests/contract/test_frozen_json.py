@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.frozen import kept
-from tests.studies import Programs, write_table_with_an_empty_sample
+from tests.helpers.studies import Programs, write_table_with_an_empty_sample
 
 CONFIG = """
 [train]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.helpers.frozen import kept
-from tests.studies import Programs
+from tests.helpers.studies import Programs
 
 WRITERS = ("h5py", "numpy", "polars", "pyarrow", "scipy")
 RAREFIED = ("--rarefy-depth", 500, "--seed", 7, "--token-limit", 24)

@@ -1,0 +1,490 @@
+"""A number that stops being finite is found where it was born (P6): module, ASV, sample, and direction."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from aam_schemas import vocabulary
+from aam_schemas.common.errors import NonFiniteError
+from aammodel.batch import Batch
+from aammodel.config.train import TrainConfig
+from aammodel.diagnostics.batch_checks import check_batch
+from aammodel.diagnostics.nonfinite import Fault, watch_step
+from aammodel.diagnostics.replay import from_batch
+from aammodel.diagnostics.stop import stop_at_non_finite
+from aammodel.diagnostics.trace import trace
+from aammodel.distributed.ranks import Ranks
+from aammodel.nn.encoders import hide
+from aammodel.nn.model import AamModel
+from aammodel.runs.config_file import CONFIG_FILE
+from aammodel.runs.metrics_log import read_metrics
+from aammodel.runs.saved_step import SavedStep, save_step
+from aammodel.training.optimizer import make_optimizer
+from aammodel.training.precision import Precision
+from aammodel.training.setup import compile_transformers
+from aammodel.training.step import Stepper, seed_step
+from tests.helpers.model_cases import Case, Sample, awake, compact, every, random_sample, sampled
+from tests.helpers.shards import make_shards, tiny_config
+from tests.helpers.studies import Programs
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SAMPLES = [
+    random_sample(1, 6),
+    random_sample(2, 3),
+    Sample((3, 10, 17), (7.0, 11.0, 5.0)),
+    random_sample(3, 8),
+]
+BAD_SAMPLE, BAD_ASV = 2, 17
+BAD_COUNT = 5.0
+
+
+def step_of(model: AamModel, precision: str = "float32") -> Stepper:
+    config = TrainConfig(precision=precision)
+    return Stepper(model, make_optimizer(model, config), Precision(precision, torch.device("cpu")), config)
+
+
+def fault_of(model: AamModel, batch: Batch, precision: str = "float32") -> Fault | None:
+    return watch_step(step_of(model, precision), [batch]).fault
+
+
+@dataclass
+class Spoiler:
+    """Spoils what a module gives for one ASV, or the gradient of it, knowing nothing of how it is called."""
+
+    value: float
+    is_backward: bool
+    where: Callable[[Tensor], Tensor]
+    """From what a module gives to True where it is of the ASV."""
+
+    def hook(self, module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
+        is_bad = self.where(output)
+        if not self.is_backward:
+            return output.masked_fill(is_bad, self.value)
+        output.register_hook(lambda gradient: gradient.masked_fill(is_bad, self.value))
+        return None
+
+
+def of_rows(rows: Tensor, like: Tensor) -> Tensor:
+    return rows.view(*rows.shape, *[1] * (like.dim() - rows.dim())).expand(like.shape)
+
+
+def spoil_reading(model: AamModel, batch: Batch, name: str, spoiler: Spoiler) -> None:
+    """Spoil a module of the transformer over bases: the ASV is known by the tokens that the stem is given."""
+    row = batch.asv_row.tolist().index(BAD_ASV)
+    tokens = hide(batch.tokens, batch.masked)[row]
+    seen: list[Tensor] = []
+    model.asv_encoder.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+
+    def where(output: Tensor) -> Tensor:
+        here = seen[-1]
+        return of_rows((here == tokens[: here.shape[1]]).all(dim=1), output)
+
+    spoiler.where = where
+    model.get_submodule(name).register_forward_hook(spoiler.hook)
+
+
+def spoil_sample(model: AamModel, batch: Batch, name: str, spoiler: Spoiler) -> None:
+    """Spoil a module of the transformer over ASVs: the ASV is known by its count."""
+    seen: list[Tensor] = []
+    counts = model.sample_encoder.count_embedding
+    counts.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+
+    def where(output: Tensor) -> Tensor:
+        is_bad = seen[-1] == BAD_COUNT
+        # Weights of attention: of each head, what the ASV attends to.
+        return of_rows(is_bad[:, None, :] if output.dim() == 4 else is_bad, output)
+
+    spoiler.where = where
+    model.get_submodule(name).register_forward_hook(spoiler.hook)
+
+
+def spoil_listed(model: AamModel, batch: Batch, name: str, spoiler: Spoiler) -> None:
+    """Spoil what is computed of all ASVs, hidden bases or slots in a row."""
+    row = batch.asv_row.tolist().index(BAD_ASV)
+    rows = {
+        "asv_encoder.bases": batch.asv_row == BAD_ASV,
+        "nucleotide_head": batch.masked[:, 0] == row,
+        "distance_heads.unweighted_unifrac.logits": batch.count[batch.is_real] == BAD_COUNT,
+    }
+    spoiler.where = lambda output: of_rows(rows[name], output)
+    model.get_submodule(name).register_forward_hook(spoiler.hook)
+
+
+ALL_WITH_THE_ASV, ONE = "all", "one"
+MODULES = {
+    "asv_encoder.stem": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.stem.token_embedding": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.transformer.blocks.0.attention_norm": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.transformer.blocks.1.qkv": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.transformer.blocks.1": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.transformer.blocks.1.weights_dropout": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.transformer.blocks.1.attention_dropout": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.transformer.blocks.0.wide_dropout": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.transformer.blocks.0.feed_forward_dropout": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.transformer": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.pooling.query": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.pooling": (spoil_reading, ALL_WITH_THE_ASV),
+    "asv_encoder.bases": (spoil_listed, ALL_WITH_THE_ASV),
+    "sample_encoder.count_embedding.of_count": (spoil_sample, ONE),
+    "sample_encoder.transformer.blocks.0.expand": (spoil_sample, ONE),
+    "sample_encoder.transformer.blocks.1.attention_out": (spoil_sample, ONE),
+    "sample_encoder.transformer.blocks.1.weights_dropout": (spoil_sample, ONE),
+    "sample_encoder.transformer.blocks.1.attention_dropout": (spoil_sample, ONE),
+    "sample_encoder.transformer.blocks.0.wide_dropout": (spoil_sample, ONE),
+    "sample_encoder.transformer.blocks.0.feed_forward_dropout": (spoil_sample, ONE),
+    "nucleotide_head": (spoil_listed, ALL_WITH_THE_ASV),
+    "distance_heads.unweighted_unifrac.logits": (spoil_listed, ONE),
+}
+
+
+def the_batch(read_share: float = 1.0) -> Batch:
+    return compact([*SAMPLES, Sample((17, 4), (2.0, 9.0))], slots=12, read_share=read_share)
+
+
+CELLS = [
+    *every(name=list(MODULES), direction=["forward", "backward"], kept=[True]),
+    # Where activations are computed again in the backward pass.
+    *every(name=["asv_encoder.transformer.blocks.1.qkv"], direction=["forward", "backward"], kept=[False]),
+]
+
+
+@pytest.mark.parametrize("case", sampled(CELLS, 24))
+def test_a_planted_fault_is_found(case: Case) -> None:
+    name, direction, checkpoint_positions = case["name"], case["direction"], 10**9 * case["kept"]
+    dropout = {"dropout": 0.2, "inner_dropout": 0.2} if name.endswith("dropout") else {}
+    model, batch = awake(chunk_size=8, checkpoint_positions=checkpoint_positions, **dropout), the_batch()
+    plant, whom = MODULES[name]
+    value = math.nan if direction == "forward" else math.inf
+    plant(model, batch, name, Spoiler(value, direction == "backward", lambda output: output))
+    fault = fault_of(model, batch)
+    assert fault is not None
+    assert (fault.module, fault.direction) == (name, direction)
+    assert [one.row for one in fault.asvs] == [BAD_ASV]
+    bases = batch.tokens[batch.asv_row == BAD_ASV].numpy()
+    assert fault.asvs[0].sequence == vocabulary.decode(bases)[0]
+    assert fault.samples == (("sample-2", "sample-4") if whom == ALL_WITH_THE_ASV else ("sample-2",))
+
+
+def test_asvs_that_are_not_read_are_told_apart() -> None:
+    model, batch = awake(chunk_size=2), the_batch(read_share=0.5)
+    row = batch.asv_row.tolist().index(BAD_ASV)
+    assert batch.is_read[row]
+    assert not batch.is_read[:row].all()
+    spoil_reading(model, batch, "asv_encoder.transformer", Spoiler(math.nan, False, lambda output: output))
+    fault = fault_of(model, batch)
+    assert fault is not None
+    assert [one.row for one in fault.asvs] == [BAD_ASV]
+
+
+@pytest.mark.parametrize(
+    "name", ["sample_encoder.transformer.blocks.0", "asv_encoder.transformer.blocks.1.expand"]
+)
+def test_a_backward_hook_from_outside_is_found(name: str) -> None:
+    model = awake()
+    model.get_submodule(name).register_full_backward_hook(
+        lambda module, inputs, outputs: tuple(
+            one * math.nan if one is not None and one.is_floating_point() else one for one in inputs
+        )
+    )
+    fault = fault_of(model, the_batch())
+    assert fault is not None
+    assert (fault.module, fault.direction) == (name, "backward")
+
+
+@pytest.mark.parametrize("head", ["soft-branch", "euclidean"])
+def test_a_sample_that_is_spoilt_whole_is_named(head: str) -> None:
+    model, batch = awake(head=head), the_batch()
+
+    def spoil(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+        return output.index_fill(0, torch.tensor([1]), math.inf)
+
+    name = "distance_heads.unweighted_unifrac." + ("affine" if head == "soft-branch" else "pooling")
+    model.get_submodule(name).register_forward_hook(spoil)
+    fault = fault_of(model, batch)
+    assert fault is not None
+    assert (fault.module, fault.samples) == (name, ("sample-1",))
+
+
+def test_what_overflows_between_modules_is_laid_to_the_module_around_them() -> None:
+    model = awake()
+    with torch.no_grad():  # products of queries and keys beyond the largest float32
+        model.asv_encoder.transformer.blocks[1].qkv.weight.mul_(1e30)
+    fault = fault_of(model, the_batch())
+    assert fault is not None
+    assert fault.module == "asv_encoder.transformer.blocks.1"
+    assert "between asv_encoder.transformer.blocks.1.qkv and" in fault.what
+
+
+def test_a_weight_that_is_not_finite_is_named() -> None:
+    model = awake()
+    with torch.no_grad():
+        model.sample_encoder.transformer.blocks[0].contract.bias[3] = math.inf
+    fault = fault_of(model, the_batch())
+    assert fault is not None
+    assert fault.module == "sample_encoder.transformer.blocks.0.contract"
+    assert "its bias is not finite (float32 16, " in fault.what
+    assert "1 infinite)" in fault.what
+
+
+def test_the_loss_itself_may_overflow() -> None:
+    model, head = awake(), "unweighted_unifrac"
+    with torch.no_grad():
+        model.distance_heads[head].affine.scale.fill_(1e25)
+    fault = fault_of(model, the_batch())
+    assert fault is not None
+    assert (fault.module, fault.direction) == ("the loss", "forward")
+    model = awake()
+    model.distance_heads[head].spread.zero_()  # errors in units of nothing
+    fault = fault_of(model, the_batch())
+    assert fault is not None
+    assert (fault.module, fault.direction, fault.what[:24]) == (
+        "the loss",
+        "backward",
+        "the gradient of distance",
+    )
+
+
+def test_an_overflow_of_float16_is_found() -> None:
+    model = awake()
+    with torch.no_grad():
+        model.asv_encoder.transformer.blocks[0].expand.weight.mul_(1e5)
+    assert fault_of(model, the_batch()) is None
+    fault = fault_of(model, the_batch(), "fp16")
+    assert fault is not None
+    assert fault.module == "asv_encoder.transformer.blocks.0.expand"
+
+
+@pytest.mark.parametrize("checkpoint_positions", [0, 10**9])
+def test_watching_changes_nothing(checkpoint_positions: int) -> None:
+    model, batches = awake(checkpoint_positions=checkpoint_positions), [the_batch(), the_batch(0.5)]
+    stepper = step_of(model)
+    losses, norm = stepper.backward(batches)
+    expected = [None if one.grad is None else one.grad.clone() for one in model.parameters()]
+    seen = watch_step(stepper, batches)
+    assert seen.fault is None
+    assert (seen.losses.numbers(), seen.gradient_norm) == (losses.numbers(), pytest.approx(norm, rel=1e-6))
+    for one, other in zip(model.parameters(), expected, strict=True):
+        assert (one.grad is None) == (other is None)
+        assert other is None or torch.allclose(one.grad, other, rtol=1e-5, atol=1e-7)
+    assert not any(one._forward_hooks or one._forward_pre_hooks for one in model.modules())
+
+
+def test_figures_of_a_module_are_those_of_its_tensors() -> None:
+    model, batch = awake(chunk_size=4), the_batch()
+    kept: list[Tensor] = []
+    name = "sample_encoder.transformer.blocks.0.expand"
+    handle = model.get_submodule(name).register_forward_hook(
+        lambda module, inputs, output: (output.retain_grad(), kept.append(output))[0]
+    )
+    step_of(model).backward([batch])
+    handle.remove()
+    weight = model.get_submodule(name).weight.grad
+    seen = watch_step(step_of(model), [batch])
+    one = next(one for one in seen.seen if one.name == name)
+    assert one.num_calls == len(kept) > 1
+    assert one.outputs[0].mean == pytest.approx(kept[0].double().mean().item())
+    gradient = torch.cat([part.grad.flatten() for part in kept]).norm().item()
+    assert math.sqrt(one.gradient_square) == pytest.approx(gradient, rel=1e-5)
+    bias = model.get_submodule(name).bias.grad
+    own = torch.cat([weight.flatten(), bias]).norm().item()
+    clipped = min(1.0, 1.0 / (seen.gradient_norm + 1e-6))
+    assert math.sqrt(one.weight_gradient_square) * clipped == pytest.approx(own, rel=1e-4)
+
+
+def poison(batch: Batch, name: str, place: tuple[int, ...], value: float) -> Batch:
+    tensor = getattr(batch, name).clone()
+    tensor[place] = value
+    return replace(batch, **{name: tensor})
+
+
+POISONED = {
+    "no START": ("START", ("tokens", (1, 0), vocabulary.A)),
+    "another START": ("START", ("tokens", (1, 1), vocabulary.START)),
+    "no token": ("token range", ("tokens", (1, 1), 9)),
+    "MASK": ("token range", ("tokens", (1, 1), vocabulary.MASK)),
+    "a hole": ("padding at the end", ("tokens", (0, 15), vocabulary.A)),
+    "a slot that points nowhere": ("slots", ("slot", (2, 1), 99)),
+    "the same ASV twice": ("distinct ASVs", ("asv_row", (1,), 0)),
+    "NaN reads": ("counts", ("count", (2, 1), math.nan)),
+    "infinite reads": ("counts", ("count", (2, 1), math.inf)),
+    "negative reads": ("counts", ("count", (2, 1), -1.0)),
+    "reads of padding": ("padded slots", ("count", (2, 11), 3.0)),
+    "an infinite distance": ("distances", ("distance", (0, 1, 2), math.inf)),
+    "a distance above 1": ("distances", ("distance", (0, 1, 2), 1.5)),
+    "a negative distance": ("distances", ("distance", (0, 1, 2), -0.5)),
+    "an unknown distance": ("distances", ("distance", (0, 1, 2), math.nan)),
+    "an asymmetric distance": ("symmetry", ("distance", (0, 1, 2), 0.0)),
+    "a distance to itself": ("symmetry", ("distance", (0, 2, 2), 0.5)),
+    "a hidden START": ("hidden bases", ("masked", (0, 1), 0)),
+    "a hidden base of no ASV": ("hidden bases", ("masked", (0, 0), 77)),
+    "another hidden base": ("hidden bases", ("masked_token", (0,), vocabulary.N)),
+}
+
+
+@pytest.mark.parametrize("case", POISONED)
+def test_a_poisoned_batch_is_named(case: str) -> None:
+    rule, (name, place, value) = POISONED[case]
+    model, batch = awake(), compact(SAMPLES, slots=12)
+    batch = replace(batch, asv_row=torch.arange(len(batch.tokens)))
+    assert check_batch(batch, model.config).failed == ()
+    failed = check_batch(poison(batch, name, place, value), model.config).failed
+    assert rule in [one.name for one in failed]
+    broken = next(one for one in failed if one.name == rule)
+    named = {"count": "sample-2", "slot": "sample-2", "distance": "sample-2", "tokens": f"ASV {place[0]}"}
+    assert named.get(name, "") in str(broken)
+
+
+def test_a_sample_without_reads_is_named() -> None:
+    model, batch = awake(), compact([*SAMPLES, Sample((), ()), Sample((3,), (0.0,))])
+    checked = check_batch(batch, model.config)
+    assert [one.broken for one in checked.failed] == [("sample sample-4", "sample sample-5")]
+    assert checked.figures.num_zero_counts == 1
+    assert checked.figures.sample_padding == (2 / 8, 5 / 8, 5 / 8, 0.0, 1.0, 7 / 8)
+    lengths = (batch.tokens > 0).sum(dim=1)
+    assert checked.figures.asv_padding == pytest.approx((1 - lengths / 16).tolist())
+
+
+def test_samples_that_are_not_in_the_tree_have_no_distance() -> None:
+    model, batch = awake(), compact(SAMPLES)
+    distance = batch.distance.clone()
+    distance[:, 1, :] = distance[:, :, 1] = math.nan
+    checked = check_batch(replace(batch, distance=distance), model.config)
+    assert checked.failed == ()
+    assert checked.figures.num_pairs == (3,)
+
+
+def test_a_clean_trace_gives_the_losses_of_training(run: Programs, tmp_path: Path) -> None:
+    shards, config = make_shards(run, tmp_path), tiny_config(tmp_path, "batch_size = 8\naccumulate = 3\n")
+    traced = run("aammodel", "trace", shards.folder, "--config", config, "--json")
+    assert traced.code == 0, traced.err
+    options = ("--config", config, "--output", tmp_path / "run", "--max-steps", 4)
+    assert run("aammodel", "pretrain", shards.folder, *options).code == 0
+    rows = {row["step"]: row for row in read_metrics(tmp_path / "run") if "loss" in row}
+    document = json.loads(traced.out)
+    assert document["finite"] is True
+    assert document["fault"] is None
+    assert document["losses"]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-5)
+    assert document["gradient_norm"] == pytest.approx(rows[1]["gradient_norm"], rel=1e-4)
+    checkpoint = tmp_path / "run" / "checkpoints" / "step-000003"
+    traced = run("aammodel", "trace", "--run", checkpoint, "--json")
+    assert traced.code == 0, traced.err
+    document = json.loads(traced.out)
+    assert document["step"] == 3
+    assert document["losses"]["loss"] == pytest.approx(rows[4]["loss"], rel=1e-5)
+    assert run("aammodel", "trace", "--run", tmp_path / "run").code == 0
+    assert run("aammodel", "trace", shards.folder, "--run", tmp_path / "run" / "model.safetensors").code == 0
+
+
+def test_training_that_diverges_is_traced_from_the_batch_it_kept(run: Programs, tmp_path: Path) -> None:
+    shards, config = make_shards(run, tmp_path), tiny_config(tmp_path, "warmup_steps = 0\nclip_norm = 1e30\n")
+    config.write_text(config.read_text().replace("learning_rate = 0.003", "learning_rate = 1e20"))
+    options = ("--config", config, "--output", tmp_path / "run", "--max-steps", 9)
+    ran = run("aammodel", "pretrain", shards.folder, *options)
+    assert ran.code == 3
+    kept = next((tmp_path / "run").glob("offending-batch-step-*.safetensors"))
+    assert f"aammodel trace --batch {kept}" in ran.err
+    traced = run("aammodel", "trace", "--batch", kept, "--json")
+    assert traced.code == 1
+    document = json.loads(traced.out)
+    assert document["fault"]["module"] in ran.err
+    assert document["fault"]["samples"]
+    assert document["losses"]["loss"] is None or math.isfinite(document["losses"]["loss"])
+    assert document["step"] == int(kept.stem.rpartition("-")[2])
+    assert run("aammodel", "trace", "--batch", kept, "--config", config).code == 0
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_a_demonstration(direction: str, run: Programs, tmp_path: Path) -> None:
+    shards, config = make_shards(run, tmp_path), tiny_config(tmp_path)
+    call = ("trace", shards.folder, "--config", config, "--direction", direction)
+    name = "asv_encoder.transformer.blocks.0.attention_out"
+    ran = run("aammodel", *call, "--inject", name)
+    assert ran.code == 1
+    assert f"Not finite, first {direction} in {name} (Linear)" in ran.out
+    assert "ASV: row " in ran.out
+    assert "sample: S" in ran.out
+    ran = run("aammodel", *call, "--inject", "blocks.0.atention_out")
+    assert ran.code == 2
+    assert name in ran.err
+    assert run("aammodel", *call, "--inject", "asv_encoder").code == 2
+
+
+def test_a_batch_that_no_model_can_read_is_told(run: Programs, tmp_path: Path) -> None:
+    batch = compact(SAMPLES, slots=12)
+    save_step(SavedStep([poison(batch, "tokens", (1, 1), 9)]), tmp_path / "batch.safetensors")
+    ran = run("aammodel", "trace", "--batch", tmp_path / "batch.safetensors")
+    assert ran.code == 1
+    assert "BROKEN token range" in ran.out
+    assert "cannot read this batch" in ran.out
+    save_step(SavedStep([poison(batch, "count", (1, 1), math.inf)]), tmp_path / "batch.safetensors")
+    ran = run("aammodel", "trace", "--batch", tmp_path / "batch.safetensors")
+    assert "BROKEN counts" in ran.out
+    assert "first forward in sample_encoder.count_embedding.of_count" in ran.out
+    for content in (b"no", save({"0.tokens": torch.ones(1)}), save({}, {"sample_ids": "[]"})):
+        (tmp_path / "batch.safetensors").write_bytes(content)
+        assert run("aammodel", "trace", "--batch", tmp_path / "batch.safetensors").code == 1
+    assert run("aammodel", "trace", "--batch", tmp_path / "none").code == 2
+    assert run("aammodel", "trace").code == 2
+
+
+def test_a_batch_of_several_targets_asks_for_a_model_of_as_many(run: Programs, tmp_path: Path) -> None:
+    batch = compact(SAMPLES, slots=12)
+    two = replace(batch, distance=batch.distance.repeat(2, 1, 1))
+    save_step(SavedStep([two]), tmp_path / "batch.safetensors")
+    call = ("aammodel", "trace", "--batch", tmp_path / "batch.safetensors")
+    ran = run(*call)
+    assert ran.code == 1
+    assert "BROKEN kinds of distance" in ran.out
+    assert "2 kinds of distance for unweighted_unifrac" in ran.out
+    targets = "[train.targets]\nunweighted_unifrac = 1.0\njaccard = 2.0\n"
+    ran = run(*call, "--config", tiny_config(tmp_path, targets))
+    assert ran.code == 0, ran.out + ran.err
+    assert "jaccard_loss" in ran.out
+    (tmp_path / "wrong.toml").write_text("[model]\nwidth = 16\nheads = 3\n")
+    ran = run(*call, "--config", tmp_path / "wrong.toml")
+    assert ran.code == 2
+    assert "heads (3) must divide width (16)" in ran.err
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_step_that_was_kept_is_taken_again_to_the_last_bit(rank: int, tmp_path: Path) -> None:
+    model = awake(dropout=0.3, inner_dropout=0.2)
+    config = TrainConfig(precision="fp16")
+    stepper = replace(step_of(model, "fp16"), ranks=Ranks(rank), config=config)
+    stepper.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**7)
+    batches = [the_batch(), the_batch(0.5)]
+    seed_step(config.seed, 21, rank)
+    losses, norm = stepper.backward(batches)
+    content = {"model": asdict(model.config), "train": asdict(config), "shards": {}, "versions": {}}
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(content))
+    with pytest.raises(NonFiniteError):
+        stop_at_non_finite(stepper, batches, 21, tmp_path)
+    setting = from_batch(tmp_path / "offending-batch-step-000021.safetensors", None, None)
+    assert setting.stepper.precision.state()["scale"] == 2.0**7
+    seen = trace(setting).seen
+    assert seen is not None
+    assert seen.losses.numbers() == losses.numbers()
+    assert seen.gradient_norm == pytest.approx(norm, rel=1e-6)
+
+
+@pytest.mark.long
+# The compiler of torch warns of itself.
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_model_is_watched_in_its_parts() -> None:
+    model = awake()
+    compile_transformers(model)
+    model.asv_encoder.transformer.blocks[0].qkv.register_forward_hook(
+        lambda _, inputs, output: output * math.inf
+    )
+    fault = fault_of(model, the_batch())
+    assert fault is not None
+    assert fault.module == "asv_encoder.transformer.blocks.0.qkv"
+    assert model.asv_encoder.transformer._compiled_call_impl is not None

@@ -1,0 +1,136 @@
+"""`aammodel evaluate`: each figure against one that is computed another way."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from scipy.spatial.distance import braycurtis, jaccard
+from scipy.stats import pearsonr
+
+from aam_schemas.vocabulary import encode
+from aammodel.data.shards import ShardSet, open_shards
+from aammodel.evaluation.baselines import kmer_presence
+from aammodel.evaluation.embed import sample_embeddings
+from aammodel.runs.load import load_run
+from aammodel.sample import Sample
+from tests.helpers.shards import counts_by_sample, make_shards, tiny_config
+from tests.helpers.studies import Programs, random_sequences
+
+
+@pytest.fixture
+def trained(run: Programs, tmp_path: Path) -> Path:
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    make_shards(run, folder)
+    targets = ("--target", "unweighted_unifrac", "--target", "braycurtis")
+    options = ("--output", folder / "run", "--config", tiny_config(folder), "--max-steps", 2)
+    ran = run("aammodel", "pretrain", folder / "shards", *options, *targets)
+    assert ran.code == 0, ran.err
+    return folder
+
+
+def test_the_figures_are_right(run: Programs, trained: Path, tmp_path: Path) -> None:
+    options = ("--split", "train", "--output", tmp_path / "found", "--json")
+    ran = run("aammodel", "evaluate", trained / "run", trained / "shards", *options)
+    assert ran.code == 0, ran.err
+    document = json.loads(ran.out)
+    assert document == json.loads((tmp_path / "found" / "evaluation.json").read_text())
+    files = sorted((trained / "shards").glob("samples-train-*.parquet"))
+    ids = pl.read_parquet(files)["sample_id"].to_list()
+    counts = np.array([counts_by_sample()[one] for one in ids])
+    pairs = list(itertools.combinations(range(len(ids)), 2))
+    assert document["samples"] == len(ids)
+    found = document["targets"]["braycurtis"]
+    assert (found["samples"], found["pairs"]) == (len(ids), len(pairs))
+    true = np.array([braycurtis(counts[i], counts[j]) for i, j in pairs])
+    by_jaccard = np.array([jaccard(counts[i] > 0, counts[j] > 0) for i, j in pairs])
+    assert found["baseline_r"]["jaccard"] == pytest.approx(pearsonr(by_jaccard, true)[0], abs=1e-9)
+    assert found["baseline_r"]["braycurtis"] == pytest.approx(1.0)
+    model = load_run(trained / "run")
+    embedding = torch.from_numpy(sample_embeddings(model, opened(trained), "train"))
+    with torch.no_grad():
+        predicted = model.distance(embedding, embedding)[1].double().numpy()
+    predicted = np.array([predicted[i, j] for i, j in pairs])
+    assert found["r"] == pytest.approx(pearsonr(predicted, true)[0], abs=1e-5)
+    assert found["mean_absolute_error"] == pytest.approx(np.abs(predicted - true).mean(), abs=1e-6)
+    explained = 1 - ((predicted - true) ** 2).sum() / ((true - true.mean()) ** 2).sum()
+    assert found["r2"] == pytest.approx(explained, abs=1e-5)
+    guessed = document["nucleotides"]
+    assert 0 <= guessed["accuracy"] <= 1
+    assert guessed["masked"] > 300
+    for target in document["targets"]:
+        assert (tmp_path / "found" / f"{target}.png").stat().st_size > 5000
+
+
+def opened(folder: Path) -> ShardSet:
+    return open_shards(folder / "shards")
+
+
+def test_a_larger_split_is_drawn_from(run: Programs, trained: Path, tmp_path: Path) -> None:
+    options = ("--split", "train", "--max-samples", 5, "--output", tmp_path / "found")
+    ran = run("aammodel", "evaluate", trained / "run", trained / "shards", *options)
+    assert ran.code == 0, ran.err
+    assert "5 train samples" in ran.out
+    assert "unweighted UniFrac: 10 pairs of 5 samples" in ran.out
+    again = run("aammodel", "evaluate", trained / "run", trained / "shards", *options)
+    assert again.code == 2
+    assert "--overwrite" in again.err
+
+
+def test_it_reads_as_many_asvs_as_the_run_was_trained_with(run: Programs, tmp_path: Path) -> None:
+    make_shards(run, tmp_path, num_samples=60)
+    options = ("--output", tmp_path / "run", "--config", tiny_config(tmp_path), "--token-limit", 3)
+    ran = run("aammodel", "pretrain", tmp_path / "shards", *options, "--max-steps", 2)
+    assert ran.code == 0, ran.err
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    folders = (tmp_path / "run", max((tmp_path / "run" / "checkpoints").iterdir()))
+    ways = [(folder, (), "(as the run was trained)", 3) for folder in folders]
+    ways += [(tmp_path / "run" / "model.safetensors", (), "(as the shards have)", 512)]
+    ways += [(tmp_path / "run", ("--token-limit", 4), "(--token-limit)", 4)]
+    for number, (where, more, words, limit) in enumerate(ways):
+        output = tmp_path / f"found-{number}"
+        ran = run("aammodel", "evaluate", where, tmp_path / "shards", "--output", output, *more)
+        assert ran.code == 0, ran.err
+        assert f"of up to {limit} ASVs {words}" in ran.out
+        assert json.loads((output / "evaluation.json").read_text())["token_limit"] == limit
+    found = json.loads((tmp_path / "found-0" / "evaluation.json").read_text())
+    name = "unweighted_unifrac"
+    for figure in ("r", "mean_absolute_error"):
+        assert found["targets"][name][figure] == pytest.approx(results["targets"][name][figure], abs=1e-5)
+
+
+def test_what_cannot_be_evaluated_is_told(run: Programs, trained: Path, tmp_path: Path) -> None:
+    both = (trained / "run", trained / "shards", "--output", tmp_path / "found")
+    ran = run("aammodel", "evaluate", *both, "--split", "tset")
+    assert (ran.code, "train, validation, test" in ran.err) == (2, True)
+    make_shards(run, tmp_path, num_samples=3)
+    options = (tmp_path / "shards", "--output", tmp_path / "found", "--split", "validation")
+    ran = run("aammodel", "evaluate", trained / "run", *options)
+    assert ran.code == 1
+    assert "there is no validation sample" in ran.err
+
+
+def test_kmers_are_those_of_plain_sets() -> None:
+    sequences = [*random_sequences(6), "ACGTNACGTACG"]
+    length = 1 + max(map(len, sequences))
+    tokens = encode(sequences, length)
+    contents = [[0, 1, 6], [1, 2], [3, 4, 5], [6]]
+    samples = [Sample(str(i), np.array(one, np.uint32), np.ones(len(one))) for i, one in enumerate(contents)]
+    found = kmer_presence(samples, tokens)
+
+    def kmers(asvs: list[int]) -> set[str]:
+        every = {sequences[a][i : i + 6] for a in asvs for i in range(len(sequences[a]) - 5)}
+        return {one for one in every if "N" not in one}
+
+    for i, j in itertools.combinations(range(len(contents)), 2):
+        a, b = kmers(contents[i]), kmers(contents[j])
+        assert found[i, j] == pytest.approx(1 - len(a & b) / len(a | b))
+
+
+def test_asvs_shorter_than_a_kmer_have_none() -> None:
+    samples = [Sample(str(i), np.array([i], np.uint32), np.ones(1)) for i in range(2)]
+    assert (kmer_presence(samples, encode(["ACGT", "ACGA"], 5)) == 0).all()

@@ -1,0 +1,130 @@
+"""Configuration, initial weights, and that a model learns from the first steps on."""
+
+import numpy as np
+import pytest
+import torch
+
+from aammodel.batch import Batch
+from aammodel.config.model import ModelConfig
+from aammodel.nn.model import AamModel
+from aammodel.objectives.losses import distance_loss_sum, nucleotide_loss_sum, num_masked_bases, num_pairs
+from tests.helpers.model_cases import (
+    TINY,
+    assert_close,
+    compact,
+    gradients,
+    random_sample,
+    some_samples,
+)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"width": 10, "heads": 4}, "heads"),
+        ({"width": 0}, "width"),
+        ({"sample_layers": -1}, "sample_layers"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"vocabulary_size": 5}, "vocabulary_size"),
+        ({"head": "cosine"}, "head"),
+        ({"count_embedding": "log"}, "count_embedding"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(wrong: dict[str, object], message: str) -> None:
+    # A TypeError where annotations are checked, too.
+    with pytest.raises((ValueError, TypeError), match=message):
+        ModelConfig(**({"sequence_length": 16} | wrong))
+
+
+def test_initial_weights_follow_from_the_seed() -> None:
+    torch.manual_seed(4)
+    one = AamModel(ModelConfig(**TINY)).state_dict()
+    torch.manual_seed(4)
+    other = AamModel(ModelConfig(**TINY)).state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def started(batch: Batch, **options: object) -> AamModel:
+    torch.manual_seed(0)
+    model = AamModel(ModelConfig(**(TINY | options)))
+    model.start_from(batch)
+    return model
+
+
+def test_asvs_of_a_sample_start_apart() -> None:
+    model = started(compact(some_samples(1, 3)), count_embedding="none")
+    x = torch.randn(2, 5, TINY["width"])
+    position = torch.zeros(2, 5, dtype=torch.int64)
+    together = model.sample_encoder(x, torch.ones(2, 5), None, position)
+    alone = model.sample_encoder(x[:, :1], torch.ones(2, 1), None, position[:, :1])
+    assert_close(together[:, :1], alone, 1e-6)
+
+
+def test_a_start_from_data_spreads_the_logits_and_half_fills_the_branches() -> None:
+    batch = compact([random_sample(seed, 12) for seed in range(8)])
+    model = started(batch)
+    output = model(batch)
+    soft, windows = output.sample_embedding.detach().split([24, model.num_features - 24], dim=1)
+    assert soft.mean(dim=0).numpy() == pytest.approx(0.5, abs=0.01)
+    head = model.distance_heads["unweighted_unifrac"]
+    nothing = torch.zeros_like
+    of_soft = head._total(torch.cat([soft, nothing(windows)], dim=1)).sum()
+    of_windows = head._total(torch.cat([nothing(soft), windows], dim=1)).sum()
+    assert of_windows.item() == pytest.approx(of_soft.item(), rel=1e-4)
+    pairs = np.triu_indices(8, 1)
+    predicted, true = output.distance[0].detach().numpy()[pairs], batch.distance[0].numpy()[pairs]
+    assert predicted.mean() == pytest.approx(true.mean(), abs=1e-4)
+
+
+@pytest.mark.parametrize("head", ["soft-branch", "euclidean", "tanh-euclidean"])
+@pytest.mark.parametrize(
+    "samples",
+    [[random_sample(1, 1)], [random_sample(1, 4)] * 3, [random_sample(1, 0), random_sample(2, 3)]],
+    ids=["one ASV", "equal samples", "an empty one"],
+)
+def test_a_start_from_little_is_finite(samples: list, head: str) -> None:
+    batch = compact(samples)
+    model = started(batch, head=head)
+    output = model(batch)
+    assert all(one.isfinite().all() for one in vars(output).values())
+    loss = distance_loss_sum(output, batch).sum() + nucleotide_loss_sum(output, batch)
+    assert all(one.isfinite().all() for one in gradients(model, loss).values())
+
+
+def test_predicted_distances_lie_between_0_and_1() -> None:
+    batch = compact(some_samples(1, 6))
+    model = started(batch)
+    with torch.no_grad():
+        model.distance_heads["unweighted_unifrac"].affine.offset.add_(0.9)
+        assert model(batch).distance.max() > 1
+        distance = model.eval()(batch).distance
+    assert distance.min() >= 0
+    assert distance.max() == 1
+
+
+def shared_asvs(samples: list) -> torch.Tensor:
+    """Give the Jaccard distance of each pair, which the ASVs alone can tell."""
+    sets = [set(sample.asvs) for sample in samples]
+    return torch.tensor([[1 - len(a & b) / len(a | b) for b in sets] for a in sets])
+
+
+def test_thirty_steps_lower_both_losses() -> None:
+    samples = [random_sample(seed, 12, pool=20) for seed in range(8)]
+    first = compact(samples)
+    first.distance.copy_(shared_asvs(samples))
+    model = started(first)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for step in range(30):
+        batch = compact(samples, step=step)
+        batch.distance.copy_(first.distance)
+        output = model(batch)
+        nucleotide = nucleotide_loss_sum(output, batch) / num_masked_bases(batch)
+        distance = distance_loss_sum(output, batch) / num_pairs(batch)
+        optimizer.zero_grad()
+        (nucleotide + 10 * distance.sum()).backward()
+        optimizer.step()
+        losses.append((nucleotide.item(), distance.item()))
+    start, end = np.mean(losses[:3], axis=0), np.mean(losses[-3:], axis=0)
+    assert end[0] < 0.8 * start[0]
+    assert end[1] < 0.8 * start[1]

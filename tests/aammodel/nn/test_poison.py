@@ -1,0 +1,224 @@
+"""All-padding is zero, not NaN (P2); what stands in padded positions stays there (P3), with dropout too."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from aammodel.config.model import ModelConfig
+from aammodel.nn.encoders import SampleEncoder
+from aammodel.nn.heads.base import Contents
+from aammodel.nn.heads.registry import distance_head
+from aammodel.nn.kmers import COLUMNS
+from aammodel.nn.transformer import AttentionPooling, Block, Transformer, attendable, zero_padding
+from tests.helpers.model_cases import (
+    TINY,
+    Case,
+    all_of,
+    awake,
+    compact,
+    dense,
+    every,
+    gradients,
+    random_sample,
+    sampled,
+    some_samples,
+    under,
+)
+
+POISONS = [math.nan, math.inf, -math.inf, 1e30]
+NUM_REAL = [7, 1, 0, 4]
+"""Real positions of each sequence: one has a single one, one has none."""
+
+
+class SampleEncoding(nn.Module):
+    """A sample encoder whose counts are padded with the same poison as its input."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.encoder = SampleEncoder(config)
+
+    def forward(self, x: Tensor, is_real: Tensor) -> Tensor:
+        position = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
+        return self.encoder(x, x[..., 0].abs(), is_real, position)
+
+
+class Pooling(nn.Module):
+    """The pooling of a distance head."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.head = distance_head(config, config.targets[0])
+
+    def forward(self, x: Tensor, is_real: Tensor) -> Tensor:
+        windows = torch.arange(2 * int(is_real.sum()), device=x.device).reshape(-1, 2) % COLUMNS
+        return self.head.pool(Contents(x, windows, x[..., 0].abs(), is_real))
+
+
+BLOCKS: dict[str, Callable[[ModelConfig], nn.Module]] = {
+    "block": lambda config: Block(config.width, config.heads, 4, config.dropout, config.inner_dropout),
+    "transformer": lambda config: Transformer(config, layers=2),
+    "attention pooling": lambda config: AttentionPooling(config.width),
+    "sample encoder": SampleEncoding,
+    "sample encoder, film": lambda config: SampleEncoding(ModelConfig(**TINY, count_embedding="film")),
+    "sample encoder, concat": lambda config: SampleEncoding(ModelConfig(**TINY, count_embedding="concat")),
+    "soft-branch head": Pooling,
+    "soft-abundance head": lambda config: Pooling(ModelConfig(**TINY, targets=("weighted_unifrac",))),
+    "euclidean head": lambda config: Pooling(ModelConfig(**TINY, head="euclidean", head_layers=1)),
+}
+
+
+def made(name: str, dropout: float) -> nn.Module:
+    """Make a public block in which no weight is zero."""
+    torch.manual_seed(0)
+    module = BLOCKS[name](ModelConfig(**TINY, dropout=dropout, inner_dropout=dropout))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn(parameter.shape) * 0.1)
+    return module
+
+
+def padded(poison: float) -> tuple[Tensor, Tensor]:
+    """Make sequences whose padded positions hold a poison."""
+    is_real = torch.arange(9) < torch.tensor(NUM_REAL)[:, None]
+    x = torch.randn(4, 9, TINY["width"], generator=torch.Generator().manual_seed(0))
+    return torch.where(is_real[..., None], x, poison).requires_grad_(), is_real
+
+
+MATRIX = list(
+    every(
+        name=list(BLOCKS),
+        poison=POISONS,
+        mode=["train", "eval", "eval-no-grad"],
+        dtype=[torch.float32, torch.bfloat16, torch.float16],
+        dropout=[0.0, 0.3],
+    )
+)
+
+
+@pytest.mark.parametrize("case", sampled(MATRIX, 120))
+def test_poison_stays_where_it_is(case: Case) -> None:
+    check_poison(case, "cpu")
+
+
+COMPILED = [
+    one
+    for one in MATRIX
+    if one["name"] == "transformer" and math.isnan(one["poison"]) and one["mode"] != "eval"
+]
+
+
+# The compiler of torch warns of itself.
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", sampled(COMPILED, 0))
+def test_poison_stays_where_it_is_compiled(case: Case, without_shape_checks: None) -> None:
+    torch.compiler.reset()
+    check_poison(case, "cpu", is_compiled=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", sampled(MATRIX, 60))
+def test_poison_stays_where_it_is_on_a_gpu(case: Case) -> None:
+    check_poison(case, "cuda")
+
+
+def check_poison(case: Case, device: str, is_compiled: bool = False) -> None:
+    """Compare poisoned padding with padding of zeros, to the last bit."""
+    mode, dtype = case["mode"], case["dtype"]
+    module = made(case["name"], case["dropout"]).train(mode == "train").to(device)
+    if is_compiled:
+        module.compile(dynamic=True)
+
+    def run(value: float) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
+        torch.manual_seed(1)
+        x, is_real = (one.detach().to(device) for one in padded(value))
+        x.requires_grad_()
+        with torch.set_grad_enabled(not mode.endswith("no-grad")), under(dtype, device):
+            output = module(x, is_real)
+        if not output.requires_grad:
+            return output, {}, None
+        return output, gradients(module, all_of(output)), x.grad
+
+    clean, clean_gradients, _ = run(0.0)
+    poisoned, poisoned_gradients, gradient_of_x = run(case["poison"])
+    assert poisoned.isfinite().all()
+    assert torch.equal(poisoned, clean)
+    for key, one in clean_gradients.items():
+        assert one.isfinite().all(), key
+        assert torch.equal(poisoned_gradients[key], one), key
+    if gradient_of_x is not None:
+        is_real = padded(0.0)[1].to(device)
+        assert gradient_of_x.isfinite().all()
+        assert not gradient_of_x[~is_real].any()
+
+
+@pytest.mark.parametrize("name", ["block", "transformer", "sample encoder"])
+def test_padded_positions_come_out_exactly_zero(name: str) -> None:
+    x, is_real = padded(math.nan)
+    assert not made(name, 0.0)(x, is_real)[~is_real].any()
+
+
+def test_a_sequence_of_padding_is_pooled_evenly_over_zeros() -> None:
+    pooling = made("attention pooling", 0.0)
+    x, is_real = padded(5.0)
+    assert torch.equal(pooling.mean(x, is_real)[2], torch.zeros(TINY["width"]))
+    # What attention sees of a sequence without a real position: all of it, and all of it zero.
+    assert attendable(is_real)[2].all()
+    assert torch.equal(attendable(is_real)[[0, 1, 3]], is_real[[0, 1, 3]])
+    assert not zero_padding(x, is_real)[2].any()
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("head", ["soft-branch", "euclidean"])
+def test_padded_slots_are_zero_and_give_no_gradient(head: str, mode: str, dropout: float) -> None:
+    model = awake(head=head, dropout=dropout, inner_dropout=dropout).train(mode == "train")
+    samples = [*some_samples(3, 2), random_sample(0, 0)]
+    tokens, count = dense(samples, slots=12)
+    is_real = (tokens > 0).any(dim=-1)
+    output = model.forward_dense(tokens, count)
+    assert all(one.isfinite().all() for one in vars(output).values())
+    assert not output.asv_embedding[~is_real].any()
+    assert not output.asv_in_sample[~is_real].any()
+    value = all_of(output.asv_embedding[~is_real], output.asv_in_sample[~is_real])
+    assert not any(one.any() for one in gradients(model, value).values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("poison", POISONS)
+def test_poisoned_counts_and_distances(poison: float, dtype: torch.dtype) -> None:
+    model = awake()
+    batch = compact(some_samples(3, 6), slots=12)
+    tokens, count = dense(some_samples(3, 6), slots=12)
+    dirty = torch.where(batch.is_real, count, poison)
+    with under(dtype):
+        for clean, poisoned in (
+            (model.forward_dense(tokens, count), model.forward_dense(tokens, dirty)),
+            (model(batch), model(type(batch)(**(vars(batch) | {"count": dirty})))),
+        ):
+            for one, other in zip(vars(clean).values(), vars(poisoned).values(), strict=True):
+                assert torch.equal(one, other)
+            value = all_of(poisoned.sample_embedding, poisoned.distance)
+            assert all(one.isfinite().all() for one in gradients(model, value).values())
+
+
+@pytest.mark.parametrize("head", ["soft-branch", "euclidean", "tanh-euclidean"])
+def test_equal_embeddings_have_a_finite_gradient(head: str) -> None:
+    model = awake(head=head)
+    batch = compact([random_sample(1, 5)] * 3 + [random_sample(0, 0)] * 2)
+    value = all_of(model(batch).distance)
+    assert value.isfinite()
+    assert all(one.isfinite().all() for one in gradients(model, value).values())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("length", [64, 192, 320])
+def test_gradients_where_cudnn_attention_gives_nan(length: int) -> None:
+    block = made("block", 0.0).to("cuda")
+    is_real = torch.arange(length, device="cuda") < torch.tensor([length, 5, 0], device="cuda")[:, None]
+    x = 100 * torch.randn(3, length, TINY["width"], device="cuda")
+    with under(torch.bfloat16, "cuda"):
+        value = all_of(block(x, is_real))
+    assert all(one.isfinite().all() for one in gradients(block, value).values())

@@ -1,0 +1,245 @@
+"""The model against a float64 model in loops without padding: outputs and gradients (P1, P2)."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aammodel.nn.encoders import hide
+from aammodel.nn.model import AamModel
+from tests.helpers import reference_model as reference
+from tests.helpers.model_cases import (
+    TOLERANCE,
+    Sample,
+    all_of,
+    assert_close,
+    assert_gradients_close,
+    awake,
+    compact,
+    dense,
+    gradients,
+    random_sample,
+    some_samples,
+)
+
+HEADS = [
+    {"head": "soft-branch"},
+    {"head": "soft-branch", "targets": ("weighted_unifrac", "unweighted_unifrac")},
+    {"head": "euclidean"},
+    {
+        "head": "tanh-euclidean",
+        "head_layers": 1,
+        "slot_positions": 12,
+        "bases_by_position": False,
+        "bases_per_position": 1,
+    },
+]
+COUNTS = ["add", "concat", "film", "none"]
+
+
+def double_weights(model: AamModel) -> reference.Weights:
+    """Copy the weights in float64, each to be differentiated by."""
+    return {name: one.detach().double().requires_grad_() for name, one in model.named_parameters()}
+
+
+def embedded_by(
+    weights: reference.Weights,
+    target: str,
+    features: torch.Tensor,
+    asvs: list[list[int]],
+    counts: list[float],
+    heads: int,
+) -> torch.Tensor:
+    head = reference.part(weights, f"distance_heads.{target}")
+    return reference.embed_sample(head, features, asvs, counts, heads, target == "unweighted_unifrac")
+
+
+def distance_by(weights: reference.Weights, target: str, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    head = reference.part(weights, f"distance_heads.{target}")
+    return reference.distance(head, a, b, target == "unweighted_unifrac")
+
+
+def by_reference(
+    model: AamModel, samples: list[Sample], weights: reference.Weights, read_share: float = 1.0
+) -> dict[str, torch.Tensor]:
+    """Compute what the model gives for a batch, one sample at a time."""
+    batch, heads = compact(samples, read_share=read_share), model.config.heads
+    whole, read = batch.tokens.tolist(), hide(batch.tokens, batch.masked).tolist()
+    encoded = [
+        reference.encode_asv(weights, [t for t in hidden if t], heads, [t for t in row if t])
+        if is_read
+        else (
+            None,
+            reference.encode_bases(reference.part(weights, "asv_encoder.bases"), [t for t in row if t]),
+        )
+        for row, hidden, is_read in zip(whole, read, batch.is_read.tolist(), strict=True)
+    ]
+    features = [
+        reference.encode_sample(
+            weights,
+            [encoded[slot][1] for slot in batch.slot[row, : len(sample.asvs)].tolist()],
+            list(sample.counts),
+            heads,
+        )
+        for row, sample in enumerate(samples)
+    ]
+    asvs = [
+        [[t for t in whole[slot] if t] for slot in batch.slot[row, : len(sample.asvs)].tolist()]
+        for row, sample in enumerate(samples)
+    ]
+    embedded = {
+        target: [
+            embedded_by(weights, target, one, tokens, list(sample.counts), heads)
+            for one, tokens, sample in zip(features, asvs, samples, strict=True)
+        ]
+        for target in model.config.targets
+    }
+    guesses = [reference.guess(weights, encoded[row][0], place) for row, place in batch.masked.tolist()]
+    return {
+        "asv_embedding": torch.stack([embedding for _, embedding in encoded]),
+        "sample_embedding": torch.cat([torch.stack(one) for one in embedded.values()], dim=1),
+        "nucleotide_logits": torch.stack(guesses) if guesses else torch.zeros(0, 8),
+        "distance": torch.stack(
+            [
+                torch.stack(
+                    [distance_by(weights, target, a, b) for i, a in enumerate(one) for b in one[i + 1 :]]
+                )
+                for target, one in embedded.items()
+            ]
+        ),
+    }
+
+
+def by_model(
+    model: AamModel, samples: list[Sample], slots: int | None = None, read_share: float = 1.0
+) -> dict[str, torch.Tensor]:
+    output = model(compact(samples, slots, read_share=read_share))
+    rows, columns = torch.triu_indices(len(samples), len(samples), 1)
+    return vars(output) | {"distance": output.distance[:, rows, columns]}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("count_embedding", COUNTS)
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: f"{head['head']}-{len(head)}")
+def test_outputs_and_gradients_are_those_of_the_reference(
+    head: dict[str, object], count_embedding: str, dtype: torch.dtype
+) -> None:
+    model = awake(dtype, count_embedding=count_embedding, **head)
+    samples = some_samples(2, 2)
+    weights = double_weights(model)
+    expected, got = by_reference(model, samples, weights), by_model(model, samples, slots=12)
+    for name, one in expected.items():
+        assert_close(got[name], one, TOLERANCE[dtype])
+    all_of(*expected.values()).backward()
+    expected_gradients = {
+        name: torch.zeros_like(one) if one.grad is None else one.grad for name, one in weights.items()
+    }
+    got_gradients = gradients(model, all_of(*(got[name] for name in expected)))
+    assert_gradients_close(got_gradients, expected_gradients, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("read_share", [0.5, 1e-9], ids=["half", "none"])
+def test_asvs_that_are_not_read_are_known_by_their_bases_alone(read_share: float) -> None:
+    model = awake(torch.float64)
+    samples = some_samples(2, 3)
+    weights = double_weights(model)
+    is_read = compact(samples, read_share=read_share).is_read
+    assert bool(is_read.any()) == (read_share == 0.5)
+    assert not is_read.all()
+    got = by_model(model, samples, slots=12, read_share=read_share)
+    expected = by_reference(model, samples, weights, read_share)
+    for name, one in expected.items():
+        assert_close(got[name], one, 1e-12)
+    all_of(*expected.values()).backward()
+    expected_gradients = {
+        name: torch.zeros_like(one) if one.grad is None else one.grad for name, one in weights.items()
+    }
+    got_gradients = gradients(model, all_of(*(got[name] for name in expected)))
+    assert_gradients_close(got_gradients, expected_gradients, 1e-12)
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: f"{head['head']}-{len(head)}")
+def test_the_dense_view_is_that_of_the_reference(head: dict[str, object]) -> None:
+    model = awake(torch.float64, **head)
+    samples = [*some_samples(4, 3), Sample((), ())]
+    tokens, count = dense(samples, slots=12)
+    got = model.forward_dense(tokens, count.double())
+    weights = double_weights(model)
+    for row, sample in enumerate(samples[:-1]):
+        number = len(sample.asvs)
+        unpadded = [[one for one in asv if one] for asv in tokens[row, :number].tolist()]
+        encoded = [reference.encode_asv(weights, one, model.config.heads) for one in unpadded]
+        embeddings = [embedding for _, embedding in encoded]
+        features = reference.encode_sample(weights, embeddings, list(sample.counts), model.config.heads)
+        counts, heads = list(sample.counts), model.config.heads
+        parts = [
+            embedded_by(weights, target, features, unpadded, counts, heads) for target in model.config.targets
+        ]
+        embedding = torch.cat(parts)
+        assert_close(got.asv_embedding[row, :number], torch.stack(embeddings), 1e-12)
+        assert_close(got.asv_in_sample[row, :number], features, 1e-12)
+        assert_close(got.sample_embedding[row], embedding, 1e-12)
+        for slot, (hidden, _) in enumerate(encoded):
+            places = range(len(unpadded[slot]))
+            logits = torch.stack([reference.guess(weights, hidden, place) for place in places])
+            assert_close(got.nucleotide_logits[row, slot, : len(places)], logits, 1e-12)
+    assert all(one.isfinite().all() for one in vars(got).values())
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 4), min_size=2, max_size=3),
+    pool=st.sampled_from([5, 40]),
+    padding=st.integers(0, 9),
+    chunk_size=st.integers(1, 7),
+    checkpoint_positions=st.sampled_from([0, 50, 10**6]),
+    read_share=st.sampled_from([1.0, 0.5]),
+)
+def test_any_shape_is_that_of_the_reference(
+    sizes: list[int],
+    pool: int,
+    padding: int,
+    chunk_size: int,
+    checkpoint_positions: int,
+    read_share: float,
+) -> None:
+    """One sample at a time, in loops: sequences of one base and samples of one ASV among them."""
+    model = awake(torch.float64, chunk_size=chunk_size, checkpoint_positions=checkpoint_positions)
+    samples = [random_sample(row, size, pool) for row, size in enumerate(sizes)]
+    weights = double_weights(model)
+    expected = by_reference(model, samples, weights, read_share)
+    got = by_model(model, samples, max(sizes) + padding, read_share)
+    for name, one in expected.items():
+        assert_close(got[name], one, 1e-12)
+    names = [name for name, one in expected.items() if one.requires_grad]
+    all_of(*(expected[name] for name in names)).backward()
+    expected_gradients = {
+        name: torch.zeros_like(one) if one.grad is None else one.grad for name, one in weights.items()
+    }
+    got_gradients = gradients(model, all_of(*(got[name] for name in names)))
+    assert_gradients_close(got_gradients, expected_gradients, 1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 8), min_size=1, max_size=5),
+    padding=st.integers(0, 9),
+    chunk_size=st.integers(1, 7),
+    checkpoint_positions=st.sampled_from([0, 50, 10**6]),
+)
+def test_any_shape_compact_and_dense_agree(
+    sizes: list[int], padding: int, chunk_size: int, checkpoint_positions: int
+) -> None:
+    model = awake(torch.float64, chunk_size=chunk_size, checkpoint_positions=checkpoint_positions)
+    samples = [random_sample(row, size, pool=12) for row, size in enumerate(sizes)]
+    slots = max([1, *sizes]) + padding
+    tokens, count = dense(samples, slots)
+    plain = model.forward_dense(tokens, count.double())
+    batch = compact(samples, slots)
+    embedding = model.encode_asvs(batch.tokens)
+    embedded = model.embed_samples(embedding, batch.tokens, batch.slot, batch.count.double(), batch.is_real)
+    assert_close(embedded, plain.sample_embedding, 1e-12)
+    assert_close(model.distance(embedded, embedded), plain.distance, 1e-12)
+    frugal, full = all_of(embedded), all_of(plain.sample_embedding)
+    if any(sizes):
+        assert_gradients_close(gradients(model, frugal), gradients(model, full), 1e-12)

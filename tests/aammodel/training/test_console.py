@@ -1,0 +1,160 @@
+"""What a run tells while it trains: figures against our own counts, TensorBoard's reader, the terminal."""
+
+import io
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from aammodel.runs.metrics_log import read_metrics
+from aammodel.training.console import Bar, Lines
+from aammodel.training.tensorboard import Events
+from aammodel.training.throughput import Amounts, Clock, peak_bytes
+from tests.helpers.killing import End, train_until
+from tests.helpers.shards import counts_by_sample, make_shards, tiny_config
+from tests.helpers.studies import Programs
+
+ROW = {
+    "step": 7,
+    "loss": 1.5,
+    "nucleotide_loss": 1.2,
+    "unifrac_loss": 0.02,
+    "unweighted_unifrac_loss": 0.02,
+    "learning_rate": 0.00125,
+    "samples_per_second": 11.26,
+    "asvs_per_second": 1234.5,
+    "padding_share": 0.314,
+    "duplicate_share": 0.625,
+    "data_wait_share": 0.0123,
+    "memory_mib": 2048.4,
+    "seconds_left": 5400.0,
+}
+FIGURES = (
+    "loss 1.5000",
+    "bases 1.2000",
+    "unweighted UniFrac 0.0200",
+    "learning rate 0.0013",
+    "11.3 samples/s",
+    "1,234 ASVs/s",
+    "padding 31%",
+    "duplicates 62%",
+    "data wait 1.2%",
+    "2,048 MiB",
+    "1 h 30 min left",
+)
+
+
+def test_lines_say_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    lines.on_step(dict(ROW), 100)
+    lines.on_step(dict(ROW), 100)
+    said = capsys.readouterr().err
+    assert said.count("step 7/100") == 1, "one line in so many seconds"
+    assert all(one in said for one in FIGURES), said
+
+
+def test_the_bar_says_everything() -> None:
+    screen = io.StringIO()
+    bar = Bar(Console(file=screen, force_terminal=True, width=120, color_system=None))
+    bar.on_step(dict(ROW), 100)
+    bar.on_validation({"step": 7, "val_loss": 1.25, "val_nucleotide_loss": None})
+    bar.close()
+    said = screen.getvalue()
+    assert all(one in said for one in (*FIGURES, "7/100", "step 7: validation loss 1.2500")), said
+
+
+def test_figures_are_those_of_the_batches(run: Programs, tmp_path: Path) -> None:
+    """One batch is the whole split, so what it holds can be counted from the table."""
+    shards = make_shards(run, tmp_path)
+    options = ("--batch-size", 100, "--max-steps", 3, "--config", tiny_config(tmp_path))
+    started = time.perf_counter()
+    ran = run("aammodel", "pretrain", shards.folder, "--output", tmp_path / "run", *options)
+    seconds = time.perf_counter() - started
+    assert ran.code == 0, ran.err
+    rows = [row for row in read_metrics(tmp_path / "run") if "loss" in row]
+    counts = counts_by_sample()
+    ids = [
+        name
+        for file in shards.manifest.sample_files("train")
+        for name in shards.open(file.name).read(columns=["sample_id"])["sample_id"].to_pylist()
+    ]
+    present = np.array([counts[name] > 0 for name in ids])
+    richest, real = present.sum(axis=1).max(), present.sum()
+    distinct = present.any(axis=0).sum()
+    for row in rows:
+        assert row["padding_share"] == pytest.approx(1 - real / (richest * len(ids)))
+        assert row["duplicate_share"] == pytest.approx(1 - distinct / real)
+        assert row["samples_per_second"] == pytest.approx(len(ids) / row["seconds"])
+        assert row["asvs_per_second"] == pytest.approx(real / row["seconds"])
+        assert 0 <= row["data_wait_share"] <= 1
+        assert 100 < row["memory_mib"] < 100_000
+    assert rows[-1]["seconds_left"] == 0
+    assert 0 < sum(row["seconds"] for row in read_metrics(tmp_path / "run")) < seconds
+
+
+def test_waiting_for_data_is_told_apart() -> None:
+    clock = Clock()
+    with clock.waiting():
+        time.sleep(0.06)
+    time.sleep(0.02)
+    row = clock.step(Amounts(10, 20, 10, 5), 4, torch.device("cpu"))
+    assert row["seconds"] >= 0.08
+    assert row["data_wait_share"] == pytest.approx(0.06 / row["seconds"], abs=0.2)
+    assert row["seconds_left"] == pytest.approx(4 * row["seconds"], rel=0.2)
+    assert clock.step(Amounts(10, 20, 10, 5), 3, torch.device("cpu"))["data_wait_share"] == 0
+
+
+def test_memory_is_what_the_process_had_at_most() -> None:
+    before = peak_bytes(torch.device("cpu"))
+    block = np.ones(2**26 // 8 * 8)
+    assert peak_bytes(torch.device("cpu")) >= max(before, block.nbytes)
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Read events with TensorBoard's own reader."""
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    return {tag: [(one.step, one.value) for one in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_tensorboard_shows_the_metrics_of_a_run_that_went_on(run: Programs, tmp_path: Path) -> None:
+    """Killed between two checkpoints: no step is missing, none is there twice."""
+    shards = make_shards(run, tmp_path).folder
+    output, config = tmp_path / "run", tiny_config(tmp_path, "max_steps = 9\n")
+    assert run("aammodel", "pretrain", shards, "--output", output, "--config", config).code == 0
+    assert train_until(output, End("metrics", 8), watched=True) == -signal.SIGKILL
+    assert max(step for step, _ in scalars(output / "tensorboard")["training/loss"]) == 8
+    assert run("aammodel", "pretrain", "--resume", output).code == 0
+    shown, rows = scalars(output / "tensorboard"), read_metrics(output)
+    tags = {"loss": "training/loss", "val_unifrac_loss": "validation/unifrac_loss"}
+    tags |= {"learning_rate": "training/learning_rate", "samples_per_second": "speed/samples_per_second"}
+    for name, tag in tags.items():
+        expected = [(row["step"], np.float32(row[name])) for row in rows if name in row]
+        assert shown[tag] == expected, name
+    assert len(list((output / "tensorboard").iterdir())) == 2
+
+
+def test_what_is_not_known_or_not_finite_is_no_event(tmp_path: Path) -> None:
+    events = Events(tmp_path)
+    events.on_step({"step": 1, "loss": 2.0, "unifrac_loss": None, "gradient_norm": float("inf")}, 2)
+    events.close()
+    assert scalars(tmp_path / "tensorboard") == {"training/loss": [(1, 2.0)]}
+
+
+def test_nothing_warns(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from aammodel.training.tensorboard import Events; "
+        "assert 'tensorboard' not in sys.modules; events = Events(Path(sys.argv[1])); "
+        "events.on_validation({'step': 0}); events.close()"
+    )
+    call = [sys.executable, "-W", "error", "-c", code, str(tmp_path)]
+    ran = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert len(list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))) == 1

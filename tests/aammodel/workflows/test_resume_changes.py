@@ -1,0 +1,256 @@
+"""What may differ when a run goes on: nothing, unless it is told so; only the place is free."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aam_schemas.common.errors import UsageError
+from aammodel.config.train import TrainConfig
+from aammodel.runs.metrics_log import read_metrics
+from aammodel.runs.progress import Progress
+from aammodel.training.setup import make_plan
+from aammodel.workflows.pretrain import begin_run
+from aammodel.workflows.resume import read_plan
+from tests.helpers.shards import make_shards, tiny_config
+from tests.helpers.studies import Programs
+
+
+@pytest.fixture
+def begun(run: Programs, tmp_path: Path) -> Path:
+    """Train a run of 2 steps to its end."""
+    shards = make_shards(run, tmp_path).folder
+    options = ("--config", tiny_config(tmp_path), "--max-steps", 2)
+    ran = run("aammodel", "pretrain", shards, "--output", tmp_path / "run", *options)
+    assert ran.code == 0, ran.err
+    return tmp_path / "run"
+
+
+def config_of(begun: Path) -> dict[str, Any]:
+    return dict(json.loads((begun / "config.json").read_text()))
+
+
+def shard_otherwise(run: Programs, begun: Path, *options: object) -> None:
+    table, shards = begun.parent / "table.biom", begun.parent / "shards"
+    ran = run("aamprep", "shard", table, "--output", shards, "--overwrite", *options)
+    assert ran.code == 0, ran.err
+
+
+def test_a_finished_run_says_so(run: Programs, begun: Path) -> None:
+    before = {path: path.read_bytes() for path in begun.rglob("*") if path.is_file()}
+    ran = run("aammodel", "pretrain", "--resume", begun)
+    assert ran.code == 0
+    assert "finished, after 2 steps" in ran.err
+    assert before == {path: path.read_bytes() for path in begun.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_was_killed_before_its_report_gets_it(run: Programs, begun: Path) -> None:
+    (begun / "report.html").unlink()
+    ran = run("aammodel", "pretrain", "--resume", begun)
+    assert ran.code == 0
+    assert (begun / "report.html").exists()
+    assert len(read_metrics(begun)) == 4
+
+
+def test_a_run_that_goes_on_has_no_report_of_its_old_end(run: Programs, begun: Path) -> None:
+    """It would be taken for that of the new end by whoever was killed before writing one."""
+    (begun.parent / "broken.toml").write_text("[train]\nmax_steps = 4\nlearning_rate = 1e38\n")
+    options = ("--config", begun.parent / "broken.toml", "--allow-changes")
+    assert run("aammodel", "pretrain", "--resume", begun, *options).code == 3
+    assert not (begun / "report.html").exists()
+    assert not (begun / "results.json").exists()
+    state = json.loads((begun / "checkpoints" / "step-000002" / "state.json").read_text())
+    assert not state["is_finished"]
+    again = run("aammodel", "pretrain", "--resume", begun)
+    assert again.code == 3
+    assert "finished, after" not in again.err
+
+
+def test_epochs_train_a_run_of_so_many_steps_further(run: Programs, begun: Path) -> None:
+    ran = run("aammodel", "pretrain", "--resume", begun, "--epochs", 3, "--allow-changes")
+    assert ran.code == 0, ran.err
+    assert config_of(begun)["train"]["max_steps"] is None
+    assert max(row["step"] or 0 for row in read_metrics(begun)) == 3
+    assert run("aammodel", "pretrain", "--resume", begun, "--epochs", 3).code == 0
+
+
+def test_shards_that_were_moved_are_the_same(run: Programs, begun: Path) -> None:
+    moved = begun.parent / "moved"
+    shutil.move(begun.parent / "shards", moved)
+    (begun / "report.html").unlink()
+    assert run("aammodel", "pretrain", "--resume", begun).code != 0
+    ran = run("aammodel", "pretrain", moved, "--resume", begun)
+    assert ran.code == 0, ran.err
+    assert config_of(begun)["shards"]["folder"] == str(moved)
+    assert "changes" not in config_of(begun)
+    assert run("aammodel", "pretrain", "--resume", begun).code == 0
+
+
+def test_other_shards_are_refused_unless_allowed(run: Programs, begun: Path) -> None:
+    old = config_of(begun)["shards"]
+    shard_otherwise(run, begun, "--token-limit", 7)
+    ran = run("aammodel", "pretrain", "--resume", begun)
+    assert ran.code == 1
+    assert "not those that this run began with" in ran.err
+    ran = run("aammodel", "pretrain", "--resume", begun, "--allow-changes", "--max-steps", 4)
+    assert ran.code == 0, ran.err
+    assert "other max_steps, shards than it began with" in ran.err
+    config = config_of(begun)
+    assert config["shards"]["manifest_sha256"] != old["manifest_sha256"]
+    assert config["changes"] == [{"until_step": 2, "was": {"max_steps": 2, "shards": old}}]
+    assert [row["step"] for row in read_metrics(begun) if "loss" in row] == [1, 2, 3, 4]
+    assert run("aammodel", "pretrain", "--resume", begun).code == 0
+
+
+def test_the_best_is_found_anew_on_other_shards(run: Programs, begun: Path) -> None:
+    """Losses on other samples do not compare."""
+    state = begun / "checkpoints" / "step-000002" / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"best_loss": 0.0}))
+    shard_otherwise(run, begun, "--token-limit", 7)
+    weights = (begun / "model.safetensors").read_bytes()
+    options = ("--allow-changes", "--max-steps", 4)
+    assert run("aammodel", "pretrain", "--resume", begun, *options).code == 0
+    assert (begun / "model.safetensors").read_bytes() != weights
+
+
+def test_shards_of_longer_sequences_are_refused_even_so(run: Programs, begun: Path) -> None:
+    shutil.rmtree(begun.parent / "shards")
+    config = config_of(begun)
+    config["model"]["sequence_length"] = 33
+    (begun / "config.json").write_text(json.dumps(config))
+    make_shards(run, begun.parent / "again", "--token-limit", 7)
+    ran = run("aammodel", "pretrain", begun.parent / "again" / "shards", "--resume", begun, "--allow-changes")
+    assert ran.code == 2
+    assert "trim the sequences" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["--batch-size", 5], "batch_size"),
+        (["--max-steps", 5], "max_steps"),
+        (["--target", "weighted_unifrac"], "targets"),
+        (["--config", "other.toml"], "learning_rate"),
+    ],
+)
+def test_other_options_are_refused(
+    run: Programs, begun: Path, monkeypatch: pytest.MonkeyPatch, options: list[object], name: str
+) -> None:
+    monkeypatch.chdir(begun.parent)
+    Path("other.toml").write_text("[train]\nlearning_rate = 0.1\n")
+    before = (begun / "config.json").read_bytes()
+    ran = run("aammodel", "pretrain", "--resume", begun, *options)
+    assert ran.code == 2
+    assert f"this changes {name}" in ran.err
+    assert "--allow-changes" in ran.err
+    assert (begun / "config.json").read_bytes() == before
+
+
+def test_the_same_options_again_are_no_change(run: Programs, begun: Path) -> None:
+    options = ("--max-steps", 2, "--config", begun.parent / "place.toml")
+    (begun.parent / "place.toml").write_text('[train]\nnum_workers = 0\ndevice = "cpu"\n')
+    ran = run("aammodel", "pretrain", begun.parent / "shards", "--resume", begun, *options)
+    assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--target", "weighted_unifrac"], "other targets"),
+        (["--config", "model.toml"], "keeps its model"),
+    ],
+)
+def test_a_run_keeps_its_model_even_so(
+    run: Programs, begun: Path, monkeypatch: pytest.MonkeyPatch, options: list[object], words: str
+) -> None:
+    monkeypatch.chdir(begun.parent)
+    Path("model.toml").write_text("[model]\nwidth = 32\n")
+    ran = run("aammodel", "pretrain", "--resume", begun, "--allow-changes", *options)
+    assert ran.code == 2
+    assert words in ran.err
+
+
+def test_targets_in_another_order_keep_their_heads_and_weights(run: Programs, tmp_path: Path) -> None:
+    targets = {"weighted_normalized_unifrac": 2.0, "unweighted_unifrac": 1.0}
+    plan = make_plan(make_shards(run, tmp_path).folder, {"width": 16}, TrainConfig(targets=targets))
+    begin_run(plan, tmp_path / "run", overwrite=False)
+    resumed = read_plan(tmp_path / "run", chosen={"targets": dict(reversed(targets.items()))})
+    assert not resumed.changes
+    assert tuple(resumed.plan.train.targets) == resumed.plan.model.targets
+    assert resumed.plan.train.targets == targets
+
+
+def test_a_damaged_line_of_metrics_is_named(run: Programs, begun: Path) -> None:
+    rows = (begun / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    for damaged in (b"{\n", b"3\n", b"{}\n", b"\xff\n"):
+        (begun / "metrics.jsonl").write_bytes(b"".join([rows[0], damaged, *rows[1:]]))
+        for arguments in (["compare", begun], ["pretrain", "--resume", begun]):
+            ran = run("aammodel", *arguments)
+            assert ran.code == 1, ran.err
+            assert "metrics.jsonl, line 2: this line is damaged" in " ".join(ran.err.split())
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("{", "damaged"), ("[]", "damaged"), ("{}", "lacks"), ('{"model": {"widht": 1}}', "lacks")],
+)
+def test_a_damaged_configuration_is_named(run: Programs, begun: Path, content: str, words: str) -> None:
+    (begun / "config.json").write_text(content)
+    ran = run("aammodel", "pretrain", "--resume", begun)
+    assert ran.code == 1
+    assert words in ran.err
+
+
+def test_a_configuration_of_another_version_is_named(run: Programs, begun: Path) -> None:
+    config = config_of(begun)
+    config["model"]["widht"] = 1
+    (begun / "config.json").write_text(json.dumps(config))
+    ran = run("aammodel", "pretrain", "--resume", begun)
+    assert ran.code == 1
+    assert "another version" in ran.err
+    assert "widht" in ran.err
+
+
+def begin_tiny(run: Programs, folder: Path, train: TrainConfig, **model: object) -> Path:
+    """Begin a run that takes no step."""
+    plan = make_plan(make_shards(run, folder).folder, {"width": 16, **model}, train)
+    begin_run(plan, folder / "run", overwrite=False)
+    return folder / "run"
+
+
+@pytest.mark.parametrize(("before", "now"), [("sgd", "adamw"), ("adam", "sgd")])
+def test_an_optimiser_that_keeps_other_things_is_refused(
+    run: Programs, tmp_path: Path, before: Any, now: str
+) -> None:
+    begun = begin_tiny(run, tmp_path, TrainConfig(optimizer=before))
+    with pytest.raises(UsageError, match=f"{now} cannot go on with what {before} kept"):
+        read_plan(begun, chosen={"optimizer": now}, allow_changes=True)
+
+
+def test_a_model_that_must_read_every_asv_does_so_when_it_goes_on(run: Programs, tmp_path: Path) -> None:
+    begun = begin_tiny(run, tmp_path, TrainConfig(), bases_by_position=False)
+    resumed = read_plan(begun, chosen={"read_share": 0.1})
+    assert resumed.plan.train.read_share == 1
+    assert not resumed.changes
+
+
+def test_a_changed_run_goes_on_at_the_same_sample_with_all_its_patience(
+    run: Programs, tmp_path: Path
+) -> None:
+    resumed = read_plan(
+        begin_tiny(run, tmp_path, TrainConfig(batch_size=4)), chosen={"batch_size": 9}, allow_changes=True
+    )
+    num_samples = resumed.plan.shards.manifest.num_rows("train")
+    per_epoch = -(-num_samples // 4)
+    stopped = Progress(
+        step=9,
+        batches=2 * per_epoch + 6,
+        best_loss=1.0,
+        validations_since_best=3,
+        validations_since_reduction=2,
+        is_finished=True,
+    )
+    going_on = Progress(step=9, batches=2 * -(-num_samples // 9) + 24 // 9, best_loss=1.0)
+    assert resumed.adjust(stopped) == going_on

@@ -1,0 +1,60 @@
+"""A table is read in a process of its own, whose end is a finding and nothing more."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aamprep.read import read_table
+from aamprep.read.source import Limits
+from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings
+from tests.helpers.biom_files import as_json, dense, write_hdf5, write_json
+
+
+def test_too_little_memory_is_a_finding(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "t.biom", as_json())
+    with path.open("ab") as file:
+        file.write(b" " * (100 << 20))
+    findings = Findings()
+    assert read_table(path, findings, limits=Limits(memory_bytes=180 << 20)) is None
+    assert [finding.rule for finding in findings.found] == [rules.READER_CRASHED]
+    assert findings.found[0].value == "more than 180.0 MiB of memory were needed"
+
+
+def test_too_little_time_is_a_finding(tmp_path: Path) -> None:
+    findings = Findings()
+    assert read_table(write_hdf5(tmp_path / "t.biom"), findings, limits=Limits(seconds=0.01)) is None
+    assert [finding.rule for finding in findings.found] == [rules.READER_CRASHED]
+
+
+def test_modules_in_the_users_folder_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("numpy", "h5py", "json", "aamprep"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(f'{__name__} of the user was run')")
+    write_hdf5(tmp_path / "t.biom")
+    monkeypatch.chdir(tmp_path)
+    findings = Findings()
+    assert read_table(Path("t.biom"), findings) is not None
+    assert findings.found == []
+
+
+def test_tables_of_paths_with_odd_names_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "a b{0} 'q\" \u00e9"
+    folder.mkdir()
+    findings = Findings()
+    table = read_table(write_hdf5(folder / "-t;.biom"), findings)
+    assert findings.found == []
+    assert dense(table).sum() == 15
+
+
+def test_the_reading_process_starts_light() -> None:
+    heavy = {"polars", "pandera", "pyarrow", "biom", "scipy", "torch", "skbio", "pandas"}
+    code = f"import sys, aamprep.read.isolate, aamprep.read.biom.hdf5; print({heavy!r} & set(sys.modules))"
+    root = Path(__file__).resolve().parents[3]
+    environment = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'schemas'}"}
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert answer.stdout.strip() == "set()"

@@ -1,0 +1,124 @@
+"""Ids that two files share, and why the rest may have missed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aamprep.rules.findings import Findings
+from aamprep.study.id_mismatches import near_misses
+from aamprep.study.id_overlap import overlaps
+from aamprep.study.study import Paths, read_study
+from tests.helpers.studies import Programs, random_counts, random_newick, random_sequences, write_table
+
+SEQUENCES = random_sequences(6)
+
+
+def study_with(
+    folder: Path, metadata_ids: list[str] | None = None, sample_ids: list[str] | None = None
+) -> Path:
+    table = write_table(folder, random_counts(4, 6), SEQUENCES, sample_ids)
+    if metadata_ids is not None:
+        rows = "".join(f"{one}\t{number}\n" for number, one in enumerate(metadata_ids))
+        (folder / "metadata.tsv").write_text("sample-id\tage\n" + rows)
+    return table
+
+
+def findings_of(run: Programs, table: Path) -> dict[str, str]:
+    document: dict[str, Any] = json.loads(run("aamprep", "validate", table, "--json").out)
+    return {one["code"]: one["value"] for one in document["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "words"),
+    [
+        (["s1", "s2", "x"], ["S1", "S2"], ["2 would match", "case", "'s1' is 'S1' there"]),
+        (["gut A", "gut B"], ["gutA", "gutB "], ["2 would match", "blanks"]),
+        (["2538.1001130"], ["2538.100113"], ["zeros", "'2538.1001130' is '2538.100113' there"]),
+        (["03497", "15e38"], ["3497", "1.5e39"], ["2 would match", "zeros"]),
+        (["a-1", "a_2"], ["a.1", "a 2"], ["2 would match", "dots"]),
+        (["10333.A", "10333.B"], ["A", "B"], ["2 would match", "prefix", "the table's ids"]),
+        (["A", "B"], ["crc-udca2.A", "crc-udca2.B"], ["2 would match", "prefix", "the other ids"]),
+        (["Gut-A"], ["gut.a"], ["1 would match", "letters and digits"]),
+    ],
+)
+def test_a_near_miss_is_named(here: list[str], there: list[str], words: list[str]) -> None:
+    hint = near_misses(here, there)
+    assert all(word in hint for word in words)
+
+
+@pytest.mark.parametrize(
+    ("here", "there"), [([], []), (["a"], []), ([], ["a"]), (["a"], ["b"]), (["-", ""], ["", "."])]
+)
+def test_no_hint_where_nothing_is_near(here: list[str], there: list[str]) -> None:
+    assert near_misses(here, there) == ""
+
+
+def test_two_ids_that_became_one_number_count_once() -> None:
+    assert near_misses(["1.10", "1.1000"], ["1.1"]).startswith("1 would match")
+
+
+@given(st.lists(st.text()), st.lists(st.text()))
+def test_any_text_can_be_compared(here: list[str], there: list[str]) -> None:
+    assert isinstance(near_misses(here, there), str)
+
+
+def test_three_lists(tmp_path: Path) -> None:
+    table = study_with(tmp_path, ["S0", "S1", "S9"])
+    (tmp_path / "tree.nwk").write_text(random_newick([*SEQUENCES[1:], "other"]))
+    paths = Paths([table], tree=tmp_path / "tree.nwk", metadata=tmp_path / "metadata.tsv")
+    study = read_study(paths, Findings())
+    assert study is not None
+    samples, asvs = overlaps(study)
+    assert (samples.both, samples.only_here, samples.only_there) == (("S0", "S1"), ("S2", "S3"), ("S9",))
+    assert set(asvs.both) == set(SEQUENCES[1:])
+    assert (asvs.only_here, asvs.only_there) == ((SEQUENCES[0],), ("other",))
+
+
+def test_samples_and_rows_without_each_other_are_counted(tmp_path: Path, run: Programs) -> None:
+    found = findings_of(run, study_with(tmp_path, ["S0", "S1", "s2", "S9"]))
+    assert found["sample-without-metadata"].startswith(
+        "2 such as S2; 2 samples in both, 2 only in the table, 2 only in the metadata; 1 would match if case"
+    )
+    assert found["metadata-without-sample"].startswith("2 such as s2")
+
+
+def test_no_sample_in_the_metadata_is_one_clear_warning(tmp_path: Path, run: Programs) -> None:
+    table = study_with(tmp_path, ["1.1", "1.2", "1.3", "1.4"], ["1.10", "1.20", "1.30", "1.40"])
+    found = findings_of(run, table)
+    assert found["metadata-of-other-samples"].startswith("none of 4 samples; 4 would match if numbers")
+    assert not {"sample-without-metadata", "metadata-without-sample", "column-with-one-value"} & set(found)
+    shown = run("aamprep", "validate", table).out
+    assert "warning metadata-of-other-samples" in shown
+
+
+def test_without_a_near_miss_the_ids_of_both_are_shown(tmp_path: Path, run: Programs) -> None:
+    found = findings_of(run, study_with(tmp_path, ["x", "y"]))
+    assert "ids such as 'S0', the metadata such as 'x'" in found["metadata-of-other-samples"]
+
+
+def test_rep_seqs_that_the_table_lacks_are_counted(tmp_path: Path, run: Programs) -> None:
+    names = [f"asv{number}" for number in range(6)]
+    table = write_table(tmp_path, random_counts(4, 6), names)
+    pairs = zip([*names, "more"], random_sequences(7), strict=True)
+    (tmp_path / "rep-seqs.fasta").write_text("".join(f">{name}\n{one}\n" for name, one in pairs))
+    found = findings_of(run, table)
+    assert found["rep-seqs-without-feature"] == (
+        "1 such as more; 6 features in both, 0 only in the table, 1 only in rep-seqs"
+    )
+
+
+def test_features_that_nearly_are_in_rep_seqs_are_told_so(tmp_path: Path, run: Programs) -> None:
+    table = write_table(tmp_path, random_counts(4, 2), ["OTU_1", "OTU_2"])
+    (tmp_path / "rep-seqs.fasta").write_text(">OTU-1\nACGT\n>OTU-2\nACGA\n")
+    assert "2 would match if dots, dashes" in findings_of(run, table)["ids-are-not-sequences"]
+
+
+def test_a_tree_with_nearly_the_same_names_is_told_so(tmp_path: Path, run: Programs) -> None:
+    table = write_table(tmp_path, random_counts(4, 2), ["OTU_1", "OTU_2"])
+    (tmp_path / "rep-seqs.fasta").write_text(">OTU_1\nACGT\n>OTU_2\nACGA\n")
+    (tmp_path / "tree.nwk").write_text("('OTU 1':1,'OTU 2':1);")
+    assert "2 would match if dots, dashes" in findings_of(run, table)["tree-of-other-asvs"]

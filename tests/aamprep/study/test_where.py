@@ -1,0 +1,150 @@
+"""Samples chosen by metadata: which stay, which are left out and why, and what cannot be asked."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from aam_schemas.common.errors import UsageError
+from aam_schemas.manifest import InputFile
+from aamprep.read.types import Metadata
+from aamprep.study.where import left_out, parse
+from tests.helpers.studies import Programs, random_sequences, write_table
+
+ROWS = {
+    "S0": ("3", "gut", "a=b"),
+    "S1": ("3.0", "left palm", "c"),
+    "S2": ("-1e1", "tongue", None),
+    "S3": (None, None, "c"),
+    "S4": ("40", "gut", "<1"),
+}
+COLUMNS = ("age", "body site", "x=y")
+METADATA = Metadata(
+    source=InputFile(role="metadata", name="metadata.tsv", bytes=0, sha256=""),
+    ids=tuple(ROWS),
+    columns=dict(zip(COLUMNS, zip(*ROWS.values(), strict=True), strict=True)),
+    types=dict(zip(COLUMNS, ("numeric", "categorical", "categorical"), strict=True)),
+)
+SAMPLES = [*ROWS, "S5"]  # the last has no row
+
+
+def kept(*conditions: str) -> str:
+    """Give the numbers of the samples that stay."""
+    reasons = left_out(list(conditions), METADATA, SAMPLES)
+    return "".join(one[1:] for one in SAMPLES if one not in reasons)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ((), "012345"),
+        (("age=3",), "01"),
+        (("age == 3.00",), "01"),
+        (("age!=3",), "24"),
+        (("age<3",), "2"),
+        (("age <= 3",), "012"),
+        (("age>3",), "4"),
+        (("age>=3",), "014"),
+        (("body site=gut",), "04"),
+        (("body site = 'left palm'",), "1"),
+        (('body site="left palm"',), "1"),
+        (("body site!=gut",), "12"),
+        (("body site=",), "35"),
+        (("body site!=",), "0124"),
+        (("body site=gut", "age<10"), "0"),
+        (("x=y=a=b",), "0"),
+        (("x=y=<1",), "4"),
+    ],
+)
+def test_what_is_kept(conditions: tuple[str, ...], expected: str) -> None:
+    assert kept(*conditions) == expected
+
+
+@pytest.mark.parametrize("compare", ["=", "!=", "<", "<=", ">", ">="])
+@pytest.mark.parametrize("value", ["3", "-10", "40", "7.5"])
+def test_numbers_are_compared_as_sqlite_does(compare: str, value: str) -> None:
+    """QIIME 2's `--p-where` is SQLite's."""
+    with sqlite3.connect(":memory:") as database:
+        database.execute("create table metadata (id text, age real)")
+        rows = [(one, None if age is None else float(age)) for one, (age, *_) in ROWS.items()]
+        database.executemany("insert into metadata values (?, ?)", rows)
+        found = database.execute(f"select id from metadata where age {compare} ?", (float(value),))
+        expected = "".join(one[1:] for (one,) in found)
+    database.close()
+    if expected:
+        assert kept(f"age{compare}{value}") == expected
+    else:
+        with pytest.raises(UsageError, match="no sample of the table"):
+            kept(f"age{compare}{value}")
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("age", "this is no comparison"),
+        ("colour=red", "no metadata column 'colour'"),
+        ("age=old", "'old' is none"),
+        ("age<", "no number to compare with"),
+        ("body site<3", "body site holds words"),
+        ("=3", "this is no comparison"),
+    ],
+)
+def test_what_cannot_be_asked(condition: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parse(condition, METADATA)
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the current folder, with a table of five samples; the first ASV is in S0, S2 and S4 alone."""
+    counts = np.ones((5, 3))
+    counts[1::2, 0] = 0
+    write_table(tmp_path, counts, random_sequences(3))
+    cells = "".join("\t".join([one, *(cell or "" for cell in row)]) + "\n" for one, row in ROWS.items())
+    (tmp_path / "metadata.tsv").write_text("\t".join(["sample-id", *COLUMNS]) + "\n" + cells)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_shard_leaves_out_and_records(study: Path, run: Programs) -> None:
+    ran = run("aamprep", "shard", "--where", "body site=gut", "--where", "age<10", "--json", "--strict")
+    assert ran.code == 0, ran.err
+    document = json.loads(ran.out)
+    assert document["valid"] is True
+    assert document["counts"]["sample-not-asked-for"] == 4
+    samples = pl.read_parquet("shards/samples-*.parquet")
+    assert samples["sample_id"].to_list() == ["S0"]
+    rejected = pl.read_parquet("shards/rejected.parquet")
+    assert dict(rejected.select("id", "rule").rows()) == dict.fromkeys(
+        ["S1", "S2", "S3", "S4"], "sample-not-asked-for"
+    )
+    reasons = dict(rejected.select("id", "reason").rows())
+    assert "body site=gut: 'left palm'" in reasons["S1"]
+    assert "body site=gut: no value" in reasons["S3"]
+    assert "age<10: '40'" in reasons["S4"]
+
+
+def test_prevalence_is_counted_among_the_samples_that_stay(study: Path, run: Programs) -> None:
+    ran = run("aamprep", "shard", "--where", "age=3", "--min-prevalence", 2)
+    assert ran.code == 0, ran.err
+    asvs = pl.read_parquet("shards/asvs.parquet")
+    assert sorted(asvs["sequence"]) == sorted(random_sequences(3)[1:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--where", "colour=red"], "choose one of: age, body site, x=y"),
+        (["--where", "body site=nose"], "gut, left palm, tongue"),
+        (["--where", "age"], "COLUMN=VALUE"),
+        (["--where", "age=3", "--no-metadata"], "give --metadata"),
+    ],
+)
+def test_wrong_conditions_are_2(arguments: list[str], words: str, study: Path, run: Programs) -> None:
+    ran = run("aamprep", "shard", *arguments)
+    assert ran.code == 2
+    assert words in " ".join(ran.err.split())
+    assert not (study / "shards").exists()

@@ -1,0 +1,86 @@
+"""Small shard sets for the tests of training."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aam_schemas.manifest import write_manifest
+from aam_schemas.shards import file_sha256, footer_sha256, write_parquet
+from aammodel.data.shards import ShardSet, open_shards
+from tests.helpers.studies import Programs, random_counts, random_newick, random_sequences, write_table
+
+
+def make_shards(
+    run: Programs,
+    folder: Path,
+    *options: object,
+    num_samples: int = 40,
+    num_asvs: int = 30,
+    has_tree: bool = True,
+) -> ShardSet:
+    """Shard a random study."""
+    sequences = random_sequences(num_asvs)
+    # Sequences of several lengths, so that there is padding between bases and the end.
+    sequences = [sequence[: 40 + index % 20] for index, sequence in enumerate(sequences)]
+    table = write_table(folder, random_counts(num_samples, num_asvs), sequences)
+    if has_tree:
+        (folder / "tree.nwk").write_text(random_newick(sequences))
+    ran = run("aamprep", "shard", table, "--output", folder / "shards", *options)
+    assert ran.code == 0, ran.err
+    return open_shards(folder / "shards")
+
+
+TINY = """
+[model]
+width = 16
+heads = 2
+asv_layers = 1
+sample_layers = 1
+soft_branches = 8
+dropout = 0.1
+[train]
+learning_rate = 0.003
+validate_every = 4
+checkpoint_every = 3
+"""
+
+
+def tiny_config(folder: Path, more: str = "") -> Path:
+    """Write a configuration of a model that trains in no time."""
+    path = folder / "tiny.toml"
+    path.write_text(TINY + more)
+    return path
+
+
+def counts_by_sample(num_samples: int = 40, num_asvs: int = 30) -> dict[str, np.ndarray]:
+    """Give the counts from which `make_shards` made its table."""
+    return {f"S{n}": row for n, row in enumerate(random_counts(num_samples, num_asvs))}
+
+
+def rewrite_samples(shards: ShardSet, column: str, values: pa.Array) -> ShardSet:
+    """Change a column of the first sample file, as another tool might have, with a manifest that agrees."""
+    return rewrite(shards, shards.manifest.sample_files("train")[0].name, column, values)
+
+
+def rewrite(shards: ShardSet, name: str, column: str, values: pa.Array) -> ShardSet:
+    """Change a column of a file, as another tool might have, with a manifest that agrees."""
+    path = shards.folder / name
+    table = pq.read_table(path)
+    field = table.schema.field(column).with_type(values.type)
+    table = table.set_column(table.column_names.index(column), field, values)
+    path.unlink()
+    write_parquet(table, path)
+    described = {
+        "bytes": path.stat().st_size,
+        "sha256": file_sha256(path),
+        "footer_sha256": footer_sha256(path),
+    }
+    files = tuple(
+        replace(file, **described, row_group_rows=(file.rows,)) if file.name == name else file
+        for file in shards.manifest.files
+    )
+    write_manifest(shards.folder, replace(shards.manifest, files=files))
+    return open_shards(shards.folder)

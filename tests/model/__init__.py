@@ -1,1 +1,0 @@
-"""The promises of padding safety, and the model that keeps them."""

@@ -1,1 +1,0 @@
-"""What the readers make of files, good and bad."""
