@@ -14,7 +14,7 @@ from aamprep.study.study import Paths, Study, read_study
 from aamprep.study.where import left_out
 
 if TYPE_CHECKING:
-    from aamprep.prepare.pipeline import Preparation
+    from aamprep.prepare.pipeline import SamplePipeline
 
 
 def read_checked(paths: Paths, budget: float, isolate: bool) -> tuple[Study | None, Findings]:
@@ -69,9 +69,9 @@ def check_token_limit(token_limit: int) -> None:
         raise UsageError(words, "--token-limit", f"give {LARGEST_TOKEN_LIMIT:,} at most")
 
 
-def make_preparation(
+def make_pipeline(
     study: Study, choices: Choices, prefix_samples: bool, findings: Findings, where: list[str] | None = None
-) -> "Preparation":
+) -> "SamplePipeline":
     """Settle how the samples are prepared.
 
     Raises
@@ -79,7 +79,7 @@ def make_preparation(
     UsageError
         If a metadata column that was named does not exist.
     """
-    from aamprep.prepare.pipeline import Preparation
+    from aamprep.prepare.pipeline import SamplePipeline
 
     columns = list(study.metadata.columns) if study.metadata else []
     if choices.split_by is not None and choices.split_by not in columns:
@@ -94,4 +94,4 @@ def make_preparation(
             "give one with --tree",
         )
     unwanted = left_out(where or [], study.metadata, (i for table in study.tables for i in table.sample_ids))
-    return Preparation(study, choices, prefix_samples, Rejected(findings), left_out=unwanted)
+    return SamplePipeline(study, choices, prefix_samples, Rejected(findings), left_out=unwanted)

@@ -12,7 +12,7 @@ from aamprep.commands import options
 
 if TYPE_CHECKING:
     from aam_schemas.manifest import Manifest
-    from aamprep.merge.study import Merged
+    from aamprep.merging.study import Merged
     from aamprep.rules.findings import Findings
     from aamprep.shards.stored import StoredSet
 
@@ -36,7 +36,7 @@ def merge(
     from aam_schemas.common.publish import check_target, published_folder
     from aam_schemas.manifest import MANIFEST_FILE
     from aamprep.commands.output import refuse
-    from aamprep.merge.study import prepare_merge
+    from aamprep.merging.study import prepare_merge
     from aamprep.read import read_tree
     from aamprep.rules.findings import Findings
 
@@ -69,7 +69,7 @@ def _check_merge(sets: list[Path], tree: Path | None, token_limit: int | None) -
 def _open_sets(folders: list[Path], prefix_samples: bool, findings: "Findings") -> "list[StoredSet]":
     """Verify every set: what is not sound is not merged."""
     from aamprep.shards.stored import StoredSet
-    from aamprep.verify.verify import verify_shards
+    from aamprep.verification.verify import verify_shards
 
     manifests = [(folder, verify_shards(folder, findings)) for folder in folders]
     return [StoredSet(folder, manifest, prefix_samples) for folder, manifest in manifests if manifest]
@@ -80,11 +80,11 @@ def _write_merged(merged: "Merged", folder: Path, strict: bool, json: bool) -> "
     from aamprep.commands.output import refuse
 
     manifest, summary = merged.write(folder, shlex.join(["aamprep", *sys.argv[1:]]))
-    preparation = merged.preparation
-    findings = preparation.rejected.findings
+    pipeline = merged.pipeline
+    findings = pipeline.rejected.findings
     if not manifest.num_samples or (strict and not findings.valid):
         raise refuse(findings, json)
-    check_samples(preparation.study, summary, merged.choices.rarefy_depth is not None, findings)
+    check_samples(pipeline.study, summary, merged.choices.rarefy_depth is not None, findings)
     return manifest
 
 

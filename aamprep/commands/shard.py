@@ -13,7 +13,7 @@ from aamprep.commands import options
 
 if TYPE_CHECKING:
     from aam_schemas.manifest import Manifest
-    from aamprep.prepare.pipeline import Preparation
+    from aamprep.prepare.pipeline import SamplePipeline
 
 
 class Select(StrEnum):
@@ -87,7 +87,7 @@ def shard(
     check_target(output, overwrite, MANIFEST_FILE)
 
     from aam_schemas.common.publish import published_folder
-    from aamprep.api import check_choices, make_preparation, read_checked
+    from aamprep.api import check_choices, make_pipeline, read_checked
     from aamprep.commands.output import find_paths, refuse
 
     check_choices(choices)
@@ -101,33 +101,33 @@ def shard(
     study, findings = read_checked(find_paths(tables, beside), budget, not no_isolate)
     if study is None:
         raise refuse(findings, json)
-    preparation = make_preparation(study, choices, prefix_samples, findings, where)
+    pipeline = make_pipeline(study, choices, prefix_samples, findings, where)
     with published_folder(output, MANIFEST_FILE, overwrite) as folder:
-        manifest = _write(preparation, folder, strict, json)
-    _print_written(manifest, preparation, output, json)
+        manifest = _write(pipeline, folder, strict, json)
+    _print_written(manifest, pipeline, output, json)
 
 
-def _write(preparation: "Preparation", folder: Path, strict: bool, json: bool) -> "Manifest":
+def _write(pipeline: "SamplePipeline", folder: Path, strict: bool, json: bool) -> "Manifest":
     """Write the shards; where nothing, or not everything, passed, publish nothing."""
     from aamprep.checks.study_checks import check_samples, check_splits
     from aamprep.commands.output import refuse
     from aamprep.shards.build import write_shards
 
-    findings = preparation.rejected.findings
-    manifest, summary = write_shards(preparation, folder, shlex.join(["aamprep", *sys.argv[1:]]))
+    findings = pipeline.rejected.findings
+    manifest, summary = write_shards(pipeline, folder, shlex.join(["aamprep", *sys.argv[1:]]))
     if not manifest.num_samples or (strict and not findings.valid):
         raise refuse(findings, json, strict=bool(manifest.num_samples))
-    check_samples(preparation.study, summary, preparation.choices.rarefy_depth is not None, findings)
+    check_samples(pipeline.study, summary, pipeline.choices.rarefy_depth is not None, findings)
     check_splits(manifest, findings)
     return manifest
 
 
-def _print_written(manifest: "Manifest", preparation: "Preparation", output: Path, json: bool) -> None:
+def _print_written(manifest: "Manifest", pipeline: "SamplePipeline", output: Path, json: bool) -> None:
     from rich.console import Console
 
     from aamprep.report.documents import as_json, print_report
 
-    findings = preparation.rejected.findings
+    findings = pipeline.rejected.findings
     splits = {split: manifest.num_rows(split) for split in ("train", "validation", "test")}
     figures = {
         "output": str(output),

@@ -17,7 +17,7 @@ def simulate(
 ) -> None:
     """Make a study with a known answer: table.biom, tree.nwk and metadata.tsv."""
     from aam_schemas.common.publish import published_folder
-    from aamprep.simulate import SIGN, simulate_study, write_study
+    from aamprep.simulation import SIGN, simulate_study, write_study
 
     with published_folder(folder, SIGN, overwrite) as target:
         write_study(simulate_study(samples, asvs, seed), target)

@@ -83,7 +83,7 @@ def _validate(
     paths: "Paths", choices: "Choices", prefix_samples: bool, budget: float, isolate: bool
 ) -> "Validation":
     """Prepare every sample as `shard` does, and write nothing."""
-    from aamprep.api import make_preparation, read_checked
+    from aamprep.api import make_pipeline, read_checked
     from aamprep.checks.coverage import note_what_was_checked
     from aamprep.checks.study_checks import check_samples
     from aamprep.checks.summary import Summary
@@ -93,7 +93,7 @@ def _validate(
     summary, rarefied = None, choices.rarefy_depth is not None
     if study is not None:
         summary = Summary()
-        for block in make_preparation(study, choices, prefix_samples, findings).blocks():
+        for block in make_pipeline(study, choices, prefix_samples, findings).blocks():
             summary.add(block)
         check_samples(study, summary, rarefied, findings)
     note_what_was_checked(study, rarefied, findings)

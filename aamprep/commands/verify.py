@@ -19,7 +19,7 @@ def verify(
 ) -> None:
     """Check every byte and every number of a shard set. Exit code 1 where anything is wrong."""
     from aamprep.rules.findings import Findings
-    from aamprep.verify.verify import verify_shards
+    from aamprep.verification.verify import verify_shards
 
     findings = Findings()
     manifest = verify_shards(shards, findings)

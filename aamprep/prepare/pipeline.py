@@ -37,7 +37,7 @@ class Earlier:
 
 
 @dataclass(frozen=True)
-class Preparation:
+class SamplePipeline:
     """How the samples of one study are prepared."""
 
     study: Study
@@ -164,9 +164,9 @@ class Preparation:
         return table.filter(pa.array(keep))
 
 
-def _filter_asvs(preparation: Preparation) -> Mask:
+def _filter_asvs(pipeline: SamplePipeline) -> Mask:
     """Choose the ASVs that the filters keep: True is kept."""
-    study, choices, rejected = preparation.study, preparation.choices, preparation.rejected
+    study, choices, rejected = pipeline.study, pipeline.choices, pipeline.rejected
     num_asvs = len(study.asvs.sequences)
     keep = np.ones(num_asvs, dtype=bool)
 
@@ -177,7 +177,7 @@ def _filter_asvs(preparation: Preparation) -> Mask:
     if study.tree is not None and choices.missing_from_tree == "drop":
         leave_out(study.tip_of_asv < 0, rules.ASV_DROPPED_NOT_IN_TREE)
     if choices.min_prevalence > 1 or choices.min_reads > 0:
-        prevalence, reads = _totals(preparation)
+        prevalence, reads = _totals(pipeline)
         leave_out(
             prevalence < choices.min_prevalence, rules.BELOW_PREVALENCE, f"below {choices.min_prevalence}"
         )
@@ -185,24 +185,24 @@ def _filter_asvs(preparation: Preparation) -> Mask:
     return keep
 
 
-def _totals(preparation: Preparation) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def _totals(pipeline: SamplePipeline) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Count the samples and the reads of each ASV over all tables."""
-    study = preparation.study
+    study = pipeline.study
     num_asvs = len(study.asvs.sequences)
     prevalence, reads = np.zeros(num_asvs, dtype=np.int64), np.zeros(num_asvs)
     for table, asv_of_feature in zip(study.tables, study.asv_of_feature, strict=True):
         for every in blocks(table, asv_of_feature):
-            block = every.keep_samples(~_is_in(every, preparation.left_out))
+            block = every.keep_samples(~_is_in(every, pipeline.left_out))
             valid = np.isfinite(block.count) & (block.count > 0)
             prevalence += np.bincount(block.asv[valid], minlength=num_asvs)
             reads += np.bincount(block.asv[valid], weights=block.count[valid], minlength=num_asvs)
     return prevalence, reads
 
 
-def _ids_twice(preparation: Preparation) -> set[str]:
+def _ids_twice(pipeline: SamplePipeline) -> set[str]:
     """Find ids that would be written more than once, of one table or of several that are not told apart."""
-    tables = preparation.study.tables
-    names = Counter(preparation.name(table.study, i) for table in tables for i in table.sample_ids)
+    tables = pipeline.study.tables
+    names = Counter(pipeline.name(table.study, i) for table in tables for i in table.sample_ids)
     return {name for name, number in names.items() if number > 1}
 
 
@@ -210,20 +210,20 @@ def _is_in(block: Block, ids: Container[str]) -> Mask:
     return np.fromiter((i in ids for i in block.sample_ids), dtype=bool, count=len(block.sample_ids))
 
 
-def _split_keys(preparation: Preparation) -> dict[str, str]:
+def _split_keys(pipeline: SamplePipeline) -> dict[str, str]:
     """Give the metadata value by which samples stay together, where one was chosen; tell which have none."""
-    study, column = preparation.study, preparation.choices.split_by
+    study, column = pipeline.study, pipeline.choices.split_by
     if study.metadata is None or column is None:
         return {}
     values = zip(study.metadata.ids, study.metadata.columns[column], strict=True)
     spelt = _number if study.metadata.types[column] == "numeric" else str
     keys = {sample_id: spelt(value) for sample_id, value in values if value is not None}
-    wanted = [i for table in study.tables for i in table.sample_ids if i not in preparation.left_out]
+    wanted = [i for table in study.tables for i in table.sample_ids if i not in pipeline.left_out]
     absent = [sample_id for sample_id in wanted if sample_id not in keys]
     if absent:
         value = f"{len(absent):,} of {len(wanted):,} samples, such as {absent[0]}"
         where = f"{study.metadata.source.name}: column {column}"
-        preparation.rejected.findings.add(rules.SPLIT_BY_EMPTY, where, value)
+        pipeline.rejected.findings.add(rules.SPLIT_BY_EMPTY, where, value)
     return keys
 
 

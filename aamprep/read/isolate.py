@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import aam_schemas
 from aam_schemas.common.errors import DISK_FULL, is_disk_full
 from aamprep.read.biom.table import Spooled, spool_table
 from aamprep.read.sniff import Kind
@@ -63,9 +64,12 @@ def spool_isolated(source: Source, folder: Path, findings: Findings, limits: Lim
 
 
 def _environment() -> dict[str, str]:
-    """Start from the user's environment; the child finds this package, and HDF5 loads no plugins."""
-    package_root = str(Path(__file__).resolve().parents[1])
-    paths = [package_root, os.environ.get("PYTHONPATH", "")]
+    """Return the user's environment, in which the child finds both packages and HDF5 loads no plugins."""
+    roots = [
+        str(Path(__file__).resolve().parents[2]),
+        str(Path(str(aam_schemas.__file__)).resolve().parents[1]),
+    ]
+    paths = [*dict.fromkeys(roots), os.environ.get("PYTHONPATH", "")]
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "HDF5_PLUGIN_PRELOAD": "::",

@@ -24,7 +24,7 @@ from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings, Severity
 from aamprep.shards.stored import batches
 from aamprep.study.study import looks_like_hash
-from aamprep.verify.verify import check_manifest
+from aamprep.verification.verify import check_manifest
 
 Facts = dict[str, Any]
 

@@ -30,7 +30,7 @@ from aam_schemas.vocabulary import encode
 from aamprep.arrays import Integers, write_array
 from aamprep.arrow import list_values
 from aamprep.checks.summary import Summary
-from aamprep.prepare.pipeline import PREPARED, Preparation
+from aamprep.prepare.pipeline import PREPARED, SamplePipeline
 from aamprep.read.types import Metadata
 from aamprep.shards.write import SplitWriter, Spool, describe, write_table
 from aamprep.study.study import Study
@@ -62,38 +62,38 @@ class Numbering:
         return rows
 
 
-def write_shards(preparation: Preparation, folder: Path, command: str) -> tuple[Manifest, Summary]:
+def write_shards(pipeline: SamplePipeline, folder: Path, command: str) -> tuple[Manifest, Summary]:
     """Write a study's shard set, its manifest last.
 
     Parameters
     ----------
-    preparation : Preparation
+    pipeline : SamplePipeline
     folder : Path
         An empty folder, to be published by the caller.
     command : str
         The command line, for the manifest.
     """
-    study = preparation.study
+    study = pipeline.study
     spool = Spool(folder / "prepared.arrow", PREPARED)
-    numbering, summary = _first_pass(preparation, spool)
+    numbering, summary = _first_pass(pipeline, spool)
     branches = prune(study.tree, study.tip_of_asv[numbering.asv_of_row]) if study.tree is not None else None
     with ThreadPoolExecutor(1) as beside:  # compressing 100,000 sequences keeps a second core busy
         written = beside.submit(write_table, _asvs_table(study, numbering), folder / ASVS_FILE)
-        writers = _second_pass(preparation, spool.read(), numbering, branches, folder)
+        writers = _second_pass(pipeline, spool.read(), numbering, branches, folder)
         written.result()
     files = [describe(folder / ASVS_FILE)]
     files += [describe(folder / name, writer.split) for writer in writers for name in writer.close()]
     sample_ids = [sample_id for writer in writers for sample_id in writer.sample_ids]
-    files += _write_beside(preparation, branches, sample_ids, folder)
+    files += _write_beside(pipeline, branches, sample_ids, folder)
     manifest = Manifest(
-        choices=preparation.choices,
+        choices=pipeline.choices,
         sequence_length=study.asvs.sequence_length,
         num_samples=len(sample_ids),
         num_asvs=len(numbering.asv_of_row),
         num_kept_asvs=numbering.num_kept,
         num_branches=len(branches.length) if branches else 0,
-        num_rejected_samples=preparation.rejected.num("sample"),
-        num_rejected_asvs=preparation.rejected.num("asv"),
+        num_rejected_samples=pipeline.rejected.num("sample"),
+        num_rejected_asvs=pipeline.rejected.num("asv"),
         files=tuple(files),
         inputs=study.inputs,
         metadata_types=_metadata_types(study.metadata),
@@ -104,13 +104,13 @@ def write_shards(preparation: Preparation, folder: Path, command: str) -> tuple[
     return manifest, summary
 
 
-def _first_pass(preparation: Preparation, spool: Spool) -> tuple[Numbering, Summary]:
+def _first_pass(pipeline: SamplePipeline, spool: Spool) -> tuple[Numbering, Summary]:
     """Prepare every block, and learn which ASVs the written samples have."""
-    num_asvs = len(preparation.study.asvs.sequences)
+    num_asvs = len(pipeline.study.asvs.sequences)
     prevalence, total_count = np.zeros(num_asvs, dtype=np.int64), np.zeros(num_asvs)
     is_kept = np.zeros(num_asvs, dtype=bool)
     summary = Summary()
-    for table in preparation.blocks():
+    for table in pipeline.blocks():
         spool.add(table)
         summary.add(table)
         for asv_column, count_column in (("asv", "count"), ("dropped_asv", "dropped_count")):
@@ -123,7 +123,7 @@ def _first_pass(preparation: Preparation, spool: Spool) -> tuple[Numbering, Summ
 
 
 def _second_pass(
-    preparation: Preparation,
+    pipeline: SamplePipeline,
     prepared: Iterable[pa.Table],
     numbering: Numbering,
     branches: Branches | None,
@@ -133,7 +133,7 @@ def _second_pass(
     schema = samples_schema(branches is not None)
     writers = [SplitWriter(folder, split, schema) for split in SPLITS]
     contract = sample_table(
-        preparation.choices.token_limit, len(numbering.asv_of_row), len(branches.length) if branches else 0
+        pipeline.choices.token_limit, len(numbering.asv_of_row), len(branches.length) if branches else 0
     )
     row_of_asv = numbering.row_of_asv
     above = cover(branches, len(numbering.asv_of_row)) if branches else None
@@ -229,13 +229,13 @@ def _unique_names(ids: list[tuple[str, ...]], sequences: list[str]) -> tuple[lis
 
 
 def _write_beside(
-    preparation: Preparation, branches: Branches | None, sample_ids: list[str], folder: Path
+    pipeline: SamplePipeline, branches: Branches | None, sample_ids: list[str], folder: Path
 ) -> list[ShardFile]:
     """Write the optional files: tree, metadata, rejected, distances."""
-    study, rejected = preparation.study, preparation.rejected
+    study, rejected = pipeline.study, pipeline.rejected
     for name, feature_id, finding in study.without_sequence:
         rejected.feature(name, feature_id, finding)
-    original_ids = _original_ids(sample_ids, preparation)
+    original_ids = _original_ids(sample_ids, pipeline)
     tables = {}
     if branches is not None:
         tables[TREE_FILE] = _tree_table(branches)
@@ -252,12 +252,12 @@ def _write_beside(
     return [describe(folder / name) for name in names]
 
 
-def _original_ids(sample_ids: list[str], preparation: Preparation) -> list[str]:
+def _original_ids(sample_ids: list[str], pipeline: SamplePipeline) -> list[str]:
     """Give each written sample's id as the table, the metadata and the distances have it."""
-    if not preparation.prefix_samples:
+    if not pipeline.prefix_samples:
         return sample_ids
-    tables = preparation.study.tables
-    original = {preparation.name(table.study, one): one for table in tables for one in table.sample_ids}
+    tables = pipeline.study.tables
+    original = {pipeline.name(table.study, one): one for table in tables for one in table.sample_ids}
     return [original[sample_id] for sample_id in sample_ids]
 
 

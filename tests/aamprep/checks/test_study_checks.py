@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from aam_schemas.manifest import Choices, InputFile
 from aam_schemas.tables import sample_table, violations
 from aamprep.checks.study_checks import suggested_depth
-from aamprep.prepare.pipeline import Preparation
+from aamprep.prepare.pipeline import SamplePipeline
 from aamprep.prepare.rejected import Rejected
 from aamprep.read.types import CountTable
 from aamprep.rules.findings import Findings
@@ -313,7 +313,7 @@ def our_verdict(samples: list[list[float]]) -> dict[str, str]:
     rejected = Rejected(Findings())
     kept = {
         one
-        for block in Preparation(study, choices, False, rejected).blocks()
+        for block in SamplePipeline(study, choices, False, rejected).blocks()
         for one in block["sample_id"].to_pylist()
     }
     codes = {sample_id: code for _, sample_id, _, code, _ in rejected.rows}

@@ -19,7 +19,8 @@ from aam_schemas.vocabulary import NAMES
 from aamprep.prepare.rarefy import MOST_READS
 from aamprep.rules import shards as rules
 from aamprep.rules.findings import Findings, Rule
-from aamprep.verify.check import ShardCheck
+from aamprep.verification.check import ShardCheck
+from aamprep.verification.content import check_content
 
 LONGEST_SEQUENCE = 1 << 20
 """Tokens per ASV that a manifest may declare: no amplicon is near a megabase."""
@@ -44,8 +45,6 @@ def verify_shards(folder: Path, findings: Findings) -> Manifest | None:
     UsageError
         If there is no such folder.
     """
-    from aamprep.verify.content import check_content
-
     manifest = check_manifest(folder, findings)
     if manifest is not None:
         check_content(ShardCheck(folder, manifest, findings, check_files(folder, manifest, findings)))

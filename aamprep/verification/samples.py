@@ -16,7 +16,7 @@ from aamprep.arrow import list_sizes, list_values
 from aamprep.rules import shards as rules
 from aamprep.shards.stored import Entries, entries
 from aamprep.tree.branches import Branches, cover, reads_under
-from aamprep.verify.check import ShardCheck
+from aamprep.verification.check import ShardCheck
 
 RELATIVE_ERROR = 1e-9
 """Sums of reads differ in their last digits with the order of their terms."""

@@ -15,9 +15,9 @@ from aam_schemas.shards import DISTANCES_FILE, METADATA_FILE, REJECTED, REJECTED
 from aamprep.arrays import Integers
 from aamprep.checks.study_checks import check_tree, fits_together
 from aamprep.checks.summary import Summary
-from aamprep.merge.choices import common_choices
-from aamprep.merge.metadata import StoredMetadata, unite_metadata
-from aamprep.prepare.pipeline import Earlier, Preparation
+from aamprep.merging.choices import common_choices
+from aamprep.merging.metadata import StoredMetadata, unite_metadata
+from aamprep.prepare.pipeline import Earlier, SamplePipeline
 from aamprep.prepare.rejected import Rejected
 from aamprep.read.biom.spool import TableWriter, load, temporary_folder
 from aamprep.read.types import CountTable, Metadata, Tree
@@ -32,13 +32,13 @@ from aamprep.study.study import Asvs, Study, locate, unite
 class Merged:
     """Several sets as one study."""
 
-    preparation: Preparation
+    pipeline: SamplePipeline
     choices: Choices
     """What the sets were made with."""
 
     def write(self, folder: Path, command: str) -> tuple[Manifest, Summary]:
         """Write the merged set as `write_shards` does, and what its samples were made with."""
-        manifest, summary = write_shards(self.preparation, folder, command)
+        manifest, summary = write_shards(self.pipeline, folder, command)
         manifest = replace(manifest, choices=self.choices)
         write_manifest(folder, manifest)
         return manifest, summary
@@ -52,7 +52,7 @@ def prepare_merge(
     Parameters
     ----------
     sets : list of StoredSet
-        Sets that `aamprep.verify.verify` found sound.
+        Sets that `aamprep.verification.verify` found sound.
     tree : Tree, optional
         The one tree of all ASVs.
     token_limit : int, optional
@@ -93,8 +93,8 @@ def prepare_merge(
         {one.name: one.manifest.choices for one in sets}, token_limit, all_in_tree, findings
     )
     rejected = Rejected(findings, [row for one in sets for row in _rejected_rows(one)])
-    preparation = Preparation(study, _as_they_are(choices), False, rejected, _earlier(sets))
-    return Merged(preparation, choices)
+    pipeline = SamplePipeline(study, _as_they_are(choices), False, rejected, _earlier(sets))
+    return Merged(pipeline, choices)
 
 
 def _as_they_are(choices: Choices) -> Choices:

@@ -22,8 +22,8 @@ from aamprep.read.npy import open_npy
 from aamprep.rules import shards as rules
 from aamprep.shards.stored import branches_of
 from aamprep.tree.branches import Branches
-from aamprep.verify.check import ShardCheck
-from aamprep.verify.samples import SampleCheck
+from aamprep.verification.check import ShardCheck
+from aamprep.verification.samples import SampleCheck
 
 _ROWS_AT_ONCE = 1 << 14
 
