@@ -29,7 +29,7 @@ class Batch:
     """Token ids of the distinct ASVs: START, bases, padding at the end. Any integer type."""
     asv_row: Int[Tensor, " U"]
     """Row of each in asvs.parquet: its name for the drawing of masks."""
-    is_read: Bool[Tensor, " U"]
+    is_encoded: Bool[Tensor, " U"]
     """True where the transformer over bases reads the ASV; False where the ASV is known by its bases by
     position alone, which spares the most of the work."""
     slot: Int[Tensor, "B S"]

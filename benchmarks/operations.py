@@ -19,7 +19,7 @@ def needed_by_step(config: ModelConfig, batch: Batch) -> float:
     Nothing is counted that is not a matrix product (norms, softmax, sums over bases), no padding and nothing
     that is computed again.
     """
-    lengths = (batch.tokens[batch.is_read] != vocabulary.PAD).sum(dim=1)
+    lengths = (batch.tokens[batch.is_encoded] != vocabulary.PAD).sum(dim=1)
     positions = -(-lengths // config.bases_per_position)
     slots = batch.is_real.sum(dim=1)
     forward = config.asv_layers * _block(config, positions) + config.sample_layers * _block(config, slots)

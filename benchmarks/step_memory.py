@@ -22,7 +22,7 @@ from aam_schemas import vocabulary
 from aammodel.batch import Batch
 from aammodel.config.model import ModelConfig
 from aammodel.config.train import TrainConfig
-from aammodel.data.masking import draw_masks, draw_read
+from aammodel.data.masking import draw_encoded, draw_masks
 from aammodel.nn.model import AamModel
 from aammodel.training.optimizer import make_optimizer
 from aammodel.training.precision import Precision
@@ -71,16 +71,16 @@ def largest_batch(read_share: float) -> Batch:
     asv = np.arange(NUM_SAMPLES * TOKEN_LIMIT)
     tokens = numbers.integers(vocabulary.A, vocabulary.T + 1, (len(asv), NUM_BASES + 1)).astype(np.uint8)
     tokens[:, 0] = vocabulary.START
-    is_read = draw_read(asv, seed=0, step=0, share=read_share)
-    masked, masked_token = draw_masks(tokens[is_read], asv[is_read], seed=0, step=0)
-    masked[:, 0] = np.flatnonzero(is_read)[masked[:, 0]]
+    is_encoded = draw_encoded(asv, seed=0, step=0, share=read_share)
+    masked, masked_token = draw_masks(tokens[is_encoded], asv[is_encoded], seed=0, step=0)
+    masked[:, 0] = np.flatnonzero(is_encoded)[masked[:, 0]]
     distance = numbers.random((NUM_SAMPLES, NUM_SAMPLES), dtype=np.float32)
     slot = torch.from_numpy(asv).view(NUM_SAMPLES, TOKEN_LIMIT)
     return Batch(
         sample_ids=tuple(f"S{number}" for number in range(NUM_SAMPLES)),
         tokens=torch.from_numpy(tokens),
         asv_row=torch.from_numpy(asv),
-        is_read=torch.from_numpy(is_read),
+        is_encoded=torch.from_numpy(is_encoded),
         slot=slot,
         count=torch.ones(slot.shape),
         is_real=torch.ones(slot.shape, dtype=torch.bool),

@@ -147,6 +147,6 @@ def _facts(batch: Batch) -> Answer:
         "samples": batch.num_samples,
         "real": num_real,
         "distinct": len(batch.tokens),
-        "read": int(batch.is_read.sum()),
+        "read": int(batch.is_encoded.sum()),
         "tokens": batch.tokens.shape[1],
     }

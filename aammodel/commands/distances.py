@@ -40,7 +40,7 @@ def distances(
     check_output(output, overwrite)
 
     from aam_schemas.shards import SPLITS
-    from aammodel.data.remote import place_of
+    from aammodel.data.remote import parse_location
     from aammodel.data.shards import open_shards
     from aammodel.distances.sparse import Arithmetic
     from aammodel.training.device import pick_device
@@ -49,7 +49,7 @@ def distances(
 
     if split not in (None, *SPLITS):
         raise UsageError(f"there is no split {split!r}", "--split", f"choose among: {', '.join(SPLITS)}")
-    opened = open_shards(place_of(shards))
+    opened = open_shards(parse_location(shards))
     is_known = opened.has_tree if metric == FAITH_PD else METRICS[metric].is_known(opened.facts)
     if not is_known:
         raise InvalidDataError(

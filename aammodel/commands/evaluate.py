@@ -37,7 +37,7 @@ def evaluate(
 
     import json as json_library
 
-    from aammodel.data.remote import place_of
+    from aammodel.data.remote import parse_location
     from aammodel.data.shards import open_shards
     from aammodel.evaluation.evaluate import evaluate as measure
     from aammodel.reports.run_report import save_distances
@@ -45,7 +45,7 @@ def evaluate(
     from aammodel.training.device import pick_device
 
     model = load_run(run, pick_device(device))
-    opened = open_shards(place_of(shards))
+    opened = open_shards(parse_location(shards))
     limit, origin = _limit(token_limit, run, opened.manifest.choices.token_limit)
     found = measure(model, opened, split, max_samples, limit)
     document = {

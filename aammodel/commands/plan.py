@@ -37,13 +37,13 @@ def plan(
     }
     from aammodel.config.toml import read_config, with_options
     from aammodel.config.train import TrainConfig
-    from aammodel.data.remote import place_of
+    from aammodel.data.remote import parse_location
     from aammodel.planning.cost import estimate
     from aammodel.training.setup import make_plan, make_trainer
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
     train = TrainConfig(**with_options(tables["train"], given))
-    begun = make_plan(place_of(shards), tables["model"], train)
+    begun = make_plan(parse_location(shards), tables["model"], train)
     found = estimate(make_trainer(begun, Path("run"), resume=False))
     if json:
         print_json(_document(found))

@@ -135,12 +135,12 @@ def _begin(
     train = TrainConfig(**with_options(tables["train"], given))
     check_target(output, overwrite, "config.json")
 
-    from aammodel.data.remote import place_of
+    from aammodel.data.remote import parse_location
     from aammodel.distributed.ranks import joined
     from aammodel.training.setup import make_plan, make_trainer
     from aammodel.workflows.pretrain import begin_run
 
-    plan = make_plan(place_of(shards), tables["model"], train)
+    plan = make_plan(parse_location(shards), tables["model"], train)
     with joined() as ranks:
         trainer = make_trainer(plan, output, False, ranks)
         if ranks.is_main:
@@ -153,7 +153,7 @@ def _resume(
     run_folder: Path, shards: str | None, given: dict[str, Any], config: Path | None, allow_changes: bool
 ) -> None:
     from aammodel.config.toml import read_config, with_options
-    from aammodel.data.remote import place_of
+    from aammodel.data.remote import parse_location
     from aammodel.distributed.ranks import joined
     from aammodel.reports.run_report import REPORT_FILE, remove_report
     from aammodel.training.setup import make_trainer
@@ -162,7 +162,7 @@ def _resume(
     tables = read_config(config) if config else {"train": {}, "model": {}}
     if tables["model"]:
         raise UsageError("a run keeps its model", str(config), "leave [model] out, or begin a new run")
-    place = place_of(shards) if shards is not None else None
+    place = parse_location(shards) if shards is not None else None
     resumed = read_plan(run_folder, place, with_options(tables["train"], given), allow_changes)
     has_report = (run_folder / REPORT_FILE).exists()
     with joined() as ranks:

@@ -71,12 +71,12 @@ def _setting(
         raise UsageError("there is nothing to trace", "trace", "name shards, a run or a batch")
 
     from aammodel.config.toml import read_config
-    from aammodel.data.remote import place_of
+    from aammodel.data.remote import parse_location
     from aammodel.diagnostics.replay import from_batch, from_run, from_shards
 
     tables = read_config(config) if config else None
     if batch is not None:
         return from_batch(batch, run, tables)
     if run is not None:
-        return from_run(run, place_of(shards) if shards else None, step)
-    return from_shards(place_of(shards or ""), tables or {"model": {}, "train": {}}, step or 0)
+        return from_run(run, parse_location(shards) if shards else None, step)
+    return from_shards(parse_location(shards or ""), tables or {"model": {}, "train": {}}, step or 0)

@@ -38,7 +38,7 @@ def tune(
     check_target(output, overwrite, "tune.json")
     from aammodel.config.toml import read_config
     from aammodel.config.train import TrainConfig
-    from aammodel.data.remote import place_of
+    from aammodel.data.remote import parse_location
     from aammodel.planning.tune import BatchTrial, largest_that_fits, range_test
     from aammodel.training.device import pick_device
     from aammodel.training.setup import make_plan, make_trainer
@@ -46,7 +46,7 @@ def tune(
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
     train = TrainConfig(**(tables["train"] | ({"device": device} if device else {})))
-    plan = make_plan(place_of(shards), tables["model"], train)
+    plan = make_plan(parse_location(shards), tables["model"], train)
     say(f"learning rates: {steps} steps of {train.batch_size * train.accumulate} samples")
     curve = range_test(make_trainer(plan, output, resume=False), steps)
     if not curve.losses:

@@ -23,7 +23,7 @@ class Slots:
     """True where a slot holds an ASV, shape (B, S)."""
 
 
-def lay_out(samples: Sequence[Sample], token_limit: int, num_asvs: int) -> Slots:
+def arrange_slots(samples: Sequence[Sample], token_limit: int, num_asvs: int) -> Slots:
     """Lay samples out, each cut to the first ASVs of its selection.
 
     Parameters
@@ -37,7 +37,7 @@ def lay_out(samples: Sequence[Sample], token_limit: int, num_asvs: int) -> Slots
     asvs = np.concatenate([sample.asv[:token_limit] for sample in samples], dtype=np.intp)
     counts = [sample.count[:token_limit] for sample in samples]
     sizes = np.array([len(one) for one in counts])
-    distinct, position = distinct_of(asvs, num_asvs)
+    distinct, position = unique_values(asvs, num_asvs)
     is_real = np.arange(sizes.max()) < sizes[:, None]
     slot, count = np.zeros(is_real.shape, dtype=np.int64), np.zeros(is_real.shape, dtype=np.float32)
     slot[is_real], count[is_real] = position, np.concatenate(counts)
@@ -48,7 +48,7 @@ _FLAGS_PER_VALUE = 2
 """With more possible values than so many for each that is there, sorting the latter is faster than flags."""
 
 
-def distinct_of(
+def unique_values(
     values: npt.NDArray[np.int64], num_possible: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """Find the distinct values.

@@ -15,7 +15,9 @@ _READ = 1
 _NEVER = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-def draw_read(asv_row: npt.NDArray[np.integer], seed: int, step: int, share: float) -> npt.NDArray[np.bool_]:
+def draw_encoded(
+    asv_row: npt.NDArray[np.integer], seed: int, step: int, share: float
+) -> npt.NDArray[np.bool_]:
     """Choose the ASVs that the transformer over bases reads at a step.
 
     A kind of stochastic depth (Huang et al. 2016): the others are known by their bases by position alone.

@@ -4,8 +4,8 @@ Row groups are permuted over the whole split; then the rows of a window of neigh
 together. So reading stays sequential within a window, and a place in the epoch is found without reading what
 came before.
 
-What is read is cut into micro-batches over all ranks. Workers take micro-batches by turns, and ranks take the
-rows of each by turns (`turns`): how many there are of either moves no sample to another step.
+What is read is cut into micro-batches over all ranks. Workers take micro-batches in turn, and ranks take the
+rows of each in turn (`round_robin`): how many there are of either moves no sample to another step.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -160,7 +160,7 @@ def micro_batches(
         index = 0
 
 
-def first_takers(lists: Sequence[npt.NDArray[np.integer]], parts: int) -> Integers:
+def first_ranks(lists: Sequence[npt.NDArray[np.integer]], parts: int) -> Integers:
     """Find which of several ranks is the first to meet each of the things that samples share.
 
     Parameters
@@ -168,7 +168,7 @@ def first_takers(lists: Sequence[npt.NDArray[np.integer]], parts: int) -> Intege
     lists : sequence of ndarray of int, one per sample
         What each sample of a micro-batch holds.
     parts : int
-        Ranks that take the samples by turns.
+        Ranks that take the samples in turn.
 
     Returns
     -------
@@ -180,6 +180,6 @@ def first_takers(lists: Sequence[npt.NDArray[np.integer]], parts: int) -> Intege
     return sample % parts
 
 
-def turns(part: int, parts: int) -> slice:
+def round_robin(part: int, parts: int) -> slice:
     """Say what one of several workers, or ranks, takes of a list: each takes every n-th."""
     return slice(part, None, parts)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from aam_schemas.common.errors import InvalidDataError
 from aammodel.data.hashing import hash64
-from aammodel.sample import Floats, Sample
+from aammodel.sample import Float64Array, Sample
 
 COLUMNS = ("asv", "count", "dropped_asv", "dropped_count")
 """What must be read of a sample."""
@@ -29,7 +29,7 @@ class Paths:
     """Where those of each ASV begin, shape (ASVs + 1,); an ASV that the tree lacks has none."""
     num_branches: int
 
-    def reads_under(self, asv: npt.NDArray[np.integer], count: Floats) -> Floats:
+    def reads_under(self, asv: npt.NDArray[np.integer], count: Float64Array) -> Float64Array:
         """Count the reads under each branch, shape (branches,), of distinct ASVs with these counts."""
         sizes = self.indptr[asv + 1] - self.indptr[asv]
         # Positions in `branch` of the paths of these ASVs, one after the other.

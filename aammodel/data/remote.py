@@ -51,10 +51,10 @@ class RemotePath:
         return RangeFile(self, size)
 
 
-Place = Path | RemotePath
+ShardLocation = Path | RemotePath
 
 
-def place_of(name: str) -> Place:
+def parse_location(name: str) -> ShardLocation:
     """Tell a URL from a path."""
     return RemotePath(name) if "://" in name else Path(name)
 

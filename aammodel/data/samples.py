@@ -84,7 +84,7 @@ def samples_of(
     return list(map(Sample, ids, *cut, position))
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
+def prefetch(items: Iterator[T]) -> Iterator[T]:
     """Make each item in a thread while the one before it is used.
 
     What items are made by is reading and decompressing, which leaves Python to others meanwhile.

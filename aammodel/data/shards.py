@@ -31,7 +31,7 @@ from aam_schemas.shards import (
 )
 from aam_schemas.vocabulary import are_asvs
 from aammodel.data.rarefy import Paths, paths_of
-from aammodel.data.remote import Place
+from aammodel.data.remote import ShardLocation
 from aammodel.data.token_cache import cached_tokens
 from aammodel.distances.metrics import Facts
 
@@ -57,7 +57,7 @@ class RowGroup:
 class ShardSet:
     """A shard set that lies in a folder, or behind a URL."""
 
-    folder: Place
+    folder: ShardLocation
     manifest: Manifest
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -187,7 +187,7 @@ class ShardSet:
 
 
 @contextmanager
-def reading(path: Place) -> Iterator[None]:
+def reading(path: ShardLocation) -> Iterator[None]:
     """Turn what Parquet raises for a damaged page into an error that names the file.
 
     Raises
@@ -204,7 +204,7 @@ def reading(path: Place) -> Iterator[None]:
         ) from error
 
 
-def open_shards(folder: Place) -> ShardSet:
+def open_shards(folder: ShardLocation) -> ShardSet:
     """Open a shard set.
 
     Raises
@@ -220,7 +220,7 @@ def open_shards(folder: Place) -> ShardSet:
     return ShardSet(folder, parse_manifest(content, checksum, str(folder)))
 
 
-def _is_whole(path: Place, listed: ShardFile) -> bool:
+def _is_whole(path: ShardLocation, listed: ShardFile) -> bool:
     try:
         if isinstance(path, Path):
             return path.stat().st_size == listed.bytes and footer_sha256(path) == listed.footer_sha256
@@ -236,7 +236,7 @@ def _is_same(path: Path, listed: ShardFile) -> bool:
     return listed.bytes > _MOST_HASHED_BYTES or file_sha256(path) == listed.sha256
 
 
-def _changed(path: Place) -> InvalidDataError:
+def _changed(path: ShardLocation) -> InvalidDataError:
     return InvalidDataError(
         "this file is not the one that the manifest lists: it was changed or cut short",
         str(path),

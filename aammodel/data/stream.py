@@ -16,11 +16,11 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from aam_schemas.common.errors import UsageError
 from aammodel.batch import IGNORED, Batch
-from aammodel.data.collate import lay_out
-from aammodel.data.masking import draw_masks, draw_read
-from aammodel.data.order import Order, Window, first_takers, micro_batches, turns
+from aammodel.data.collate import arrange_slots
+from aammodel.data.masking import draw_encoded, draw_masks
+from aammodel.data.order import Order, Window, first_ranks, micro_batches, round_robin
 from aammodel.data.rarefy import rarefied
-from aammodel.data.samples import ahead, samples_of
+from aammodel.data.samples import prefetch, samples_of
 from aammodel.data.shards import RowGroup, ShardSet, reading
 from aammodel.distances.metrics import METRICS
 from aammodel.sample import Sample
@@ -70,7 +70,7 @@ class BatchStream(IterableDataset[Batch]):
     """Micro-batches consumed already."""
     rank: int = 0
     num_ranks: int = 1
-    """Ranks that take the samples of each micro-batch by turns; each reads all of them, for the distances."""
+    """Ranks that take the samples of each micro-batch in turn; each reads all of them, for the distances."""
     _files: dict[str, pq.ParquetFile] = field(default_factory=dict, repr=False)
 
     @property
@@ -91,7 +91,7 @@ class BatchStream(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
-        mine = turns(worker.id, worker.num_workers) if worker else turns(0, 1)
+        mine = round_robin(worker.id, worker.num_workers) if worker else round_robin(0, 1)
         batches = micro_batches(self.samples, self.order.num_samples, self.batch_size, self.start_batch)
         for batch in islice(batches, mine.start, None, mine.step):
             step = batch.epoch * self.steps_per_epoch + batch.index // self.accumulate
@@ -110,11 +110,11 @@ class BatchStream(IterableDataset[Batch]):
         """
         if self.num_ranks == 1:
             return self.make_batch(samples, step)
-        mine = turns(self.rank, self.num_ranks)
+        mine = round_robin(self.rank, self.num_ranks)
         batch = self.make_batch(samples[mine] or samples[:1], step, samples)
         asvs = [sample.asv[: self.token_limit] for sample in samples]
         place = np.searchsorted(np.unique(np.concatenate(asvs)), batch.asv_row.numpy())
-        is_mine = torch.from_numpy(first_takers(asvs, self.num_ranks)[place] == self.rank)
+        is_mine = torch.from_numpy(first_ranks(asvs, self.num_ranks)[place] == self.rank)
         distance, position = batch.distance, torch.arange(len(samples))[mine]
         if not len(position):
             distance, position = torch.full_like(distance, torch.nan), torch.zeros(1, dtype=torch.int64)
@@ -126,14 +126,14 @@ class BatchStream(IterableDataset[Batch]):
 
         With `others`, the distances are those to these.
         """
-        slots = lay_out(samples, self.token_limit, self.shards.manifest.num_kept_asvs)
+        slots = arrange_slots(samples, self.token_limit, self.shards.manifest.num_kept_asvs)
         tokens = _without_padding(self.shards.tokens.take(slots.asv_row, axis=0))
-        is_read, masked, masked_token = self._hide(tokens, slots.asv_row, step)
+        is_encoded, masked, masked_token = self._hide(tokens, slots.asv_row, step)
         return Batch(
             sample_ids=tuple(sample.sample_id for sample in samples),
             tokens=torch.from_numpy(tokens),
             asv_row=torch.from_numpy(slots.asv_row),
-            is_read=torch.from_numpy(is_read),
+            is_encoded=torch.from_numpy(is_encoded),
             slot=torch.from_numpy(slots.slot),
             count=torch.from_numpy(slots.count),
             is_real=torch.from_numpy(slots.is_real),
@@ -150,7 +150,7 @@ class BatchStream(IterableDataset[Batch]):
         def read(window: Window) -> tuple[Window, list[Sample]]:
             return window, self.read([groups[group] for group in window.groups])
 
-        for window, rows in ahead(map(read, self.order.windows(epoch, start))):
+        for window, rows in prefetch(map(read, self.order.windows(epoch, start))):
             order = window.order
             if self.bucket:
                 sizes = np.minimum([len(sample.asv) for sample in rows], self.token_limit)
@@ -179,13 +179,13 @@ class BatchStream(IterableDataset[Batch]):
         if masks is None:
             nothing = np.zeros((0, 2), dtype=np.int64)
             return np.ones(len(tokens), dtype=np.bool_), nothing, nothing[:, 0]
-        is_read = draw_read(asv_row, masks.seed, step, masks.read_share)
-        read = np.flatnonzero(is_read)
+        is_encoded = draw_encoded(asv_row, masks.seed, step, masks.read_share)
+        read = np.flatnonzero(is_encoded)
         masked, masked_token = draw_masks(
             tokens[read], asv_row[read], masks.seed, step, masks.fraction, masks.span
         )
         masked[:, 0] = read[masked[:, 0]]
-        return is_read, masked, masked_token
+        return is_encoded, masked, masked_token
 
     def read(self, groups: Sequence[RowGroup]) -> list[Sample]:
         """Read the samples of row groups, in the order of these; those of a file are read together."""

@@ -92,7 +92,7 @@ def _asvs_of_chunk(
     here = _bad_rows(is_bad)
     if passage.module.startswith("asv_encoder.bases"):
         return (here + passage.call * ASVS_AT_ONCE).tolist()
-    read = batch.is_read.nonzero()[:, 0]
+    read = batch.is_encoded.nonzero()[:, 0]
     chunk = model.asv_encoder.chunks(batch.tokens[read])[passage.call]
     return read[chunk.rows[here]].sort().values.tolist()
 

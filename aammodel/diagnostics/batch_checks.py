@@ -116,7 +116,7 @@ def _figures(batch: Batch) -> Figures:
         num_slots=batch.slot.shape[1],
         num_asvs=len(batch.tokens),
         num_tokens=batch.tokens.shape[1],
-        num_read=int(batch.is_read.sum()),
+        num_read=int(batch.is_encoded.sum()),
         num_masked=len(batch.masked),
         num_pairs=tuple(num_pairs(batch).tolist()),
         num_zero_counts=int((batch.is_real & (batch.count == 0)).sum()),
@@ -151,7 +151,7 @@ def _masked(batch: Batch, config: ModelConfig) -> list[str]:
     is_known = (stands == batch.masked_token) | (batch.masked_token == IGNORED)
     is_base = (stands != vocabulary.PAD) & (stands != vocabulary.START) & is_known
     is_bad = torch.zeros(len(batch.tokens), dtype=torch.bool)
-    is_bad[row[~is_base | ~batch.is_read[row]]] = True
+    is_bad[row[~is_base | ~batch.is_encoded[row]]] = True
     return _asvs(batch, is_bad)
 
 

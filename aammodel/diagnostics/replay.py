@@ -10,7 +10,7 @@ import torch
 from aam_schemas.common.errors import UsageError
 from aammodel.batch import Batch
 from aammodel.config.train import TrainConfig
-from aammodel.data.remote import Place
+from aammodel.data.remote import ShardLocation
 from aammodel.data.shards import open_shards
 from aammodel.data.stream import BatchStream
 from aammodel.nn.model import AamModel
@@ -51,7 +51,7 @@ class Setting:
     """Of several processes, the one whose step it was."""
 
 
-def from_shards(shards: Place, tables: Tables, step: int) -> Setting:
+def from_shards(shards: ShardLocation, tables: Tables, step: int) -> Setting:
     """Set up a step of a run that was not begun, with the weights that it would begin with.
 
     Parameters
@@ -68,7 +68,7 @@ def from_shards(shards: Place, tables: Tables, step: int) -> Setting:
     return Setting(stepper, _batches(stream, step), step, "as training begins")
 
 
-def from_run(run: Path, shards: Place | None, step: int | None) -> Setting:
+def from_run(run: Path, shards: ShardLocation | None, step: int | None) -> Setting:
     """Set up a step of a run, by default the next one, with the weights of its last checkpoint.
 
     Parameters
@@ -127,7 +127,7 @@ def from_batch(path: Path, run: Path | None, tables: Tables | None) -> Setting:
     return Setting(stepper, saved.batches, saved.step, weights, saved.rank)
 
 
-def _from_model(path: Path, shards: Place | None, step: int) -> Setting:
+def _from_model(path: Path, shards: ShardLocation | None, step: int) -> Setting:
     """Set up a step of a model that knows nothing of how it was trained."""
     model = load_run(path)
     if shards is None:

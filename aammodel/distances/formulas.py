@@ -12,15 +12,15 @@ import numpy as np
 
 from aammodel.distances import sparse as pairs
 from aammodel.distances.sparse import Arithmetic, Rows
-from aammodel.sample import Floats
+from aammodel.sample import Float64Array
 
-Formula = Callable[[Rows, Rows, Floats, Arithmetic], Floats]
+Formula = Callable[[Rows, Rows, Float64Array, Arithmetic], Float64Array]
 
 PSEUDOCOUNT = 1.0
 """What Aitchison adds to every count, so that absent ASVs have a logarithm."""
 
 
-def jaccard(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Floats:
+def jaccard(a: Rows, b: Rows, weight: Float64Array, arithmetic: Arithmetic) -> Float64Array:
     """Compute the share of what two samples have together that only one of them has.
 
     Values are 1. Over branches: unweighted UniFrac (Lozupone and Knight 2005).
@@ -30,7 +30,7 @@ def jaccard(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Floats:
     return _ratio(either - shared, either)
 
 
-def manhattan(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Floats:
+def manhattan(a: Rows, b: Rows, weight: Float64Array, arithmetic: Arithmetic) -> Float64Array:
     """Sum how far two samples differ in each column.
 
     Over shares of reads under branches: weighted UniFrac (Lozupone et al. 2007).
@@ -40,7 +40,7 @@ def manhattan(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Float
     return (both - 2 * shared).clip(0.0)
 
 
-def bray_curtis(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Floats:
+def bray_curtis(a: Rows, b: Rows, weight: Float64Array, arithmetic: Arithmetic) -> Float64Array:
     """Sum how far two samples differ in each column, of the most that they could.
 
     Over shares of reads under branches: normalised weighted UniFrac (Lozupone et al. 2007).
@@ -49,7 +49,7 @@ def bray_curtis(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Flo
     return _ratio(manhattan(a, b, weight, arithmetic), most)
 
 
-def generalized(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Floats:
+def generalized(a: Rows, b: Rows, weight: Float64Array, arithmetic: Arithmetic) -> Float64Array:
     """Compute generalised UniFrac with alpha 0.5 (Chen et al. 2012).
 
     `sum b sqrt(p + q) |p - q| / (p + q) / sum b sqrt(p + q)` over branches of length b under which one of the
@@ -62,7 +62,7 @@ def generalized(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Flo
     return _ratio(apart, together)
 
 
-def aitchison(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Floats:
+def aitchison(a: Rows, b: Rows, weight: Float64Array, arithmetic: Arithmetic) -> Float64Array:
     """Compute the Euclidean distance of centred log-ratios (Aitchison 1982), a pseudocount of 1 added first.
 
     Dense over the columns in which a sample has reads; in all others two samples differ by what their means
@@ -78,7 +78,7 @@ def aitchison(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Float
     return np.sqrt(pairs.sum_squares(x, y, arithmetic) + outside)
 
 
-def _sums(rows: Rows, weight: Floats) -> Floats:
+def _sums(rows: Rows, weight: Float64Array) -> Float64Array:
     each = zip(rows.column, rows.value, strict=True)
     return np.array([float(weight[column] @ value) for column, value in each])
 
@@ -91,14 +91,14 @@ def _logs(rows: Rows) -> Rows:
     return Rows(rows.column, [np.log1p(one / PSEUDOCOUNT) for one in rows.value])
 
 
-def _means(rows: Rows, num_columns: int) -> Floats:
+def _means(rows: Rows, num_columns: int) -> Float64Array:
     return np.array([one.sum() / num_columns for one in rows.value])
 
 
-def _centred(rows: Rows, column: np.ndarray, num_columns: int) -> Floats:
+def _centred(rows: Rows, column: np.ndarray, num_columns: int) -> Float64Array:
     return pairs.dense(rows, column, num_columns) - _means(rows, num_columns)[:, None]
 
 
-def _ratio(part: Floats, whole: Floats) -> Floats:
+def _ratio(part: Float64Array, whole: Float64Array) -> Float64Array:
     """Divide; two samples that have nothing of any weight are not apart."""
     return np.where(whole > 0, part / np.where(whole > 0, whole, 1.0), 0.0)

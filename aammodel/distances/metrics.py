@@ -14,14 +14,14 @@ import numpy.typing as npt
 from aammodel.distances import formulas
 from aammodel.distances.formulas import Formula
 from aammodel.distances.sparse import Arithmetic, Rows
-from aammodel.sample import Floats, Sample, _no_reads
+from aammodel.sample import Float64Array, Sample, _no_reads
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What metrics know of a shard set beside its samples."""
 
-    branch_length: Floats = field(default_factory=_no_reads)
+    branch_length: Float64Array = field(default_factory=_no_reads)
     """Of each branch of the tree; empty without one."""
     num_asvs: int = 0
     """ASVs of the set, those that the token limit drops included."""
@@ -69,7 +69,7 @@ class Metric:
         b: Sequence[Sample],
         facts: Facts,
         arithmetic: Arithmetic = Arithmetic(),  # noqa: B008
-    ) -> Floats:
+    ) -> Float64Array:
         """Compute the distance of each sample of `a` to each of `b`.
 
         Parameters
@@ -110,14 +110,14 @@ class Metric:
         return Rows(columns, [np.concatenate([one.count, one.dropped_count]) for one in samples])
 
 
-def _looked_up(a: Sequence[Sample], b: Sequence[Sample], facts: Facts) -> Floats:
+def _looked_up(a: Sequence[Sample], b: Sequence[Sample], facts: Facts) -> Float64Array:
     """Read these pairs, and no more, of the matrix."""
     assert facts.open_matrix is not None
     rows, columns = ([one.position for one in samples] for samples in (a, b))
     return np.asarray(facts.open_matrix())[np.ix_(rows, columns)].astype(np.float64)
 
 
-def _shares(sample: Sample) -> Floats:
+def _shares(sample: Sample) -> Float64Array:
     """Give the share of the sample's reads in the tree under each branch; under the root lie all of them."""
     return sample.branch_count / (sample.branch_count.max(initial=0.0) or 1.0)
 
@@ -145,7 +145,7 @@ METRICS = {
 """By the names that QIIME 2 and scikit-bio have for them."""
 
 
-def faith_pd(samples: Sequence[Sample], facts: Facts) -> Floats:
+def faith_pd(samples: Sequence[Sample], facts: Facts) -> Float64Array:
     """Compute Faith's phylogenetic diversity (1992): the length of all branches that a sample covers.
 
     Returns

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aammodel.sample import Floats
+from aammodel.sample import Float64Array
 
 Array = Any
 """A numpy array or a torch tensor."""
@@ -31,7 +31,7 @@ class Rows:
 
     column: Sequence[npt.NDArray[np.integer]]
     """Columns of each sample, none twice."""
-    value: Sequence[Floats]
+    value: Sequence[Float64Array]
     """What the sample has in each, above 0."""
 
 
@@ -47,7 +47,7 @@ class Arithmetic:
         """Bring an array to where it is computed."""
         return self._there(values.astype(self.dtype, copy=False))
 
-    def weights(self, values: Floats) -> Array:
+    def weights(self, values: Float64Array) -> Array:
         """Bring weights there, always in float64: sums over columns are."""
         return self._there(values)
 
@@ -80,12 +80,12 @@ def differences_by_root(row: Array, others: Array) -> tuple[Array, Array]:
     return abs(row - others) / root.clip(_TINY), root
 
 
-def sum_products(a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Floats:
+def sum_products(a: Rows, b: Rows, weight: Float64Array, arithmetic: Arithmetic) -> Float64Array:
     """Sum over all columns the weighted product of all pairs, shape (A, B)."""
     return _over_slices(products, a, b, weight, arithmetic)
 
 
-def sum_pairs(kernel: Kernel, a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic) -> Floats:
+def sum_pairs(kernel: Kernel, a: Rows, b: Rows, weight: Float64Array, arithmetic: Arithmetic) -> Float64Array:
     """Sum a kernel, by weight, over the columns that some sample of `a` and one of `b` share.
 
     Returns
@@ -95,7 +95,7 @@ def sum_pairs(kernel: Kernel, a: Rows, b: Rows, weight: Floats, arithmetic: Arit
     return _over_slices(_each_pair(kernel, a is b), a, b, weight, arithmetic)
 
 
-def sum_squares(x: Floats, y: Floats, arithmetic: Arithmetic) -> Floats:
+def sum_squares(x: Float64Array, y: Float64Array, arithmetic: Arithmetic) -> Float64Array:
     """Sum the squared differences of all pairs of dense rows, (A, C) and (B, C) to (A, B)."""
     here = arithmetic.array(x)
     there = here if x is y else arithmetic.array(y)
@@ -110,7 +110,7 @@ def in_both(a: Rows, b: Rows, num_columns: int) -> npt.NDArray[np.bool_]:
     return (in_a > 0) & (np.bincount(np.concatenate(b.column), minlength=num_columns) > 0)
 
 
-def dense(rows: Rows, chosen: npt.NDArray[np.integer], num_columns: int) -> Floats:
+def dense(rows: Rows, chosen: npt.NDArray[np.integer], num_columns: int) -> Float64Array:
     """Give some columns of every row, shape (rows, chosen), zero where a row has nothing."""
     place = np.full(num_columns, -1)
     place[chosen] = np.arange(len(chosen))
@@ -123,8 +123,12 @@ def dense(rows: Rows, chosen: npt.NDArray[np.integer], num_columns: int) -> Floa
 
 
 def _over_slices(
-    each: Callable[[Array, Array, Array], Array], a: Rows, b: Rows, weight: Floats, arithmetic: Arithmetic
-) -> Floats:
+    each: Callable[[Array, Array, Array], Array],
+    a: Rows,
+    b: Rows,
+    weight: Float64Array,
+    arithmetic: Arithmetic,
+) -> Float64Array:
     columns = np.flatnonzero(in_both(a, b, len(weight)))
     size = max(_CELLS // (len(a.column) + len(b.column)), 256)
     total = np.zeros((len(a.column), len(b.column)))
@@ -171,5 +175,5 @@ def _library(array: Array) -> Any:
     return torch
 
 
-def _numpy(array: Array) -> Floats:
+def _numpy(array: Array) -> Float64Array:
     return array if isinstance(array, np.ndarray) else array.cpu().numpy()

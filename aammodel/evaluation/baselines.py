@@ -9,16 +9,16 @@ from aam_schemas import vocabulary
 from aammodel.distances import formulas
 from aammodel.distances.metrics import METRICS, Facts
 from aammodel.distances.sparse import Arithmetic, Rows
-from aammodel.sample import Floats, Sample
+from aammodel.sample import Float64Array, Sample
 
 K = 6
 """Bases of a k-mer."""
 COLUMNS = ("asv", "count", "dropped_asv", "dropped_count")
 
-Baseline = Callable[[Sequence[Sample], npt.NDArray[np.uint8]], Floats]
+Baseline = Callable[[Sequence[Sample], npt.NDArray[np.uint8]], Float64Array]
 
 
-def kmer_presence(samples: Sequence[Sample], tokens: npt.NDArray[np.uint8]) -> Floats:
+def kmer_presence(samples: Sequence[Sample], tokens: npt.NDArray[np.uint8]) -> Float64Array:
     """Compute the Jaccard distance of the 6-mers that occur in the ASVs of samples, shape (B, B).
 
     Parameters
@@ -35,7 +35,7 @@ def kmer_presence(samples: Sequence[Sample], tokens: npt.NDArray[np.uint8]) -> F
 
 
 def _by_metric(name: str) -> Baseline:
-    def compute(samples: Sequence[Sample], tokens: npt.NDArray[np.uint8]) -> Floats:
+    def compute(samples: Sequence[Sample], tokens: npt.NDArray[np.uint8]) -> Float64Array:
         num_asvs = 1 + max(int(one.max(initial=0)) for s in samples for one in (s.asv, s.dropped_asv))
         return METRICS[name].between(samples, samples, Facts(num_asvs=num_asvs))
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from aammodel.data.collate import lay_out
+from aammodel.data.collate import arrange_slots
 from aammodel.data.shards import ShardSet
 from aammodel.data.stream import BatchStream, split_order, stream_split
 from aammodel.nn.model import AamModel
@@ -90,7 +90,7 @@ class AsvCache:
             self.embedding[here] = self.model.encode_asvs(tokens.to(self._device)).cpu().numpy()
 
     def _embed_together(self, samples: Sequence[Sample], token_limit: int) -> Float[Tensor, "B K"]:
-        slots = lay_out(samples, token_limit, len(self._tokens))
+        slots = arrange_slots(samples, token_limit, len(self._tokens))
         is_here = np.isin(slots.asv_row, self.asv_rows)
         if not is_here.all():
             missing = ", ".join(map(str, slots.asv_row[~is_here][:_MOST_NAMED]))

@@ -83,7 +83,7 @@ class AsvEncoder(nn.Module):
         self,
         tokens: Integer[Tensor, "U L"],
         masked: Int[Tensor, "M 2"],
-        is_read: Bool[Tensor, " U"] | None = None,
+        is_encoded: Bool[Tensor, " U"] | None = None,
     ) -> tuple[Float[Tensor, "U D"], Float[Tensor, "M D"]]:
         """Encode ASVs in chunks of like length, each trimmed to its longest.
 
@@ -95,7 +95,7 @@ class AsvEncoder(nn.Module):
             Token ids with padding at the end of each row.
         masked : Tensor of int, shape (M, 2)
             Row and position of each hidden base; none is of an ASV that is not read.
-        is_read : Tensor of bool, shape (U,), or None
+        is_encoded : Tensor of bool, shape (U,), or None
             False where the transformer is spared the ASV; None where it reads all.
 
         Returns
@@ -104,10 +104,10 @@ class AsvEncoder(nn.Module):
         masked_hidden : Tensor, shape (M, D)
             The vector of the position in which each hidden base lies.
         """
-        if is_read is None:
+        if is_encoded is None:
             pooled, hidden = self._read_in_chunks(tokens, masked)
         else:
-            rows, place = is_read.nonzero()[:, 0], is_read.cumsum(dim=0) - 1
+            rows, place = is_encoded.nonzero()[:, 0], is_encoded.cumsum(dim=0) - 1
             masked = torch.stack([place[masked[:, 0]], masked[:, 1]], dim=1)
             read, hidden = self._read_in_chunks(tokens[rows], masked)
             pooled = read.new_zeros(len(tokens), read.shape[1]).index_copy(0, rows, read)

@@ -82,7 +82,7 @@ class AamModel(nn.Module):
             Those among which the samples were dealt out, who all call this together.
         """
         self._check_hidden(batch)
-        embedding, hidden = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_read)
+        embedding, hidden = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_encoded)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
         windows = self.windows(batch.tokens)[batch.slot[batch.is_real]]
         sample_embedding = self.pool(Contents(features, windows, batch.count, batch.is_real))
@@ -176,7 +176,7 @@ class AamModel(nn.Module):
         """
         self._check_hidden(batch)
         self.asv_encoder.start_from(hide(batch.tokens, batch.masked))
-        embedding, _ = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_read)
+        embedding, _ = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_encoded)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
         windows = self.windows(batch.tokens)[batch.slot[batch.is_real]]
         contents = Contents(features, windows, batch.count, batch.is_real)

@@ -12,6 +12,9 @@ from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.publish import replace_file
 from aammodel.batch import Batch
 
+OLD_FIELDS = {"is_read": "is_encoded"}
+"""Current names of fields of `Batch` that older files have under another name."""
+
 
 @dataclass(frozen=True)
 class SavedStep:
@@ -75,7 +78,8 @@ def load_step(path: Path) -> SavedStep:
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {OLD_FIELDS.get(name, name): tensor for name, tensor in found.items()}
 
 
 def weights_beside(path: Path) -> Path:

@@ -17,7 +17,7 @@ from aammodel.config.checks import check_type
 from aammodel.config.model import ModelConfig
 from aammodel.config.train import TrainConfig
 from aammodel.data.rarefy import COLUMNS
-from aammodel.data.remote import Place
+from aammodel.data.remote import ShardLocation
 from aammodel.data.shards import ShardSet, open_shards
 from aammodel.data.stream import BatchStream, Masks, split_order, stream_split
 from aammodel.distances.metrics import METRICS
@@ -61,7 +61,7 @@ class Plan:
         }
 
 
-def make_plan(shards_folder: Place, model_values: dict[str, Any], train: TrainConfig) -> Plan:
+def make_plan(shards_folder: ShardLocation, model_values: dict[str, Any], train: TrainConfig) -> Plan:
     """Open the shards and settle the configuration.
 
     Raises

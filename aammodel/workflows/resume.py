@@ -9,7 +9,7 @@ from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.publish import replace_file
 from aammodel.config.model import BEFORE, ModelConfig
 from aammodel.config.train import TrainConfig
-from aammodel.data.remote import Place, place_of
+from aammodel.data.remote import ShardLocation, parse_location
 from aammodel.data.shards import ShardSet, open_shards
 from aammodel.runs.config_file import CONFIG_FILE, read_config_of
 from aammodel.runs.metrics_log import OF_LOSSES
@@ -55,7 +55,10 @@ class Resumed:
 
 
 def read_plan(
-    run: Path, shards: Place | None = None, chosen: dict[str, Any] | None = None, allow_changes: bool = False
+    run: Path,
+    shards: ShardLocation | None = None,
+    chosen: dict[str, Any] | None = None,
+    allow_changes: bool = False,
 ) -> Resumed:
     """Read the plan of a run that was begun.
 
@@ -94,7 +97,7 @@ def read_plan(
         )
     # Losses and weights are told apart by their place among the model's targets.
     train = replace(train, targets={name: train.targets[name] for name in model.targets})
-    found = open_shards(shards or place_of(config["shards"]["folder"]))
+    found = open_shards(shards or parse_location(config["shards"]["folder"]))
     if found.manifest.sha256 != config["shards"]["manifest_sha256"]:
         _check_other_shards(found, model, train, allow_changes)
         changes["shards"] = config["shards"]

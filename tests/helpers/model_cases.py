@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from aam_schemas import vocabulary
 from aammodel.batch import Batch
 from aammodel.config.model import ModelConfig
-from aammodel.data.masking import draw_masks, draw_read
+from aammodel.data.masking import draw_encoded, draw_masks
 from aammodel.nn.model import AamModel
 
 Case = dict[str, object]
@@ -86,10 +86,10 @@ def compact(
         count[row, here] = sample.counts
         is_real[row, here] = True
     asv_row = np.array(asvs, dtype=np.int64)
-    is_read = draw_read(asv_row, seed, step, read_share)
-    arrays = (tokens, asv_row, is_read, slot, count, is_real, some_distances(len(samples))[None])
+    is_encoded = draw_encoded(asv_row, seed, step, read_share)
+    arrays = (tokens, asv_row, is_encoded, slot, count, is_real, some_distances(len(samples))[None])
     masked, masked_token = draw_masks(tokens, asv_row, seed, step)
-    drawn = (masked[is_read[masked[:, 0]]], masked_token[is_read[masked[:, 0]]])
+    drawn = (masked[is_encoded[masked[:, 0]]], masked_token[is_encoded[masked[:, 0]]])
     return Batch(
         tuple(f"sample-{row}" for row in range(len(samples))),
         *(torch.from_numpy(array) for array in (*arrays, *drawn, np.arange(len(samples)))),

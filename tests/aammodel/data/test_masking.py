@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from aam_schemas import vocabulary
 from aammodel.data.hashing import hash64
-from aammodel.data.masking import draw_masks, draw_read
+from aammodel.data.masking import draw_encoded, draw_masks
 from tests.helpers.model_cases import asv_tokens
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -94,16 +94,16 @@ def test_hashes_spread_over_all_bits() -> None:
 @given(seed=st.integers(-(2**63), 2**63), step=st.integers(0, 2**40), share=st.floats(0.01, 1.0))
 def test_asvs_are_read_by_the_share_asked_for(seed: int, step: int, share: float) -> None:
     number = 20_000
-    is_read = draw_read(np.arange(number), seed, step, share)
+    is_encoded = draw_encoded(np.arange(number), seed, step, share)
     # Six deviations of a binomial number.
-    assert abs(is_read.mean() - share) <= 6 * (share * (1 - share) / number) ** 0.5
+    assert abs(is_encoded.mean() - share) <= 6 * (share * (1 - share) / number) ** 0.5
     some = np.array([7, 19_999, 3])
-    assert (draw_read(some, seed, step, share) == is_read[some]).all()
-    assert draw_read(some, seed, step, 1.0).all()
+    assert (draw_encoded(some, seed, step, share) == is_encoded[some]).all()
+    assert draw_encoded(some, seed, step, 1.0).all()
 
 
 def test_each_step_reads_others_and_hides_bases_of_its_own() -> None:
-    drawn = np.array([draw_read(np.arange(1000), 0, step, 0.25) for step in range(400)])
+    drawn = np.array([draw_encoded(np.arange(1000), 0, step, 0.25) for step in range(400)])
     # Each ASV 100 times of 400, with a deviation of 8.7; two steps share a sixteenth of the ASVs.
     assert abs(drawn.sum(axis=0) - 100).max() < 6 * 8.7
     assert abs((drawn[:-1] & drawn[1:]).mean() - 1 / 16) < 0.005

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aammodel.data.order import MicroBatch, Order, batch_sizes, micro_batches, permutation, turns
+from aammodel.data.order import MicroBatch, Order, batch_sizes, micro_batches, permutation, round_robin
 
 Row = tuple[int, int]
 GROUPS = st.lists(st.integers(1, 9), min_size=1, max_size=30)
@@ -50,11 +50,11 @@ class Run:
             self.batch_size,
             start,
         )
-        mine = turns(part, parts)
+        mine = round_robin(part, parts)
         return islice(batches, mine.start, None, mine.step)
 
     def loaded(self, num_workers: int, start: int = 0) -> Iterator[MicroBatch[Row]]:
-        """Give what a rank gets from its loader, which takes from its workers by turns."""
+        """Give what a rank gets from its loader, which takes from its workers in turn."""
         parts = max(num_workers, 1)
         workers = [self.worker(part, parts, start) for part in range(parts)]
         while True:
@@ -66,7 +66,7 @@ class Run:
         found = defaultdict(list)
         for rank in range(ranks):
             for batch in islice(self.loaded(num_workers), num_epochs * per_epoch):
-                found[batch.epoch, batch.index // self.accumulate] += batch.samples[turns(rank, ranks)]
+                found[batch.epoch, batch.index // self.accumulate] += batch.samples[round_robin(rank, ranks)]
         return {step: sorted(samples) for step, samples in found.items()}
 
 

@@ -12,7 +12,7 @@ import torch
 
 from aam_schemas.common.errors import AamError, InvalidDataError, UsageError
 from aammodel.data import remote
-from aammodel.data.remote import RemotePath, place_of
+from aammodel.data.remote import RemotePath, parse_location
 from aammodel.data.shards import ShardSet, open_shards
 from aammodel.data.stream import BatchStream, Masks, split_order, stream_split
 from aammodel.data.workers import load
@@ -47,13 +47,13 @@ def assert_same(ours: Iterator[object], theirs: Iterator[object]) -> None:
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_batches_over_http_are_those_from_disk(num_workers: int, site: Site) -> None:
-    far = stream_of(open_shards(place_of(f"{site.url}/shards/")))
+    far = stream_of(open_shards(parse_location(f"{site.url}/shards/")))
     near = stream_of(open_shards(site.folder / "shards"))
     assert_same(islice(load(far, num_workers, False), 12), islice(iter(near), 12))
 
 
 def test_only_the_columns_needed_are_fetched(site: Site) -> None:
-    stream = replace(stream_of(open_shards(place_of(f"{site.url}/shards"))), masks=None, targets=())
+    stream = replace(stream_of(open_shards(parse_location(f"{site.url}/shards"))), masks=None, targets=())
     list(stream.epoch())
     name = stream.shards.manifest.sample_files("train")[0].name
     pages = [size for one, size in site.sent if one == name]
@@ -70,7 +70,7 @@ def test_what_fsspec_reaches_is_reached(run: Programs, tmp_path: Path) -> None:
     for path in folder.iterdir():
         memory.pipe_file(f"/set/{path.name}", path.read_bytes())
     assert_same(
-        stream_of(open_shards(place_of("memory://set"))).epoch(), stream_of(open_shards(folder)).epoch()
+        stream_of(open_shards(parse_location("memory://set"))).epoch(), stream_of(open_shards(folder)).epoch()
     )
 
 
@@ -98,20 +98,20 @@ def test_a_run_begins_and_goes_on_at_a_url(site: Site, run: Programs, tmp_path: 
 
 
 def test_a_server_that_stumbles_is_asked_again(site: Site) -> None:
-    shards = open_shards(place_of(f"{site.url}/shards"))
+    shards = open_shards(parse_location(f"{site.url}/shards"))
     site.failures.extend([503, 500, 429])
     assert len(list(stream_of(shards).epoch())) == stream_of(shards).batches_per_epoch
 
 
 def test_a_manifest_is_asked_for_again(site: Site) -> None:
     site.failures.extend([503, 500, 429])
-    assert open_shards(place_of(f"{site.url}/shards")).manifest.num_samples
+    assert open_shards(parse_location(f"{site.url}/shards")).manifest.num_samples
     site.cuts = 3
-    assert open_shards(place_of(f"{site.url}/shards")).manifest.num_samples
+    assert open_shards(parse_location(f"{site.url}/shards")).manifest.num_samples
 
 
 def test_an_answer_that_is_cut_is_asked_for_again(site: Site) -> None:
-    shards = open_shards(place_of(f"{site.url}/shards"))
+    shards = open_shards(parse_location(f"{site.url}/shards"))
     near = stream_of(open_shards(site.folder / "shards"))
     assert len(shards.tokens)
     site.cuts = 3
@@ -119,7 +119,7 @@ def test_an_answer_that_is_cut_is_asked_for_again(site: Site) -> None:
 
 
 def test_a_connection_that_is_always_cut_is_named(site: Site) -> None:
-    shards = open_shards(place_of(f"{site.url}/shards"))
+    shards = open_shards(parse_location(f"{site.url}/shards"))
     assert len(shards.tokens)
     site.cuts = 1000
     with pytest.raises(UsageError, match="IncompleteRead"):
@@ -128,7 +128,7 @@ def test_a_connection_that_is_always_cut_is_named(site: Site) -> None:
 
 @pytest.mark.parametrize(("code", "num_workers"), [(403, 0), (404, 0), (503, 0), (404, 1)])
 def test_a_server_that_refuses_is_named(code: int, num_workers: int, site: Site) -> None:
-    shards = open_shards(place_of(f"{site.url}/shards"))
+    shards = open_shards(parse_location(f"{site.url}/shards"))
     assert len(shards.tokens)
     site.failures.extend([code] * 20)
     with pytest.raises(AamError) as error:
@@ -139,7 +139,7 @@ def test_a_server_that_refuses_is_named(code: int, num_workers: int, site: Site)
 
 
 def test_a_flipped_byte_on_the_server_is_noticed(site: Site) -> None:
-    shards = open_shards(place_of(f"{site.url}/shards"))
+    shards = open_shards(parse_location(f"{site.url}/shards"))
     path = site.folder / "shards" / shards.manifest.sample_files("train")[0].name
     content = path.read_bytes()
     truth = [batch.count.tolist() for batch in stream_of(shards).epoch()]
@@ -155,7 +155,7 @@ def test_a_flipped_byte_on_the_server_is_noticed(site: Site) -> None:
 
 
 def test_a_file_cut_short_on_the_server_is_invalid(site: Site) -> None:
-    shards = open_shards(place_of(f"{site.url}/shards"))
+    shards = open_shards(parse_location(f"{site.url}/shards"))
     path = site.folder / "shards" / shards.manifest.sample_files("train")[0].name
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InvalidDataError, match="shorter"):
@@ -163,7 +163,7 @@ def test_a_file_cut_short_on_the_server_is_invalid(site: Site) -> None:
 
 
 def test_a_server_without_ranges_is_named(site: Site) -> None:
-    shards = open_shards(place_of(f"{site.url}/shards"))
+    shards = open_shards(parse_location(f"{site.url}/shards"))
     site.knows_ranges = False
     with pytest.raises(UsageError, match="whole files"):
         list(stream_of(shards).epoch())

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aam_schemas.common.errors import InvalidDataError
-from aammodel.data.collate import distinct_of
-from aammodel.data.samples import ahead, samples_of
+from aammodel.data.collate import unique_values
+from aammodel.data.samples import prefetch, samples_of
 
 
 @given(st.lists(st.integers(0, 999), min_size=1), st.sampled_from([1000, 100_000]))
 def test_distinct_values_and_their_places_are_those_of_numpy(values: list[int], num_possible: int) -> None:
     # Many possible values make it sort, few make it count.
     array = np.array(values)
-    distinct, place = distinct_of(array, num_possible)
+    distinct, place = unique_values(array, num_possible)
     expected, inverse = np.unique(array, return_inverse=True)
     np.testing.assert_array_equal(distinct, expected)
     np.testing.assert_array_equal(place, inverse)
@@ -28,7 +28,7 @@ def test_distinct_values_and_their_places_are_those_of_numpy(values: list[int], 
 @pytest.mark.parametrize("num_possible", [10, 100_000])
 def test_a_value_that_cannot_be_is_refused(num_possible: int) -> None:
     with pytest.raises(IndexError):
-        distinct_of(np.array([3, num_possible]), num_possible)
+        unique_values(np.array([3, num_possible]), num_possible)
 
 
 LIMITS = {"asv": 6, "dropped_asv": 9, "branch": 4}
@@ -98,7 +98,7 @@ def test_items_are_made_one_ahead_and_in_order() -> None:
             yield number
 
     seen = []
-    for number in ahead(make()):
+    for number in prefetch(make()):
         assert len(made) <= number + 2
         seen.append(number)
     assert seen == made == [0, 1, 2, 3, 4]
@@ -109,7 +109,7 @@ def test_what_goes_wrong_ahead_is_raised_where_the_item_is_asked_for() -> None:
         yield 1
         raise InvalidDataError("broken")
 
-    items = ahead(make())
+    items = prefetch(make())
     assert next(items) == 1
     with pytest.raises(InvalidDataError, match="broken"):
         next(items)

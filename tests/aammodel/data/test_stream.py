@@ -56,12 +56,12 @@ def test_bases_are_hidden_in_the_asvs_read_and_in_no_other(run: Programs, tmp_pa
     stream = replace(stream_of(make_shards(run, tmp_path)), masks=Masks(read_share=0.5))
     batches = list(islice(iter(stream), 6))
     for batch in batches:
-        assert set(batch.masked[:, 0].tolist()) == set(batch.is_read.nonzero()[:, 0].tolist())
+        assert set(batch.masked[:, 0].tolist()) == set(batch.is_encoded.nonzero()[:, 0].tolist())
         rows, places = batch.masked.T
         assert torch.equal(batch.tokens[rows, places].long(), batch.masked_token)
-    shares = [float(batch.is_read.float().mean()) for batch in batches]
+    shares = [float(batch.is_encoded.float().mean()) for batch in batches]
     assert 0 < min(shares) < 1
-    assert all(batch.is_read.all() for batch in stream_of(stream.shards).epoch())
+    assert all(batch.is_encoded.all() for batch in stream_of(stream.shards).epoch())
 
 
 def test_a_token_limit_takes_a_prefix(run: Programs, tmp_path: Path) -> None:

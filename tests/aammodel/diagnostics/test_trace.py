@@ -176,8 +176,8 @@ def test_a_planted_fault_is_found(case: Case) -> None:
 def test_asvs_that_are_not_read_are_told_apart() -> None:
     model, batch = awake(chunk_size=2), the_batch(read_share=0.5)
     row = batch.asv_row.tolist().index(BAD_ASV)
-    assert batch.is_read[row]
-    assert not batch.is_read[:row].all()
+    assert batch.is_encoded[row]
+    assert not batch.is_encoded[:row].all()
     spoil_reading(model, batch, "asv_encoder.transformer", Spoiler(math.nan, False, lambda output: output))
     fault = fault_of(model, batch)
     assert fault is not None

@@ -67,12 +67,12 @@ def by_reference(
     whole, read = batch.tokens.tolist(), hide(batch.tokens, batch.masked).tolist()
     encoded = [
         reference.encode_asv(weights, [t for t in hidden if t], heads, [t for t in row if t])
-        if is_read
+        if is_encoded
         else (
             None,
             reference.encode_bases(reference.part(weights, "asv_encoder.bases"), [t for t in row if t]),
         )
-        for row, hidden, is_read in zip(whole, read, batch.is_read.tolist(), strict=True)
+        for row, hidden, is_encoded in zip(whole, read, batch.is_encoded.tolist(), strict=True)
     ]
     features = [
         reference.encode_sample(
@@ -143,9 +143,9 @@ def test_asvs_that_are_not_read_are_known_by_their_bases_alone(read_share: float
     model = awake(torch.float64)
     samples = some_samples(2, 3)
     weights = double_weights(model)
-    is_read = compact(samples, read_share=read_share).is_read
-    assert bool(is_read.any()) == (read_share == 0.5)
-    assert not is_read.all()
+    is_encoded = compact(samples, read_share=read_share).is_encoded
+    assert bool(is_encoded.any()) == (read_share == 0.5)
+    assert not is_encoded.all()
     got = by_model(model, samples, slots=12, read_share=read_share)
     expected = by_reference(model, samples, weights, read_share)
     for name, one in expected.items():

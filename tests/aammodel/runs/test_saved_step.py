@@ -1,0 +1,25 @@
+"""Steps saved on disk: read back as they were, also from files with the old names of fields."""
+
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from aammodel.runs.saved_step import SavedStep, load_step, save_step
+from tests.helpers.model_cases import compact, some_samples
+
+
+def test_a_file_with_an_old_field_name_is_read(tmp_path: Path) -> None:
+    batch = compact(some_samples(1, 3))
+    new, old = tmp_path / "new.safetensors", tmp_path / "old.safetensors"
+    save_step(SavedStep([batch], step=7), new)
+    with safe_open(new, framework="pt") as file:
+        header = file.metadata()
+    tensors = load_file(new)
+    tensors["0.is_read"] = tensors.pop("0.is_encoded")
+    save_file(tensors, old, metadata=header)
+    loaded = load_step(old)
+    assert loaded.step == 7
+    for name, tensor in load_step(new).batches[0].tensors().items():
+        assert torch.equal(loaded.batches[0].tensors()[name], tensor)
