@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The whole way, on simulated data: a study, its validation, its shards, a trained model and its pictures.
-# Takes a few minutes on two cores. Everything lands in demo/.
+# The whole workflow on simulated data: simulate a study, validate it, write shards, train a model and plot the results.
+# Takes a few minutes on two cores. All output is in demo/.
 set -euo pipefail
 
 rm -rf demo
@@ -12,4 +12,4 @@ aamprep shard --token-limit 64 --rarefy-depth 2000
 aammodel pretrain shards/ --config ../examples/demo.toml
 
 echo
-echo "Look at demo/run/report.html (or at losses.png and unweighted_unifrac.png beside it)."
+echo "Open demo/run/report.html. The plots losses.png and unweighted_unifrac.png are beside it."
