@@ -1,14 +1,16 @@
-"""Held-out quality against minutes of processor time, for ways to compute less in a step.
+"""Measure how fast the quality on held-out samples grows during training: `python benchmarks/curves.py`.
 
-Each way trains on crc-udca2 without the 200 samples that settings were chosen on, by one thread, to the end
-of its own cosine. Now and then it is held against 100 of these samples: Pearson r of unweighted UniFrac over
-all their pairs, and the share of hidden bases that it guesses right (their time does not count). Curves are
-drawn to a PNG file, and their points are printed.
+The script compares settings that compute less per step. Each setting trains on crc-udca2 without the 200
+samples on which settings were chosen, with one thread, to the end of its own cosine schedule. At intervals,
+the model is evaluated on 100 of these samples: Pearson r of unweighted UniFrac over all pairs, and the
+fraction of masked bases that it predicts correctly. Time is processor time without evaluation. The script
+draws the curves to a PNG file and prints their points.
 
-    python benchmarks/curves.py             # the default, and every ASV read: a quarter of an hour on a core
-    python benchmarks/curves.py --all       # all ways: most of an hour
+The headline compares encoding every ASV with the default: the ratio of the minutes that each takes to reach
+an r that both reach.
 
-The headline is the minutes that reading every ASV takes to an r which both reach, in units of the default's.
+    python benchmarks/curves.py          # the default and every ASV encoded: a quarter of an hour on a core
+    python benchmarks/curves.py --all    # all settings: most of an hour
 """
 
 import argparse
@@ -18,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from holdout import STUDIES, hold_out
 
 from aammodel.config.train import TrainConfig
 from aammodel.data.shards import ShardSet, open_shards
@@ -27,6 +28,7 @@ from aammodel.runs.metrics_log import Row
 from aammodel.training.setup import make_plan, make_trainer
 from aammodel.training.trainer import Trainer
 from aammodel.workflows.pretrain import begin_run
+from helpers.held_out_samples import STUDIES, hold_out
 
 SAMPLES = 100
 EVERY = 40

@@ -37,7 +37,16 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median_low
 
-from import_graph import Graph, Module, count_cycles, import_graphs, longest_chain, merged, read_package
+from helpers.import_graph import (
+    Graph,
+    Module,
+    count_cycles,
+    import_graphs,
+    longest_chain,
+    merged,
+    read_package,
+)
+from helpers.paths import ROOT
 
 PACKAGES = ("schemas", "aamprep", "aammodel")
 LOSS_NAMES = "nucleotide|masked_token"
@@ -64,11 +73,12 @@ Figures = dict[str, float | None]
 
 def measure_files(modules: list[Module]) -> Figures:
     folders = Counter(module.path.parent for module in modules if not module.is_init)
+    direct = Counter(module.package for module in modules if not module.is_init and "." not in module.package)
     lengths = sorted(len(module.lines) for module in modules)
     return {
         "files": len(modules),
         "lines": sum(lengths),
-        "modules directly in the package folder": max(folders[Path(package)] for package in PACKAGES),
+        "modules directly in the package folder": max(direct.values()),
         "most modules in one folder": max(folders.values()),
         "file length: median": median_low(lengths),
         "file length: 90 % are at most": percentile_90(lengths),
@@ -157,7 +167,7 @@ def measure_imports(modules: list[Module], orders: Orders) -> Figures:
 
 
 def room_of(module: Module) -> str:
-    return "/".join(module.path.with_suffix("").parts[:2])
+    return "/".join(module.path.relative_to(module.import_root).with_suffix("").parts[:2])
 
 
 def levels(orders: Orders) -> dict[str, int]:
@@ -293,7 +303,7 @@ def read_orders(path: Path) -> Orders:
     if not path.exists():
         return {}
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    return {name: table["order"] for name, table in tables.items() if name in PACKAGES and "order" in table}
+    return {name: table["order"] for name, table in tables.items() if "order" in table}
 
 
 def print_table(figures: dict[str, Figures], other: dict[str, Figures] | None) -> None:
@@ -318,7 +328,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    here = Path(__file__).resolve().parents[1]
+    here = ROOT
     parser.add_argument("root", nargs="?", type=Path, default=here, help="checkout to measure")
     parser.add_argument("--against", type=Path, help="another checkout to compare with")
     parser.add_argument("--rooms", type=Path, help="order of rooms (default: that of each checkout)")

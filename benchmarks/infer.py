@@ -1,17 +1,20 @@
-"""How long it takes to embed all samples of a study, in units of the usual way with models of the same sizes.
+"""Measure how long it takes to embed a study, beside a plain transformer: `python benchmarks/infer.py`.
 
-The usual way (`plain.py`, in evaluation mode, without gradients): `nn.TransformerEncoder`, every real ASV of
-every sample encoded again, in chunks of 256, with a key-padding mask, logits at every position. Its time
-follows the number of real ASVs: it embeds 16 samples, drawn by a fixed seed, and is scaled. Ours
-(`aammodel.evaluation.embed`) embeds the whole study from its shards: each distinct ASV once, then the
-samples. Beside our default model stands, told apart, the usual model with the same weights (a position a
-base, no network over bases): like for like.
+The plain transformer (`helpers/plain_transformer.py`) has the same sizes. It runs in evaluation mode without
+gradients: `nn.TransformerEncoder`, every real ASV of every sample encoded again in chunks of 256, a
+key-padding mask, logits at every position. Its time is proportional to the number of real ASVs, so it embeds
+16 samples, drawn with a fixed seed, and its time is scaled up.
 
-Real studies (AAM_REAL_DATA, or ../shared/data beside the checkout) and a simulated one, a token limit of 512
-(256 for homes-10333). Each way runs in a process of its own; the usual one before and after ours.
+Ours (`aammodel.evaluation.embed`) embeds the whole study from its shards: first each distinct ASV once, then
+the samples. It is measured twice: with the default model, and like for like, with the architecture of the
+plain transformer (one position per base, no network over bases) and the same weights.
 
-Run it without arguments: `python benchmarks/infer.py`. `--quick` takes two studies, `--only STUDY` one. On a
-busy machine `--threads 1` tells more: it counts processor time.
+The studies are published ones (AAM_REAL_DATA, or ../shared/data beside the checkout) and a simulated one,
+with a token limit of 512 (256 for homes-10333). Each method runs in a process of its own, and the plain one
+runs before and after ours.
+
+`--quick` takes two studies, and `--only STUDY` takes one. On a busy machine, use `--threads 1`: it counts
+processor time.
 """
 
 import argparse
@@ -19,9 +22,9 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from children import children
-from embeds import embeddings
-from workload import SIMULATED, WORKLOADS, Workload
+from helpers.child_processes import children
+from helpers.embedding_methods import embeddings
+from helpers.workloads import SIMULATED, WORKLOADS, Workload
 
 WAYS = ("ours", "like for like", "plain")
 

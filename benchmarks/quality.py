@@ -1,14 +1,14 @@
-"""How well a model predicts the UniFrac distances of samples that it never saw, beside baselines.
+"""Measure how well distances of unseen samples are predicted: `python benchmarks/quality.py`.
 
-Studies, rarefied: crc-udca2 (5,000) and ibd-2538 (2,000). Of each, 200 samples are held out and the others
-are trained on, without a tree at prediction. "fresh" samples are those on which no setting was chosen,
-"chosen-on" those on which settings were. Training: the defaults, two targets, 300 steps, some 5 minutes on
-a core. Pearson r over all 19,900 pairs of the 200 samples.
-
-    python benchmarks/quality.py                # crc-udca2, fresh samples, one seed
-    python benchmarks/quality.py --all          # both studies, both sets of samples, three seeds: an hour
+The studies are crc-udca2, rarefied to 5,000 reads, and ibd-2538, rarefied to 2,000. In each, 200 samples are
+held out, and the model is trained on the others. Prediction uses no tree. No setting was chosen on the
+"fresh" samples. Settings were chosen on the "chosen-on" samples. Training takes the defaults, two targets
+and 300 steps, about 5 minutes on a core. Pearson r is computed over all 19,900 pairs of the 200 samples.
 
 The headline is (1 - r of Jaccard) / (1 - r of the model), for unweighted UniFrac.
+
+    python benchmarks/quality.py          # crc-udca2, fresh samples, one seed
+    python benchmarks/quality.py --all    # both studies, both sets of samples, three seeds: an hour
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from holdout import STUDIES, Study, hold_out
+from helpers.held_out_samples import STUDIES, Study, hold_out
 
 TARGETS = ("unweighted_unifrac", "weighted_normalized_unifrac")
 

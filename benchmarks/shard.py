@@ -1,12 +1,12 @@
-"""How long `aamprep shard` takes, in units of opening the same file with biom-format.
+"""Measure how long `aamprep shard` takes, beside biom-format: `python benchmarks/shard.py`.
 
-A simulated table of 10,000 samples x 100,000 ASVs (about 3 million counts, ids of 100 to 150 bases) is
-sharded by `aamprep shard`: the whole program, from its start through reading, validation and writing.
-Against it stands `biom.load_table` on the same file: that one call alone, without Python's start and
-imports, and it validates nothing. Both run in turn, several times; medians are compared. The aim is to shard
-in no more than ten times what loading takes, so the ratio is 10 x load / shard: above 1, the aim is met.
+The table is simulated: 10,000 samples x 100,000 ASVs (about 3 million counts, ids of 100 to 150 bases). The
+time of `aamprep shard` is that of the whole program: start, reading, validation and writing. The time of
+`biom.load_table` is that of this one call, which validates nothing, without the start of Python and its
+imports. Both run in turn, several times, and medians are compared.
 
-Run it without arguments: `python benchmarks/shard.py`.
+The aim is that sharding takes at most ten times as long as loading. The ratio is 10 x load / shard: above 1,
+the aim is met.
 """
 
 import sys
@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from measure import Cost, run
+from helpers.command_cost import Cost, run
+from helpers.paths import HELPERS
 
 NUM_SAMPLES, NUM_ASVS, ASVS_PER_SAMPLE = 10_000, 100_000, 285
 ROUNDS = 5
@@ -33,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         size = map(str, (NUM_SAMPLES, NUM_ASVS, ASVS_PER_SAMPLE))
-        run([sys.executable, str(Path(__file__).with_name("big_table.py")), "table.biom", *size], folder)
+        run([sys.executable, str(HELPERS / "big_table.py"), "table.biom", *size], folder)
         loads, shards = [], []
         for _ in range(ROUNDS):
             loads.append(run([sys.executable, "-c", LOAD, "table.biom"], folder))

@@ -1,22 +1,25 @@
-"""How long a training step takes, in units of the usual way with the same sizes on the same batch.
+"""Measure how long a training step takes, beside a plain transformer: `python benchmarks/step.py`.
 
-The usual way (`plain.py`): `nn.TransformerEncoder`, norms first, dropout of 0.1 everywhere, activation
-checkpointing over each stack, every real ASV of every sample encoded again in chunks of 256, a key-padding
-mask, logits at every position. Ours: the default model and training (three bases a position, a tenth of the
-ASVs read, no dropout). Told apart from it: the same with all ASVs read, and like for like, the usual model
-with the same weights (a position a base, no network over bases, all ASVs read), with the same dropout, and
-with no dropout on either side.
+The plain transformer (`helpers/plain_transformer.py`) has the same sizes and trains on the same batch:
+`nn.TransformerEncoder`, norms first, dropout of 0.1 everywhere, activation checkpointing over each stack,
+every real ASV of every sample encoded again in chunks of 256, a key-padding mask, logits at every position.
 
-Real studies (AAM_REAL_DATA, or ../shared/data beside the checkout) and a simulated one, a token limit of 512
-(256 for homes-10333), batches of 16. Each way runs in a process of its own, and they take turns. The usual
-way, one step of which takes a minute or so, takes one after a small warm-up, with the first 4 of the 16
-samples; its time follows the number of real ASVs and is scaled by them. Ours takes three whole steps, of
-which the median counts (one, where it takes more than ten seconds). "Efficiency" is the share of the
-machine's speed at square matrix products, measured beside each step, that the operations reach which a step
-cannot do without.
+Ours is measured in four settings: the default (three bases per position, a tenth of the ASVs encoded, no
+dropout), the default with all ASVs encoded, and twice like for like. Like for like means the architecture of
+the plain transformer (one position per base, no network over bases, all ASVs encoded) with the same weights,
+once with the same dropout, and once with no dropout on either side.
 
-Run it without arguments: `python benchmarks/step.py`. `--all` adds batches of 6, `--quick` takes two studies,
-`--only STUDY` one. On a busy machine `--threads 1` tells more: it counts processor time.
+The studies are published ones (AAM_REAL_DATA, or ../shared/data beside the checkout) and a simulated one,
+with a token limit of 512 (256 for homes-10333) and batches of 16. Each method runs in a process of its own,
+and they take turns. A step of the plain transformer takes about a minute. It takes one step after a small
+warm-up, with the first 4 of the 16 samples. Its time is proportional to the number of real ASVs and is scaled
+up by them. Ours takes three whole steps, and the median counts (one step if it takes more than ten seconds).
+
+"Efficiency" is the speed of the operations that a step cannot do without, as a fraction of the machine's
+speed in products of square matrices, which is measured beside each step.
+
+`--all` adds batches of 6, `--quick` takes two studies, and `--only STUDY` takes one. On a busy machine, use
+`--threads 1`: it counts processor time.
 """
 
 import argparse
@@ -25,9 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from children import Answer, Child, children
-from steps import steps
-from workload import SIMULATED, WORKLOADS, Workload
+from helpers.child_processes import Answer, Child, children
+from helpers.training_methods import steps
+from helpers.workloads import SIMULATED, WORKLOADS, Workload
 
 LONG_SECONDS = 10.0
 PLAIN, PLAIN_WITHOUT_DROPOUT, OURS = "plain", "plain, no dropout", "ours"

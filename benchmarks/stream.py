@@ -1,17 +1,18 @@
-"""How fast batches are made from shards on disk, in units of bare pyarrow that reads the same columns.
+"""Measure how fast batches are made from shards, beside bare pyarrow: `python benchmarks/stream.py`.
 
 A simulated table of 10,000 samples x 100,000 ASVs (about 285 ASVs a sample, with a tree) is sharded. Its
-training samples are streamed in batches of 32 in one process, in shuffled order: row groups read and checked
-(page checksums, footers, every sample), the distinct ASVs of each batch found and their tokens gathered. Bare
-pyarrow reads the same columns of the same row groups one after the other and makes nothing of them. Both run
-in turn, several times; the medians of the rounds' ratios count. Distances on also reads the branches and
-computes unweighted UniFrac; masks on also hides bases as training does.
+training samples are streamed in shuffled batches of 32 in one process. The stream reads and checks row groups
+(page checksums, footers, every sample), finds the distinct ASVs of each batch, and gathers their tokens. Bare
+pyarrow reads the same columns of the same row groups in sequence and makes nothing of them. Both run in turn,
+several times, and the median of the ratios counts. "Distances on" also reads the branches and computes
+unweighted UniFrac. "Masks on" also masks bases as training does.
 
-Then the same samples, 1 and 126 times over (8,000 and 1,000,000), are each streamed by a process of its own:
-opening, speed, memory and its growth. Last, the share of a default training step that waits for data.
+Then the same samples, 1 and 126 times (8,000 and 1,000,000 samples), are each streamed in a process of its
+own. The script prints the time to open the set, the speed, the memory and its growth. Last, it prints the
+fraction of a default training step that is spent waiting for data.
 
-Run it without arguments: `python benchmarks/stream.py`. The headline is the ratio with distances and masks
-off; the aim is 0.4 or more, since gathering tokens moves ten times as many bytes as reading does.
+The headline is the ratio with distances and masks off. The aim is 0.4 or more, since gathering tokens moves
+ten times as many bytes as reading does.
 """
 
 import json
@@ -26,15 +27,16 @@ from statistics import median
 
 import pyarrow.parquet as pq
 import torch
-from big_shards import write_big_shards
-from measure import run
-from streaming import BATCH_SIZE, make_stream
 
 from aammodel.config.train import TrainConfig
 from aammodel.data.shards import ShardSet, open_shards
 from aammodel.data.stream import Masks
 from aammodel.data.workers import load
 from aammodel.training.setup import make_plan, make_trainer
+from helpers.big_shards import write_big_shards
+from helpers.command_cost import run
+from helpers.paths import HELPERS
+from helpers.streaming_process import BATCH_SIZE, make_stream
 
 NUM_SAMPLES, NUM_ASVS = 10_000, 100_000
 ASVS_PER_SAMPLE, FEWER_ASVS_PER_SAMPLE = 285, 80
@@ -42,7 +44,6 @@ ROUNDS, TRAINING_STEPS = 9, 4
 BATCHES = 10_000
 TIMES = 126
 UNIFRAC = ("unweighted_unifrac",)
-HERE = Path(__file__).parent
 
 
 def main() -> None:
@@ -63,9 +64,9 @@ def main() -> None:
 def _make_shards(folder: Path, asvs_per_sample: int, has_tree: bool) -> Path:
     folder.mkdir()
     size = map(str, (NUM_SAMPLES, NUM_ASVS, asvs_per_sample))
-    run([sys.executable, str(HERE / "big_table.py"), "table.biom", *size], folder)
+    run([sys.executable, str(HELPERS / "big_table.py"), "table.biom", *size], folder)
     if has_tree:
-        run([sys.executable, str(HERE / "big_tree.py"), "table.biom", "tree.nwk"], folder)
+        run([sys.executable, str(HELPERS / "big_tree.py"), "table.biom", "tree.nwk"], folder)
     run([str(Path(sys.executable).with_name("aamprep")), "shard"], folder)
     return folder / "shards"
 
@@ -121,7 +122,12 @@ def _scale(folder: Path) -> None:
     small = _make_shards(folder / "small", FEWER_ASVS_PER_SAMPLE, has_tree=False)
     for times in (1, TIMES):
         manifest = write_big_shards(small, folder / f"times-{times}", times)
-        command = [sys.executable, str(HERE / "streaming.py"), str(folder / f"times-{times}"), str(BATCHES)]
+        command = [
+            sys.executable,
+            str(HELPERS / "streaming_process.py"),
+            str(folder / f"times-{times}"),
+            str(BATCHES),
+        ]
         took = json.loads(run(command, folder).output)
         print(
             f"{manifest.num_samples:,} samples of {FEWER_ASVS_PER_SAMPLE} ASVs: opened in "

@@ -1,13 +1,14 @@
-"""What a model knows of ASVs that training never saw: whole clades of crc-udca2's tree held out.
+"""Measure how well distances of clades unseen in training are predicted: `python benchmarks/transfer.py`.
 
-Clades of 1 to 8 % of the ASVs are drawn until a quarter of all is held out. The model learns from the other
-ASVs of 748 samples; then it predicts the distances of the 200 samples that no choice was made on, of which
-only the ASVs of the held-out clades are kept: not one of them, nor a near relative, was seen in training.
-Baselines on the same pairs stand beside it. It prints `ratio`: (1 - r of the best baseline) / (1 - r), the
-median over the draws of clades.
+Clades with 1 to 8 % of the ASVs of crc-udca2 are drawn until a quarter of all ASVs is held out. The model
+trains on the other ASVs of 748 samples. It then predicts the distances of 200 samples on which no setting was
+chosen. Of these samples, only the ASVs of the held-out clades are kept: neither they nor a near relative
+occur in training. Baselines are computed on the same pairs.
 
-    python benchmarks/transfer.py           # one draw of clades, 300 steps, some 5 minutes on a core
-    python benchmarks/transfer.py --all     # three other draws
+The headline is (1 - r of the best baseline) / (1 - r), the median over the draws of clades.
+
+    python benchmarks/transfer.py          # one draw of clades, 300 steps, about 5 minutes on a core
+    python benchmarks/transfer.py --all    # three other draws
 """
 
 import argparse
@@ -19,11 +20,11 @@ from statistics import median
 import biom
 import numpy as np
 import polars as pl
-from holdout import STUDIES, hold_out
 
 from aamprep.read import read_table
 from aamprep.read.types import CountTable
 from aamprep.rules.findings import Findings
+from helpers.held_out_samples import STUDIES, hold_out
 
 SHARE = 0.25
 DEPTHS = {"known": 3000, "held-out": 200}

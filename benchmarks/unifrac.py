@@ -1,13 +1,14 @@
-"""All pairs of 1,000 samples by unweighted UniFrac, from shards, against scikit-bio in the same run.
+"""Measure how long UniFrac of 1,000 samples takes, beside scikit-bio: `python benchmarks/unifrac.py`.
 
-A study is simulated and sharded. Ours reads the branch lists from the shards and gives the whole matrix;
-scikit-bio gets the counts and the tree, in memory. Its default engine is measured on 128 samples of the same
-study and ours again on the same ones; its engine "fast" (which needs numba: pip install 'aamprep[bench]') on
-all. Each is warmed up once where it compiles; the median of three is told. Last, the memory that batches with
-their distances take, from the same set and from one of 50 times as many samples.
+A study is simulated and sharded. Ours reads the branch lists from the shards and computes the whole matrix.
+scikit-bio gets the counts and the tree in memory. Its default engine is measured on 128 samples, and ours
+again on the same samples. Its engine "fast" (it needs numba: pip install 'aamprep[bench]') is measured on all
+samples. Methods that compile are warmed up once. The figures are medians of three runs. At the end, the
+script measures the memory of batches with their distances, for this set and for one with 50 times as many
+samples.
 
-    python benchmarks/unifrac.py            # the headline: ours in float64 against "fast", 1,000 samples
-    python benchmarks/unifrac.py --all      # weighted UniFrac, too
+    python benchmarks/unifrac.py          # the headline: ours in float64 against "fast", 1,000 samples
+    python benchmarks/unifrac.py --all    # weighted UniFrac, too
 """
 
 import io
@@ -23,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from big_shards import write_big_shards
 from skbio import TreeNode
 from skbio.diversity import beta_diversity
 
@@ -31,6 +31,8 @@ from aammodel.data.shards import open_shards
 from aammodel.distances.metrics import METRICS
 from aammodel.distances.sparse import Arithmetic
 from aammodel.workflows.distance_matrix import AllPairs
+from helpers.big_shards import write_big_shards
+from helpers.paths import HELPERS
 
 NUM_SAMPLES, NUM_ASVS, NUM_OF_DEFAULT = 1000, 20_000, 128
 TIMES = 50
@@ -62,7 +64,7 @@ def memory_of_batches(shards: Path, folder: Path) -> None:
     """Stream batches with their distances from a set and a larger one, each in a process of its own."""
     for times in (1, TIMES):
         larger = write_big_shards(shards, folder / f"times-{times}", times)
-        command = [sys.executable, Path(__file__).with_name("streaming.py"), folder / f"times-{times}"]
+        command = [sys.executable, HELPERS / "streaming_process.py", folder / f"times-{times}"]
         ran = subprocess.run([*command, "700", "unweighted_unifrac"], check=True, capture_output=True)
         print(
             f"  batches of 32 with their distances, {larger.num_samples:,} samples: "

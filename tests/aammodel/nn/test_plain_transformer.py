@@ -10,7 +10,7 @@ from torch import Tensor
 from aam_schemas import vocabulary
 from aammodel.batch import Batch
 from aammodel.nn.model import AamModel
-from benchmarks.plain import PlainBatch, PlainModel, PlainOutput, pad, theirs
+from benchmarks.helpers.plain_transformer import PlainBatch, PlainModel, PlainOutput, pad, theirs
 from tests.helpers.model_cases import (
     TOLERANCE,
     all_of,

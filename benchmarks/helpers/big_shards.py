@@ -1,8 +1,7 @@
-"""A shard set made larger: `python benchmarks/big_shards.py SHARDS FOLDER TIMES`.
+"""Write a larger shard set from a small one, with its training samples repeated.
 
-The training samples are written again and again under new names, in files and row groups like those of
-`aamprep shard`; what is small (ASVs, branches) is copied. So sets of any size differ in nothing but their
-number.
+The training samples are written many times under new names, in files and row groups like those of `aamprep
+shard`. Small files (ASVs, branches) are copied. So sets of any size differ only in their number of samples.
 """
 
 import shutil

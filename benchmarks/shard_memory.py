@@ -1,11 +1,11 @@
-"""How much memory `aamprep shard` takes as the number of samples grows.
+"""Measure how much memory `aamprep shard` takes: `python benchmarks/shard_memory.py`.
 
-Simulated tables of 25,000 to 200,000 samples x 100,000 ASVs (about 80 ASVs a sample) are sharded, and the
-memory of all processes together is watched: the reader, which is a child, and the program. Samples flow
-through in blocks, so what grows with their number is lists of their ids and a few figures for each. The aim
-is a peak under 1.5 GB at 200,000 samples; the ratio is 1.5 GB / peak: above 1, the aim is met.
+The script shards simulated tables of 25,000 to 200,000 samples x 100,000 ASVs (about 80 ASVs a sample). It
+watches the memory of all processes together: the program and the child process that reads the table. Samples
+flow through in blocks. Only lists of their ids and a few figures per sample grow with their number.
 
-Run it without arguments: `python benchmarks/memory.py`. It draws docs/memory.png.
+The aim is a peak under 1.5 GB at 200,000 samples. The ratio is 1.5 GB / peak: above 1, the aim is met. The
+script draws docs/memory.png.
 """
 
 import sys
@@ -13,7 +13,9 @@ import tempfile
 from pathlib import Path
 
 import matplotlib as mpl
-from measure import Cost, run
+
+from helpers.command_cost import Cost, run
+from helpers.paths import HELPERS, ROOT
 
 mpl.use("Agg")  # needs no screen; chosen before pyplot is imported
 from matplotlib import pyplot as plt
@@ -21,7 +23,7 @@ from matplotlib import pyplot as plt
 SAMPLES = (25_000, 50_000, 100_000, 200_000)
 NUM_ASVS, ASVS_PER_SAMPLE = 100_000, 80
 AIM_BYTES = 1.5e9
-PICTURE = Path(__file__).resolve().parents[1] / "docs" / "memory.png"
+PICTURE = ROOT / "docs" / "memory.png"
 
 
 def main() -> None:
@@ -39,7 +41,7 @@ def _shard(num_samples: int) -> Cost:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         size = map(str, (num_samples, NUM_ASVS, ASVS_PER_SAMPLE))
-        run([sys.executable, str(Path(__file__).with_name("big_table.py")), "table.biom", *size], folder)
+        run([sys.executable, str(HELPERS / "big_table.py"), "table.biom", *size], folder)
         cost = run([str(Path(sys.executable).with_name("aamprep")), "shard"], folder)
         megabytes = (folder / "table.biom").stat().st_size / 1e6
     print(

@@ -1,9 +1,9 @@
-"""Streams a shard set in its own process, to see how fast.
+"""Stream a shard set in a process of its own, and print how fast it was.
 
-    python benchmarks/streaming.py SHARDS BATCHES [TARGET]
+    python benchmarks/helpers/streaming_process.py SHARDS BATCHES [TARGET]
 
-With a target, each batch has its distances by it. Prints seconds to open the set and to its first batch,
-samples per second, and the growth of memory.
+With a target, each batch has its distances by it. The output is JSON: seconds to open the set and to the
+first batch, samples per second, memory and its growth.
 """
 
 import json

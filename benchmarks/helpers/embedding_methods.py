@@ -1,6 +1,6 @@
-"""Ways of embedding a study for `infer.py`, each in a child process of its own.
+"""Methods of embedding a study for `infer.py`, each in a child process of its own.
 
-With one thread, time is that of the processor, which other programs on the machine change little.
+With one thread, time is processor time, which other programs on the machine change little.
 """
 
 import resource
@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from children import Answer
-from plain import PlainModel, pad
 
 from aammodel.batch import Batch
 from aammodel.config.model import ModelConfig
@@ -18,6 +16,9 @@ from aammodel.data.shards import ShardSet, open_shards
 from aammodel.data.stream import Masks, split_order, stream_split
 from aammodel.evaluation.embed import sample_embeddings
 from aammodel.nn.model import AamModel
+
+from .child_processes import Answer
+from .plain_transformer import PlainModel, pad
 
 SPLITS = ("train", "validation", "test")
 USUAL = {"bases_per_position": 1, "bases_by_position": False, "windows": False}

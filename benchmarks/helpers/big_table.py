@@ -1,7 +1,9 @@
-"""A large simulated table, as BIOM 2.1: `python benchmarks/big_table.py FILE SAMPLES ASVS PER_SAMPLE`.
+"""Write a large simulated table as BIOM 2.1.
 
-Prevalence is skewed as in real studies: a few ASVs are in most samples, most ASVs in a handful, and abundance
-follows prevalence. The ids are sequences of 100 to 150 bases.
+    python benchmarks/helpers/big_table.py FILE SAMPLES ASVS ASVS_PER_SAMPLE
+
+Prevalence is skewed as in real studies: a few ASVs are in most samples, and most ASVs are in few samples.
+Abundance follows prevalence. The ids are sequences of 100 to 150 bases.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Multiplications and additions that a step cannot do without, and how many this machine does a second."""
+"""Count the operations that a training step cannot do without, and measure the speed of this machine."""
 
 from collections.abc import Callable
 

@@ -1,6 +1,6 @@
-"""Ways of training for `step.py`, each in a child process of its own: it takes a step whenever it is told to.
+"""Methods of training for `step.py`, each in a child process of its own that takes a step on request.
 
-With one thread, time is that of the processor, which other programs on the machine change little.
+With one thread, time is processor time, which other programs on the machine change little.
 """
 
 import ctypes
@@ -11,10 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from children import Answer
-from operations import measured_speed, needed_by_step
-from plain import PlainModel, loss, pad
-from workload import first_batch
 
 from aammodel.batch import Batch
 from aammodel.config.model import ModelConfig
@@ -23,6 +19,11 @@ from aammodel.data.shards import open_shards
 from aammodel.nn.model import AamModel
 from aammodel.objectives.losses import distance_loss_sum, nucleotide_loss_sum, num_masked_bases, num_pairs
 from aammodel.training.optimizer import make_optimizer
+
+from .child_processes import Answer
+from .operation_counts import measured_speed, needed_by_step
+from .plain_transformer import PlainModel, loss, pad
+from .workloads import first_batch
 
 USUAL = {"bases_per_position": 1, "bases_by_position": False, "windows": False}
 """The usual model: a position a base, and no network over bases."""

@@ -1,6 +1,6 @@
-"""Child processes that do one piece of work whenever they are told to, so that ways can be timed in turn.
+"""Child processes that each do one piece of work on request, so that methods can be timed in turn.
 
-They are forked, so that what is imported is imported once; memory that a child takes is its own.
+They are forked, so that modules are imported only once. Each child's memory is its own.
 """
 
 import multiprocessing

@@ -1,6 +1,8 @@
-"""A random tree over the ASVs of a table, as newick: `python benchmarks/big_tree.py TABLE FILE`.
+"""Write a random tree over the ASVs of a table as Newick.
 
-Two at a time, lineages are joined in random order until one is left; branch lengths are exponential.
+    python benchmarks/helpers/big_tree.py TABLE FILE
+
+Pairs of lineages are joined in random order until one is left. Branch lengths are exponential.
 """
 
 import sys

@@ -15,6 +15,8 @@ class Module:
 
     path: Path
     text: str
+    import_root: Path
+    """Folder that Python imports the package from, relative to the root of the checkout."""
 
     @property
     def is_init(self) -> bool:
@@ -24,7 +26,13 @@ class Module:
     @property
     def name(self) -> str:
         """The name under which the file is imported."""
-        return ".".join(self.path.parent.parts if self.is_init else self.path.with_suffix("").parts)
+        inside = self.path.relative_to(self.import_root)
+        return ".".join(inside.parent.parts if self.is_init else inside.with_suffix("").parts)
+
+    @property
+    def package(self) -> str:
+        """The package that holds the file, which its relative imports start from."""
+        return self.name if self.is_init else self.name.rpartition(".")[0]
 
     @cached_property
     def lines(self) -> list[str]:
@@ -38,8 +46,10 @@ class Module:
 
 
 def read_package(root: Path, package: str) -> list[Module]:
+    """Read all source files of a folder, which is a package or holds one."""
+    import_root = Path() if (root / package / "__init__.py").exists() else Path(package)
     paths = sorted((root / package).rglob("*.py"))
-    return [Module(path.relative_to(root), path.read_text(encoding="utf-8")) for path in paths]
+    return [Module(path.relative_to(root), path.read_text(encoding="utf-8"), import_root) for path in paths]
 
 
 def import_graphs(modules: list[Module]) -> tuple[Graph, Graph]:
@@ -71,7 +81,8 @@ def imported_modules(module: Module, node: ast.AST, names: set[str]) -> set[str]
         return {alias.name for alias in node.names} & names
     if not isinstance(node, ast.ImportFrom):
         return set()
-    parent = module.path.parent.parts[: len(module.path.parent.parts) + 1 - node.level] if node.level else ()
+    package = module.package.split(".")
+    parent = package[: len(package) + 1 - node.level] if node.level else []
     source = ".".join([*parent, *([node.module] if node.module else [])])
     inside = {f"{source}.{alias.name}" for alias in node.names}
     return (inside if inside <= names else inside | {source}) & names

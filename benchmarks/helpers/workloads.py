@@ -1,6 +1,5 @@
-"""What the benchmarks of speed compute on: batches of published studies and of a simulated one."""
+"""Batches of published studies and of a simulated one, for the benchmarks of speed."""
 
-import os
 import subprocess
 from dataclasses import dataclass
 from itertools import islice
@@ -9,6 +8,8 @@ from pathlib import Path
 from aammodel.batch import Batch
 from aammodel.data.shards import open_shards
 from aammodel.data.stream import Masks, split_order, stream_split
+
+from .paths import STUDIES_FOLDER
 
 SIMULATED_SAMPLES, SIMULATED_ASVS = 400, 1000
 
@@ -48,8 +49,7 @@ def first_batch(shards_folder: Path, num_samples: int, read_share: float, token_
 
 def _table(workload: Workload, work: Path) -> Path:
     if workload is not SIMULATED:
-        base = Path(__file__).resolve().parents[2] / "shared" / "data"
-        return Path(os.environ.get("AAM_REAL_DATA", base)) / workload.name / workload.table
+        return STUDIES_FOLDER / workload.name / workload.table
     study = work / "simulated-study"
     _run("simulate", study, "--samples", SIMULATED_SAMPLES, "--asvs", SIMULATED_ASVS)
     return study / workload.table

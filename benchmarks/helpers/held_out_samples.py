@@ -1,6 +1,5 @@
-"""Published studies, with samples held out that no training sees: for the benchmarks of quality."""
+"""Published studies with samples held out from training, for the benchmarks of quality."""
 
-import os
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +9,8 @@ import numpy as np
 
 from aamprep.read import read_table
 from aamprep.rules.findings import Findings
+
+from .paths import STUDIES_FOLDER
 
 NUM_HELD_OUT = 200
 HELD_OUT = ("chosen-on", "fresh")
@@ -27,8 +28,7 @@ class Study:
     @property
     def folder(self) -> Path:
         """Where its files lie."""
-        base = Path(__file__).resolve().parents[2] / "shared" / "data"
-        return Path(os.environ.get("AAM_REAL_DATA", base)) / self.name
+        return STUDIES_FOLDER / self.name
 
 
 STUDIES = (Study("crc-udca2", "table.qza", 5000), Study("ibd-2538", "table.biom", 2000))

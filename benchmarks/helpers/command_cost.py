@@ -1,4 +1,4 @@
-"""What a command costs: its time, and the memory of its processes together. Linux only (it reads /proc)."""
+"""The cost of a command: its time, and the memory of all its processes. Linux only, since it reads /proc."""
 
 import resource
 import subprocess

@@ -1,0 +1,1 @@
+"""What several benchmarks share. What you run is one folder up."""
