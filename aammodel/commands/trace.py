@@ -10,7 +10,7 @@ from aam_schemas.common.cli import DONE, INVALID_DATA, print_json
 from aam_schemas.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from aammodel.diagnostics.replay import Setting
+    from aammodel.diagnostics.trace import Setting
 
 
 class Way(StrEnum):
@@ -72,7 +72,7 @@ def _setting(
 
     from aammodel.config.toml import read_config
     from aammodel.data.remote import parse_location
-    from aammodel.diagnostics.replay import from_batch, from_run, from_shards
+    from aammodel.workflows.replay import from_batch, from_run, from_shards
 
     tables = read_config(config) if config else None
     if batch is not None:

@@ -9,9 +9,22 @@ from aammodel.diagnostics.batch_checks import Checked, check_batch
 from aammodel.diagnostics.hooks import Direction, Seen
 from aammodel.diagnostics.inject import planted
 from aammodel.diagnostics.nonfinite import Fault, StepSeen, watch_step
-from aammodel.diagnostics.replay import Setting
 from aammodel.diagnostics.statistics import TensorStatistics, describe, describe_together
-from aammodel.training.step import seed_step
+from aammodel.training.step import Stepper, seed_step
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A step that is to be taken."""
+
+    stepper: Stepper
+    batches: list[Batch]
+    """Its micro-batches."""
+    step: int
+    weights: str
+    """Where the weights are from, in words."""
+    rank: int = 0
+    """Of several processes, the one whose step it was."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from torch import distributed as dist
 from torch.autograd.function import once_differentiable
 
 from aam_schemas.common.errors import LostRankError
-from aammodel.data.order import round_robin
 from aammodel.distributed.fsdp import is_cut
 
 _LOST = re.compile("gloo|nccl|connection (closed|reset)|timed out", re.IGNORECASE)
@@ -50,7 +49,7 @@ class Ranks:
     @property
     def turns(self) -> slice:
         """The samples of a micro-batch that this rank takes."""
-        return round_robin(self.rank, self.size)
+        return slice(self.rank, None, self.size)
 
     def gather(self, rows: Float[Tensor, "B K"], total: int) -> Float[Tensor, "C K"]:
         """Collect the rows of all ranks, in the order of the micro-batch; gradients find their way back.

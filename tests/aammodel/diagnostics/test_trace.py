@@ -17,7 +17,6 @@ from aammodel.batch import Batch
 from aammodel.config.train import TrainConfig
 from aammodel.diagnostics.batch_checks import check_batch
 from aammodel.diagnostics.nonfinite import Fault, watch_step
-from aammodel.diagnostics.replay import from_batch
 from aammodel.diagnostics.stop import stop_at_non_finite
 from aammodel.diagnostics.trace import trace
 from aammodel.distributed.ranks import Ranks
@@ -30,6 +29,7 @@ from aammodel.training.optimizer import make_optimizer
 from aammodel.training.precision import Precision
 from aammodel.training.setup import compile_transformers
 from aammodel.training.step import Stepper, seed_step
+from aammodel.workflows.replay import from_batch
 from tests.helpers.model_cases import Case, Sample, awake, compact, every, random_sample, sampled
 from tests.helpers.shards import make_shards, tiny_config
 from tests.helpers.studies import Programs

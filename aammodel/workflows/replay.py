@@ -1,6 +1,6 @@
 """A step to be taken again: of a run to come, of a run that was begun, or of a batch that was kept."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from aammodel.config.train import TrainConfig
 from aammodel.data.remote import ShardLocation
 from aammodel.data.shards import open_shards
 from aammodel.data.stream import BatchStream
+from aammodel.diagnostics.trace import Setting
 from aammodel.nn.model import AamModel
 from aammodel.runs.checkpoint import STATE_FILE, list_checkpoints, load_checkpoint
 from aammodel.runs.config_file import CONFIG_FILE, read_config_of
@@ -35,20 +36,6 @@ from aammodel.workflows.resume import read_plan
 
 Tables = dict[str, dict[str, Any]]
 """What `read_config` gives: the tables [train] and [model] of a configuration."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A step that is to be taken."""
-
-    stepper: Stepper
-    batches: list[Batch]
-    """Its micro-batches."""
-    step: int
-    weights: str
-    """Where the weights are from, in words."""
-    rank: int = 0
-    """Of several processes, the one whose step it was."""
 
 
 def from_shards(shards: ShardLocation, tables: Tables, step: int) -> Setting:
