@@ -1,21 +1,21 @@
-# Each target makes its own virtual environment on a fresh machine, and needs nothing else than Python >= 3.11.
+# Each target makes a virtual environment if there is none. You only need Python >= 3.11.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all lint format docs fuzz clean
+.PHONY: demo test test-all lint format fuzz clean
 
-demo: $(STAMP)  ## simulated study -> shards -> a trained model, with pictures, in demo/
+demo: $(STAMP)  ## simulated study -> shards -> a trained model with its plots, in demo/
 	PATH="$(abspath $(BIN)):$$PATH" bash examples/demo.sh
 
-test: $(STAMP)  ## everything but the long lists, under 10 minutes on 2 cores
+test: $(STAMP)  ## everything except the long lists: under 10 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not long and not gpu" -n 2
 
-test-all: $(STAMP)  ## the long lists, too
+test-all: $(STAMP)  ## everything, with the long lists
 	$(BIN)/python -m pytest -m "not gpu" -n 2
 
-fuzz: $(STAMP)  ## damaged and random files against the readers, for an hour or so
+fuzz: $(STAMP)  ## read damaged and random files, for about an hour
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/aamprep/read/test_fuzz.py -n 2
 
 lint: $(STAMP)

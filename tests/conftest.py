@@ -1,18 +1,17 @@
-"""Where the tests find published studies, and how long lists are sampled."""
+"""Fixtures that all tests share, and the settings of Hypothesis."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
 
+from tests.helpers.paths import STUDIES, RealData
 from tests.helpers.studies import Programs
 
-RealData = Callable[[str], Path]
-
-# `make test` tries the same examples every time, so that it is red for a reason; `make fuzz` tries new ones.
+# `make test` tries the same examples every time, so a failure can be repeated. `make fuzz` draws new ones.
 settings.register_profile("default", derandomize=True)
 settings.register_profile("fuzz", max_examples=20_000, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
@@ -20,21 +19,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 @pytest.fixture(scope="session")
 def real_data() -> RealData:
-    """Give the path of a published file or folder; skip the test where there is none."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    root = Path(os.environ.get("AAM_REAL_DATA", beside))
+    """Return a function that finds a published file or folder, and skips the test if it is missing."""
 
     def path_of(name: str) -> Path:
-        if not (root / name).exists():
-            pytest.skip(f"no published data at {root / name}: set AAM_REAL_DATA to its folder")
-        return root / name
+        if not (STUDIES / name).exists():
+            pytest.skip(f"no published data at {STUDIES / name}: set AAM_REAL_DATA to its folder")
+        return STUDIES / name
 
     return path_of
 
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Compute on one thread, and put the number back."""
+    """Compute with one thread of torch during the tests of a module."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -43,11 +40,11 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Programs:
-    """Run `aamprep` or `aammodel` as a user does, and see how it ends."""
+    """Return a function that runs `aamprep` or `aammodel` as a user does."""
     return Programs(monkeypatch, capsys)
 
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep what is cached out of the user's home."""
+    """Keep cached files out of the user's home folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.frozen import ASSETS, IS_UPDATE, kept, kept_text
+from tests.helpers.frozen import IS_UPDATE, kept, kept_text
+from tests.helpers.paths import ASSETS
 from tests.helpers.programs import run_python
 
 

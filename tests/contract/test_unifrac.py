@@ -25,7 +25,7 @@ from aamprep.read import read_table, read_tree
 from aamprep.read.types import Tree
 from aamprep.rules.findings import Findings
 from aamprep.tree.branches import cover, find_tips, prune, reads_under
-from tests.conftest import RealData
+from tests.helpers.paths import RealData
 from tests.helpers.studies import Programs, random_counts, random_newick, random_sequences
 
 

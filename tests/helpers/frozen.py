@@ -8,10 +8,10 @@ rewrite the assets, and review their difference before you commit them:
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
+from tests.helpers.paths import ASSETS
+
 IS_UPDATE = os.environ.get("AAM_UPDATE_FROZEN") == "1"
 
 

@@ -1,11 +1,10 @@
 """The programs in a process of their own, whose environment is the same everywhere."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers.paths import PYTHONPATH
 
 
 def environment(cache: Path) -> dict[str, str]:
@@ -17,7 +16,7 @@ def environment(cache: Path) -> dict[str, str]:
         "NO_COLOR": "1",
         "OMP_NUM_THREADS": "1",
         "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'schemas'}",
+        "PYTHONPATH": PYTHONPATH,
         "TERM": "dumb",
         "XDG_CACHE_HOME": str(cache),
     }

@@ -1,4 +1,4 @@
-"""Small studies for tests: random tables, sequences and trees, and the programs run as a user runs them."""
+"""Small studies for tests (random tables, sequences and trees), and the programs run as a user runs them."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ from aamprep.simulation import write_biom
 
 @dataclass(frozen=True)
 class Ran:
-    """How a program ended."""
+    """The exit code and the output of a program."""
 
     code: int
     out: str
@@ -31,7 +31,7 @@ class Programs:
         self._monkeypatch, self._capsys = monkeypatch, capsys
 
     def __call__(self, program: str, *arguments: object) -> Ran:
-        """Run a program with arguments; the exit code of a normal end is 0."""
+        """Run a program with arguments, and return its exit code and output."""
         self._monkeypatch.setattr(sys, "argv", [program, *map(str, arguments)])
         self._capsys.readouterr()
         try:
@@ -45,7 +45,7 @@ class Programs:
 
 
 def processor_seconds() -> float:
-    """Give the processor time of this process and its ended children, for machines that are busy."""
+    """Return the processor time of this process and its ended children; a busy machine changes it little."""
     return sum(os.times()[:4])
 
 
@@ -59,7 +59,7 @@ def random_sequences(number: int, seed: int = 0, bases: int = 60) -> list[str]:
 
 
 def random_counts(num_samples: int, num_asvs: int, seed: int = 0, density: float = 0.3) -> np.ndarray:
-    """Draw whole counts, at least one read in each sample."""
+    """Draw integer counts with at least one read in each sample."""
     rng = np.random.default_rng(seed)
     counts = rng.integers(1, 50, size=(num_samples, num_asvs)) * (
         rng.random((num_samples, num_asvs)) < density
@@ -69,7 +69,7 @@ def random_counts(num_samples: int, num_asvs: int, seed: int = 0, density: float
 
 
 def random_newick(names: Sequence[str], seed: int = 0) -> str:
-    """Draw a tree with nodes of two or three children, some lengths zero."""
+    """Draw a tree whose nodes have two or three children; some branch lengths are zero."""
     rng = np.random.default_rng(seed)
 
     def branch(text: str) -> str:
@@ -79,14 +79,14 @@ def random_newick(names: Sequence[str], seed: int = 0) -> str:
     while len(nodes) > 1:
         size = 2 if len(nodes) <= 3 else int(rng.integers(2, 4))  # two children at the root: rooted
         chosen = [nodes.pop(int(rng.integers(len(nodes)))) for _ in range(size)]
-        nodes.append(f"({','.join(branch(one) for one in chosen)})")
+        nodes.append(f"({','.join(branch(node) for node in chosen)})")
     return nodes[0] + ";"
 
 
 def write_table(
     folder: Path, counts: np.ndarray, sequences: Sequence[str], sample_ids: Sequence[str] | None = None
 ) -> Path:
-    """Write table.biom into a folder."""
+    """Write table.biom into a folder, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     ids = tuple(sample_ids or [f"S{number}" for number in range(len(counts))])
     write_biom(folder / "table.biom", ids, tuple(sequences), sp.csr_matrix(counts))
@@ -94,14 +94,14 @@ def write_table(
 
 
 def write_table_with_an_empty_sample(folder: Path) -> Path:
-    """Write a table in which one of 12 samples, S4, has no reads."""
+    """Write a table of 12 samples, of which S4 has no reads."""
     counts = random_counts(12, 20)
     counts[4] = 0
     return write_table(folder, counts, random_sequences(20))
 
 
 def run_quietly(patch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Run `aamprep` where no fixture is available, as under hypothesis, and return its exit code."""
+    """Run `aamprep` and return its exit code, for tests without fixtures, as under Hypothesis."""
     patch.setattr(sys, "argv", ["aamprep", *map(str, arguments)])
     try:
         run_aamprep()

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.conftest import RealData
+from tests.helpers.paths import RealData
 from tests.helpers.studies import (
     Programs,
     random_counts,

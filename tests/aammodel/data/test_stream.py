@@ -19,6 +19,7 @@ from aam_schemas.common.errors import AamError, InvalidDataError
 from aam_schemas.manifest import read_manifest
 from aam_schemas.vocabulary import decode
 from aammodel.batch import IGNORED, Batch
+from aammodel.data import workers
 from aammodel.data.shards import ShardSet, open_shards
 from aammodel.data.stream import BatchStream, Masks, split_order, stream_split
 from aammodel.data.workers import load
@@ -285,7 +286,7 @@ class Hangs:
 
 
 def test_a_worker_that_hangs_is_an_error_and_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aammodel.data.workers.WORKER_TIMEOUT_SECONDS", 3)
+    monkeypatch.setattr(workers, "WORKER_TIMEOUT_SECONDS", 3)
     before = multiprocessing.active_children()
     with pytest.raises(RuntimeError, match="timed out"):
         next(load(Hangs(), 1, pin_memory=False))

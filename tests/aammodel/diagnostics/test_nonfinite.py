@@ -14,7 +14,7 @@ from aammodel.config.train import TrainConfig
 from aammodel.data.shards import ShardSet, open_shards
 from aammodel.training.setup import Plan, make_trainer
 from aammodel.workflows.pretrain import begin_run
-from tests.conftest import RealData
+from tests.helpers.paths import RealData
 from tests.helpers.studies import random_newick, random_sequences, write_table
 
 LIMITS, BATCHES, ACCUMULATE = (64, 256, 512, 1024), (1, 2, 6, 16), (1, 2, 4)

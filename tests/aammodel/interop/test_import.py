@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from aammodel.data.shards import open_shards
 from aammodel.nn.model import AamModel
 from aammodel.runs.load import check_fits, load_run
 from tests.helpers.model_cases import awake, compact, some_samples
+from tests.helpers.paths import STUDIES
 from tests.helpers.published_checkpoints import (
     Expected,
     Sizes,
@@ -47,8 +47,7 @@ SIZES = {
 @pytest.fixture
 def upstream() -> Path:
     """Give the folder of published checkpoints and their outputs; skip the test where there is none."""
-    beside = Path(__file__).resolve().parents[4] / "shared" / "data"
-    folder = Path(os.environ.get("AAM_REAL_DATA", beside)).parent / "upstream"
+    folder = STUDIES.parent / "upstream"
     if not folder.is_dir():
         pytest.skip(f"no published checkpoints at {folder}: put them beside the folder of AAM_REAL_DATA")
     return folder

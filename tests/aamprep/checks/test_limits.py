@@ -9,7 +9,7 @@ import pytest
 
 from aamprep.checks.limits import TOKEN_LIMITS
 from aamprep.checks.study_checks import suggested_depth
-from tests.conftest import RealData
+from tests.helpers.paths import RealData
 from tests.helpers.studies import Programs, random_counts, random_sequences, write_table
 
 COUNTS = random_counts(40, 60, density=0.7)

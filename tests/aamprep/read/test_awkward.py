@@ -4,7 +4,7 @@ import pytest
 
 from aamprep.read import read_metadata, read_sequences, read_table, read_tree
 from aamprep.rules.findings import Findings
-from tests.conftest import RealData
+from tests.helpers.paths import RealData
 
 TABLES = {
     "ambiguous-N.biom": {},

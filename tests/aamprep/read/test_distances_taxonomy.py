@@ -9,7 +9,7 @@ import pytest
 from aamprep.read import read_distances, read_taxonomy
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
-from tests.conftest import RealData
+from tests.helpers.paths import RealData
 
 GOOD = "\ta\tb\tc\na\t0\t1\t2\nb\t1\t0\t3\nc\t2\t3\t0\n"
 

@@ -12,6 +12,7 @@ from aamprep.read.source import Limits
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from tests.helpers.biom_files import as_json, dense, write_hdf5, write_json
+from tests.helpers.paths import PYTHONPATH
 
 
 def test_too_little_memory_is_a_finding(tmp_path: Path) -> None:
@@ -52,8 +53,7 @@ def test_tables_of_paths_with_odd_names_are_read(tmp_path: Path) -> None:
 def test_the_reading_process_starts_light() -> None:
     heavy = {"polars", "pandera", "pyarrow", "biom", "scipy", "torch", "skbio", "pandas"}
     code = f"import sys, aamprep.read.isolate, aamprep.read.biom.hdf5; print({heavy!r} & set(sys.modules))"
-    root = Path(__file__).resolve().parents[3]
-    environment = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'schemas'}"}
+    environment = os.environ | {"PYTHONPATH": PYTHONPATH}
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )

@@ -12,7 +12,7 @@ from aamprep.read import read_metadata
 from aamprep.read.types import Metadata
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
-from tests.conftest import RealData
+from tests.helpers.paths import RealData
 
 
 def read(folder: Path, text: str) -> tuple[Metadata | None, list[tuple[str, str, str]]]:

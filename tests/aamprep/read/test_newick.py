@@ -14,7 +14,7 @@ from aamprep.read import read_tree
 from aamprep.read.types import Tree
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings, Rule
-from tests.conftest import RealData
+from tests.helpers.paths import RealData
 
 
 def read(folder: Path, text: str) -> tuple[Tree | None, Findings]:

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from aam_schemas.manifest import read_manifest, write_manifest
-from tests.conftest import RealData
+from tests.helpers.paths import RealData
 from tests.helpers.studies import Programs, random_counts, random_newick, random_sequences, write_table
 
 SEQUENCES = random_sequences(20)

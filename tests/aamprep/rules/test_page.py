@@ -1,20 +1,14 @@
 """The page of rules is what the rules say."""
 
-from importlib import import_module
-from pathlib import Path
-
 import pytest
 
+from aamprep.rules import shards, tables
 from aamprep.rules.findings import Rule
 from aamprep.rules.page import page
+from tests.helpers.paths import ROOT
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "rules.md"
-RULES = [
-    one
-    for module in ("aamprep.rules.tables", "aamprep.rules.shards")
-    for one in vars(import_module(module)).values()
-    if isinstance(one, Rule)
-]
+PAGE = ROOT / "docs" / "rules.md"
+RULES = [one for module in (tables, shards) for one in vars(module).values() if isinstance(one, Rule)]
 
 
 def test_the_page_is_up_to_date() -> None:

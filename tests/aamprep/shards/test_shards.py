@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aam_schemas.manifest import read_manifest
 from aam_schemas.vocabulary import decode
-from tests.conftest import RealData
+from tests.helpers.paths import RealData
 from tests.helpers.studies import (
     Programs,
     random_counts,

@@ -17,7 +17,7 @@ from aam_schemas.shards import file_sha256, footer_sha256, write_parquet
 from aamprep.rules.findings import Findings
 from aamprep.shards.write import describe
 from aamprep.verification.verify import check_files, check_manifest, verify_shards
-from tests.conftest import RealData
+from tests.helpers.paths import RealData
 from tests.helpers.studies import Programs, random_counts, random_newick, random_sequences, write_table
 
 TRAIN = "samples-train-00000-of-00001.parquet"

@@ -1,6 +1,7 @@
 """BIOM 2: every edit that the reference validator lets through, bombs, and what is none of the file's own."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def test_a_table_is_the_same_with_and_without_a_process_of_its_own(tmp_path: Pat
 def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     table, _ = read(write_hdf5(tmp_path / "t.biom"))
     assert list(temporary.iterdir()) == []
     assert (dense(table) == COUNTS).all()
