@@ -46,11 +46,11 @@ class Way:
 
 WAYS = {
     "default": Way(),
-    "every ASV read": Way(120, train={"read_share": 1.0}),
-    "a quarter of the ASVs read": Way(200, train={"read_share": 0.25}),
+    "every ASV read": Way(120, train={"asv_encode_fraction": 1.0}),
+    "a quarter of the ASVs read": Way(200, train={"asv_encode_fraction": 0.25}),
     "a position a base": Way(160, {"bases_per_position": 1}),
     "feed-forward half as wide": Way(model={"feed_forward": 2}),
-    "without windows": Way(model={"windows": False}),
+    "without windows": Way(model={"kmers": False}),
     "without the transformer over ASVs": Way(model={"sample_layers": 0}),
 }
 HEADLINE = ("default", "every ASV read")

@@ -32,7 +32,7 @@ NUM_SAMPLES, TOKEN_LIMIT, NUM_BASES = 8, 1024, 150
 STEPS = 2
 AIM_BYTES = 4e9
 WAYS = {
-    "default": ({}, TrainConfig().read_share),
+    "default": ({}, TrainConfig().asv_encode_fraction),
     "all ASVs read": ({}, 1.0),
     "all ASVs read, a position a base": (USUAL, 1.0),
 }
@@ -51,10 +51,10 @@ def main() -> None:
     print(f"ratio {AIM_BYTES / max(peaks):.1f}")
 
 
-def peak_bytes_of_training(model_options: dict[str, object], read_share: float) -> int:
+def peak_bytes_of_training(model_options: dict[str, object], asv_encode_fraction: float) -> int:
     """Take the steps in this process."""
     torch.manual_seed(0)
-    batch = largest_batch(read_share)
+    batch = largest_batch(asv_encode_fraction)
     model = AamModel(ModelConfig(sequence_length=NUM_BASES + 1, **model_options))
     model.start_from(batch)
     config = TrainConfig()
@@ -65,13 +65,13 @@ def peak_bytes_of_training(model_options: dict[str, object], read_share: float) 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def largest_batch(read_share: float) -> Batch:
+def largest_batch(asv_encode_fraction: float) -> Batch:
     """Make a batch without padding in which no ASV occurs twice."""
     numbers = np.random.default_rng(0)
     asv = np.arange(NUM_SAMPLES * TOKEN_LIMIT)
     tokens = numbers.integers(vocabulary.A, vocabulary.T + 1, (len(asv), NUM_BASES + 1)).astype(np.uint8)
     tokens[:, 0] = vocabulary.START
-    is_encoded = draw_encoded(asv, seed=0, step=0, share=read_share)
+    is_encoded = draw_encoded(asv, seed=0, step=0, share=asv_encode_fraction)
     masked, masked_token = draw_masks(tokens[is_encoded], asv[is_encoded], seed=0, step=0)
     masked[:, 0] = np.flatnonzero(is_encoded)[masked[:, 0]]
     distance = numbers.random((NUM_SAMPLES, NUM_SAMPLES), dtype=np.float32)

@@ -55,7 +55,12 @@ def main() -> None:
         print(f"{'batches of 32':26} bare pyarrow      ours    ratio  in processor time", flush=True)
         ratio = _compare("distances off", shards, None, ())
         _compare("distances on", shards, None, UNIFRAC)
-        _compare("masks on, distances off", shards, Masks(read_share=TrainConfig().read_share), ())
+        _compare(
+            "masks on, distances off",
+            shards,
+            Masks(asv_encode_fraction=TrainConfig().asv_encode_fraction),
+            (),
+        )
         _scale(folder)
         _wait(shards)
     print(f"ratio {ratio:.2f}")

@@ -38,8 +38,8 @@ def import_(
     config = imported.model.config
     num_parameters = sum(parameter.numel() for parameter in imported.model.parameters())
     print(
-        f"{num_parameters:,} parameters: width {config.width}, {config.heads} heads, "
-        f"{config.asv_layers} + {config.sample_layers} + {config.head_layers} layers, up to "
+        f"{num_parameters:,} parameters: width {config.width}, {config.attention_heads} heads, "
+        f"{config.asv_layers} + {config.sample_layers} + {config.distance_head_layers} layers, up to "
         f"{config.sequence_length - 1} bases, vocabulary of {config.vocabulary_size}, "
         f"count embedding: {config.count_embedding}"
     )

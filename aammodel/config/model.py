@@ -9,18 +9,22 @@ from aammodel.distances.metrics import METRICS
 CountEmbedding = Literal["add", "concat", "film", "none"]
 HeadName = Literal["soft-branch", "euclidean", "tanh-euclidean"]
 
-BEFORE = {"windows": False}
-"""What a stored configuration means that was written before there was such a choice."""
 _AT_LEAST_ONE = (
     "sequence_length",
     "width",
-    "heads",
+    "attention_heads",
     "asv_layers",
     "feed_forward",
     "soft_branches",
     "bases_per_position",
 )
-_AT_LEAST_ZERO = ("sample_layers", "head_layers", "slot_positions", "chunk_size", "checkpoint_positions")
+_AT_LEAST_ZERO = (
+    "sample_layers",
+    "distance_head_layers",
+    "slot_positions",
+    "chunk_size",
+    "checkpoint_positions",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,13 +37,13 @@ class ModelConfig:
     """Token ids that the model knows, V; 6 or 7 for published checkpoints."""
     width: int = 128
     """Numbers per token and per ASV, D."""
-    heads: int = 4
+    attention_heads: int = 4
     """Attention heads; they divide the width."""
     asv_layers: int = 4
     """Blocks of the transformer over the bases of an ASV."""
     sample_layers: int = 4
     """Blocks of the transformer over the ASVs of a sample; with 0, ASVs of a sample do not see each other."""
-    head_layers: int = 0
+    distance_head_layers: int = 0
     """Blocks of a third transformer, over the ASVs again, in the Euclidean heads; published checkpoints have
     one."""
     feed_forward: int = 4
@@ -56,11 +60,11 @@ class ModelConfig:
     """Slots with a learned position of their own, for published checkpoints; with 0, a sample is a set."""
     targets: tuple[str, ...] = ("unweighted_unifrac",)
     """Metrics of distance that the model predicts; each has a head of its own."""
-    head: HeadName = "soft-branch"
+    distance_head: HeadName = "soft-branch"
     """How samples are pooled and compared."""
     soft_branches: int = 512
     """Branches that the soft-branch head learns."""
-    windows: bool = True
+    kmers: bool = True
     """Whether the soft-branch head also compares which stretches of six bases the ASVs of samples have: what
     unseen clades have in common with known ones. They presume a common primer at the ASVs' beginning."""
     dropout: float = 0.0
@@ -85,7 +89,10 @@ class ModelConfig:
             _check(getattr(self, name) >= 1, f"{name} must be at least 1, and is {getattr(self, name)}")
         for name in _AT_LEAST_ZERO:
             _check(getattr(self, name) >= 0, f"{name} must not be negative, and is {getattr(self, name)}")
-        _check(self.width % self.heads == 0, f"heads ({self.heads}) must divide width ({self.width})")
+        _check(
+            self.width % self.attention_heads == 0,
+            f"attention_heads ({self.attention_heads}) must divide width ({self.width})",
+        )
         for name in ("dropout", "inner_dropout"):
             share = getattr(self, name)
             _check(0 <= share < 1, f"{name} must lie in [0, 1), and is {share}")
@@ -93,7 +100,7 @@ class ModelConfig:
             vocabulary.START < self.vocabulary_size <= vocabulary.SIZE,
             f"vocabulary_size must be 6, 7 or {vocabulary.SIZE}, and is {self.vocabulary_size}",
         )
-        _check_choice("head", self.head, get_args(HeadName))
+        _check_choice("distance_head", self.distance_head, get_args(HeadName))
         _check_choice("count_embedding", self.count_embedding, get_args(CountEmbedding))
 
     @property

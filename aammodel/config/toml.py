@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aam_schemas.common.errors import UsageError
+from aammodel.config.stored import RENAMED_KEYS
 from aammodel.config.train import TrainConfig
 
 
@@ -56,6 +57,9 @@ def read_config(path: Path) -> dict[str, dict[str, Any]]:
             raise UsageError(f"there is no table [{table}]", str(path), "use [train] and [model]")
         names = [one.name for one in fields(known[table])]
         for name in values:
+            if name in RENAMED_KEYS[table]:
+                fix = f"write {RENAMED_KEYS[table][name]} instead"
+                raise UsageError(f"the key {name} of [{table}] has a new name", str(path), fix)
             if name not in names:
                 raise UsageError(f"[{table}] has no {name!r}", str(path), f"choose among: {', '.join(names)}")
     return {table: document.get(table, {}) for table in known}

@@ -86,10 +86,10 @@ class TrainConfig:
     """Share of each ASV's bases that are hidden and predicted."""
     mask_span: int = 1
     """Neighbouring bases hidden together."""
-    read_share: float = 0.1
+    asv_encode_fraction: float = 0.1
     """Share of a batch's ASVs, drawn anew at each step, that the transformer over bases reads and learns
     from; the others are known by their bases by position alone. Validation reads all."""
-    rarefy_share: float = 1.0
+    rarefy_fraction: float = 1.0
     """Share of each sample's reads that are drawn anew at each step, with the true distances of that draw; 1
     takes all. Validation takes all."""
     nucleotide_weight: float = 1.0
@@ -144,7 +144,7 @@ class TrainConfig:
         _check(-(2**63) <= self.seed < 2**64, "seed", "lie in [-2^63, 2^64)", self.seed)
         for name in ("momentum", "weight_decay"):
             _check(0 <= getattr(self, name) < 1, name, "be at least 0 and below 1", getattr(self, name))
-        for name in ("read_share", "rarefy_share"):
+        for name in ("asv_encode_fraction", "rarefy_fraction"):
             _check(0 < getattr(self, name) <= 1, name, "be above 0 and at most 1", getattr(self, name))
         for name, weight in self.targets.items():
             _check(name in METRICS, "targets", f"be among {', '.join(METRICS)}", repr(name))
@@ -153,8 +153,8 @@ class TrainConfig:
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             _check(value in choices, name, f"be one of {', '.join(choices)}", repr(value))
-        is_drawn = self.rarefy_share < 1 and any(METRICS[name].over == "matrix" for name in self.targets)
+        is_drawn = self.rarefy_fraction < 1 and any(METRICS[name].over == "matrix" for name in self.targets)
         rule = "be 1 with the target precomputed, whose matrix is that of whole samples"
-        _check(not is_drawn, "rarefy_share", rule, self.rarefy_share)
+        _check(not is_drawn, "rarefy_fraction", rule, self.rarefy_fraction)
         is_scaled = self.precision == "fp16" and self.sharding == "fsdp"
         _check(not is_scaled, "precision", "be float32 or bf16 with sharding", "fp16")

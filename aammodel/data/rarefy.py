@@ -92,13 +92,13 @@ def rarefied(sample: Sample, share: float, seed: int, step: int, paths: Paths) -
         raise InvalidDataError(
             "its counts are not whole numbers, so that no reads can be drawn from it",
             f"sample {sample.sample_id}",
-            "leave rarefy_share out",
+            "leave rarefy_fraction out",
         )
     if whole.sum() >= _TOO_MANY_READS:
         raise InvalidDataError(
             f"it has {whole.sum():,} reads, and draws are made from fewer than {_TOO_MANY_READS:,}",
             f"sample {sample.sample_id}",
-            "leave rarefy_share out, or shard the table with --rarefy-depth",
+            "leave rarefy_fraction out, or shard the table with --rarefy-depth",
         )
     rng = np.random.default_rng(hash64(seed, step, values=np.array([sample.position]))[0])
     drawn = rng.multivariate_hypergeometric(whole, max(1, int(share * whole.sum())), method="marginals")

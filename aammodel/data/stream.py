@@ -35,7 +35,7 @@ class Masks:
     """Share of each ASV's bases."""
     span: int = 1
     """Neighbouring bases hidden together."""
-    read_share: float = 1.0
+    asv_encode_fraction: float = 1.0
     """Share of the ASVs that the transformer over bases reads; no base of another one is hidden."""
 
 
@@ -56,7 +56,7 @@ class BatchStream(IterableDataset[Batch]):
     """None hides nothing."""
     targets: tuple[str, ...] = ("unweighted_unifrac",)
     """Metrics whose true distances a batch has; NaN without a tree."""
-    rarefy_share: float = 1.0
+    rarefy_fraction: float = 1.0
     """Share of each sample's reads, drawn anew at each step; 1 takes all."""
     more_columns: tuple[str, ...] = ()
     """What else to read of each sample."""
@@ -159,9 +159,11 @@ class BatchStream(IterableDataset[Batch]):
 
     def _rarefied(self, samples: list[Sample], step: int) -> list[Sample]:
         """Draw other reads of each sample at each step."""
-        if self.rarefy_share == 1:
+        if self.rarefy_fraction == 1:
             return samples
-        return [rarefied(one, self.rarefy_share, self.order.seed, step, self.shards.paths) for one in samples]
+        return [
+            rarefied(one, self.rarefy_fraction, self.order.seed, step, self.shards.paths) for one in samples
+        ]
 
     def distances(self, samples: list[Sample], others: list[Sample] | None = None) -> npt.NDArray[np.float64]:
         """Compute the distances of samples to each other, or to others, by each target, shape (T, B, C)."""
@@ -179,7 +181,7 @@ class BatchStream(IterableDataset[Batch]):
         if masks is None:
             nothing = np.zeros((0, 2), dtype=np.int64)
             return np.ones(len(tokens), dtype=np.bool_), nothing, nothing[:, 0]
-        is_encoded = draw_encoded(asv_row, masks.seed, step, masks.read_share)
+        is_encoded = draw_encoded(asv_row, masks.seed, step, masks.asv_encode_fraction)
         read = np.flatnonzero(is_encoded)
         masked, masked_token = draw_masks(
             tokens[read], asv_row[read], masks.seed, step, masks.fraction, masks.span

@@ -199,7 +199,7 @@ class AamModel(nn.Module):
 
     def windows(self, tokens: Integer[Tensor, "N L"]) -> Int[Tensor, "N P"]:
         """Give the columns of ASVs' windows; no window where no head compares them."""
-        is_asked = self.config.windows and self.config.head == "soft-branch"
+        is_asked = self.config.kmers and self.config.distance_head == "soft-branch"
         return window_columns(tokens if is_asked else tokens[:, :1])
 
     def _heads(self) -> list[DistanceHead]:

@@ -133,7 +133,13 @@ class Transformer(nn.Module):
 
     def __init__(self, config: ModelConfig, layers: int, branch_scale: float = 1.0) -> None:
         super().__init__()
-        shape = (config.width, config.heads, config.feed_forward, config.dropout, config.inner_dropout)
+        shape = (
+            config.width,
+            config.attention_heads,
+            config.feed_forward,
+            config.dropout,
+            config.inner_dropout,
+        )
         self.blocks = nn.ModuleList(Block(*shape, branch_scale) for _ in range(layers))
         self.norm = nn.LayerNorm(config.width, eps=1e-6) if layers else nn.Identity()
 

@@ -130,7 +130,7 @@ def _growth(trainer: Trainer, size: Size, kept_bytes: int) -> list[Size]:
     limits = sorted({one for one in TOKEN_LIMITS if one < stream.token_limit} | {stream.token_limit})
     widths = [int(config.width * factor) for factor in WIDTHS]
     others = [(limit, config.width) for limit in limits]
-    others += [(stream.token_limit, width) for width in widths if width % config.heads == 0]
+    others += [(stream.token_limit, width) for width in widths if width % config.attention_heads == 0]
     here = _operations(trainer.model, _first(stream, precision.device), precision)
     sizes = []
     for limit, width in others:

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
+from aammodel.config.stored import RENAMED_KEYS, with_current_keys
 from aammodel.runs.checkpoint import CHECKPOINTS
 
 CONFIG_FILE = "config.json"
+_TABLES = ("model", "train", "shards", "versions")
 
 
 def read_config_of(run: Path) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def read_config_of(run: Path) -> dict[str, Any]:
         )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"model", "train", "shards", "versions"} - config.keys()
+        missing = {name for name in _TABLES if not isinstance(config.get(name), dict)}
     except (ValueError, AttributeError) as error:
         raise InvalidDataError(f"this file is damaged: {error}", str(path), "begin a new run") from error
     if "imported" in config:
@@ -41,7 +43,19 @@ def read_config_of(run: Path) -> dict[str, Any]:
         )
     if missing:
         raise InvalidDataError(f"this file lacks {', '.join(sorted(missing))}", str(path), "begin a new run")
-    return dict(config)
+    return _with_current_keys(config)
+
+
+def _with_current_keys(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a `config.json` with today's keys, whichever version wrote it."""
+    now = config | {table: with_current_keys(table, config[table]) for table in ("model", "train")}
+    if "changes" in config:
+        renamed = RENAMED_KEYS["train"]
+        now["changes"] = [
+            each | {"was": {renamed.get(key, key): value for key, value in each["was"].items()}}
+            for each in config["changes"]
+        ]
+    return now
 
 
 def limit_of_training(run: Path) -> int | None:

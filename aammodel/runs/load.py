@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from aam_schemas import vocabulary
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.manifest import MANIFEST_FILE
-from aammodel.config.model import BEFORE, ModelConfig
+from aammodel.config.stored import load_model_config
 from aammodel.data.shards import ShardSet
 from aammodel.nn.model import AamModel
 from aammodel.runs.checkpoint import MODEL_FILE
@@ -50,7 +50,7 @@ def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
         )
     try:
         with safe_open(path, framework="pt") as file:
-            config = ModelConfig(**BEFORE | json.loads((file.metadata() or {})["model_config"]))
+            config = load_model_config(json.loads((file.metadata() or {})["model_config"]))
         model = AamModel(config)
         model.load_state_dict(load_file(path))
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:

@@ -81,7 +81,7 @@ def make_plan(shards_folder: ShardLocation, model_values: dict[str, Any], train:
 def settled(model: ModelConfig, train: TrainConfig) -> TrainConfig:
     """Give how a model is trained, where it leaves no choice."""
     # What the transformer does not read would have no embedding at all.
-    return train if model.bases_by_position else replace(train, read_share=1.0)
+    return train if model.bases_by_position else replace(train, asv_encode_fraction=1.0)
 
 
 def make_model_config(
@@ -193,13 +193,16 @@ def train_stream(plan: Plan) -> BatchStream:
     config = plan.train
     order = split_order(plan.shards, "train", config.seed, shuffled=True)
     masks = Masks(
-        seed=config.seed, fraction=config.mask_fraction, span=config.mask_span, read_share=config.read_share
+        seed=config.seed,
+        fraction=config.mask_fraction,
+        span=config.mask_span,
+        asv_encode_fraction=config.asv_encode_fraction,
     )
     stream = stream_split(plan.shards, "train", order, masks, config.batch_size, config.token_limit)
     stream = replace(stream, accumulate=config.accumulate, bucket=config.bucket, targets=plan.model.targets)
-    if config.rarefy_share == 1:
+    if config.rarefy_fraction == 1:
         return stream
-    return replace(stream, rarefy_share=config.rarefy_share, more_columns=COLUMNS)
+    return replace(stream, rarefy_fraction=config.rarefy_fraction, more_columns=COLUMNS)
 
 
 def first_batch(stream: BatchStream) -> Batch:

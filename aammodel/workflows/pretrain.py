@@ -7,7 +7,7 @@ from pathlib import Path
 from aam_schemas.common.publish import published_folder
 from aammodel.evaluation.distances import Prediction, predict_distances
 from aammodel.reports.run_report import write_report
-from aammodel.runs.config_file import CONFIG_FILE
+from aammodel.runs.config_file import CONFIG_FILE, read_config_of
 from aammodel.runs.load import load_run
 from aammodel.training.setup import Plan, _validation_stream
 from aammodel.training.trainer import Trainer
@@ -26,5 +26,5 @@ def finish_run(plan: Plan, trainer: Trainer) -> list[Prediction]:
     stream = _validation_stream(plan)
     samples = list(islice(stream.samples(), plan.train.validation_samples))
     predictions = predict_distances(model, stream, samples)
-    write_report(trainer.run, json.loads((trainer.run / CONFIG_FILE).read_text("utf-8")), predictions)
+    write_report(trainer.run, read_config_of(trainer.run), predictions)
     return predictions

@@ -9,6 +9,7 @@ import torch
 
 from aam_schemas.common.errors import UsageError
 from aammodel.batch import Batch
+from aammodel.config.stored import load_train_config
 from aammodel.config.train import TrainConfig
 from aammodel.data.remote import ShardLocation
 from aammodel.data.shards import open_shards
@@ -29,6 +30,7 @@ from aammodel.training.setup import (
     make_model_config,
     make_plan,
     make_stepper,
+    settled,
     train_stream,
 )
 from aammodel.training.step import Stepper
@@ -121,7 +123,7 @@ def _from_model(path: Path, shards: ShardLocation | None, step: int) -> Setting:
         raise UsageError("this model does not know its shards", str(path), "name shards to try it on")
     opened = open_shards(shards)
     check_fits(model, opened)
-    train = TrainConfig(read_share=TrainConfig().read_share if model.config.bases_by_position else 1.0)
+    train = settled(model.config, TrainConfig())
     stream = train_stream(Plan(opened, model.config, train))
     return Setting(_stepper(model, train), _batches(stream, step), step, str(path))
 
@@ -144,4 +146,4 @@ def _batches(stream: BatchStream, step: int) -> list[Batch]:
 
 
 def _train_of(run: Path) -> TrainConfig:
-    return TrainConfig(**read_config_of(run)["train"]) if (run / CONFIG_FILE).is_file() else TrainConfig()
+    return load_train_config(read_config_of(run)["train"]) if (run / CONFIG_FILE).is_file() else TrainConfig()

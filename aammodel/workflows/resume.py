@@ -7,7 +7,8 @@ from typing import Any
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.publish import replace_file
-from aammodel.config.model import BEFORE, ModelConfig
+from aammodel.config.model import ModelConfig
+from aammodel.config.stored import load_model_config, load_train_config
 from aammodel.config.train import TrainConfig
 from aammodel.data.remote import ShardLocation, parse_location
 from aammodel.data.shards import ShardSet, open_shards
@@ -121,7 +122,7 @@ def record(run: Path, resumed: Resumed, step: int) -> None:
 
 def _configs(config: dict[str, Any], path: Path) -> tuple[ModelConfig, TrainConfig]:
     try:
-        return ModelConfig(**BEFORE | config["model"]), TrainConfig(**config["train"])
+        return load_model_config(config["model"]), load_train_config(config["train"])
     except (TypeError, ValueError) as error:
         raise InvalidDataError(
             f"this run was begun by another version of aammodel: {error}", str(path), "begin a new run"

@@ -21,7 +21,7 @@ from .child_processes import Answer
 from .plain_transformer import PlainModel, pad
 
 SPLITS = ("train", "validation", "test")
-USUAL = {"bases_per_position": 1, "bases_by_position": False, "windows": False}
+USUAL = {"bases_per_position": 1, "bases_by_position": False, "kmers": False}
 SAMPLES_AT_ONCE = 8
 PART_BATCHES = 2
 """The usual way embeds 16 samples of the study; it knows no ASV again, so its time follows the real slots."""

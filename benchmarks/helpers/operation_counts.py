@@ -25,7 +25,7 @@ def needed_by_step(config: ModelConfig, batch: Batch) -> float:
     forward = config.asv_layers * _block(config, positions) + config.sample_layers * _block(config, slots)
     num_logits = config.bases_per_position * config.vocabulary_size
     forward += 2 * config.width * num_logits * len(batch.masked)
-    if config.head == "soft-branch":
+    if config.distance_head == "soft-branch":
         forward += 2 * config.width * config.soft_branches * int(slots.sum()) * len(config.targets)
     if config.bases_by_position:
         forward += 2 * 4 * config.width**2 * len(batch.tokens)

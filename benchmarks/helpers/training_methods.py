@@ -25,7 +25,7 @@ from .operation_counts import measured_speed, needed_by_step
 from .plain_transformer import PlainModel, loss, pad
 from .workloads import first_batch
 
-USUAL = {"bases_per_position": 1, "bases_by_position": False, "windows": False}
+USUAL = {"bases_per_position": 1, "bases_by_position": False, "kmers": False}
 """The usual model: a position a base, and no network over bases."""
 DISTANCE_WEIGHT = 10.0
 WARM_SAMPLES, WARM_ASVS = 2, 8
@@ -41,7 +41,7 @@ class Way:
 
     model: dict[str, object] = field(default_factory=dict)
     """Where the configuration is not the default one."""
-    read_share: float = 1.0
+    asv_encode_fraction: float = 1.0
     plain_dropout: float | None = None
     """With it, the model is computed the usual way."""
 
@@ -49,7 +49,7 @@ class Way:
 WAYS = {
     "plain": Way(USUAL, plain_dropout=0.1),
     "plain, no dropout": Way(USUAL, plain_dropout=0.0),
-    "ours": Way(read_share=TrainConfig().read_share),
+    "ours": Way(asv_encode_fraction=TrainConfig().asv_encode_fraction),
     "ours, all ASVs read": Way(),
     "like for like, same dropout": Way(USUAL | {"dropout": 0.1, "inner_dropout": 0.1}),
     "like for like, no dropout": Way(USUAL),
@@ -79,11 +79,11 @@ def steps(name: str, shards: Path, batch_size: int, threads: int) -> Iterator[An
     """Make the batch and the model, warm up; then take a step each time."""
     torch.set_num_threads(threads)
     stages, way = Stages(time.process_time if threads == 1 else time.perf_counter), WAYS[name]
-    whole = batch = first_batch(shards, batch_size, way.read_share, None)
+    whole = batch = first_batch(shards, batch_size, way.asv_encode_fraction, None)
     if way.plain_dropout is not None:
-        batch = first_batch(shards, min(batch_size, PART_SAMPLES), way.read_share, None)
+        batch = first_batch(shards, min(batch_size, PART_SAMPLES), way.asv_encode_fraction, None)
     share = int(batch.is_real.sum()) / int(whole.is_real.sum())
-    warm = first_batch(shards, WARM_SAMPLES, way.read_share, WARM_ASVS)
+    warm = first_batch(shards, WARM_SAMPLES, way.asv_encode_fraction, WARM_ASVS)
     torch.manual_seed(0)
     config = ModelConfig(sequence_length=open_shards(shards).manifest.sequence_length, **way.model)
     model = AamModel(config)

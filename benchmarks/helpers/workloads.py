@@ -39,11 +39,15 @@ WORKLOADS = (
 )
 
 
-def first_batch(shards_folder: Path, num_samples: int, read_share: float, token_limit: int | None) -> Batch:
+def first_batch(
+    shards_folder: Path, num_samples: int, asv_encode_fraction: float, token_limit: int | None
+) -> Batch:
     """Make a batch of the first training samples, in an order drawn from a fixed seed."""
     shards = open_shards(shards_folder)
     order = split_order(shards, "train", seed=0, shuffled=True)
-    stream = stream_split(shards, "train", order, Masks(read_share=read_share), num_samples, token_limit)
+    stream = stream_split(
+        shards, "train", order, Masks(asv_encode_fraction=asv_encode_fraction), num_samples, token_limit
+    )
     return stream.make_batch(list(islice(stream.samples(), num_samples)), step=0)
 
 

@@ -24,7 +24,7 @@ unweighted_unifrac = 1.0
 braycurtis = 0.5
 [model]
 width = 16
-heads = 2
+attention_heads = 2
 asv_layers = 1
 sample_layers = 1
 soft_branches = 8

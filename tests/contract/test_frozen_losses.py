@@ -31,11 +31,11 @@ device = "cpu"
 CONFIGS = {
     "default": f"""
 [train]
-read_share = 0.5
+asv_encode_fraction = 0.5
 {COMMON}
 [model]
 width = 16
-heads = 2
+attention_heads = 2
 asv_layers = 1
 sample_layers = 1
 soft_branches = 8
@@ -43,18 +43,18 @@ dropout = 0.1
 """,
     "euclidean": f"""
 [train]
-rarefy_share = 0.5
+rarefy_fraction = 0.5
 bucket = true
 mask_span = 3
 targets = {{ unweighted_unifrac = 1.0, weighted_unifrac = 0.5, braycurtis = 0.25 }}
 {COMMON}
 [model]
 width = 16
-heads = 2
+attention_heads = 2
 asv_layers = 2
 sample_layers = 1
-head_layers = 1
-head = "euclidean"
+distance_head_layers = 1
+distance_head = "euclidean"
 count_embedding = "film"
 dropout = 0.2
 inner_dropout = 0.1

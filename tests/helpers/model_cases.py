@@ -24,7 +24,7 @@ LENGTH = 16
 TINY = {
     "sequence_length": LENGTH,
     "width": 16,
-    "heads": 2,
+    "attention_heads": 2,
     "asv_layers": 2,
     "sample_layers": 2,
     "soft_branches": 24,
@@ -68,7 +68,7 @@ def compact(
     length: int = LENGTH,
     seed: int = 3,
     step: int = 5,
-    read_share: float = 1.0,
+    asv_encode_fraction: float = 1.0,
 ) -> Batch:
     """Make the batch that the loader would make, with as many padded slots and bases as asked for."""
     asvs = sorted({asv for sample in samples for asv in sample.asvs})
@@ -86,7 +86,7 @@ def compact(
         count[row, here] = sample.counts
         is_real[row, here] = True
     asv_row = np.array(asvs, dtype=np.int64)
-    is_encoded = draw_encoded(asv_row, seed, step, read_share)
+    is_encoded = draw_encoded(asv_row, seed, step, asv_encode_fraction)
     arrays = (tokens, asv_row, is_encoded, slot, count, is_real, some_distances(len(samples))[None])
     masked, masked_token = draw_masks(tokens, asv_row, seed, step)
     drawn = (masked[is_encoded[masked[:, 0]]], masked_token[is_encoded[masked[:, 0]]])

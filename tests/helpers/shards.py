@@ -36,7 +36,7 @@ def make_shards(
 TINY = """
 [model]
 width = 16
-heads = 2
+attention_heads = 2
 asv_layers = 1
 sample_layers = 1
 soft_branches = 8

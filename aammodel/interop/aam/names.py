@@ -138,18 +138,18 @@ def read_sizes(published: Published, tensors: Mapping[str, Tensor], heads: int, 
             sequence_length=_shape(published, tensors, _POSITIONS)[0],
             vocabulary_size=vocabulary_size,
             width=width,
-            heads=heads,
+            attention_heads=heads,
             asv_layers=asv_layers,
             sample_layers=sample_layers,
-            head_layers=head_layers,
+            distance_head_layers=head_layers,
             feed_forward=expanded // width,
             bases_per_position=1,
             bases_by_position=False,
-            windows=False,
+            kmers=False,
             count_embedding=_count_embedding(tensors),
             slot_positions=_shape(published, tensors, _SLOTS)[0],
             targets=(target,),
-            head="tanh-euclidean",
+            distance_head="tanh-euclidean",
         )
     except ValueError as error:
         raise published.refuse(str(error)) from error
@@ -170,7 +170,7 @@ def published_names(config: ModelConfig, has_nucleotides: bool) -> dict[str, str
     names = _SINGLE | {
         f"{theirs}.{part}": f"{ours}.{part}" for theirs, ours in linear.items() for part in _PARTS
     }
-    layers = (config.asv_layers, config.sample_layers, config.head_layers)
+    layers = (config.asv_layers, config.sample_layers, config.distance_head_layers)
     for (theirs, ours), num_layers in zip(_STACKS.items(), layers, strict=True):
         for number in range(num_layers):
             names |= {f"{theirs}.{number}.{a}": f"{ours}.{number}.{b}" for a, b in _BLOCK.items()}

@@ -16,8 +16,8 @@ class EuclideanHead(DistanceHead):
     Parameters
     ----------
     config : ModelConfig
-        With `head_layers`, a transformer over the ASVs comes first, as published checkpoints have it; with
-        the head "tanh-euclidean", distances go through their tanh(distance / 10).
+        With `distance_head_layers`, a transformer over the ASVs comes first, as published checkpoints have
+        it; with the head "tanh-euclidean", distances go through their tanh(distance / 10).
     target : str
         The metric that it learns.
     """
@@ -25,9 +25,9 @@ class EuclideanHead(DistanceHead):
     def __init__(self, config: ModelConfig, target: str) -> None:
         super().__init__()
         self.num_features = config.width
-        self.transformer = Transformer(config, config.head_layers, branch_scale=0.0)
+        self.transformer = Transformer(config, config.distance_head_layers, branch_scale=0.0)
         self.pooling = AttentionPooling(config.width)
-        self.affine = None if config.head == "tanh-euclidean" else Affine(METRICS[target].largest)
+        self.affine = None if config.distance_head == "tanh-euclidean" else Affine(METRICS[target].largest)
 
     def pool(self, contents: Contents) -> Float[Tensor, "B K"]:
         """Pool the ASVs of each sample; K is D. Their counts are in the features."""

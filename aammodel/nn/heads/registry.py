@@ -9,6 +9,6 @@ from aammodel.nn.heads.unifrac import SoftAbundanceHead, SoftBranchHead
 
 def distance_head(config: ModelConfig, target: str) -> DistanceHead:
     """Make the head of one target, of the kind that a configuration names."""
-    if config.head != "soft-branch":
+    if config.distance_head != "soft-branch":
         return EuclideanHead(config, target)
     return (SoftBranchHead if METRICS[target].by_presence else SoftAbundanceHead)(config, target)

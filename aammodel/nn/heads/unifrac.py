@@ -45,7 +45,7 @@ class SoftBranchHead(DistanceHead):
 
     def __init__(self, config: ModelConfig, target: str) -> None:
         super().__init__()
-        number = num_windows(config.sequence_length) if config.windows else 0
+        number = num_windows(config.sequence_length) if config.kmers else 0
         self.sizes = (config.soft_branches, number * COLUMNS)
         """Features that are soft branches, and columns of windows."""
         self.num_features = sum(self.sizes)

@@ -69,7 +69,7 @@ def test_the_mean_of_many_draws_is_the_share(run: Programs, tmp_path: Path) -> N
 
 def test_batches_are_those_of_the_draw_of_their_step(run: Programs, tmp_path: Path) -> None:
     whole = stream_of(run, tmp_path)
-    stream = replace(whole, rarefy_share=0.3, accumulate=2)
+    stream = replace(whole, rarefy_fraction=0.3, accumulate=2)
     samples = {sample.sample_id: sample for sample in whole.samples()}
     # Two epochs, so that each sample is drawn from at two steps.
     for number, batch in enumerate(islice(iter(stream), 2 * stream.batches_per_epoch)):

@@ -54,7 +54,7 @@ def test_a_batch_holds_the_samples_as_the_table_has_them(run: Programs, tmp_path
 
 
 def test_bases_are_hidden_in_the_asvs_read_and_in_no_other(run: Programs, tmp_path: Path) -> None:
-    stream = replace(stream_of(make_shards(run, tmp_path)), masks=Masks(read_share=0.5))
+    stream = replace(stream_of(make_shards(run, tmp_path)), masks=Masks(asv_encode_fraction=0.5))
     batches = list(islice(iter(stream), 6))
     for batch in batches:
         assert set(batch.masked[:, 0].tolist()) == set(batch.is_encoded.nonzero()[:, 0].tolist())

@@ -20,7 +20,14 @@ from tests.helpers.studies import random_newick, random_sequences, write_table
 LIMITS, BATCHES, ACCUMULATE = (64, 256, 512, 1024), (1, 2, 6, 16), (1, 2, 4)
 GRID = list(product(LIMITS, BATCHES, ACCUMULATE))
 SAMPLED = {(64, 1, 4), (256, 6, 2), (512, 2, 1), (1024, 6, 1), (1024, 1, 2)}
-TINY = {"width": 8, "heads": 2, "asv_layers": 1, "sample_layers": 1, "soft_branches": 8, "feed_forward": 1}
+TINY = {
+    "width": 8,
+    "attention_heads": 2,
+    "asv_layers": 1,
+    "sample_layers": 1,
+    "soft_branches": 8,
+    "feed_forward": 1,
+}
 
 
 def grid(cells: list[tuple[int, int, int]]) -> list[object]:

@@ -145,8 +145,8 @@ MODULES = {
 }
 
 
-def the_batch(read_share: float = 1.0) -> Batch:
-    return compact([*SAMPLES, Sample((17, 4), (2.0, 9.0))], slots=12, read_share=read_share)
+def the_batch(asv_encode_fraction: float = 1.0) -> Batch:
+    return compact([*SAMPLES, Sample((17, 4), (2.0, 9.0))], slots=12, asv_encode_fraction=asv_encode_fraction)
 
 
 CELLS = [
@@ -174,7 +174,7 @@ def test_a_planted_fault_is_found(case: Case) -> None:
 
 
 def test_asvs_that_are_not_read_are_told_apart() -> None:
-    model, batch = awake(chunk_size=2), the_batch(read_share=0.5)
+    model, batch = awake(chunk_size=2), the_batch(asv_encode_fraction=0.5)
     row = batch.asv_row.tolist().index(BAD_ASV)
     assert batch.is_encoded[row]
     assert not batch.is_encoded[:row].all()
@@ -201,7 +201,7 @@ def test_a_backward_hook_from_outside_is_found(name: str) -> None:
 
 @pytest.mark.parametrize("head", ["soft-branch", "euclidean"])
 def test_a_sample_that_is_spoilt_whole_is_named(head: str) -> None:
-    model, batch = awake(head=head), the_batch()
+    model, batch = awake(distance_head=head), the_batch()
 
     def spoil(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
         return output.index_fill(0, torch.tensor([1]), math.inf)
@@ -448,7 +448,7 @@ def test_a_batch_of_several_targets_asks_for_a_model_of_as_many(run: Programs, t
     ran = run(*call, "--config", tiny_config(tmp_path, targets))
     assert ran.code == 0, ran.out + ran.err
     assert "jaccard_loss" in ran.out
-    (tmp_path / "wrong.toml").write_text("[model]\nwidth = 16\nheads = 3\n")
+    (tmp_path / "wrong.toml").write_text("[model]\nwidth = 16\nattention_heads = 3\n")
     ran = run(*call, "--config", tmp_path / "wrong.toml")
     assert ran.code == 2
     assert "heads (3) must divide width (16)" in ran.err

@@ -36,7 +36,9 @@ OPTIONS = ("--max-steps", 9, "--batch-size", 7, "--accumulate", 2, "--checkpoint
 
 def exact_config(folder: Path, more: str = "") -> Path:
     """Write a configuration without dropout, in which the transformer reads some of the ASVs."""
-    path = tiny_config(folder, 'read_share = 0.6\nschedule = "constant"\nkeep_checkpoints = 4\n' + more)
+    path = tiny_config(
+        folder, 'asv_encode_fraction = 0.6\nschedule = "constant"\nkeep_checkpoints = 4\n' + more
+    )
     path.write_text(path.read_text().replace("dropout = 0.1", "dropout = 0.0\ncheckpoint_positions = 100"))
     return path
 

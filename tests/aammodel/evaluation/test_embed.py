@@ -25,7 +25,7 @@ def shards(run: Programs, tmp_path: Path) -> ShardSet:
 
 def small_model(shards: ShardSet) -> AamModel:
     torch.manual_seed(0)
-    sizes = {"width": 16, "heads": 2, "asv_layers": 1, "sample_layers": 1, "soft_branches": 24}
+    sizes = {"width": 16, "attention_heads": 2, "asv_layers": 1, "sample_layers": 1, "soft_branches": 24}
     return AamModel(ModelConfig(sequence_length=shards.manifest.sequence_length, dropout=0.1, **sizes))
 
 

@@ -174,7 +174,7 @@ def test_the_run_says_where_it_came_from(run: Programs, tmp_path: Path) -> None:
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["imported"]["file"] == "published.pt"
     assert config["imported"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert config["model"]["heads"] == 2
+    assert config["model"]["attention_heads"] == 2
     assert config["model"]["targets"] == ["weighted_unifrac"]
     assert load_run(tmp_path / "run").config.sequence_length == 13
     assert sorted(one.name for one in (tmp_path / "run").iterdir()) == ["config.json", "model.safetensors"]

@@ -21,12 +21,12 @@ from tests.helpers.model_cases import (
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"width": 10, "heads": 4}, "heads"),
+        ({"width": 10, "attention_heads": 4}, "attention_heads"),
         ({"width": 0}, "width"),
         ({"sample_layers": -1}, "sample_layers"),
         ({"dropout": 1.0}, "dropout"),
         ({"vocabulary_size": 5}, "vocabulary_size"),
-        ({"head": "cosine"}, "head"),
+        ({"distance_head": "cosine"}, "distance_head"),
         ({"count_embedding": "log"}, "count_embedding"),
     ],
 )
@@ -84,7 +84,7 @@ def test_a_start_from_data_spreads_the_logits_and_half_fills_the_branches() -> N
 )
 def test_a_start_from_little_is_finite(samples: list, head: str) -> None:
     batch = compact(samples)
-    model = started(batch, head=head)
+    model = started(batch, distance_head=head)
     output = model(batch)
     assert all(one.isfinite().all() for one in vars(output).values())
     loss = distance_loss_sum(output, batch).sum() + nucleotide_loss_sum(output, batch)

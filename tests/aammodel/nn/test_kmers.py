@@ -125,6 +125,6 @@ def test_weights_of_windows_stay_finite_however_long_they_grow() -> None:
 
 
 def test_without_windows_the_head_has_soft_branches_alone() -> None:
-    model, batch = awake(windows=False), compact(some_samples(1, 4))
+    model, batch = awake(kmers=False), compact(some_samples(1, 4))
     assert model(batch).sample_embedding.shape == (4, 24)
     assert awake()(batch).sample_embedding.shape == (4, 24 + COLUMNS * num_windows(batch.tokens.shape[1]))

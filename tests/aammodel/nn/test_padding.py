@@ -44,7 +44,7 @@ MATRIX = list(
         checkpoint_positions=[0, 10**9],
         token_limit=[64, 256, 512, 1024],
         batch_size=[1, 2, 6],
-        head=["soft-branch", "euclidean"],
+        distance_head=["soft-branch", "euclidean"],
         bases_per_position=[1, 3],
     )
 )
@@ -128,12 +128,12 @@ CHOICES: dict[str, Case] = {
     "film": {"count_embedding": "film"},
     "no counts": {"count_embedding": "none"},
     "no bases by position": {"bases_by_position": False},
-    "no windows": {"windows": False},
+    "no windows": {"kmers": False},
     "no sample transformer": {"sample_layers": 0},
     "two targets": {"targets": ("weighted_unifrac", "unweighted_unifrac")},
     "as published": {
-        "head": "tanh-euclidean",
-        "head_layers": 1,
+        "distance_head": "tanh-euclidean",
+        "distance_head_layers": 1,
         "slot_positions": 1024,
         "bases_by_position": False,
         "bases_per_position": 1,
@@ -148,10 +148,10 @@ def test_every_choice_of_model(way: str, choice: str) -> None:
         check(cell(way=way, dtype=dtype, **CHOICES[choice]))
 
 
-@pytest.mark.parametrize("read_share", [0.7, 0.4])
-def test_which_asvs_are_read_depends_on_no_batch_mate(read_share: float) -> None:
+@pytest.mark.parametrize("asv_encode_fraction", [0.7, 0.4])
+def test_which_asvs_are_read_depends_on_no_batch_mate(asv_encode_fraction: float) -> None:
     for dtype in (torch.float64, torch.float32):
-        check(cell(dtype=dtype, batch_size=6, token_limit=256), read_share=read_share)
+        check(cell(dtype=dtype, batch_size=6, token_limit=256), asv_encode_fraction=asv_encode_fraction)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
@@ -212,8 +212,8 @@ KERNELS = every(
     way=["compact", "dense"],
     dtype=[torch.float32, torch.bfloat16, torch.float16],
     mode=["train", "train-no-grad", "eval", "eval-no-grad"],
-    head=["soft-branch", "euclidean"],
-    head_layers=[0, 1],
+    distance_head=["soft-branch", "euclidean"],
+    distance_head_layers=[0, 1],
 )
 
 
@@ -272,7 +272,7 @@ def cell(**values: object) -> Case:
         "checkpoint_positions": 0,
         "bases_per_position": 3,
     }
-    return usual | {"token_limit": 64, "batch_size": 3, "head": "soft-branch"} | values
+    return usual | {"token_limit": 64, "batch_size": 3, "distance_head": "soft-branch"} | values
 
 
 COMPILED = [

@@ -22,7 +22,7 @@ from tests.helpers.model_cases import (
     some_samples,
 )
 
-USUAL = {"bases_per_position": 1, "bases_by_position": False, "windows": False}
+USUAL = {"bases_per_position": 1, "bases_by_position": False, "kmers": False}
 STACKS = {"asv_encoder.transformer.": "over_bases.", "sample_encoder.transformer.": "over_asvs."}
 
 
@@ -52,7 +52,7 @@ def our_name_of_theirs(model: AamModel) -> dict[str, str]:
 @pytest.mark.parametrize("head", ["soft-branch", "euclidean"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_ours_is_the_usual_computation(dtype: torch.dtype, head: str) -> None:
-    model = awake(dtype, head=head, chunk_size=3, checkpoint_positions=40, **USUAL)
+    model = awake(dtype, distance_head=head, chunk_size=3, checkpoint_positions=40, **USUAL)
     batch = compact(some_samples(6, 4), slots=12)
     padded = pad(batch)
     plain = PlainModel(model, dropout=0.0)

@@ -58,7 +58,9 @@ class Pooling(nn.Module):
 
 
 BLOCKS: dict[str, Callable[[ModelConfig], nn.Module]] = {
-    "block": lambda config: Block(config.width, config.heads, 4, config.dropout, config.inner_dropout),
+    "block": lambda config: Block(
+        config.width, config.attention_heads, 4, config.dropout, config.inner_dropout
+    ),
     "transformer": lambda config: Transformer(config, layers=2),
     "attention pooling": lambda config: AttentionPooling(config.width),
     "sample encoder": SampleEncoding,
@@ -66,7 +68,9 @@ BLOCKS: dict[str, Callable[[ModelConfig], nn.Module]] = {
     "sample encoder, concat": lambda config: SampleEncoding(ModelConfig(**TINY, count_embedding="concat")),
     "soft-branch head": Pooling,
     "soft-abundance head": lambda config: Pooling(ModelConfig(**TINY, targets=("weighted_unifrac",))),
-    "euclidean head": lambda config: Pooling(ModelConfig(**TINY, head="euclidean", head_layers=1)),
+    "euclidean head": lambda config: Pooling(
+        ModelConfig(**TINY, distance_head="euclidean", distance_head_layers=1)
+    ),
 }
 
 
@@ -174,7 +178,7 @@ def test_a_sequence_of_padding_is_pooled_evenly_over_zeros() -> None:
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("head", ["soft-branch", "euclidean"])
 def test_padded_slots_are_zero_and_give_no_gradient(head: str, mode: str, dropout: float) -> None:
-    model = awake(head=head, dropout=dropout, inner_dropout=dropout).train(mode == "train")
+    model = awake(distance_head=head, dropout=dropout, inner_dropout=dropout).train(mode == "train")
     samples = [*some_samples(3, 2), random_sample(0, 0)]
     tokens, count = dense(samples, slots=12)
     is_real = (tokens > 0).any(dim=-1)
@@ -206,7 +210,7 @@ def test_poisoned_counts_and_distances(poison: float, dtype: torch.dtype) -> Non
 
 @pytest.mark.parametrize("head", ["soft-branch", "euclidean", "tanh-euclidean"])
 def test_equal_embeddings_have_a_finite_gradient(head: str) -> None:
-    model = awake(head=head)
+    model = awake(distance_head=head)
     batch = compact([random_sample(1, 5)] * 3 + [random_sample(0, 0)] * 2)
     value = all_of(model(batch).distance)
     assert value.isfinite()

@@ -23,12 +23,12 @@ from tests.helpers.model_cases import (
 )
 
 HEADS = [
-    {"head": "soft-branch"},
-    {"head": "soft-branch", "targets": ("weighted_unifrac", "unweighted_unifrac")},
-    {"head": "euclidean"},
+    {"distance_head": "soft-branch"},
+    {"distance_head": "soft-branch", "targets": ("weighted_unifrac", "unweighted_unifrac")},
+    {"distance_head": "euclidean"},
     {
-        "head": "tanh-euclidean",
-        "head_layers": 1,
+        "distance_head": "tanh-euclidean",
+        "distance_head_layers": 1,
         "slot_positions": 12,
         "bases_by_position": False,
         "bases_per_position": 1,
@@ -60,10 +60,10 @@ def distance_by(weights: reference.Weights, target: str, a: torch.Tensor, b: tor
 
 
 def by_reference(
-    model: AamModel, samples: list[Sample], weights: reference.Weights, read_share: float = 1.0
+    model: AamModel, samples: list[Sample], weights: reference.Weights, asv_encode_fraction: float = 1.0
 ) -> dict[str, torch.Tensor]:
     """Compute what the model gives for a batch, one sample at a time."""
-    batch, heads = compact(samples, read_share=read_share), model.config.heads
+    batch, heads = compact(samples, asv_encode_fraction=asv_encode_fraction), model.config.attention_heads
     whole, read = batch.tokens.tolist(), hide(batch.tokens, batch.masked).tolist()
     encoded = [
         reference.encode_asv(weights, [t for t in hidden if t], heads, [t for t in row if t])
@@ -111,16 +111,16 @@ def by_reference(
 
 
 def by_model(
-    model: AamModel, samples: list[Sample], slots: int | None = None, read_share: float = 1.0
+    model: AamModel, samples: list[Sample], slots: int | None = None, asv_encode_fraction: float = 1.0
 ) -> dict[str, torch.Tensor]:
-    output = model(compact(samples, slots, read_share=read_share))
+    output = model(compact(samples, slots, asv_encode_fraction=asv_encode_fraction))
     rows, columns = torch.triu_indices(len(samples), len(samples), 1)
     return vars(output) | {"distance": output.distance[:, rows, columns]}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("count_embedding", COUNTS)
-@pytest.mark.parametrize("head", HEADS, ids=lambda head: f"{head['head']}-{len(head)}")
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: f"{head['distance_head']}-{len(head)}")
 def test_outputs_and_gradients_are_those_of_the_reference(
     head: dict[str, object], count_embedding: str, dtype: torch.dtype
 ) -> None:
@@ -138,16 +138,16 @@ def test_outputs_and_gradients_are_those_of_the_reference(
     assert_gradients_close(got_gradients, expected_gradients, TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("read_share", [0.5, 1e-9], ids=["half", "none"])
-def test_asvs_that_are_not_read_are_known_by_their_bases_alone(read_share: float) -> None:
+@pytest.mark.parametrize("asv_encode_fraction", [0.5, 1e-9], ids=["half", "none"])
+def test_asvs_that_are_not_read_are_known_by_their_bases_alone(asv_encode_fraction: float) -> None:
     model = awake(torch.float64)
     samples = some_samples(2, 3)
     weights = double_weights(model)
-    is_encoded = compact(samples, read_share=read_share).is_encoded
-    assert bool(is_encoded.any()) == (read_share == 0.5)
+    is_encoded = compact(samples, asv_encode_fraction=asv_encode_fraction).is_encoded
+    assert bool(is_encoded.any()) == (asv_encode_fraction == 0.5)
     assert not is_encoded.all()
-    got = by_model(model, samples, slots=12, read_share=read_share)
-    expected = by_reference(model, samples, weights, read_share)
+    got = by_model(model, samples, slots=12, asv_encode_fraction=asv_encode_fraction)
+    expected = by_reference(model, samples, weights, asv_encode_fraction)
     for name, one in expected.items():
         assert_close(got[name], one, 1e-12)
     all_of(*expected.values()).backward()
@@ -158,7 +158,7 @@ def test_asvs_that_are_not_read_are_known_by_their_bases_alone(read_share: float
     assert_gradients_close(got_gradients, expected_gradients, 1e-12)
 
 
-@pytest.mark.parametrize("head", HEADS, ids=lambda head: f"{head['head']}-{len(head)}")
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: f"{head['distance_head']}-{len(head)}")
 def test_the_dense_view_is_that_of_the_reference(head: dict[str, object]) -> None:
     model = awake(torch.float64, **head)
     samples = [*some_samples(4, 3), Sample((), ())]
@@ -168,10 +168,12 @@ def test_the_dense_view_is_that_of_the_reference(head: dict[str, object]) -> Non
     for row, sample in enumerate(samples[:-1]):
         number = len(sample.asvs)
         unpadded = [[one for one in asv if one] for asv in tokens[row, :number].tolist()]
-        encoded = [reference.encode_asv(weights, one, model.config.heads) for one in unpadded]
+        encoded = [reference.encode_asv(weights, one, model.config.attention_heads) for one in unpadded]
         embeddings = [embedding for _, embedding in encoded]
-        features = reference.encode_sample(weights, embeddings, list(sample.counts), model.config.heads)
-        counts, heads = list(sample.counts), model.config.heads
+        features = reference.encode_sample(
+            weights, embeddings, list(sample.counts), model.config.attention_heads
+        )
+        counts, heads = list(sample.counts), model.config.attention_heads
         parts = [
             embedded_by(weights, target, features, unpadded, counts, heads) for target in model.config.targets
         ]
@@ -193,7 +195,7 @@ def test_the_dense_view_is_that_of_the_reference(head: dict[str, object]) -> Non
     padding=st.integers(0, 9),
     chunk_size=st.integers(1, 7),
     checkpoint_positions=st.sampled_from([0, 50, 10**6]),
-    read_share=st.sampled_from([1.0, 0.5]),
+    asv_encode_fraction=st.sampled_from([1.0, 0.5]),
 )
 def test_any_shape_is_that_of_the_reference(
     sizes: list[int],
@@ -201,14 +203,14 @@ def test_any_shape_is_that_of_the_reference(
     padding: int,
     chunk_size: int,
     checkpoint_positions: int,
-    read_share: float,
+    asv_encode_fraction: float,
 ) -> None:
     """One sample at a time, in loops: sequences of one base and samples of one ASV among them."""
     model = awake(torch.float64, chunk_size=chunk_size, checkpoint_positions=checkpoint_positions)
     samples = [random_sample(row, size, pool) for row, size in enumerate(sizes)]
     weights = double_weights(model)
-    expected = by_reference(model, samples, weights, read_share)
-    got = by_model(model, samples, max(sizes) + padding, read_share)
+    expected = by_reference(model, samples, weights, asv_encode_fraction)
+    got = by_model(model, samples, max(sizes) + padding, asv_encode_fraction)
     for name, one in expected.items():
         assert_close(got[name], one, 1e-12)
     names = [name for name, one in expected.items() if one.requires_grad]

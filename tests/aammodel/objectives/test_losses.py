@@ -108,9 +108,9 @@ def test_sums_are_in_float32(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("head", ["soft-branch", "euclidean"])
 def test_small_distances_are_not_lost_to_cancellation(head: str) -> None:
-    model = awake(head=head)
+    model = awake(distance_head=head)
     size = model.num_features
     a = 0.5 + 0.1 * torch.rand(30, size, generator=torch.Generator().manual_seed(0))
     b = a + 1e-4 * torch.rand(30, size, generator=torch.Generator().manual_seed(1))
-    exact = awake(torch.float64, head=head).distance(a.double(), b.double())
+    exact = awake(torch.float64, distance_head=head).distance(a.double(), b.double())
     assert_close(model.distance(a, b), exact, 1e-6)

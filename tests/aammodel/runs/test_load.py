@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aammodel.nn.model import AamModel
 from aammodel.runs.load import check_fits, load_run
+from tests.helpers.old_keys import give_old_keys_to_model
 from tests.helpers.shards import make_shards, tiny_config
 from tests.helpers.studies import Programs
 
@@ -32,6 +33,18 @@ def test_a_run_gives_its_best_weights(run: Programs, tmp_path: Path) -> None:
     check_fits(load_run(tmp_path / "run"), shards)
     with pytest.raises(UsageError, match="up to 59 bases, and the model reads 58"):
         check_fits(AamModel(replace(load_run(tmp_path / "run").config, sequence_length=59)), shards)
+
+
+def test_a_model_of_an_earlier_version_is_the_same_model(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path)
+    options = ("--output", tmp_path / "run", "--config", tiny_config(tmp_path), "--max-steps", 2)
+    assert run("aammodel", "pretrain", shards.folder, *options).code == 0
+    expected = load_run(tmp_path / "run")
+    give_old_keys_to_model(tmp_path / "run" / "model.safetensors")
+    model = load_run(tmp_path / "run")
+    assert model.config == expected.config
+    weights = expected.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
 
 
 def test_a_checkpoint_is_a_model_wherever_it_lies(run: Programs, tmp_path: Path) -> None:
@@ -64,13 +77,13 @@ def test_what_is_no_run_is_told(tmp_path: Path) -> None:
 def test_a_model_of_before_there_were_windows_is_read(run: Programs, tmp_path: Path) -> None:
     shards = make_shards(run, tmp_path)
     config = tiny_config(tmp_path)
-    config.write_text(config.read_text().replace("[model]", "[model]\nwindows = false"))
+    config.write_text(config.read_text().replace("[model]", "[model]\nkmers = false"))
     options = ("--output", tmp_path / "run", "--config", config, "--max-steps", 2)
     assert run("aammodel", "pretrain", shards.folder, *options).code == 0
     path = tmp_path / "run" / "model.safetensors"
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     stored = json.loads(metadata["model_config"])
-    del stored["windows"]
+    del stored["kmers"]
     save_file(load_file(path), path, metadata | {"model_config": json.dumps(stored)})
-    assert not load_run(tmp_path / "run").config.windows
+    assert not load_run(tmp_path / "run").config.kmers

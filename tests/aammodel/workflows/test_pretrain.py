@@ -127,9 +127,9 @@ def test_a_target_that_is_none_is_wrong_usage(run: Programs, tmp_path: Path, tar
         ({"sequence_length": 59}, "sequence_length must be at least 60"),
         ({"slot_positions": 11}, "slot_positions must be at least 12"),
         ({"width": 16.0}, "width must be of type int"),
-        ({"windows": "no"}, "windows must be of type bool"),
+        ({"kmers": "no"}, "kmers must be of type bool"),
         ({"dropout": "0.1"}, "dropout must be of type float"),
-        ({"head": 3}, "head must be one of"),
+        ({"distance_head": 3}, "distance_head must be one of"),
     ],
 )
 def test_a_model_that_cannot_be_is_wrong_usage(values: dict[str, object], words: str) -> None:
@@ -147,7 +147,7 @@ def test_a_model_that_cannot_be_is_wrong_usage(values: dict[str, object], words:
         {"distance_weight": math.inf},
         {"nucleotide_weight": math.nan},
         {"nucleotide_weight": 0.0, "distance_weight": 0.0},
-        {"rarefy_share": 0.5, "targets": {"precomputed": 1.0}},
+        {"rarefy_fraction": 0.5, "targets": {"precomputed": 1.0}},
     ],
 )
 def test_a_training_that_cannot_be_is_wrong_usage(values: dict[str, Any]) -> None:
@@ -183,7 +183,7 @@ def test_training_lowers_the_losses(run: Programs, tmp_path: Path) -> None:
     assert run("aamprep", "shard", study, "--rarefy-depth", 500, "--output", tmp_path / "shards").code == 0
     config = tmp_path / "small.toml"
     config.write_text(
-        "[model]\nwidth = 32\nheads = 2\nasv_layers = 1\nsample_layers = 1\nsoft_branches = 64\n"
+        "[model]\nwidth = 32\nattention_heads = 2\nasv_layers = 1\nsample_layers = 1\nsoft_branches = 64\n"
         "[train]\nvalidate_every = 60\nbatch_size = 16\nlearning_rate = 0.003\n"
     )
     options = ("--output", tmp_path / "run", "--config", config, "--max-steps", 60)
@@ -290,7 +290,7 @@ def test_wrong_use_is_answered(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.toml").write_text("[model]\nwidht = 3\n")
     (tmp_path / "loose.toml").write_text("width = 3\n")
-    (tmp_path / "heads.toml").write_text("[model]\nwidth = 10\nheads = 4\n")
+    (tmp_path / "heads.toml").write_text("[model]\nwidth = 10\nattention_heads = 4\n")
     (tmp_path / "compile.toml").write_text("[train]\ncompile = true\n")
     monkeypatch.setenv("CXX", "no-such-compiler")
     (tmp_path / "taken").mkdir()

@@ -21,6 +21,7 @@ from aammodel.runs.metrics_log import read_metrics
 from aammodel.training.setup import make_plan, make_trainer
 from aammodel.workflows.pretrain import begin_run
 from tests.helpers.killing import End, KillsWatcher, train_until
+from tests.helpers.old_keys import give_old_keys
 from tests.helpers.shards import make_shards, tiny_config
 from tests.helpers.studies import Programs
 
@@ -46,6 +47,19 @@ def begin(run: Programs, folder: Path, steps: int, workers: int = 0) -> Path:
     part.mkdir()
     shutil.copy(folder / "whole" / "config.json", part)
     return part
+
+
+def test_a_run_of_an_earlier_version_resumes_to_the_same_weights(run: Programs, tmp_path: Path) -> None:
+    make_shards(run, tmp_path)
+    config = tiny_config(tmp_path, "asv_encode_fraction = 0.6\nrarefy_fraction = 0.5\nmax_steps = 6\n")
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    ran = run("aammodel", "pretrain", tmp_path / "shards", "--output", whole, "--config", config)
+    assert ran.code == 0, ran.err
+    shutil.copytree(whole, part)
+    shutil.rmtree(list_checkpoints(part)[-1])
+    give_old_keys(part)
+    resume(run, part)
+    assert_learned_alike(part, whole)
 
 
 def resume(run: Programs, part: Path) -> None:

@@ -231,8 +231,8 @@ def test_an_optimiser_that_keeps_other_things_is_refused(
 
 def test_a_model_that_must_read_every_asv_does_so_when_it_goes_on(run: Programs, tmp_path: Path) -> None:
     begun = begin_tiny(run, tmp_path, TrainConfig(), bases_by_position=False)
-    resumed = read_plan(begun, chosen={"read_share": 0.1})
-    assert resumed.plan.train.read_share == 1
+    resumed = read_plan(begun, chosen={"asv_encode_fraction": 0.1})
+    assert resumed.plan.train.asv_encode_fraction == 1
     assert not resumed.changes
 
 

@@ -1,0 +1,50 @@
+"""Read configurations that earlier versions wrote into run folders and model files."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aammodel.config.model import ModelConfig
+from aammodel.config.train import TrainConfig
+
+RENAMED_KEYS = {
+    "train": {"read_share": "asv_encode_fraction", "rarefy_share": "rarefy_fraction"},
+    "model": {
+        "heads": "attention_heads",
+        "head": "distance_head",
+        "head_layers": "distance_head_layers",
+        "windows": "kmers",
+    },
+}
+"""The key that replaced each old key, by table."""
+
+DEFAULTS_FOR_OLD_CONFIGS: dict[str, dict[str, Any]] = {"train": {}, "model": {"kmers": False}}
+"""The value that a key has where it is absent, by table. The configuration was then written before the key
+existed, so the value is how models were made at that time, which need not be today's default."""
+
+
+def with_current_keys(table: str, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stored values of a table, "train" or "model", under today's keys."""
+    renamed = {RENAMED_KEYS[table].get(key, key): value for key, value in stored.items()}
+    return DEFAULTS_FOR_OLD_CONFIGS[table] | renamed
+
+
+def load_model_config(stored: Mapping[str, Any]) -> ModelConfig:
+    """Return the model configuration that a run folder or a model file holds.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a key is unknown or a value invalid.
+    """
+    return ModelConfig(**with_current_keys("model", stored))
+
+
+def load_train_config(stored: Mapping[str, Any]) -> TrainConfig:
+    """Return the training configuration that a run folder holds.
+
+    Raises
+    ------
+    TypeError, UsageError
+        If a key is unknown or a value invalid.
+    """
+    return TrainConfig(**with_current_keys("train", stored))
