@@ -9,12 +9,15 @@ Torch's modules for it take a second to load, so they wait until something is sh
 
 import sys
 import warnings
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_norm
+
+Result = TypeVar("Result")
 
 
 def shard(modules: Iterable[nn.Module], num_ranks: int, device: torch.device) -> None:
@@ -22,15 +25,26 @@ def shard(modules: Iterable[nn.Module], num_ranks: int, device: torch.device) ->
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
-    # It warns of writing into what a module gives, which nothing does.
-    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(device.type, (num_ranks,))
     for one in modules:
         sharded = fully_shard(one, mesh=mesh, reshard_after_forward=True)
         register_fsdp_forward_method(one, "encode")
+        one.encode = _without_view_warning(one.encode)  # type: ignore[assignment, arg-type]
         # A plain sum: losses are divided by the counts of all ranks already.
         sharded.set_gradient_divide_factor(1.0)
         sharded.set_force_sum_reduction_for_comms(True)
+
+
+def _without_view_warning(encode: Callable[..., Result]) -> Callable[..., Result]:
+    """Silence FSDP2's warning that a module returns a view: it matters only if the view is written into."""
+
+    @wraps(encode)
+    def quiet(*arguments: Any, **options: Any) -> Result:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
+            return encode(*arguments, **options)
+
+    return quiet
 
 
 def is_cut(tensor: Tensor) -> bool:

@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from aammodel.config.model import ModelConfig
 from aammodel.nn.dropout import Dropout
 
-# cuDNN's attention gives NaN gradients on H100 and H200 with a mask at some lengths (pytorch issue 196678).
-torch.backends.cuda.enable_cudnn_sdp(False)
+_KERNELS_BUT_CUDNN = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def zero_padding(x: Float[Tensor, "N T D"], is_real: Bool[Tensor, "N T"] | None) -> Float[Tensor, "N T D"]:
@@ -31,6 +31,37 @@ def attendable(is_real: Bool[Tensor, "N T"]) -> Bool[Tensor, "N T"]:
     So no softmax ever runs over nothing. Padded values are zero, so attending to them is harmless.
     """
     return is_real | ~is_real.any(dim=1, keepdim=True)
+
+
+def attend(
+    query: Float[Tensor, "N H T d"],
+    key: Float[Tensor, "N H T d"],
+    value: Float[Tensor, "N H T d"],
+    may_attend: Bool[Tensor, "N 1 1 T"] | None,
+) -> Float[Tensor, "N H T d"]:
+    """Compute scaled dot-product attention, on a GPU by any kernel but cuDNN's.
+
+    With a mask, cuDNN's kernel returns NaN gradients at some lengths on H100 and H200 (pytorch issue 196678).
+    Torch chooses the kernel in the forward pass and keeps it for the backward pass. The switch is global, so
+    it is flipped for this call alone.
+
+    Parameters
+    ----------
+    query, key, value : Tensor, shape (N, H, T, d)
+    may_attend : Tensor of bool, shape (N, 1, 1, T), or None
+        False where a position is padding; None where none is.
+    """
+    if not query.is_cuda:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=may_attend)
+    if torch.compiler.is_compiling():  # which can trace this context, but not read the switch
+        with sdpa_kernel(_KERNELS_BUT_CUDNN):
+            return F.scaled_dot_product_attention(query, key, value, attn_mask=may_attend)
+    was_enabled = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=may_attend)
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(was_enabled)
 
 
 class Block(nn.Module):
@@ -101,7 +132,7 @@ class Block(nn.Module):
         if self.training and self.weights_dropout.share:
             attended = self._attend_with_dropout(query, key, value, may_attend)
         else:
-            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=may_attend)
+            attended = attend(query, key, value, may_attend)
         return self.attention_out(attended.transpose(1, 2).flatten(2))
 
     def _attend_with_dropout(

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from aammodel.batch import Batch
 from aammodel.objectives.sums import Losses
@@ -17,9 +17,6 @@ from aammodel.training.precision import MOST_SKIPPED
 from aammodel.training.setup import Plan, make_trainer
 from aammodel.training.throughput import forget_peak, peak_bytes
 from aammodel.training.trainer import Trainer
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 LOWEST_RATE, HIGHEST_RATE = 1e-5, 1.0
 SMOOTHING = 0.8
@@ -97,7 +94,8 @@ def _backward(trainer: Trainer, batches: Iterator[Batch]) -> tuple[Losses, float
 
 def draw(curve: Curve, path: Path) -> None:
     """Draw the losses against the rates, with the suggestion."""
-    figure, axes = plt.subplots(figsize=(6, 3.5))
+    figure = Figure(figsize=(6, 3.5))
+    axes = figure.add_subplot()
     axes.plot(curve.rates, curve.losses, color="#cbd5e1", label="loss of each step")
     axes.plot(curve.rates, curve.smooth, color="#1f6f8b", label="running mean")
     axes.axvline(curve.suggested, color="#c2410c", linestyle="--", label=f"suggested: {curve.suggested:.1e}")
@@ -106,7 +104,6 @@ def draw(curve: Curve, path: Path) -> None:
     axes.legend()
     figure.tight_layout()
     figure.savefig(path, dpi=100, metadata={"Software": None})
-    plt.close(figure)
 
 
 def largest_that_fits(fits: Callable[[int], bool], most: int) -> int:

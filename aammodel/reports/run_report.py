@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from aam_schemas.common.html import cards, page, picture, png, table
@@ -15,8 +13,6 @@ from aammodel.distances.metrics import METRICS
 from aammodel.evaluation.distances import Prediction
 from aammodel.reports.curves import LOSSES, VALIDATION_COLOUR, draw_run
 from aammodel.runs.metrics_log import Row, column, comparable, read_metrics
-
-matplotlib.use("Agg")
 
 REPORT_FILE, RESULTS_FILE = "report.html", "results.json"
 
@@ -49,7 +45,7 @@ def write_report(run: Path, config: dict[str, Any], predictions: list[Prediction
     parts = [cards(_figures(results)), "<h2>Losses and learning rate</h2>"]
     parts.append(_shown(draw_run(rows), run / "losses.png"))
     if predictions:
-        scatters = (_shown(_drawn(one), run / f"{one.target}.png") for one in predictions)
+        scatters = (_shown(draw_distances(one), run / f"{one.target}.png") for one in predictions)
         parts += ["<h2>Distances of the validation samples, by the best weights</h2>"]
         parts += [f'<section class="plots">{"".join(scatters)}</section>']
     for section, words in _SECTIONS.items():
@@ -130,12 +126,6 @@ def _told(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _drawn(prediction: Prediction) -> Figure:
-    figure = draw_distances(prediction)
-    plt.close(figure)
-    return figure
-
-
 def _shown(figure: Figure, path: Path) -> str:
     """Save a figure as PNG, and give it as an element that holds the picture itself."""
     content = png(figure)
@@ -145,7 +135,8 @@ def _shown(figure: Figure, path: Path) -> str:
 
 def draw_distances(prediction: Prediction) -> Figure:
     """Draw predicted against true distances."""
-    figure, axis = plt.subplots(figsize=(5.5, 5.5))
+    figure = Figure(figsize=(5.5, 5.5))
+    axis = figure.add_subplot()
     metric = METRICS[prediction.target]
     largest = min(metric.largest, 1.05 * float(max(prediction.true.max(), prediction.predicted.max())))
     axis.plot([0, largest], [0, largest], color="#a8a29e", linewidth=1, zorder=0)
@@ -165,4 +156,4 @@ def draw_distances(prediction: Prediction) -> Figure:
 
 def save_distances(prediction: Prediction, path: Path) -> None:
     """Draw predicted against true distances into a PNG file."""
-    replace_file(path, png(_drawn(prediction)))
+    replace_file(path, png(draw_distances(prediction)))

@@ -1,5 +1,6 @@
 """What whoever watches a run sees: a bar in a terminal, a line now and then elsewhere; and TensorBoard."""
 
+import logging
 import sys
 import time
 from dataclasses import dataclass, field
@@ -11,12 +12,13 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from aam_schemas.common.cli import say
 from aammodel.distances.metrics import METRICS
 from aammodel.runs.metrics_log import Row
 from aammodel.training.tensorboard import Events
 
 SECONDS_BETWEEN_LINES = 20
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Watcher(Protocol):
@@ -34,7 +36,7 @@ class Watcher(Protocol):
 
 @dataclass
 class Lines:
-    """Prints a line every so many seconds, and one for each validation: for logs."""
+    """Log a line every `SECONDS_BETWEEN_LINES` seconds, and one for each validation."""
 
     _last: float = 0.0
 
@@ -42,11 +44,11 @@ class Lines:
         """Tell about a step."""
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            say(f"step {row['step']}/{num_steps}: {_losses(row)}; {', '.join(_figures(row))}")
+            _LOGGER.info("step %s/%s: %s; %s", row["step"], num_steps, _losses(row), ", ".join(_figures(row)))
 
     def on_validation(self, row: Row) -> None:
         """Tell about a validation."""
-        say(f"step {row['step']}: validation {_losses(row, 'val_')}")
+        _LOGGER.info("step %s: validation %s", row["step"], _losses(row, "val_"))
 
     def close(self) -> None:
         """Leave the terminal as it was."""

@@ -3,7 +3,9 @@
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import wraps
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -246,8 +248,27 @@ def compile_transformers(model: AamModel) -> None:
             f"{compiler} (CXX names another)",
             "install one, or train with compile = false",
         )
-    # Of several graphs that fit, always the first: activations that are computed again must come from the
-    # graph that they came from at first (pytorch issue 166926, whose error message asks for this call).
-    torch._C._dynamo.eval_frame._set_lru_cache(False)  # type: ignore[attr-defined]
-    model.asv_encoder.transformer.compile(dynamic=True)
-    model.sample_encoder.transformer.compile(dynamic=True)
+    for transformer in (model.asv_encoder.transformer, model.sample_encoder.transformer):
+        transformer.compile(dynamic=True)
+        transformer._compiled_call_impl = _always_same_graph(transformer._compiled_call_impl)
+
+
+def _always_same_graph(call: Callable[..., Any] | None) -> Callable[..., Any]:
+    """Make a compiled module use the first of several graphs that fit, not the one used last.
+
+    Activations that are computed again in the backward pass must come from the graph that computed them in
+    the forward pass (pytorch issue 166926, whose error message asks for this switch). It is global, so it is
+    flipped while the module is called.
+    """
+    assert call is not None
+    set_lru_cache = torch._C._dynamo.eval_frame._set_lru_cache  # type: ignore[attr-defined]
+
+    @wraps(call)
+    def called(*arguments: Any, **options: Any) -> Any:
+        set_lru_cache(False)
+        try:
+            return call(*arguments, **options)
+        finally:
+            set_lru_cache(True)
+
+    return called

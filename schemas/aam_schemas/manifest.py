@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
-from aam_schemas.common.publish import recover
+from aam_schemas.common.publish import interrupted
 from aam_schemas.shards import FORMAT_VERSION
 from aam_schemas.vocabulary import NAMES
 
@@ -124,9 +124,8 @@ def read_manifest(folder: Path) -> Manifest:
     InvalidDataError
         If the folder is no shard set, or its manifest was changed, cut short or is of another version.
     """
-    recover(folder)
     if not folder.exists():
-        raise UsageError("there is no such folder", str(folder), "name the folder that `aamprep shard` wrote")
+        raise _no_folder(folder)
     path = folder / MANIFEST_FILE
     if not path.is_file():
         raise InvalidDataError(
@@ -137,6 +136,19 @@ def read_manifest(folder: Path) -> Manifest:
     checksum = folder / CHECKSUM_FILE
     return parse_manifest(
         path.read_bytes(), checksum.read_bytes() if checksum.is_file() else b"", str(folder)
+    )
+
+
+def _no_folder(folder: Path) -> UsageError:
+    old = interrupted(folder)
+    if old is None:
+        return UsageError(
+            "there is no such folder", str(folder), "name the folder that `aamprep shard` wrote"
+        )
+    return UsageError(
+        f"a run was killed while replacing this shard set; the old set is whole, and is named {old.name}",
+        str(folder),
+        f"rename {old.name} to {folder.name}, or run a command that reads the set: it renames it for you",
     )
 
 

@@ -46,7 +46,7 @@ def disk_of(size: int) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("arguments", "size", "words"),
     [
-        (["validate"], 200, "tmp: this disk takes no more: File too large To mend it: free some space"),
+        (["validate"], 200, "tmp: this disk takes no more: File too large Fix: free some space"),
         (["validate", "--no-isolate"], 200, "or set TMPDIR"),
         (["validate", "--no-isolate"], 100, "or set TMPDIR"),
         (["shard"], 4000, "shards: this disk takes no more"),

@@ -1,18 +1,26 @@
-"""How both programs begin and end: an exit code for each kind of ending, no traceback for what a user did."""
+"""How both programs start and end: messages on stderr, an exit code for each outcome."""
 
 import json
+import logging
 import os
 import re
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from aam_schemas.common.errors import AamError, UsageError, full_disk, is_disk_full
+from aam_schemas.common.publish import recover
 
-FILES = (
+SINGLE_FILE_OPTIONS = (
     "--rep-seqs", "--tree", "--metadata", "--taxonomy", "--distances", "--config", "--resume", "--output"
 )  # fmt: skip
 """Options that take one file or folder."""
+
+PACKAGES = ("aam_schemas", "aamprep", "aammodel")
+"""Names of the loggers whose messages the programs print."""
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
@@ -20,7 +28,7 @@ DONE, INVALID_DATA, WRONG_USAGE, INTERNAL_ERROR = 0, 1, 2, 3
 
 
 def run(app: Any, program: str) -> None:
-    """Run a typer application and leave the process with the right exit code.
+    """Run a typer application and exit with the right code.
 
     Parameters
     ----------
@@ -30,15 +38,17 @@ def run(app: Any, program: str) -> None:
         Its name, for messages.
     """
     try:
-        _check_text(sys.argv[1:])
-        _check_files(sys.argv[2:])
-        app(prog_name=program)
+        with messages_on_stderr():
+            _check_text(sys.argv[1:])
+            _check_files(sys.argv[2:])
+            _recover_folders(sys.argv[2:])
+            app(prog_name=program)
     except AamError as error:
         say(f"{program}: {error}")
         _print_json_error(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # The reader of our output (`| head`) went away: nothing is wrong, and nobody is left to tell.
+        # The reader of our output (`| head`) went away. Nothing is wrong, and nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a crash must not look like bad data
@@ -46,37 +56,77 @@ def run(app: Any, program: str) -> None:
             say(f"{program}: {full_disk(error, error.filename or '', 'free some space')}")
             sys.exit(WRONG_USAGE)
         traceback.print_exc()
-        say(f"{program}: an internal error, which is a defect of {program}: please report the lines above.")
+        say(f"{program}: internal error. This is a bug in {program}. Please report the lines above.")
         sys.exit(INTERNAL_ERROR)
 
 
-def _check_text(arguments: list[str]) -> None:
-    """Refuse names that are no UTF-8: neither a manifest nor a JSON document can hold them."""
-    for one in arguments:
+@contextmanager
+def messages_on_stderr() -> Iterator[None]:
+    """Print what the packages log, at level INFO and above, while the block lasts."""
+    handler, loggers = _Stderr(), [logging.getLogger(name) for name in PACKAGES]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+
+class _Stderr(logging.Handler):
+    """Print messages as `say` does, without level and name: they are written for the user."""
+
+    def emit(self, record: logging.LogRecord) -> None:
         try:
-            one.encode()
+            say(self.format(record))
+        except Exception:  # noqa: BLE001 - a message that cannot be printed must not stop the work
+            self.handleError(record)
+
+
+def _check_text(arguments: list[str]) -> None:
+    """Refuse names that are not valid UTF-8: neither a manifest nor a JSON document can hold them."""
+    for argument in arguments:
+        try:
+            argument.encode()
         except UnicodeEncodeError:
-            raise UsageError("this name is no UTF-8", ascii(one), "rename the file or folder") from None
+            raise UsageError(
+                "this name is not valid UTF-8", ascii(argument), "rename the file or folder"
+            ) from None
 
 
 def _check_files(arguments: list[str]) -> None:
-    """Refuse two files for one option, of which the first would be ignored silently.
+    """Refuse an option that takes one file and is given twice: the first file would be ignored silently.
 
-    Of numbers and words the last one counts, as in other programs: scripts add theirs to a line of defaults.
+    For numbers and words the last value counts, as in other programs: scripts append theirs to defaults.
     """
-    given = [one.partition("=")[0] for one in arguments]
-    for option in FILES:
+    given = [argument.partition("=")[0] for argument in arguments]
+    for option in SINGLE_FILE_OPTIONS:
         if given.count(option) > 1:
-            raise UsageError(f"given {given.count(option)} times, and one is taken", option, "give one")
+            raise UsageError(
+                f"given {given.count(option)} times, but it takes one value", option, "give it once"
+            )
+
+
+def _recover_folders(arguments: list[str]) -> None:
+    """Rename back each folder named on the command line whose replacement was interrupted."""
+    for argument in arguments:
+        option, _, value = argument.rpartition("=")
+        if option or not argument.startswith("-"):
+            # A path that cannot be looked at is the command's to refuse.
+            with suppress(OSError):
+                recover(Path(value))
 
 
 def say(message: str) -> None:
-    """Print a note to the user, on stderr, where it does not mix with results."""
+    """Print a message to the user on stderr, where it does not mix with results."""
     print(visible(message), file=sys.stderr, flush=True)
 
 
 def visible(text: str) -> str:
-    """Show control characters as `repr` does, but for line feeds: an id must not steer the terminal."""
+    """Escape control characters, except line feeds: an id must not steer the terminal."""
     return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
@@ -86,7 +136,7 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 def _print_json_error(error: AamError) -> None:
-    """With `--json`, a script gets its document for bad data, too."""
+    """Print a JSON document for invalid data too, if `--json` was given: a script expects one."""
     if "--json" in sys.argv and error.exit_code == INVALID_DATA:
         finding = {
             "code": "unreadable",

@@ -34,7 +34,7 @@ class AamError(Exception):
     def __str__(self) -> str:
         """One paragraph: where, what, and the fix on a line of its own."""
         message = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{message}\n  To mend it: {self.fix}" if self.fix else message
+        return f"{message}\n  Fix: {self.fix}" if self.fix else message
 
 
 class InvalidDataError(AamError):

@@ -1,16 +1,20 @@
-"""How a folder appears whole: written beside its target, flushed to disk, renamed into place.
+"""Publish a folder in one step: write it beside its target, flush it to disk, rename it into place.
 
-A reader, and a program that is killed at any moment, sees the old folder or the new one, never a part. Beside
-`shards` there may lie, from a run that was killed:
+Whenever the writer is killed, a reader finds the old folder or the new one, never a part of either. Beside a
+target named `shards`, a killed writer can leave:
 
-- `.shards.tmp-HOST-ID`: a set that was not finished, or that was replaced. The next run removes it.
-- `.shards.old-HOST-ID`: a whole set that was being replaced where the system cannot swap two folders in one
-  step. The next run, or reader, brings it back if `shards` is missing, and removes it otherwise.
+- `.shards.tmp-HOST-ID`: an unfinished folder, or one that was replaced. The next writer removes it.
+- `.shards.old-HOST-ID`: the whole old folder, on systems that cannot swap two folders in one step. If the
+  writer was killed between its two renames, `shards` is missing and this is the only copy.
 
-A living process holds a lock on what it writes, so that nobody else takes it for a leftover.
+`recover` renames such a copy back. Writers call it, and so do both programs for every folder that is named on
+their command line. Readers never rename anything: `interrupted` finds the copy for their error message.
+
+A living process holds a lock on what it writes, so that no other process takes it for a leftover.
 """
 
 import errno
+import logging
 import os
 import re
 import time
@@ -19,12 +23,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from aam_schemas.common.cli import say
 from aam_schemas.common.errors import UsageError, naming_full_disk
 from aam_schemas.common.files import Files, locked
 
+_LOGGER = logging.getLogger(__name__)
+
 _STALE_SECONDS = 24 * 3600
-"""Age at which a leftover goes of which the system cannot tell whether its writer lives."""
+"""Age at which a leftover is removed if the system cannot tell whether its writer is alive."""
 
 _TRIES = 10
 _LEFTOVER = re.compile(r"\.(.+)\.(?:tmp|old)-[A-Za-z0-9]*-[0-9a-f]{12}")
@@ -142,14 +147,24 @@ def flush(folder: Path, files: Files = _FILES) -> None:
 
 
 def recover(target: Path, files: Files = _FILES) -> None:
-    """Bring back a set whose writer was killed while it replaced it, if it is missing under its good name."""
+    """Rename an old folder back to its name if its writer was killed while replacing it.
+
+    Nothing happens if the target exists, or another process is replacing it right now.
+    """
+    if os.path.lexists(target):
+        return
     for path in _leftovers(target, "old"):
         with locked(path) as is_free:
             if is_free is False or os.path.lexists(target):
                 continue
-            with suppress(OSError):  # a reader may have no right to
+            with suppress(OSError):  # the folder may be read-only
                 files.rename(path, target)
-                say(f"{target}: brought back, after a run that was killed while it replaced this")
+                _LOGGER.warning("%s: recovered; an earlier run was killed while replacing it", target)
+
+
+def interrupted(target: Path) -> Path | None:
+    """Return the whole old folder that `recover` would rename to the target; None if there is none."""
+    return None if os.path.lexists(target) else next(iter(_leftovers(target, "old")), None)
 
 
 def sweep(target: Path, files: Files = _FILES) -> None:
@@ -163,7 +178,7 @@ def sweep(target: Path, files: Files = _FILES) -> None:
         with locked(path) as is_free:
             if _is_abandoned(path, is_free):
                 files.remove(path)
-                say(f"removed {path.name}, which a run that was killed had left beside {target}")
+                _LOGGER.warning("removed %s, left beside %s by a run that was killed", path.name, target)
 
 
 def _new_folder(target: Path, files: Files, stack: ExitStack) -> Path:

@@ -188,7 +188,7 @@ def test_an_address_that_leads_nowhere_is_wrong_usage(
     ran = run("aammodel", "pretrain", address.format(url=site.url, port=port), "--output", tmp_path / "run")
     assert ran.code == 2
     assert words in ran.err
-    assert "To mend it" in ran.err
+    assert "Fix:" in ran.err
     assert "Traceback" not in ran.err
     assert not (tmp_path / "run").exists()
 

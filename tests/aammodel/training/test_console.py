@@ -51,11 +51,12 @@ FIGURES = (
 )
 
 
-def test_lines_say_everything(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_say_everything(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "aammodel")
     lines = Lines()
     lines.on_step(dict(ROW), 100)
     lines.on_step(dict(ROW), 100)
-    said = capsys.readouterr().err
+    said = caplog.text
     assert said.count("step 7/100") == 1, "one line in so many seconds"
     assert all(one in said for one in FIGURES), said
 
