@@ -151,3 +151,12 @@ def test_folders_of_tests_mirror_rooms(package: str) -> None:
     folders = {path.name for path in (ROOT / "tests" / package).iterdir() if list(path.glob("**/test_*.py"))}
     files = {path.stem.removeprefix("test_") for path in (ROOT / "tests" / package).glob("test_*.py")}
     assert folders | files <= levels_of(package).keys()
+
+
+def test_packages_whose_shapes_are_checked_exist() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    options = settings["tool"]["pytest"]["ini_options"]["addopts"]
+    checked = next(option for option in options if option.startswith("--jaxtyping-packages="))
+    names = {name for name in checked.partition("=")[2].split(",") if name.startswith("aammodel")}
+    assert names
+    assert names <= {module.name for module in MODULES["aammodel"]}

@@ -13,11 +13,12 @@ from pathlib import Path
 from aammodel.cli import main as run_aammodel
 from aammodel.data.workers import STOP_SIGNALS
 from aammodel.distributed.ranks import Ranks, joined
+from aammodel.workflows import pretrain
 
 TIMEOUT_SECONDS = 120
 # Processes fork from a server that has loaded already what takes seconds; an optimiser loads torch._dynamo.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["aammodel.workflows.pretrain", "torch._dynamo", "tests.helpers.processes"])
+CONTEXT.set_forkserver_preload([pretrain.__name__, "torch._dynamo", __name__])
 
 
 def hear_signals() -> None:

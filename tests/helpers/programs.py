@@ -1,8 +1,10 @@
-"""The programs in a process of their own, whose environment is the same everywhere."""
+"""The programs, and Python, in a process of their own, whose environment is the same everywhere."""
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 from tests.helpers.paths import PYTHONPATH
 
@@ -38,4 +40,16 @@ def run_python(*arguments: object, folder: Path) -> str:
 
 def run_program(program: str, *arguments: object, folder: Path) -> str:
     """Run `aamprep` or `aammodel` in a folder, which must end well, and return what it printed."""
-    return run_python("-c", f"from {program}.cli import main; main()", *arguments, folder=folder)
+    return run_python(*command(program)[1:], *arguments, folder=folder)
+
+
+def command(program: str) -> list[str]:
+    """Return the command that runs `aamprep` or `aammodel`; arguments may follow."""
+    return [sys.executable, "-c", f"from {program}.cli import main; main()"]
+
+
+def loaded_after(modules: Iterable[ModuleType], names: Iterable[str], folder: Path) -> set[str]:
+    """Return which of the packages named are loaded in a new interpreter that imports only these modules."""
+    imports = ", ".join(module.__name__ for module in modules)
+    code = f"import sys, {imports}; print(*({set(names)} & sys.modules.keys()))"
+    return set(run_python("-c", code, folder=folder).split())

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,9 +11,10 @@ import pytest
 
 from aam_schemas.manifest import CHECKSUM_FILE, MANIFEST_FILE, read_manifest
 from aam_schemas.shards import file_sha256
+from tests.helpers.programs import command
 from tests.helpers.studies import random_counts, random_newick, random_sequences, write_table
 
-PROGRAM = [sys.executable, "-c", "from aamprep.cli import main; main()", "shard", "--overwrite"]
+PROGRAM = [*command("aamprep"), "shard", "--overwrite"]
 INPUTS = {"table.biom", "tree.nwk"}
 
 

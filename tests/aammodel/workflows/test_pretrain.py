@@ -5,7 +5,6 @@ import math
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from aammodel.runs.metrics_log import read_metrics
 from aammodel.training.device import pick_device
 from aammodel.training.setup import make_model_config, make_plan, make_trainer
 from aammodel.workflows.pretrain import begin_run, finish_run
+from tests.helpers.programs import command
 from tests.helpers.shards import make_shards, tiny_config
 from tests.helpers.studies import Programs
 
@@ -217,14 +217,7 @@ def test_weights_that_are_not_finite_are_not_kept(
 def test_a_signal_ends_a_run_with_a_checkpoint(run: Programs, tmp_path: Path) -> None:
     shards, config = make_shards(run, tmp_path).folder, tiny_config(tmp_path)
     arguments = ["pretrain", str(shards), "--output", str(tmp_path / "run"), "--config", str(config)]
-    call = [
-        sys.executable,
-        "-c",
-        "from aammodel.cli import main; main()",
-        *arguments,
-        "--max-steps",
-        "100000",
-    ]
+    call = [*command("aammodel"), *arguments, "--max-steps", "100000"]
     process = subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     while not any((row["step"] or 0) > 3 for row in read_metrics(tmp_path / "run")):
         assert process.poll() is None, process.communicate()

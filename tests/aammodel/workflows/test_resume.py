@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from itertools import count
@@ -22,6 +21,7 @@ from aammodel.training.setup import make_plan, make_trainer
 from aammodel.workflows.pretrain import begin_run
 from tests.helpers.killing import End, KillsWatcher, train_until
 from tests.helpers.old_keys import give_old_keys
+from tests.helpers.programs import command
 from tests.helpers.shards import make_shards, tiny_config
 from tests.helpers.studies import Programs
 
@@ -245,7 +245,7 @@ def started(run: Programs, folder: Path) -> subprocess.Popen[str]:
     """Start a long run with two workers in a group of its own."""
     shards = make_shards(run, folder).folder
     config = tiny_config(folder, "num_workers = 2\nmax_steps = 100000\n")
-    call = [sys.executable, "-c", "from aammodel.cli import main; main()", "pretrain", str(shards)]
+    call = [*command("aammodel"), "pretrain", str(shards)]
     call += ["--output", str(folder / "run"), "--config", str(config)]
     return subprocess.Popen(call, stderr=subprocess.PIPE, text=True, start_new_session=True)
 

@@ -1,18 +1,16 @@
 """A table is read in a process of its own, whose end is a finding and nothing more."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from aamprep.read import read_table
+from aamprep.read import isolate, read_table
+from aamprep.read.biom import hdf5
 from aamprep.read.source import Limits
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from tests.helpers.biom_files import as_json, dense, write_hdf5, write_json
-from tests.helpers.paths import PYTHONPATH
+from tests.helpers.programs import loaded_after
 
 
 def test_too_little_memory_is_a_finding(tmp_path: Path) -> None:
@@ -50,11 +48,6 @@ def test_tables_of_paths_with_odd_names_are_read(tmp_path: Path) -> None:
     assert dense(table).sum() == 15
 
 
-def test_the_reading_process_starts_light() -> None:
+def test_the_reading_process_starts_light(tmp_path: Path) -> None:
     heavy = {"polars", "pandera", "pyarrow", "biom", "scipy", "torch", "skbio", "pandas"}
-    code = f"import sys, aamprep.read.isolate, aamprep.read.biom.hdf5; print({heavy!r} & set(sys.modules))"
-    environment = os.environ | {"PYTHONPATH": PYTHONPATH}
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
-    assert answer.stdout.strip() == "set()"
+    assert loaded_after([isolate, hdf5], heavy, tmp_path) == set()
