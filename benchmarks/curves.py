@@ -32,33 +32,33 @@ from helpers.held_out_samples import STUDIES, hold_out
 
 SAMPLES = 100
 EVERY = 40
-"""Steps between two looks."""
+"""Steps between two evaluations."""
 
 
 @dataclass(frozen=True)
-class Way:
-    """What is not as by default."""
+class Setting:
+    """What differs from the defaults."""
 
     steps: int = 240
     model: dict[str, object] = field(default_factory=dict)
     train: dict[str, float] = field(default_factory=dict)
 
 
-WAYS = {
-    "default": Way(),
-    "every ASV read": Way(120, train={"asv_encode_fraction": 1.0}),
-    "a quarter of the ASVs read": Way(200, train={"asv_encode_fraction": 0.25}),
-    "a position a base": Way(160, {"bases_per_position": 1}),
-    "feed-forward half as wide": Way(model={"feed_forward": 2}),
-    "without windows": Way(model={"kmers": False}),
-    "without the transformer over ASVs": Way(model={"sample_layers": 0}),
+SETTINGS = {
+    "default": Setting(),
+    "every ASV encoded": Setting(120, train={"asv_encode_fraction": 1.0}),
+    "a quarter of the ASVs encoded": Setting(200, train={"asv_encode_fraction": 0.25}),
+    "one position per base": Setting(160, {"bases_per_position": 1}),
+    "feed-forward half as wide": Setting(model={"feed_forward": 2}),
+    "without k-mers": Setting(model={"kmers": False}),
+    "without the transformer over ASVs": Setting(model={"sample_layers": 0}),
 }
-HEADLINE = ("default", "every ASV read")
+HEADLINE = ("default", "every ASV encoded")
 
 
 @dataclass(frozen=True)
 class Point:
-    """What a model is worth after so many minutes."""
+    """The quality of a model after some minutes."""
 
     minutes: float
     step: int
@@ -66,8 +66,8 @@ class Point:
     accuracy: float
 
 
-class Looks:
-    """Watches a run: holds it against samples that it never sees, and stops the clock meanwhile."""
+class Evaluations:
+    """Evaluates a run on unseen samples at intervals, and stops the clock meanwhile."""
 
     def __init__(self, trainer: Trainer, unseen: ShardSet) -> None:
         self.trainer, self.unseen = trainer, unseen
@@ -75,7 +75,7 @@ class Looks:
         self.start = time.process_time()
 
     def on_step(self, row: Row, num_steps: int) -> None:
-        """Look every so many steps."""
+        """Evaluate every `EVERY` steps."""
         if row["step"] % EVERY and row["step"] != num_steps:
             return
         stopped = time.process_time()
@@ -86,14 +86,14 @@ class Looks:
         self.start += time.process_time() - stopped
 
     def on_validation(self, row: Row) -> None:
-        """Nothing: all samples are trained on."""
+        """Do nothing: all samples are trained on."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 def main() -> None:
-    """Train every way that is asked for; draw, and print the headline last."""
+    """Train with each setting, draw the curves, and print the headline last."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--all", action="store_true")
     arguments.add_argument("--output", type=Path, default=Path("curves.png"))
@@ -103,34 +103,35 @@ def main() -> None:
         sets = hold_out(STUDIES[0], "chosen-on", Path(work))
         unseen = open_shards(sets.unseen)
         found = {}
-        for name in WAYS if given.all else HEADLINE:
-            found[name] = points_of(WAYS[name], sets.learned, unseen, Path(work) / "run")
-            told(name, found[name])
+        for name in SETTINGS if given.all else HEADLINE:
+            found[name] = points_of(SETTINGS[name], sets.train, unseen, Path(work) / "run")
+            print_points(name, found[name])
     draw(found, given.output)
     ours, full = (found[name] for name in HEADLINE)
-    both = min(max(one.r for one in points) for points in (ours, full))
+    both = min(max(point.r for point in points) for points in (ours, full))
     print(f"ratio {minutes_to(both, full) / minutes_to(both, ours):.1f}")
 
 
 def minutes_to(r: float, points: list[Point]) -> float:
-    """Give the first minute at which a way was seen to be so good."""
-    return next(one.minutes for one in points if one.r >= r)
+    """Return the first minute at which the model reached r."""
+    return next(point.minutes for point in points if point.r >= r)
 
 
-def points_of(way: Way, shards: Path, unseen: ShardSet, run: Path) -> list[Point]:
-    """Train one way."""
-    plan = make_plan(shards, way.model, TrainConfig(max_steps=way.steps, device="cpu", **way.train))  # type: ignore[arg-type]
+def points_of(setting: Setting, shards: Path, unseen: ShardSet, run: Path) -> list[Point]:
+    """Train with a setting, and return the points of its curve."""
+    train = TrainConfig(max_steps=setting.steps, device="cpu", **setting.train)  # type: ignore[arg-type]
+    plan = make_plan(shards, setting.model, train)
     begin_run(plan, run, overwrite=True)
     trainer = make_trainer(plan, run, resume=False)
-    looks = Looks(trainer, unseen)
-    trainer.watcher = looks
+    evaluations = Evaluations(trainer, unseen)
+    trainer.watcher = evaluations
     trainer.fit()
-    return looks.points
+    return evaluations.points
 
 
-def told(name: str, points: list[Point]) -> None:
-    """Print the points of one curve."""
-    each = (f"{one.minutes:.1f} min: {one.r:.3f}, {one.accuracy:.3f}" for one in points)
+def print_points(name: str, points: list[Point]) -> None:
+    """Print the points of a curve."""
+    each = (f"{point.minutes:.1f} min: {point.r:.3f}, {point.accuracy:.3f}" for point in points)
     print(f"{name}: {'; '.join(each)}", flush=True)
 
 
@@ -143,11 +144,11 @@ def draw(found: dict[str, list[Point]], path: Path) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for name, points in found.items():
-        minutes = [one.minutes for one in points]
-        left.plot(minutes, [one.r for one in points], marker="o", markersize=3, label=name)
-        right.plot(minutes, [one.accuracy for one in points], marker="o", markersize=3)
+        minutes = [point.minutes for point in points]
+        left.plot(minutes, [point.r for point in points], marker="o", markersize=3, label=name)
+        right.plot(minutes, [point.accuracy for point in points], marker="o", markersize=3)
     left.set_ylabel("Pearson r of unweighted UniFrac, held-out pairs")
-    right.set_ylabel("hidden bases guessed right")
+    right.set_ylabel("fraction of masked bases predicted correctly")
     for axes in (left, right):
         axes.set_xlabel("minutes of one thread")
         axes.grid(alpha=0.3)

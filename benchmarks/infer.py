@@ -26,43 +26,43 @@ from helpers.child_processes import children
 from helpers.embedding_methods import embeddings
 from helpers.workloads import SIMULATED, WORKLOADS, Workload
 
-WAYS = ("ours", "like for like", "plain")
+METHODS = ("ours", "like for like", "plain")
 
 
 def main() -> None:
     """Measure, and print the headline last."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two studies instead of four")
-    parser.add_argument("--only", choices=[one.name for one in WORKLOADS], help="one study alone")
+    parser.add_argument("--only", choices=[workload.name for workload in WORKLOADS], help="only this study")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (2)")
     options = parser.parse_args()
     workloads = (WORKLOADS[0], SIMULATED) if options.quick else WORKLOADS
-    chosen = [one for one in workloads if options.only in (None, one.name)]
+    chosen = [workload for workload in workloads if options.only in (None, workload.name)]
     with tempfile.TemporaryDirectory() as work:
-        ratios = [measure(one.shard(Path(work)), one, options.threads) for one in chosen]
-    for place, name in enumerate(WAYS[:-1]):
-        several = [one[place] for one in ratios]
-        print(f"{name:14} {median(several):6.1f} times faster, median of the studies")
-    print(f"ratio {median(one[0] for one in ratios):.1f}")
+        ratios = [measure(workload.shard(Path(work)), workload, options.threads) for workload in chosen]
+    for index, name in enumerate(METHODS[:-1]):
+        of_studies = [ratio[index] for ratio in ratios]
+        print(f"{name:14} {median(of_studies):6.1f} times faster, median of the studies")
+    print(f"ratio {median(ratio[0] for ratio in ratios):.1f}")
 
 
 def measure(shards: Path, workload: Workload, threads: int) -> tuple[float, float]:
-    """Time every way on one study: how many times faster ours is, and ours like for like."""
-    with children(embeddings, list(WAYS), shards, threads) as ways:
-        facts = ways["plain"].facts
-        before = ways["plain"].ask()
-        ours, alike = ways["ours"].ask(), ways["like for like"].ask()
-        after = ways["plain"].ask()
+    """Time every method on a study; return how many times faster ours is, by default and like for like."""
+    with children(embeddings, list(METHODS), shards, threads) as methods:
+        facts = methods["plain"].facts
+        before = methods["plain"].ask()
+        ours, alike = methods["ours"].ask(), methods["like for like"].ask()
+        after = methods["plain"].ask()
     plain = (before["seconds"] + after["seconds"]) / 2
-    share = facts["distinct"] / facts["real"]
+    fraction = facts["distinct"] / facts["real"]
     print(
         f"{workload.name}: {facts['samples']} samples, {facts['real']} real ASVs, {facts['distinct']} "
-        f"distinct ({share:.2f})"
+        f"distinct ({fraction:.2f})"
     )
-    print(f"  plain          {plain:8.1f} s (from {before['share']:.1%} of it)   {_memory(after)}")
-    for name, one in (("ours", ours), ("like for like", alike)):
+    print(f"  plain          {plain:8.1f} s (from {before['fraction']:.1%} of it)   {_memory(after)}")
+    for name, answer in (("ours", ours), ("like for like", alike)):
         print(
-            f"  {name:14} {one['seconds']:8.1f} s {plain / one['seconds']:6.1f} x   {_memory(one)}",
+            f"  {name:14} {answer['seconds']:8.1f} s {plain / answer['seconds']:6.1f} x   {_memory(answer)}",
             flush=True,
         )
     return plain / ours["seconds"], plain / alike["seconds"]

@@ -25,7 +25,7 @@ TARGETS = ("unweighted_unifrac", "weighted_normalized_unifrac")
 
 
 def main() -> None:
-    """Train and evaluate every combination that is asked for."""
+    """Train and evaluate each combination, and print the headline last."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--all", action="store_true")
     arguments.add_argument("--steps", type=int, default=300)
@@ -43,13 +43,13 @@ def main() -> None:
 
 
 def measure(study: Study, which: str, seed: int, steps: int, work: Path) -> float:
-    """Train one model, print its figures, and give its ratio."""
+    """Train a model, print its figures, and return its ratio."""
     sets = hold_out(study, which, work / study.name)
     run = work / f"run-{study.name}-{which}-{seed}-{steps}"
     start = time.perf_counter()
     if not (run / "report.html").exists():
         options = ["--max-steps", steps, "--seed", seed, "--output", run, "--overwrite"]
-        call("aammodel", "pretrain", sets.learned, *options, *(f"--target={one}" for one in TARGETS))
+        call("aammodel", "pretrain", sets.train, *options, *(f"--target={target}" for target in TARGETS))
     minutes = (time.perf_counter() - start) / 60
     output = work / f"evaluation-{run.name}"
     found = call(
@@ -65,21 +65,23 @@ def measure(study: Study, which: str, seed: int, steps: int, work: Path) -> floa
         "--json",
     )
     for target in TARGETS:
-        told(f"{study.name:<10} {which:<10} {seed:>4} {minutes:>7.1f}", target, found["targets"][target])
-    guessed = found["nucleotides"]
-    print(f"{'':<34} hidden bases guessed right {guessed['accuracy']:.3f}, loss {guessed['loss']:.3f}")
+        print_line(
+            f"{study.name:<10} {which:<10} {seed:>4} {minutes:>7.1f}", target, found["targets"][target]
+        )
+    bases = found["nucleotides"]
+    print(f"{'':<34} masked bases predicted correctly {bases['accuracy']:.3f}, loss {bases['loss']:.3f}")
     figures = found["targets"][TARGETS[0]]
     return float((1 - figures["baseline_r"]["jaccard"]) / (1 - figures["r"]))
 
 
-def told(what: str, target: str, figures: dict[str, Any]) -> None:
-    """Print one line."""
+def print_line(run: str, target: str, figures: dict[str, Any]) -> None:
+    """Print the figures of a target."""
     baselines = ", ".join(f"{name} {r:.3f}" for name, r in figures["baseline_r"].items())
-    print(f"{what}  {target:<28} {figures['r']:>6.3f}  {baselines}", flush=True)
+    print(f"{run}  {target:<28} {figures['r']:>6.3f}  {baselines}", flush=True)
 
 
 def call(*command: object) -> dict[str, Any]:
-    """Run a command, and give the JSON that it printed, if it did."""
+    """Run a command, and return the JSON that it prints with `--json`."""
     ran = subprocess.run(
         list(map(str, command)), check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )

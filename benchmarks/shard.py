@@ -47,10 +47,10 @@ def _aamprep() -> str:
 
 
 def _print(folder: Path, loads: list[Cost], shards: list[Cost]) -> None:
-    calls = [tuple(map(float, one.output.split()[-3:])) for one in loads]
+    calls = [tuple(map(float, load.output.split()[-3:])) for load in loads]
     load, load_cpu, num_counts = (median(column) for column in zip(*calls, strict=True))
-    shard = median(one.seconds for one in shards)
-    shard_cpu = median(one.cpu_seconds for one in shards)
+    shard = median(cost.seconds for cost in shards)
+    shard_cpu = median(cost.cpu_seconds for cost in shards)
     megabytes = (folder / "table.biom").stat().st_size / 1e6
     print(f"{NUM_SAMPLES:,} samples x {NUM_ASVS:,} ASVs, {num_counts:,.0f} counts, {megabytes:.0f} MB")
     print(f"medians of {ROUNDS} rounds       time   processor   peak memory")
@@ -62,7 +62,7 @@ def _print(folder: Path, loads: list[Cost], shards: list[Cost]) -> None:
 
 
 def _peak(costs: list[Cost]) -> float:
-    return median(one.peak_bytes for one in costs) / 1e6
+    return median(cost.peak_bytes for cost in costs) / 1e6
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from matplotlib import pyplot as plt
 SAMPLES = (25_000, 50_000, 100_000, 200_000)
 NUM_ASVS, ASVS_PER_SAMPLE = 100_000, 80
 AIM_BYTES = 1.5e9
-PICTURE = ROOT / "docs" / "memory.png"
+PLOT = ROOT / "docs" / "memory.png"
 
 
 def main() -> None:
@@ -32,12 +32,12 @@ def main() -> None:
     _draw(costs)
     largest = costs[SAMPLES[-1]].peak_bytes
     per_sample = (largest - costs[SAMPLES[0]].peak_bytes) / (SAMPLES[-1] - SAMPLES[0])
-    print(f"each further sample takes {per_sample:,.0f} bytes; the curve is in {PICTURE.name}")
+    print(f"each further sample takes {per_sample:,.0f} bytes; the curve is in {PLOT.name}")
     print(f"ratio {AIM_BYTES / largest:.1f}")
 
 
 def _shard(num_samples: int) -> Cost:
-    """Make a table of this size and shard it; each by a process of its own."""
+    """Make a table of this size and shard it, each in a process of its own."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         size = map(str, (num_samples, NUM_ASVS, ASVS_PER_SAMPLE))
@@ -61,7 +61,7 @@ def _draw(costs: dict[int, Cost]) -> None:
     axes.xaxis.set_major_formatter(lambda number, _: f"{number:,.0f}")
     axes.legend()
     figure.tight_layout()
-    figure.savefig(PICTURE, dpi=100, metadata={"Software": None})
+    figure.savefig(PLOT, dpi=100, metadata={"Software": None})
 
 
 if __name__ == "__main__":

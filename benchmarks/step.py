@@ -36,36 +36,36 @@ LONG_SECONDS = 10.0
 PLAIN, PLAIN_WITHOUT_DROPOUT, OURS = "plain", "plain, no dropout", "ours"
 OPPONENT = {
     OURS: PLAIN,
-    "ours, all ASVs read": PLAIN,
+    "ours, all ASVs encoded": PLAIN,
     "like for like, same dropout": PLAIN,
     "like for like, no dropout": PLAIN_WITHOUT_DROPOUT,
 }
-"""Our ways, and what each is compared with."""
+"""Our methods, and the plain method with which each is compared."""
 
 
 @dataclass(frozen=True)
 class Timed:
-    """The steps of one way on one batch."""
+    """The steps of a method on a batch."""
 
     steps: list[Answer]
 
     @property
     def seconds(self) -> float:
-        """Of the median step."""
-        return median(one["seconds"] for one in self.steps)
+        """Seconds of the median step."""
+        return median(step["seconds"] for step in self.steps)
 
     @property
     def efficiency(self) -> float:
-        """Of the median step."""
-        return median(one["efficiency"] for one in self.steps)
+        """Efficiency of the median step."""
+        return median(step["efficiency"] for step in self.steps)
 
     @property
     def peak_bytes(self) -> int:
-        """The most memory of any stage."""
-        return max(max(one["peak_bytes"].values()) for one in self.steps)
+        """The largest memory of any stage of a step."""
+        return max(max(step["peak_bytes"].values()) for step in self.steps)
 
     def stages(self) -> str:
-        """Say what each stage of the last step took."""
+        """Return the time and memory of each stage of the last step in words."""
         last = self.steps[-1]
         return ", ".join(
             f"{name} {last['stages'][name]:.2f} s {last['peak_bytes'][name] / 1e9:.2f} GB"
@@ -77,7 +77,7 @@ def main() -> None:
     """Measure, and print the headline last."""
     options = _options()
     workloads = (WORKLOADS[0], SIMULATED) if options.quick else WORKLOADS
-    workloads = [one for one in workloads if options.only in (None, one.name)]
+    workloads = [workload for workload in workloads if options.only in (None, workload.name)]
     ratios: dict[str, list[float]] = {name: [] for name in OPPONENT}
     with tempfile.TemporaryDirectory() as work:
         for batch_size in (6, 16) if options.all else (16,):
@@ -86,41 +86,41 @@ def main() -> None:
                 for name, opponent in OPPONENT.items():
                     if batch_size == 16:
                         ratios[name].append(timed[opponent].seconds / timed[name].seconds)
-    print("\nmedian over the studies at batch 16, times faster than the usual way")
-    for name, several in ratios.items():
-        print(f"  {name:32} {median(several):6.1f}   ({', '.join(f'{one:.1f}' for one in several)})")
+    print("\nmedian over the studies at batch 16, times faster than the plain transformer")
+    for name, values in ratios.items():
+        print(f"  {name:32} {median(values):6.1f}   ({', '.join(f'{value:.1f}' for value in values)})")
     print(f"ratio {median(ratios[OURS]):.1f}")
 
 
 def measure(shards: Path, workload: Workload, batch_size: int, threads: int) -> dict[str, Timed]:
-    """Time every way on one batch, in turn, and print what they took."""
-    ways = [*OPPONENT, PLAIN, PLAIN_WITHOUT_DROPOUT]
-    with children(steps, ways, shards, batch_size, threads) as all_ways:
-        _print_facts(workload, all_ways)
-        taken: dict[str, list[Answer]] = {name: [] for name in ways}
+    """Time every method on a batch, in turn, and print the figures."""
+    names = [*OPPONENT, PLAIN, PLAIN_WITHOUT_DROPOUT]
+    with children(steps, names, shards, batch_size, threads) as methods:
+        _print_facts(workload, methods)
+        taken: dict[str, list[Answer]] = {name: [] for name in names}
         for opponent in (PLAIN, PLAIN_WITHOUT_DROPOUT, None):
             for name in OPPONENT:
                 if not taken[name] or taken[name][0]["seconds"] < LONG_SECONDS:
-                    taken[name].append(all_ways[name].ask())
+                    taken[name].append(methods[name].ask())
             if opponent:
-                taken[opponent].append(all_ways[opponent].ask())
-    timed = {name: Timed(several) for name, several in taken.items()}
-    for name, one in timed.items():
-        times = f"{timed[OPPONENT[name]].seconds / one.seconds:6.1f} x" if name in OPPONENT else " " * 8
+                taken[opponent].append(methods[opponent].ask())
+    timed = {name: Timed(answers) for name, answers in taken.items()}
+    for name, method in timed.items():
+        times = f"{timed[OPPONENT[name]].seconds / method.seconds:6.1f} x" if name in OPPONENT else " " * 8
         print(
-            f"  {name:32} {one.seconds:7.2f} s {times}  {one.peak_bytes / 1e9:5.2f} GB  "
-            f"efficiency {one.efficiency:4.0%}   {one.stages()}",
+            f"  {name:32} {method.seconds:7.2f} s {times}  {method.peak_bytes / 1e9:5.2f} GB  "
+            f"efficiency {method.efficiency:4.0%}   {method.stages()}",
             flush=True,
         )
     return timed
 
 
-def _print_facts(workload: Workload, ways: dict[str, Child]) -> None:
-    facts = ways[OURS].facts
-    share = facts["distinct"] / facts["real"]
+def _print_facts(workload: Workload, methods: dict[str, Child]) -> None:
+    facts = methods[OURS].facts
+    fraction = facts["distinct"] / facts["real"]
     print(
         f"{workload.name}, batch {facts['samples']}, token limit {workload.token_limit}: "
-        f"{facts['real']} real ASVs, {facts['distinct']} distinct ({share:.2f}), {facts['read']} read, "
+        f"{facts['real']} real ASVs, {facts['distinct']} distinct ({fraction:.2f}), {facts['read']} encoded, "
         f"{facts['tokens']} tokens each",
         flush=True,
     )
@@ -130,7 +130,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--all", action="store_true", help="batches of 6, too")
     parser.add_argument("--quick", action="store_true", help="two studies instead of four")
-    parser.add_argument("--only", choices=[one.name for one in WORKLOADS], help="one study alone")
+    parser.add_argument("--only", choices=[workload.name for workload in WORKLOADS], help="only this study")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (2)")
     return parser.parse_args()
 

@@ -26,12 +26,12 @@ from aamprep.read.types import CountTable
 from aamprep.rules.findings import Findings
 from helpers.held_out_samples import STUDIES, hold_out
 
-SHARE = 0.25
+HELD_OUT_FRACTION = 0.25
 DEPTHS = {"known": 3000, "held-out": 200}
 
 
 def main() -> None:
-    """Train without the clades, evaluate on them alone."""
+    """Train without the clades, evaluate on them, and print the headline last."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--all", action="store_true")
     arguments.add_argument("--steps", type=int, default=300)
@@ -44,70 +44,70 @@ def main() -> None:
 
 
 def measure(draw: int, steps: int, work: Path) -> float:
-    """Hold out the clades of one draw, and give its ratio."""
+    """Hold out the clades of a draw, and return its ratio."""
     study, here = STUDIES[0], work / f"draw-{draw}"
     sets = hold_out(study, "fresh", work)
     here.mkdir(exist_ok=True)
-    clades = held_out_asvs(sets.learned, draw)
+    clades = held_out_asvs(sets.train, draw)
     table = read_table(study.folder / study.table, Findings())
     assert table is not None
-    known = shard(table, clades, sets.learned, "known", study.folder, here)
+    known = shard(table, clades, sets.train, "known", study.folder, here)
     unseen = shard(table, clades, sets.unseen, "held-out", study.folder, here)
     run = here / f"run-{steps}"
     if not (run / "report.html").exists():
         options = ["--max-steps", str(steps), "--output", run, "--overwrite"]
         targets = ["--target", "unweighted_unifrac", "--target", "weighted_normalized_unifrac"]
         subprocess.run(["aammodel", "pretrain", known, *options, *targets], check=True)
-    return told(run, unseen, here / f"evaluation-{steps}")
+    return evaluate(run, unseen, here / f"evaluation-{steps}")
 
 
 def held_out_asvs(shards: Path, seed: int) -> set[str]:
-    """Draw clades, and give the ids of their ASVs."""
+    """Draw clades, and return the ids of their ASVs."""
     tree = pl.read_parquet(shards / "tree.parquet")
     ids = pl.read_parquet(shards / "asvs.parquet")["asv_id"].to_list()
     parent, asv = tree["parent"].to_list(), tree["asv"].to_list()
-    under: list[set[int]] = [set() if one is None else {one} for one in asv]
+    under: list[set[int]] = [set() if tip is None else {tip} for tip in asv]
     for branch in range(len(parent) - 1, 0, -1):  # parents come before children
         under[parent[branch]] |= under[branch]
-    total = sum(one is not None for one in asv)
+    total = sum(tip is not None for tip in asv)
     chosen: set[int] = set()
     for branch in np.random.default_rng(seed).permutation(len(parent)):
         size = len(under[branch])
         if 0.01 * total <= size <= 0.08 * total and not chosen & under[branch]:
             chosen |= under[branch]
-        if len(chosen) >= SHARE * total:
+        if len(chosen) >= HELD_OUT_FRACTION * total:
             break
     print(f"{len(chosen):,} of {total:,} ASVs are held out")
-    return {ids[one] for one in chosen}
+    return {ids[tip] for tip in chosen}
 
 
 def shard(table: CountTable, clades: set[str], samples_of: Path, which: str, files: Path, work: Path) -> Path:
-    """Shard some samples with the held-out ASVs alone, or with all others."""
+    """Shard some samples with only the held-out ASVs, or with all others."""
     output = work / f"{which}-shards"
     if output.exists():
         return output
     samples = pl.read_parquet(samples_of / "samples-train-*.parquet")["sample_id"].to_list()
-    is_feature = np.array([(one in clades) == (which == "held-out") for one in table.feature_ids])
-    place = {name: row for row, name in enumerate(table.sample_ids)}
+    is_feature = np.array([(name in clades) == (which == "held-out") for name in table.feature_ids])
+    rows = {name: row for row, name in enumerate(table.sample_ids)}
     counts = np.zeros((len(table.feature_ids), len(samples)))
     for column, name in enumerate(samples):
-        part = slice(table.indptr[place[name]], table.indptr[place[name] + 1])
+        part = slice(table.indptr[rows[name]], table.indptr[rows[name] + 1])
         counts[table.feature[part], column] = table.count[part]
-    features = [one for one, is_one in zip(table.feature_ids, is_feature, strict=True) if is_one]
+    features = [name for name, is_kept in zip(table.feature_ids, is_feature, strict=True) if is_kept]
     path = work / f"{which}.biom"
     path.write_text(biom.Table(counts[is_feature], features, samples).to_json("benchmark"))
     command = ["aamprep", "shard", path, "--output", output, "--rarefy-depth", str(DEPTHS[which])]
     command += ["--rep-seqs", files / "rep-seqs.qza", "--tree", files / "tree.qza"]
-    # All in one split, since samples are held out by themselves.
-    one_set = work / f"{which}.tsv"
-    one_set.write_text("sample-id\tset\n" + "".join(f"{name}\ttrain\n" for name in samples))
-    command += ["--metadata", one_set, "--split-by", "set"]
+    # All samples go to the split train: `--split-by` never splits a group.
+    sets_file = work / f"{which}.tsv"
+    sets_file.write_text("sample-id\tset\n" + "".join(f"{name}\ttrain\n" for name in samples))
+    command += ["--metadata", sets_file, "--split-by", "set"]
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
     return output
 
 
-def told(run: Path, unseen: Path, output: Path) -> float:
-    """Print the model beside the baselines, and give the ratio to the best of them."""
+def evaluate(run: Path, unseen: Path, output: Path) -> float:
+    """Print the model beside the baselines, and return the ratio to the best of them."""
     command = ["aammodel", "evaluate", run, unseen, "--split", "train", "--output", output, "--overwrite"]
     subprocess.run(list(map(str, command)), check=True)
     figures = json.loads((output / "evaluation.json").read_text())["targets"]["unweighted_unifrac"]

@@ -1,1 +1,1 @@
-"""What several benchmarks share. What you run is one folder up."""
+"""Modules that several benchmarks share. The scripts that you run are one folder up."""

@@ -33,12 +33,14 @@ def write_big_table(path: Path, num_samples: int, num_asvs: int, asvs_per_sample
     """
     rng = np.random.default_rng(0)
     sequences = _sequences(num_asvs, rng)
-    place = rng.permutation(num_asvs)  # so that an ASV's rank does not follow from its place in the table
+    # An ASV's rank must not follow from its column in the table.
+    columns = rng.permutation(num_asvs)
+    numbers = range(num_samples)
     parts = [
-        _samples(range(start, min(start + SAMPLES_AT_ONCE, num_samples)), num_samples, place, asvs_per_sample)
-        for start in range(0, num_samples, SAMPLES_AT_ONCE)
+        _samples(numbers[first : first + SAMPLES_AT_ONCE], num_samples, columns, asvs_per_sample)
+        for first in range(0, num_samples, SAMPLES_AT_ONCE)
     ]
-    ids = tuple(f"study.sample.{number:07d}" for number in range(num_samples))
+    ids = tuple(f"study.sample.{number:07d}" for number in numbers)
     write_biom(path, ids, sequences, sp.vstack(parts, format="csr"))
 
 
@@ -49,11 +51,11 @@ def _sequences(number: int, rng: np.random.Generator) -> tuple[str, ...]:
 
 
 def _samples(
-    numbers: range, num_samples: int, place: npt.NDArray[np.int64], asvs_per_sample: int
+    numbers: range, num_samples: int, columns: npt.NDArray[np.int64], asvs_per_sample: int
 ) -> sp.csr_matrix:
     """Draw some samples; sample i holds each ASV of rank i modulo the samples, so that every ASV occurs."""
     rng = np.random.default_rng([1, numbers.start])
-    num_asvs, rank = len(place), np.arange(len(place))
+    num_asvs, rank = len(columns), np.arange(len(columns))
     chance = (rank + 10.0) ** -SKEW
     richness = rng.lognormal(np.log(asvs_per_sample), 0.5, size=len(numbers)).astype(np.int64) + 1
     drawn = np.searchsorted(np.cumsum(chance) / chance.sum(), rng.random(richness.sum()))
@@ -63,7 +65,7 @@ def _samples(
     cell = np.unique(row * num_asvs + asv)
     row, asv = np.divmod(cell, num_asvs)
     reads = 1 + rng.lognormal(0.3 * np.log(chance[asv] / chance[-1]), 1.5).astype(np.int64)
-    counts = sp.csr_matrix((reads.astype(np.float64), (row, place[asv])), shape=(len(numbers), num_asvs))
+    counts = sp.csr_matrix((reads.astype(np.float64), (row, columns[asv])), shape=(len(numbers), num_asvs))
     counts.sort_indices()
     return counts
 

@@ -22,8 +22,8 @@ def write_big_tree(table: Path, path: Path) -> None:
     while len(names) > 1:
         lengths = rng.exponential(MEAN_LENGTH, len(names))
         order = rng.permutation(len(names)).tolist()
-        branches = [f"{names[one]}:{lengths[one]:.4f}" for one in order]
-        joined = [f"({one},{other})" for one, other in zip(branches[::2], branches[1::2], strict=False)]
+        branches = [f"{names[index]}:{lengths[index]:.4f}" for index in order]
+        joined = [f"({left},{right})" for left, right in zip(branches[::2], branches[1::2], strict=False)]
         names = joined + ([names[order[-1]]] if len(names) % 2 else [])
     path.write_text(names[0] + ";\n")
 

@@ -11,17 +11,17 @@ from typing import Any
 
 Answer = dict[str, Any]
 Work = Callable[..., Iterator[Answer]]
-"""What prepares, says that it is ready, and then does its work once for each further answer."""
+"""A generator. It prepares, answers that it is ready, and then does its work once for each further answer."""
 
 
 class Child:
-    """A process that prepares at once.
+    """A process that prepares its work when it is made.
 
     Parameters
     ----------
     work : callable
     arguments : objects
-        What it is called with.
+        Arguments of the work.
     """
 
     def __init__(self, work: Work, *arguments: object) -> None:
@@ -31,10 +31,10 @@ class Child:
         self._process.start()
         theirs.close()
         self.facts = self.ask()
-        """What it said when it was ready."""
+        """The first answer of the work."""
 
     def ask(self) -> Answer:
-        """Have the work done once more."""
+        """Do the work once more, and return its answer."""
         self._connection.send(True)
         try:
             return self._connection.recv()
@@ -43,14 +43,14 @@ class Child:
             raise RuntimeError(f"a child ended with {self._process.exitcode}") from error
 
     def end(self) -> None:
-        """Let it go."""
+        """End the process."""
         self._connection.send(False)
         self._process.join()
 
 
 @contextmanager
 def children(work: Work, names: list[str], *arguments: object) -> Iterator[dict[str, Child]]:
-    """Have a child for each name, its first argument, for a while."""
+    """Run a child for each name, which is the first argument of its work; end them all on leaving."""
     with ExitStack() as stack:
         made = {}
         for name in names:

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SECONDS_BETWEEN_LOOKS = 0.02
+SECONDS_BETWEEN_SAMPLES = 0.02
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run of a command took."""
+    """Time and memory of a run of a command."""
 
     seconds: float
     cpu_seconds: float
-    """Of all its processes: hardly changed by what else the machine does."""
+    """Of all its processes; other programs on the machine change it little."""
     peak_bytes: int
     """Largest sum, over all processes of the command at one moment, of resident memory."""
     output: str
@@ -29,33 +29,33 @@ def run(command: Sequence[str], folder: Path) -> Cost:
     Raises
     ------
     RuntimeError
-        If it fails; what it said is in the message.
+        If it fails; the message has its output.
     """
     with tempfile.TemporaryFile("w+") as output:
         start, cpu_before, peak = time.perf_counter(), _cpu_of_children(), 0
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
         while process.poll() is None:
             peak = max(peak, sum(_resident_bytes(pid) for pid in _family(process.pid)))
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_SAMPLES)
         seconds = time.perf_counter() - start
         output.seek(0)
-        said = output.read()
+        text = output.read()
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{said}")
-    return Cost(seconds, _cpu_of_children() - cpu_before, peak, said)
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{text}")
+    return Cost(seconds, _cpu_of_children() - cpu_before, peak, text)
 
 
 def _cpu_of_children() -> float:
-    """Count the processor time of all commands so far."""
+    """Return the processor time of all commands so far."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def _family(pid: int) -> list[int]:
-    """List a process and all processes under it; those that are gone have no children."""
+    """Return a process and all its descendants."""
     family = [pid]
-    for one in family:
-        for children in Path(f"/proc/{one}/task").glob("*/children"):
+    for process in family:
+        for children in Path(f"/proc/{process}/task").glob("*/children"):
             family.extend(int(child) for child in _read(children).split())
     return family
 
@@ -66,7 +66,7 @@ def _resident_bytes(pid: int) -> int:
 
 
 def _read(path: Path) -> str:
-    """Read a file of /proc; empty where the process has just ended."""
+    """Read a file of /proc; it is empty if the process has just ended."""
     try:
         return path.read_text()
     except (FileNotFoundError, ProcessLookupError):

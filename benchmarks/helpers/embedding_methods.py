@@ -59,7 +59,7 @@ def _plain(shards: ShardSet, clock: Callable[[], float]) -> Iterator[Answer]:
             model(pad(batch))
         seconds = clock() - start
         share = sum(int(one.is_real.sum()) for one in batches) / facts["real"]
-        yield {"seconds": seconds / share, "share": share, "peak_bytes": _peak_bytes()}
+        yield {"seconds": seconds / share, "fraction": share, "peak_bytes": _peak_bytes()}
 
 
 def _model(shards: ShardSet, options: dict[str, object]) -> AamModel:

@@ -14,7 +14,7 @@ from .paths import STUDIES_FOLDER
 
 NUM_HELD_OUT = 200
 HELD_OUT = ("chosen-on", "fresh")
-"""Samples that settings were chosen on, and as many others that nothing was chosen on."""
+"""Samples on which settings were chosen, and as many on which none was chosen."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Study:
 
     @property
     def folder(self) -> Path:
-        """Where its files lie."""
+        """The folder of its files."""
         return STUDIES_FOLDER / self.name
 
 
@@ -36,14 +36,14 @@ STUDIES = (Study("crc-udca2", "table.qza", 5000), Study("ibd-2538", "table.biom"
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Shards of the samples to learn from, and of those held out."""
+    """Shards of the samples to train on, and of those held out."""
 
-    learned: Path
+    train: Path
     unseen: Path
 
 
 def hold_out(study: Study, which: str, work: Path) -> HeldOut:
-    """Shard a study as samples to learn from and 200 that training never sees.
+    """Shard a study as samples to train on and 200 that training never sees.
 
     The ids of the samples with enough reads are shuffled (numpy's `default_rng(0)`): the first 200 are
     "chosen-on". The rest are shuffled by another seed, and the first 200 of them are "fresh".
@@ -55,7 +55,7 @@ def hold_out(study: Study, which: str, work: Path) -> HeldOut:
     lines = [f"{name}\t{'unseen' if name in unseen else 'train'}" for name in _ids(study)["all"]]
     sets_file.write_text("\n".join(["sample-id\tset", *lines]) + "\n", encoding="utf-8")
     found = HeldOut(work / f"{which}-train", work / f"{which}-unseen")
-    for folder, name in ((found.learned, "train"), (found.unseen, "unseen")):
+    for folder, name in ((found.train, "train"), (found.unseen, "unseen")):
         if not folder.exists():
             _shard(study, sets_file, name, folder)
     return found

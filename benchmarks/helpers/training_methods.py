@@ -50,7 +50,7 @@ WAYS = {
     "plain": Way(USUAL, plain_dropout=0.1),
     "plain, no dropout": Way(USUAL, plain_dropout=0.0),
     "ours": Way(asv_encode_fraction=TrainConfig().asv_encode_fraction),
-    "ours, all ASVs read": Way(),
+    "ours, all ASVs encoded": Way(),
     "like for like, same dropout": Way(USUAL | {"dropout": 0.1, "inner_dropout": 0.1}),
     "like for like, no dropout": Way(USUAL),
 }
