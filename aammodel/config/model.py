@@ -1,118 +1,120 @@
-"""What makes a model: its sizes and choices, checked where they are made."""
+"""Configuration of a model: its sizes and choices."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from functools import partial
+from typing import Literal
 
 from aam_schemas import vocabulary
+from aammodel.config.checks import check_types, require
 from aammodel.distances.metrics import METRICS
 
 CountEmbedding = Literal["add", "concat", "film", "none"]
 HeadName = Literal["soft-branch", "euclidean", "tanh-euclidean"]
 
-_AT_LEAST_ONE = (
-    "sequence_length",
-    "width",
-    "attention_heads",
-    "asv_layers",
-    "feed_forward",
-    "soft_branches",
-    "bases_per_position",
-)
-_AT_LEAST_ZERO = (
-    "sample_layers",
-    "distance_head_layers",
-    "slot_positions",
-    "chunk_size",
-    "checkpoint_positions",
-)
+_TABLE = "[model]"
+_require = partial(require, table=_TABLE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """Sizes and choices of a model."""
+    """Configuration of a model: all keys of `[model]`, and what the shards determine."""
 
     sequence_length: int
-    """Most tokens per ASV, L: START and as many bases as the longest ASV has."""
+    """Maximum number of tokens of an ASV, L. This is the START token and one token for each base."""
     vocabulary_size: int = vocabulary.SIZE
-    """Token ids that the model knows, V; 6 or 7 for published checkpoints."""
+    """Number of token ids, V. Published checkpoints have 6 or 7."""
     width: int = 128
-    """Numbers per token and per ASV, D."""
+    """Number of features of a token and of an ASV, D."""
     attention_heads: int = 4
-    """Attention heads; they divide the width."""
+    """Number of attention heads. It must divide the width."""
     asv_layers: int = 4
-    """Blocks of the transformer over the bases of an ASV."""
+    """Number of blocks of the transformer over the bases of an ASV."""
     sample_layers: int = 4
-    """Blocks of the transformer over the ASVs of a sample; with 0, ASVs of a sample do not see each other."""
+    """Number of blocks of the transformer over the ASVs of a sample. With 0, ASVs do not attend to each
+    other."""
     distance_head_layers: int = 0
-    """Blocks of a third transformer, over the ASVs again, in the Euclidean heads; published checkpoints have
-    one."""
+    """Number of blocks of a third transformer, over the ASVs of a sample, in the Euclidean distance heads.
+    Published checkpoints have it."""
     feed_forward: int = 4
-    """Width of the feed-forward layers, in multiples of `width`."""
+    """Width of the feed-forward layers, as a multiple of `width`."""
     bases_per_position: int = 3
-    """Neighbouring tokens that the transformer over bases reads as one position; published checkpoints read
-    one. Each hidden base is still guessed by itself."""
+    """Number of neighboring tokens that the transformer over bases treats as one position. Each masked base
+    is still predicted by itself. Published checkpoints have 1."""
     bases_by_position: bool = True
-    """Whether an ASV's embedding has a part that is a small network over which base stands where, beside the
-    transformer; published checkpoints have none."""
+    """Whether a small network over the base at each position contributes to the embedding of an ASV, beside
+    the transformer. Published checkpoints do not have it."""
     count_embedding: CountEmbedding = "add"
-    """How the logarithm of an ASV's count enters its embedding."""
+    """How the logarithm of an ASV's count enters its embedding: add, concat, film or none."""
     slot_positions: int = 0
-    """Slots with a learned position of their own, for published checkpoints; with 0, a sample is a set."""
+    """Number of slots of a sample with a learned position embedding, as published checkpoints have it. With
+    0, a sample is a set."""
     targets: tuple[str, ...] = ("unweighted_unifrac",)
-    """Metrics of distance that the model predicts; each has a head of its own."""
+    """Distances that the model predicts. Each has a head of its own."""
     distance_head: HeadName = "soft-branch"
-    """How samples are pooled and compared."""
+    """How samples are pooled and compared: soft-branch, euclidean or tanh-euclidean."""
     soft_branches: int = 512
-    """Branches that the soft-branch head learns."""
+    """Number of branches that the soft-branch head learns."""
     kmers: bool = True
-    """Whether the soft-branch head also compares which stretches of six bases the ASVs of samples have: what
-    unseen clades have in common with known ones. They presume a common primer at the ASVs' beginning."""
+    """Whether the soft-branch head also compares the k-mers of samples, of six bases each. They help with
+    clades that were not in the training samples. All ASVs must start at the same primer."""
     dropout: float = 0.0
-    """Share of each residual branch that is dropped while training."""
+    """Fraction of each residual branch that is dropped during training."""
     inner_dropout: float = 0.0
-    """Share of attention weights, and of what lies within feed-forward layers, that is dropped while
-    training, as published checkpoints had it; it takes attention off its fast kernel."""
+    """Fraction of attention weights and of feed-forward units that is dropped during training, as in
+    published checkpoints. Attention is then slower, because its fast kernel cannot be used."""
     chunk_size: int = 0
-    """ASVs encoded at a time; with 0, as many as suits the device: few on a CPU, so that they stay in its
-    cache."""
+    """Number of ASVs that are encoded at a time. With 0, the number suits the device: it is small on a CPU,
+    so that a chunk fits into the cache."""
     checkpoint_positions: int = 49_152
-    """Positions of a batch's ASVs whose activations are kept, about 35 kB each at the default size; those of
-    further ones are computed again in the backward pass, which costs them a third more time."""
+    """Number of positions of a batch's ASVs whose activations are kept, at about 35 kB each for the default
+    sizes. Activations of further positions are computed again in the backward pass. Those positions then cost
+    a third more time."""
 
     def __post_init__(self) -> None:
-        # JSON and TOML know lists alone.
-        object.__setattr__(self, "targets", tuple(self.targets))
-        _check(bool(self.targets), "targets must name a metric")
+        # JSON and TOML have lists, not tuples.
+        if isinstance(self.targets, list):
+            object.__setattr__(self, "targets", tuple(self.targets))
+        check_types(self, _TABLE)
+        self._check_inputs()
+        self._check_layers()
+        self._check_distance_heads()
+        self._check_memory()
+
+    def _check_inputs(self) -> None:
+        size = self.vocabulary_size
+        _require(self.sequence_length >= 1, "sequence_length must be at least 1", self.sequence_length)
+        is_known = vocabulary.START < size <= vocabulary.SIZE
+        _require(is_known, f"vocabulary_size must be 6, 7 or {vocabulary.SIZE}", size)
+        _require(self.slot_positions >= 0, "slot_positions must not be negative", self.slot_positions)
+        bases = self.bases_per_position
+        _require(bases >= 1, "bases_per_position must be at least 1", bases)
+
+    def _check_layers(self) -> None:
+        heads = self.attention_heads
+        _require(self.width >= 1, "width must be at least 1", self.width)
+        _require(heads >= 1, "attention_heads must be at least 1", heads)
+        _require(self.width % heads == 0, f"attention_heads must divide width ({self.width})", heads)
+        _require(self.asv_layers >= 1, "asv_layers must be at least 1", self.asv_layers)
+        _require(self.sample_layers >= 0, "sample_layers must not be negative", self.sample_layers)
+        _require(self.feed_forward >= 1, "feed_forward must be at least 1", self.feed_forward)
+        dropout, inner = self.dropout, self.inner_dropout
+        _require(0 <= dropout < 1, "dropout must be at least 0 and below 1", dropout)
+        _require(0 <= inner < 1, "inner_dropout must be at least 0 and below 1", inner)
+
+    def _check_distance_heads(self) -> None:
+        layers = self.distance_head_layers
+        _require(bool(self.targets), "targets must name a distance", "empty")
         for name in self.targets:
-            _check_choice("targets", name, tuple(METRICS))
-        for name in _AT_LEAST_ONE:
-            _check(getattr(self, name) >= 1, f"{name} must be at least 1, and is {getattr(self, name)}")
-        for name in _AT_LEAST_ZERO:
-            _check(getattr(self, name) >= 0, f"{name} must not be negative, and is {getattr(self, name)}")
-        _check(
-            self.width % self.attention_heads == 0,
-            f"attention_heads ({self.attention_heads}) must divide width ({self.width})",
-        )
-        for name in ("dropout", "inner_dropout"):
-            share = getattr(self, name)
-            _check(0 <= share < 1, f"{name} must lie in [0, 1), and is {share}")
-        _check(
-            vocabulary.START < self.vocabulary_size <= vocabulary.SIZE,
-            f"vocabulary_size must be 6, 7 or {vocabulary.SIZE}, and is {self.vocabulary_size}",
-        )
-        _check_choice("distance_head", self.distance_head, get_args(HeadName))
-        _check_choice("count_embedding", self.count_embedding, get_args(CountEmbedding))
+            _require(name in METRICS, f"targets must be among {', '.join(METRICS)}", repr(name))
+        _require(layers >= 0, "distance_head_layers must not be negative", layers)
+        _require(self.soft_branches >= 1, "soft_branches must be at least 1", self.soft_branches)
+
+    def _check_memory(self) -> None:
+        kept = self.checkpoint_positions
+        _require(self.chunk_size >= 0, "chunk_size must not be negative", self.chunk_size)
+        _require(kept >= 0, "checkpoint_positions must not be negative", kept)
 
     @property
     def can_hide_bases(self) -> bool:
-        """Whether there is a token for a hidden base; published models of 6 tokens have none."""
+        """Whether there is a token for a masked base. Published models of 6 tokens have none."""
         return self.vocabulary_size > vocabulary.MASK
-
-
-def _check(holds: bool, rule: str) -> None:
-    if not holds:
-        raise ValueError(rule)
-
-
-def _check_choice(name: str, choice: str, choices: tuple[str, ...]) -> None:
-    _check(choice in choices, f"{name} must be one of {', '.join(choices)}, and is {choice!r}")

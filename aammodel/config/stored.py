@@ -1,10 +1,13 @@
 """Read configurations that earlier versions wrote into run folders and model files."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from aammodel.config.checks import InvalidConfigError
 from aammodel.config.model import ModelConfig
 from aammodel.config.train import TrainConfig
+
+_Config = TypeVar("_Config", ModelConfig, TrainConfig)
 
 RENAMED_KEYS = {
     "train": {"read_share": "asv_encode_fraction", "rarefy_share": "rarefy_fraction"},
@@ -33,10 +36,10 @@ def load_model_config(stored: Mapping[str, Any]) -> ModelConfig:
 
     Raises
     ------
-    TypeError, ValueError
-        If a key is unknown or a value invalid.
+    ValueError
+        If a key is unknown, or a value missing or invalid.
     """
-    return ModelConfig(**with_current_keys("model", stored))
+    return _build(ModelConfig, "model", stored)
 
 
 def load_train_config(stored: Mapping[str, Any]) -> TrainConfig:
@@ -44,7 +47,17 @@ def load_train_config(stored: Mapping[str, Any]) -> TrainConfig:
 
     Raises
     ------
-    TypeError, UsageError
+    ValueError
         If a key is unknown or a value invalid.
     """
-    return TrainConfig(**with_current_keys("train", stored))
+    return _build(TrainConfig, "train", stored)
+
+
+def _build(kind: type[_Config], table: str, stored: Mapping[str, Any]) -> _Config:
+    try:
+        return kind(**with_current_keys(table, stored))
+    except InvalidConfigError as error:
+        # Its fix is for a user who writes a configuration. Nobody wrote this one.
+        raise ValueError(error.what) from error
+    except TypeError as error:
+        raise ValueError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Read the TOML configuration file and combine it with command-line options."""
+"""Read the TOML file of a configuration, and combine it with the options of a command."""
 
 import tomllib
 from dataclasses import fields
@@ -6,41 +6,44 @@ from pathlib import Path
 from typing import Any
 
 from aam_schemas.common.errors import UsageError
+from aammodel.config.model import ModelConfig
 from aammodel.config.stored import RENAMED_KEYS
 from aammodel.config.train import TrainConfig
 
+_TABLES = {"train": TrainConfig, "model": ModelConfig}
+
 
 def with_options(values: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Lay options over values of the configuration; epochs take the place of what steps were there.
+    """Return the values of `[train]` with the options of a command in their place.
 
     Parameters
     ----------
     values : dict
-        Those of `[train]` in a file; empty where there is none.
+        Values of `[train]` in a file. It is empty if there is no file.
     options : dict
-        Those that were given; None for one that was not.
+        Values of the options. None means that an option was not given.
 
     Raises
     ------
     UsageError
-        If steps and epochs were both given as options.
+        If both steps and epochs were given as options.
     """
-    given = {name: one for name, one in options.items() if one is not None}
+    given = {key: value for key, value in options.items() if value is not None}
     if {"max_steps", "epochs"} <= given.keys():
-        raise UsageError("--epochs was given, too", "--max-steps", "give one of the two")
-    return values | ({"max_steps": None} if "epochs" in given else {}) | given
+        raise UsageError("--epochs was given, too", "--max-steps", "give only one of the two")
+    # Epochs as an option replace the steps of a file, which would otherwise win.
+    no_steps = {"max_steps": None} if "epochs" in given else {}
+    return values | no_steps | given
 
 
 def read_config(path: Path) -> dict[str, dict[str, Any]]:
-    """Read a TOML file with the tables `[train]` and `[model]`.
+    """Return the tables `[train]` and `[model]` of a TOML file, each empty if the file does not have it.
 
     Raises
     ------
     UsageError
-        If there is no such file, it is no TOML, or it holds a name that neither table has.
+        If the file cannot be read, is not valid TOML, or has an unknown table or key.
     """
-    from aammodel.config.model import ModelConfig
-
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -48,18 +51,22 @@ def read_config(path: Path) -> dict[str, dict[str, Any]]:
             f"this file cannot be read: {error.strerror}", str(path), "check the path"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"this is no TOML: {error}", str(path), "see https://toml.io") from error
-    known = {"train": TrainConfig, "model": ModelConfig}
+        raise UsageError(
+            f"this file is not valid TOML: {error}", str(path), "correct it as https://toml.io describes"
+        ) from error
     for table, values in document.items():
         if not isinstance(values, dict):
-            raise UsageError(f"{table} stands in no table", str(path), "write it below [train] or [model]")
-        if table not in known:
-            raise UsageError(f"there is no table [{table}]", str(path), "use [train] and [model]")
-        names = [one.name for one in fields(known[table])]
-        for name in values:
-            if name in RENAMED_KEYS[table]:
-                fix = f"write {RENAMED_KEYS[table][name]} instead"
-                raise UsageError(f"the key {name} of [{table}] has a new name", str(path), fix)
-            if name not in names:
-                raise UsageError(f"[{table}] has no {name!r}", str(path), f"choose among: {', '.join(names)}")
-    return {table: document.get(table, {}) for table in known}
+            raise UsageError(f"{table} is in no table", str(path), "write it below [train] or [model]")
+        if table not in _TABLES:
+            raise UsageError(f"the table [{table}] is unknown", str(path), "use [train] and [model]")
+        for key in values:
+            _check_key(table, key, path)
+    return {table: document.get(table, {}) for table in _TABLES}
+
+
+def _check_key(table: str, key: str, path: Path) -> None:
+    renamed, keys = RENAMED_KEYS[table], [field.name for field in fields(_TABLES[table])]
+    if key in renamed:
+        raise UsageError(f"the key {key} of [{table}] has a new name", str(path), f"write {renamed[key]}")
+    if key not in keys:
+        raise UsageError(f"[{table}] has no key {key!r}", str(path), f"use one of: {', '.join(keys)}")

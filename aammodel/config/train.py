@@ -1,10 +1,19 @@
-"""How a model is trained, checked where it is made; and `--config FILE.toml`."""
+"""Configuration of a training run.
+
+`TrainConfig` consists of small classes, one for each part of training, and each checks its own values. All
+keys are keys of `TrainConfig` itself: `TrainConfig(learning_rate=1e-3)`, `config.learning_rate`,
+`learning_rate = 1e-3` below `[train]` in a TOML file, and `"learning_rate"` in `config.json` are the same
+value under one name. `dataclasses.replace` and `dataclasses.asdict` work as usual. A function that needs one
+part only can ask for that part, as `make_optimizer(model, config: OptimizerConfig)` does, and be given a
+`TrainConfig`.
+"""
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args, get_type_hints
+from functools import partial
+from typing import Literal
 
-from aammodel.config.checks import _check, check_type
+from aammodel.config.checks import check_type, check_types, require
 from aammodel.distances.metrics import METRICS
 
 Optimizer = Literal["adamw", "adam", "sgd"]
@@ -12,149 +21,231 @@ Schedule = Literal["cosine", "restarts", "plateau", "one-cycle", "constant"]
 Precision = Literal["float32", "bf16", "fp16"]
 Sharding = Literal["none", "fsdp"]
 
-_AT_LEAST_ONE = (
-    "max_steps",
-    "epochs",
-    "batch_size",
-    "accumulate",
-    "token_limit",
-    "cycle_steps",
-    "validate_every",
-    "validation_samples",
-    "patience",
-    "plateau_patience",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "mask_span",
-)
-_BETWEEN = {
-    "mask_fraction": (0, 1),
-    "plateau_factor": (0, 1),
-    "learning_rate": (0, math.inf),
-    "clip_norm": (0, math.inf),
-}
-_CHOICES = {
-    "optimizer": get_args(Optimizer),
-    "schedule": get_args(Schedule),
-    "precision": get_args(Precision),
-    "sharding": get_args(Sharding),
-}
+_TABLE = "[train]"
+_require = partial(require, table=_TABLE)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """How a model is trained."""
-
-    max_steps: int | None = None
-    """Optimiser steps; by default those of `epochs`."""
-    epochs: int = 50
-    """Times that every training sample is seen."""
-    batch_size: int = 32
-    """Samples of a micro-batch; distances are learned between samples of the same one."""
-    accumulate: int = 1
-    """Micro-batches of an optimiser step."""
-    bucket: bool = False
-    """Put samples with about as many ASVs into a batch: less padding, but distances are learned between
-    samples of like richness."""
-    token_limit: int | None = None
-    """Most ASVs of a sample; by default the shards' limit."""
-    seed: int = 0
-    """Of the weights, the order of samples, the hidden bases and dropout."""
-    optimizer: Optimizer = "adamw"
-    """What takes the step: adamw, adam or sgd."""
-    momentum: float = 0.9
-    """Of sgd."""
-    learning_rate: float = 2e-3
-    """The highest, after the warm-up."""
-    schedule: Schedule = "cosine"
-    """How the learning rate changes after the warm-up: cosine falls to a hundredth, restarts does so again
-    and again, plateau falls where validation stops getting better, constant stays; one-cycle rises over
-    three tenths of the run and falls, without another warm-up."""
-    cycle_steps: int | None = None
-    """Steps from one restart to the next; by default a quarter of the run."""
-    plateau_patience: int = 3
-    """Validations without a better loss after which plateau reduces the learning rate."""
-    plateau_factor: float = 0.5
-    """What plateau multiplies the learning rate by."""
-    warmup_steps: int = 20
-    """Steps over which the learning rate rises from 0, at most a tenth of all steps."""
-    weight_decay: float = 0.01
-    """Of weight matrices; apart from the gradient in adamw, as a part of it in adam and sgd."""
-    clip_norm: float = 1.0
-    """Largest norm of the gradient."""
-    mask_fraction: float = 0.15
-    """Share of each ASV's bases that are hidden and predicted."""
-    mask_span: int = 1
-    """Neighbouring bases hidden together."""
-    asv_encode_fraction: float = 0.1
-    """Share of a batch's ASVs, drawn anew at each step, that the transformer over bases reads and learns
-    from; the others are known by their bases by position alone. Validation reads all."""
-    rarefy_fraction: float = 1.0
-    """Share of each sample's reads that are drawn anew at each step, with the true distances of that draw; 1
-    takes all. Validation takes all."""
-    nucleotide_weight: float = 1.0
-    """Weight of the loss of hidden bases."""
-    distance_weight: float = 0.3
-    """Weight of the loss of distances: their squared error, with the spread of the true ones as unit."""
-    targets: dict[str, float] = field(default_factory=lambda: {"unweighted_unifrac": 1.0})
-    """Metrics of distance to learn, and the weight of each among them."""
-    validate_every: int | None = None
-    """Steps between validations; by default an epoch's, but at most 100."""
-    validation_samples: int = 128
-    """Most samples of a validation."""
-    patience: int = 10
-    """Validations without a better loss after which training stops."""
-    checkpoint_every: int = 100
-    """Steps between checkpoints."""
-    keep_checkpoints: int = 2
-    """Checkpoints kept: so many of the last ones, and the best."""
-    num_workers: int | None = None
-    """Processes that read ahead; by default none on a CPU, whose cores the model needs, else two."""
-    precision: Precision = "float32"
-    """Of products: float32, bf16 or fp16 (whose loss is scaled); weights and losses are float32 always."""
-    sharding: Sharding = "none"
-    """fsdp cuts weights, gradients and the optimiser's state among the processes that `torchrun` starts, for
-    models that outgrow a device."""
-    compile: bool = False
-    """Compile the transformers: worth its minute or so on a GPU."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1 ...; auto takes a GPU where there is one."""
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """A part of the training configuration."""
 
     def __post_init__(self) -> None:
-        for name, kind in get_type_hints(TrainConfig).items():
-            check_type(name, kind, getattr(self, name))
-        for name in _AT_LEAST_ONE:
-            value = getattr(self, name)
-            _check(value is None or value >= 1, name, "be at least 1", value)
-        for name, (low, high) in _BETWEEN.items():
-            _check(
-                low < getattr(self, name) < high, name, f"lie between {low} and {high}", getattr(self, name)
-            )
-        for name in ("nucleotide_weight", "distance_weight"):
-            value = getattr(self, name)
-            _check(0 <= value < math.inf, name, "be at least 0 and finite", value)
-        loss_weight = self.nucleotide_weight + self.distance_weight
-        _check(loss_weight > 0, "nucleotide_weight + distance_weight", "be above 0", loss_weight)
-        _check(
-            self.num_workers is None or self.num_workers >= 0,
-            "num_workers",
-            "not be negative",
-            self.num_workers,
-        )
-        _check(-(2**63) <= self.seed < 2**64, "seed", "lie in [-2^63, 2^64)", self.seed)
-        for name in ("momentum", "weight_decay"):
-            _check(0 <= getattr(self, name) < 1, name, "be at least 0 and below 1", getattr(self, name))
-        for name in ("asv_encode_fraction", "rarefy_fraction"):
-            _check(0 < getattr(self, name) <= 1, name, "be above 0 and at most 1", getattr(self, name))
+        # Each part calls `super()` first, so the types of all values are checked before any rule.
+        check_types(self, _TABLE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthConfig(_Part):
+    """How long a run trains, and what it starts from."""
+
+    max_steps: int | None = None
+    """Number of optimizer steps. If not given, `epochs` sets the length of the run."""
+    epochs: int = 50
+    """Number of passes over the training samples. It is not used if `max_steps` is given."""
+    patience: int = 10
+    """Training stops early after this many validations in a row without a lower loss."""
+    seed: int = 0
+    """Random seed for initial weights, sample order, masking and dropout."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_steps is not None:
+            _require(self.max_steps >= 1, "max_steps must be at least 1", self.max_steps)
+        _require(self.epochs >= 1, "epochs must be at least 1", self.epochs)
+        _require(self.patience >= 1, "patience must be at least 1", self.patience)
+        # The range of seeds that torch accepts.
+        _require(-(2**63) <= self.seed < 2**64, "seed must lie in [-2^63, 2^64)", self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchConfig(_Part):
+    """Which samples make up a step, and how they are read."""
+
+    batch_size: int = 32
+    """Number of samples in a micro-batch. Distances are learned between the samples of one micro-batch."""
+    accumulate: int = 1
+    """Number of micro-batches in an optimizer step. The gradient is the mean over all of them."""
+    bucket: bool = False
+    """Whether to put samples with similar numbers of ASVs into the same batch. This reduces padding, but
+    distances are then learned between samples of similar richness only."""
+    token_limit: int | None = None
+    """Maximum number of ASVs in a sample. If not given, the limit of the shards is used."""
+    rarefy_fraction: float = 1.0
+    """Fraction of each sample's reads that is drawn anew at each step. The true distances are those of the
+    draw. With 1, all reads are used. Validation always uses all reads."""
+    num_workers: int | None = None
+    """Number of processes that read samples ahead. If not given, there are two on a GPU and none on a CPU,
+    where the model needs all cores."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.batch_size >= 1, "batch_size must be at least 1", self.batch_size)
+        _require(self.accumulate >= 1, "accumulate must be at least 1", self.accumulate)
+        if self.token_limit is not None:
+            _require(self.token_limit >= 1, "token_limit must be at least 1", self.token_limit)
+        fraction = self.rarefy_fraction
+        _require(0 < fraction <= 1, "rarefy_fraction must be above 0 and at most 1", fraction)
+        if self.num_workers is not None:
+            _require(self.num_workers >= 0, "num_workers must not be negative", self.num_workers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig(_Part):
+    """How a gradient changes the weights."""
+
+    optimizer: Optimizer = "adamw"
+    """Optimizer that updates the weights: adamw, adam or sgd."""
+    learning_rate: float = 2e-3
+    """Highest learning rate of the run, reached after the warm-up."""
+    momentum: float = 0.9
+    """Nesterov momentum of sgd. The other optimizers do not use it."""
+    weight_decay: float = 0.01
+    """Weight decay of the weight matrices. It is decoupled from the gradient in adamw, and added to the
+    gradient in adam and sgd."""
+    clip_norm: float = 1.0
+    """Maximum norm of the gradient. A longer gradient is scaled down to this norm."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rate, norm = self.learning_rate, self.clip_norm
+        _require(0 < rate < math.inf, "learning_rate must be above 0 and finite", rate)
+        _require(0 <= self.momentum < 1, "momentum must be at least 0 and below 1", self.momentum)
+        _require(0 <= self.weight_decay < 1, "weight_decay must be at least 0 and below 1", self.weight_decay)
+        _require(0 < norm < math.inf, "clip_norm must be above 0 and finite", norm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig(_Part):
+    """How the learning rate changes during a run."""
+
+    schedule: Schedule = "cosine"
+    """Shape of the learning rate after the warm-up. With cosine, it falls to a hundredth. With restarts, it
+    does so again and again. With plateau, it falls when the validation loss stops improving. With constant,
+    it stays. With one-cycle, it rises over three tenths of the run and then falls, and there is no
+    warm-up."""
+    warmup_steps: int = 20
+    """Number of steps over which the learning rate rises from 0. At most a tenth of all steps is used."""
+    cycle_steps: int | None = None
+    """Number of steps between two restarts. If not given, it is a quarter of the run."""
+    plateau_patience: int = 3
+    """The plateau schedule reduces the learning rate after this many validations without a lower loss."""
+    plateau_factor: float = 0.5
+    """Factor by which the plateau schedule multiplies the learning rate."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cycle_steps is not None:
+            _require(self.cycle_steps >= 1, "cycle_steps must be at least 1", self.cycle_steps)
+        patience, factor = self.plateau_patience, self.plateau_factor
+        _require(patience >= 1, "plateau_patience must be at least 1", patience)
+        _require(0 < factor < 1, "plateau_factor must lie between 0 and 1", factor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskingConfig(_Part):
+    """Which bases are masked, and in which ASVs."""
+
+    mask_fraction: float = 0.15
+    """Fraction of each encoded ASV's bases that is masked and predicted."""
+    mask_span: int = 1
+    """Number of neighboring bases that are masked together."""
+    asv_encode_fraction: float = 0.1
+    """Fraction of a batch's ASVs that the transformer over bases encodes and learns from, drawn anew at each
+    step. The other ASVs are represented by the network over base positions alone. Validation encodes all."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        masked, encoded = self.mask_fraction, self.asv_encode_fraction
+        _require(0 < masked < 1, "mask_fraction must lie between 0 and 1", masked)
+        _require(self.mask_span >= 1, "mask_span must be at least 1", self.mask_span)
+        _require(0 < encoded <= 1, "asv_encode_fraction must be above 0 and at most 1", encoded)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig(_Part):
+    """What is learned, and the weight of each loss."""
+
+    nucleotide_weight: float = 1.0
+    """Weight of the loss of masked bases."""
+    distance_weight: float = 0.3
+    """Weight of the loss of distances. It is the squared error in units of the true distances' spread."""
+    targets: dict[str, float] = field(default_factory=lambda: {"unweighted_unifrac": 1.0})
+    """Distances to learn, and the weight of each among them."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        bases, distances = self.nucleotide_weight, self.distance_weight
+        _require(0 <= bases < math.inf, "nucleotide_weight must be at least 0 and finite", bases)
+        _require(0 <= distances < math.inf, "distance_weight must be at least 0 and finite", distances)
+        total = bases + distances
+        _require(total > 0, "nucleotide_weight + distance_weight must be above 0", total)
         for name, weight in self.targets.items():
-            _check(name in METRICS, "targets", f"be among {', '.join(METRICS)}", repr(name))
-            check_type(f"target {name}", float, weight)
-            _check(0 < weight < math.inf, f"target {name}", "have a weight above 0", weight)
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            _check(value in choices, name, f"be one of {', '.join(choices)}", repr(value))
-        is_drawn = self.rarefy_fraction < 1 and any(METRICS[name].over == "matrix" for name in self.targets)
-        rule = "be 1 with the target precomputed, whose matrix is that of whole samples"
-        _check(not is_drawn, "rarefy_fraction", rule, self.rarefy_fraction)
-        is_scaled = self.precision == "fp16" and self.sharding == "fsdp"
-        _check(not is_scaled, "precision", "be float32 or bf16 with sharding", "fp16")
+            _require(name in METRICS, f"targets must be among {', '.join(METRICS)}", repr(name))
+            check_type(f"target {name}", float, weight, _TABLE)
+            _require(0 < weight < math.inf, f"target {name} must have a weight above 0", weight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationConfig(_Part):
+    """When a run is validated and saved."""
+
+    validate_every: int | None = None
+    """Number of steps between validations. If not given, it is the steps of an epoch, but at most 100."""
+    validation_samples: int = 128
+    """Maximum number of samples in a validation."""
+    checkpoint_every: int = 100
+    """Number of steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """Number of checkpoints that are kept. These are the latest ones, and the best one is kept beside
+    them."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.validate_every is not None:
+            _require(self.validate_every >= 1, "validate_every must be at least 1", self.validate_every)
+        samples, every, kept = self.validation_samples, self.checkpoint_every, self.keep_checkpoints
+        _require(samples >= 1, "validation_samples must be at least 1", samples)
+        _require(every >= 1, "checkpoint_every must be at least 1", every)
+        _require(kept >= 1, "keep_checkpoints must be at least 1", kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceConfig(_Part):
+    """Which hardware a run uses, and how."""
+
+    device: str = "auto"
+    """Device of the model, as cpu, cuda or cuda:1. With auto, a GPU is used if there is one."""
+    precision: Precision = "float32"
+    """Precision of matrix products: float32, bf16 or fp16. The loss is scaled with fp16. Weights and losses
+    are always float32."""
+    sharding: Sharding = "none"
+    """Whether the processes that `torchrun` starts share the weights, gradients and optimizer state. Use fsdp
+    if a model does not fit on one device."""
+    compile: bool = False
+    """Whether to compile the transformers. This takes about a minute, and pays off on a GPU."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        is_supported = not (self.precision == "fp16" and self.sharding == "fsdp")
+        _require(is_supported, "precision must be float32 or bf16 with sharding", self.precision)
+
+
+# A dataclass takes its fields from the last base first. So the fields begin with those of `LengthConfig`.
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(
+    DeviceConfig,
+    ValidationConfig,
+    ObjectiveConfig,
+    MaskingConfig,
+    ScheduleConfig,
+    OptimizerConfig,
+    BatchConfig,
+    LengthConfig,
+):
+    """Configuration of a training run: all keys of `[train]`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if any(METRICS[name].over == "matrix" for name in self.targets):
+            rule = "rarefy_fraction must be 1 with the target precomputed, whose matrix is of whole samples"
+            _require(self.rarefy_fraction == 1, rule, self.rarefy_fraction)

@@ -5,7 +5,7 @@ from itertools import product
 
 from torch import nn, optim
 
-from aammodel.config.train import TrainConfig
+from aammodel.config.train import OptimizerConfig, ScheduleConfig, TrainConfig
 from aammodel.distributed.fsdp import is_cut
 
 _BETAS = (0.9, 0.98)
@@ -15,7 +15,7 @@ steps, and ten steps later two ranks differ from one by 1e-4 of a loss instead o
 _FUSED_ON = ("cpu", "cuda")
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> optim.Optimizer:
+def make_optimizer(model: nn.Module, config: OptimizerConfig) -> optim.Optimizer:
     """Make the optimiser of the configuration, which shrinks matrices but neither biases nor norms.
 
     "adamw" shrinks apart from the gradient (Loshchilov and Hutter 2019); "adam" (Kingma and Ba 2015) and
@@ -71,7 +71,7 @@ def learning_rate(step: int, num_steps: int, config: TrainConfig, reductions: in
     return config.learning_rate * _share(step, num_steps, config, reductions)
 
 
-def _share(step: int, num_steps: int, config: TrainConfig, reductions: int) -> float:
+def _share(step: int, num_steps: int, config: ScheduleConfig, reductions: int) -> float:
     if config.schedule == "one-cycle":
         return _one_cycle(step, num_steps)
     warmup = max(1, min(config.warmup_steps, round(LARGEST_WARMUP_SHARE * num_steps)))

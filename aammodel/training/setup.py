@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import wraps
 from itertools import islice
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import torch
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.publish import sweep_all
 from aammodel.batch import Batch
-from aammodel.config.checks import check_type
 from aammodel.config.model import ModelConfig
 from aammodel.config.train import TrainConfig
 from aammodel.data.rarefy import COLUMNS
@@ -96,16 +95,12 @@ def make_model_config(
     UsageError
         If one of the values chosen cannot be.
     """
-    kinds = get_type_hints(ModelConfig)
-    for name, value in values.items():
-        if name == "targets":
-            raise UsageError("targets stand in no model", "[model]", "write them below [train.targets]")
-        check_type(name, kinds[name], value, "[model]")
+    if "targets" in values:
+        raise UsageError(
+            "targets are not a key of [model]", "[model]", "write each below [train.targets], with its weight"
+        )
     given: dict[str, Any] = {"sequence_length": sequence_length, "targets": tuple(train.targets)}
-    try:
-        model = ModelConfig(**(given | values))
-    except ValueError as error:
-        raise UsageError(str(error), "[model]", "correct the configuration") from error
+    model = ModelConfig(**(given | values))
     _check_reads("sequence_length", model.sequence_length, sequence_length)
     _check_reads("slot_positions", model.slot_positions or token_limit, token_limit)
     return model

@@ -3,12 +3,14 @@
 import importlib
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from aammodel.config.train import TrainConfig
 from tests.helpers.programs import run_python
 
 FRAME = re.compile(r"[│╭╮╰╯─]")
@@ -36,3 +38,17 @@ def test_every_word_of_every_help_text_is_shown(program: str, tmp_path: Path) ->
             for word in words_of(text):
                 assert word in remaining, f"{call}: {word} of {text!r} is not shown"
                 remaining.remove(word)
+
+
+def test_defaults_in_help_texts_are_those_of_the_configuration() -> None:
+    """The commands cannot import the configuration for their help, which has to be fast."""
+    defaults = asdict(TrainConfig())
+    group: Any = typer.main.get_command(importlib.import_module("aammodel.cli").app)
+    compared = set()
+    for name in ("pretrain", "plan"):
+        for each in group.commands[name].params:
+            match = re.search(r"Default: (\S+)\.$", help_of(each))
+            if match and each.name in defaults:
+                assert match[1] == str(defaults[each.name]), (name, each.name)
+                compared.add(each.name)
+    assert compared == {"epochs", "batch_size", "accumulate", "seed", "precision", "checkpoint_every"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from aam_schemas.common.errors import UsageError
+from aammodel.config.checks import InvalidConfigError
 from aammodel.config.model import CountEmbedding, ModelConfig
 from aammodel.interop.aam.checkpoint import Published
 
@@ -151,8 +152,8 @@ def read_sizes(published: Published, tensors: Mapping[str, Tensor], heads: int, 
             targets=(target,),
             distance_head="tanh-euclidean",
         )
-    except ValueError as error:
-        raise published.refuse(str(error)) from error
+    except InvalidConfigError as error:
+        raise published.refuse(error.what) from error
 
 
 def published_names(config: ModelConfig, has_nucleotides: bool) -> dict[str, str]:

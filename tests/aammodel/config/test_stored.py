@@ -40,7 +40,7 @@ def test_an_old_key_in_a_toml_file_is_refused_with_the_new_one(table: str, old: 
     path.write_text(f"[{table}]\n{old} = 1\n")
     with pytest.raises(UsageError, match=old) as raised:
         read_config(path)
-    assert raised.value.fix == f"write {RENAMED_KEYS[table][old]} instead"
+    assert raised.value.fix == f"write {RENAMED_KEYS[table][old]}"
 
 
 @pytest.mark.parametrize(("table", "key"), [("train", "learning_rat"), ("model", "widht")])

@@ -451,7 +451,7 @@ def test_a_batch_of_several_targets_asks_for_a_model_of_as_many(run: Programs, t
     (tmp_path / "wrong.toml").write_text("[model]\nwidth = 16\nattention_heads = 3\n")
     ran = run(*call, "--config", tmp_path / "wrong.toml")
     assert ran.code == 2
-    assert "heads (3) must divide width (16)" in ran.err
+    assert "attention_heads must divide width (16), and is 3" in ran.err
 
 
 @pytest.mark.parametrize("rank", [0, 1])
