@@ -41,12 +41,13 @@ def evaluate(
     from aammodel.data.shards import open_shards
     from aammodel.evaluation.evaluate import evaluate as measure
     from aammodel.reports.run_report import save_distances
-    from aammodel.runs.load import load_run
+    from aammodel.runs.load import load_run, log_mismatches
     from aammodel.training.device import pick_device
 
     model = load_run(run, pick_device(device))
     opened = open_shards(parse_location(shards))
     limit, origin = _limit(token_limit, run, opened.manifest.choices.token_limit)
+    log_mismatches(run, opened)
     found = measure(model, opened, split, max_samples, limit)
     document = {
         "schema_version": 1,
@@ -70,11 +71,11 @@ def evaluate(
 
 def _limit(given: int | None, run: Path, kept: int) -> tuple[int, str]:
     """Choose how many ASVs of a sample the model reads, and say why so many."""
-    from aammodel.runs.config_file import limit_of_training
+    from aammodel.runs.load import token_limit_of_training
 
     if given is not None:
         return given, "--token-limit"
-    trained = limit_of_training(run)
+    trained = token_limit_of_training(run)
     if trained is None:
         return kept, "as the shards have"
     if trained > kept:

@@ -18,6 +18,7 @@ REPORT_FILE, RESULTS_FILE = "report.html", "results.json"
 
 _SECTIONS = {
     "shards": "Shards",
+    "preparation": "Preparation of the samples",
     "train": "Training",
     "model": "Model",
     "versions": "Versions",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.common.files import Files
 from aam_schemas.common.publish import published_folder, remove_folder, replace_file
+from aam_schemas.preparation import Preparation
 from aammodel.distributed.fsdp import cut_like, whole
 from aammodel.runs.metrics_log import METRICS_FILE, Row, append_metrics
 from aammodel.runs.progress import Progress
@@ -93,19 +94,23 @@ def checkpoint_folder(run: Path, step: int) -> Path:
     return run / CHECKPOINTS / f"step-{step:06d}"
 
 
-def save_best(run: Path, model: Tensors, model_config: dict[str, object], files: Files = _FILES) -> None:
-    """Write `model.safetensors`, the best weights so far."""
-    save_model(run / MODEL_FILE, model, model_config, files)
+def save_model(
+    path: Path,
+    model: Tensors,
+    model_config: dict[str, object],
+    preparation: Preparation | None = None,
+    files: Files = _FILES,
+) -> None:
+    """Write a model file."""
+    replace_file(path, model_file(model, model_config, preparation), files)
 
 
-def save_model(path: Path, model: Tensors, model_config: dict[str, object], files: Files = _FILES) -> None:
-    """Write a model's file."""
-    replace_file(path, model_file(model, model_config), files)
-
-
-def model_file(model: Tensors, model_config: dict[str, object]) -> bytes:
-    """Give what a model's file holds: weights, with the model's configuration in the header."""
-    return save(model, metadata={"model_config": json.dumps(model_config)})
+def model_file(model: Tensors, model_config: dict[str, object], preparation: Preparation | None) -> bytes:
+    """Return the content of a model file: weights, with configuration and preparation in the header."""
+    header = {"model_config": json.dumps(model_config)}
+    if preparation is not None:
+        header["preparation"] = json.dumps(preparation.as_dict())
+    return save(model, metadata=header)
 
 
 def _load_optimizer(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -129,6 +134,8 @@ class RunFolder:
     """False on every rank but the main one: nothing is written there."""
     files: Files = field(default_factory=Files)
     """The calls that change the disk."""
+    preparation: Preparation | None = None
+    """How the samples are prepared; None on ranks that write nothing."""
 
     def append(self, row: Row) -> None:
         """Add a line of metrics."""
@@ -139,7 +146,8 @@ class RunFolder:
         """Write the best weights so far."""
         weights = model_tensors(model)
         if self.is_written:
-            save_best(self.path, weights, self.model_config, self.files)
+            path = self.path / MODEL_FILE
+            save_model(path, weights, self.model_config, self.preparation, self.files)
 
     def save_checkpoint(self, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write a checkpoint, then remove those that are neither among the last nor the best."""
@@ -147,6 +155,6 @@ class RunFolder:
         if self.is_written:
             # A checkpoint on the disk means that the lines before it are there, too.
             self.files.flush(self.path / METRICS_FILE)
-            content = model_file(weights, self.model_config)
+            content = model_file(weights, self.model_config, self.preparation)
             save_checkpoint(self.path, progress, content, moments, self.files)
             remove_checkpoints(self.path, self.keep, progress.best_step, self.files)

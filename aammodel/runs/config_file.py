@@ -58,13 +58,15 @@ def _with_current_keys(config: dict[str, Any]) -> dict[str, Any]:
     return now
 
 
-def limit_of_training(run: Path) -> int | None:
-    """Give the token limit that a run was trained with; None if its shards' own, or if this is not known.
+def limit_in_config(run: Path) -> int | None:
+    """Return the token limit in a run's `config.json`; None if it was its shards' limit, or is not known.
+
+    For runs written before model files held a `Preparation`: see `load.token_limit_of_training`.
 
     Parameters
     ----------
     run : Path
-        As `load_run` takes it: a model file by itself does not know.
+        The folder of a run or of one of its checkpoints.
 
     Raises
     ------

@@ -1,6 +1,7 @@
 """From a run's folder to its model, with the weights that were best in validation."""
 
 import json
+import logging
 from pathlib import Path
 
 import torch
@@ -10,10 +11,14 @@ from safetensors.torch import load_file
 from aam_schemas import vocabulary
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.manifest import MANIFEST_FILE
+from aam_schemas.preparation import Preparation
 from aammodel.config.stored import load_model_config
 from aammodel.data.shards import ShardSet
 from aammodel.nn.model import AamModel
 from aammodel.runs.checkpoint import MODEL_FILE
+from aammodel.runs.config_file import limit_in_config
+
+_LOGGER = logging.getLogger(__name__)
 
 _REMEDY = "copy the run again, or train it anew"
 
@@ -40,14 +45,7 @@ def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
     InvalidDataError
         If its file is damaged.
     """
-    path = run / MODEL_FILE if run.is_dir() else run
-    if not path.is_file():
-        is_shards = (run / MANIFEST_FILE).is_file()
-        raise UsageError(
-            f"there is no trained model here: it has no {MODEL_FILE}",
-            str(run),
-            "this is a shard set: name the run first" if is_shards else "name the folder of a run",
-        )
+    path = _model_path(run)
     try:
         with safe_open(path, framework="pt") as file:
             config = load_model_config(json.loads((file.metadata() or {})["model_config"]))
@@ -56,6 +54,84 @@ def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise InvalidDataError(f"this model cannot be read: {error}", str(path), _REMEDY) from error
     return model.to(device).eval()
+
+
+def load_preparation(run: Path) -> Preparation | None:
+    """Return how the samples that a model was trained on were prepared.
+
+    Parameters
+    ----------
+    run : Path
+        As for `load_run`.
+
+    Returns
+    -------
+    Preparation or None
+        None if the model was written before preparations were stored. See `token_limit_of_training`, which
+        knows a little more of such runs.
+
+    Raises
+    ------
+    UsageError
+        If there is no such run.
+    InvalidDataError
+        If its file is damaged, or its preparation was stored by a later version.
+    """
+    path = _model_path(run)
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = (file.metadata() or {}).get("preparation")
+        return None if stored is None else Preparation.from_dict(json.loads(stored))
+    except (SafetensorError, TypeError, ValueError, OSError) as error:
+        raise InvalidDataError(f"this model cannot be read: {error}", str(path), _REMEDY) from error
+
+
+def token_limit_of_training(run: Path) -> int | None:
+    """Return the largest number of ASVs per sample that a model was trained with; None if not known.
+
+    Parameters
+    ----------
+    run : Path
+        As for `load_run`.
+
+    Raises
+    ------
+    UsageError, InvalidDataError
+        As `load_preparation`.
+    """
+    preparation = load_preparation(run)
+    return limit_in_config(run) if preparation is None else preparation.token_limit
+
+
+def log_mismatches(run: Path, shards: ShardSet) -> None:
+    """Warn of each way in which shards were prepared differently from the samples that a model learned.
+
+    Parameters
+    ----------
+    run : Path
+        As for `load_run`.
+    shards : ShardSet
+
+    Raises
+    ------
+    UsageError, InvalidDataError
+        As `load_preparation`.
+    """
+    preparation = load_preparation(run)
+    for mismatch in preparation.mismatches(shards.manifest, shards.tokens) if preparation else ():
+        _LOGGER.warning("%s: %s", shards.folder, mismatch)
+
+
+def _model_path(run: Path) -> Path:
+    path = run / MODEL_FILE if run.is_dir() else run
+    if not path.is_file():
+        is_shards = (run / MANIFEST_FILE).is_file()
+        raise UsageError(
+            f"there is no trained model here: it has no {MODEL_FILE}",
+            str(run),
+            "this is a shard set: name the run first" if is_shards else "name the folder of a run",
+        )
+    return path
 
 
 def check_fits(model: AamModel, shards: ShardSet, token_limit: int | None = None) -> None:

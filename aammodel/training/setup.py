@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import wraps
+from functools import cached_property, wraps
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.publish import sweep_all
+from aam_schemas.preparation import Preparation
 from aammodel.batch import Batch
 from aammodel.config.model import ModelConfig
 from aammodel.config.train import TrainConfig
@@ -57,9 +58,15 @@ class Plan:
                 "folder": str(self.shards.folder.absolute()),
                 "manifest_sha256": self.shards.manifest.sha256,
             },
+            "preparation": self.preparation.as_dict(),
             "versions": tool_versions(),
             "machine": machine(),
         }
+
+    @cached_property
+    def preparation(self) -> Preparation:
+        """How the samples are prepared; reads the sequences of all ASVs."""
+        return Preparation.from_shards(self.shards.manifest, self.shards.tokens, self.train.token_limit)
 
 
 def make_plan(shards_folder: ShardLocation, model_values: dict[str, Any], train: TrainConfig) -> Plan:
@@ -158,7 +165,14 @@ def make_trainer(plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE) -> T
         sweep_all(run / CHECKPOINTS)
         cut_metrics(run, progress.step if checkpoints else -1)
     return Trainer(
-        folder=RunFolder(run, asdict(plan.model), config.keep_checkpoints, ranks.is_main),
+        folder=RunFolder(
+            run,
+            asdict(plan.model),
+            config.keep_checkpoints,
+            ranks.is_main,
+            # Only the main rank writes models.
+            preparation=plan.preparation if ranks.is_main else None,
+        ),
         config=config,
         stepper=stepper,
         train_stream=_part(stream, ranks),

@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.publish import interrupted
+from aam_schemas.common.records import record_from_json
 from aam_schemas.shards import FORMAT_VERSION
 from aam_schemas.vocabulary import NAMES
 
@@ -17,8 +16,6 @@ CHECKSUM_FILE = "manifest.sha256"
 
 LARGEST_TOKEN_LIMIT = 2**31 - 1
 """Entries that a list of a shard's sample can hold."""
-
-Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,44 +183,10 @@ def _parse(content: bytes, path: str) -> Manifest:
                 path,
                 "make the shards again, or install the version that wrote them",
             )
-        document["choices"] = _typed(Choices, document["choices"])
-        document["files"] = tuple(
-            _typed(ShardFile, row | {"row_group_rows": tuple(row["row_group_rows"])})
-            for row in document["files"]
-        )
-        document["inputs"] = tuple(_typed(InputFile, row) for row in document["inputs"])
-        document["vocabulary"] = tuple(document["vocabulary"])
-        return _typed(Manifest, document)
+        return record_from_json(Manifest, document)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidDataError(
             f"this is no manifest of format version {FORMAT_VERSION}: {error}",
             path,
             "make the shards again with `aamprep shard`",
         ) from error
-
-
-def _typed(kind: type[Row], values: dict[str, Any]) -> Row:
-    """Build a dataclass from a JSON object, ignoring names that this version does not know.
-
-    Raises
-    ------
-    TypeError
-        If a value is of another type than its field.
-    """
-    types = {one.name: one.type for one in fields(kind)}  # type: ignore[arg-type]
-    known = {name: value for name, value in values.items() if name in types}
-    for name, value in known.items():
-        if not _is_a(value, types[name]):
-            raise TypeError(f"{name}: {value!r}")
-    return kind(**known)
-
-
-def _is_a(value: object, kind: Any) -> bool:
-    """Tell whether a value is of a field's type."""
-    if get_origin(kind) is tuple:
-        return isinstance(value, tuple) and all(_is_a(one, get_args(kind)[0]) for one in value)
-    if get_origin(kind) is dict:
-        return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
-    if kind is float:
-        return isinstance(value, int | float) and abs(value) < math.inf
-    return isinstance(value, kind)

@@ -34,6 +34,7 @@ def _token_of_byte() -> npt.NDArray[np.uint8]:
 _TOKEN_OF_BYTE = _token_of_byte()
 _LETTER_OF_TOKEN = np.frombuffer(b".ACGT^?N", dtype=np.uint8)
 _IS_BASE = np.isin(np.arange(256), (A, C, G, T, N))
+
 _NO_CODE = re.compile(f"[^{NUCLEOTIDE_CODES}{NUCLEOTIDE_CODES.lower()}]")
 
 

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aam_schemas import vocabulary
 from aam_schemas.common.publish import published_folder
+from aam_schemas.preparation import Preparation
 from aammodel.config.model import ModelConfig
 from aammodel.interop.aam.checkpoint import Published, read_published
 from aammodel.interop.aam.names import encoder_tensors, has_nucleotides, published_names, read_sizes
 from aammodel.nn.model import AamModel
-from aammodel.runs.checkpoint import model_tensors, save_best
+from aammodel.runs.checkpoint import MODEL_FILE, model_tensors, save_model
 from aammodel.runs.config_file import CONFIG_FILE, tool_versions
 
 _SHOWN = 5
@@ -40,7 +42,22 @@ class Imported:
             "left_out": list(self.left_out),
             "guesses_bases": self.guesses_bases,
         }
-        return {"model": asdict(self.model.config), "imported": origin, "versions": tool_versions()}
+        return {
+            "model": asdict(self.model.config),
+            "imported": origin,
+            "preparation": self.preparation.as_dict(),
+            "versions": tool_versions(),
+        }
+
+    @property
+    def preparation(self) -> Preparation:
+        """How its samples were prepared, as far as the checkpoint shows: sizes alone."""
+        config = self.model.config
+        return Preparation(
+            token_limit=config.slot_positions or None,
+            sequence_length=config.sequence_length,
+            vocabulary=vocabulary.NAMES[: config.vocabulary_size],
+        )
 
 
 def import_published(path: Path, heads: int, target: str) -> Imported:
@@ -81,7 +98,8 @@ def write_imported(imported: Imported, run: Path, overwrite: bool) -> None:
     with published_folder(run, CONFIG_FILE, overwrite) as folder:
         content = json.dumps(imported.as_dict(), indent=2, ensure_ascii=False) + "\n"
         (folder / CONFIG_FILE).write_text(content, encoding="utf-8")
-        save_best(folder, model_tensors(imported.model), asdict(imported.model.config))
+        config = asdict(imported.model.config)
+        save_model(folder / MODEL_FILE, model_tensors(imported.model), config, imported.preparation)
 
 
 def _check_names(published: Published, tensors: Mapping[str, Tensor], expected: set[str]) -> None:

@@ -89,7 +89,7 @@ def test_it_reads_as_many_asvs_as_the_run_was_trained_with(run: Programs, tmp_pa
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     folders = (tmp_path / "run", max((tmp_path / "run" / "checkpoints").iterdir()))
     ways = [(folder, (), "(as the run was trained)", 3) for folder in folders]
-    ways += [(tmp_path / "run" / "model.safetensors", (), "(as the shards have)", 512)]
+    ways += [(tmp_path / "run" / "model.safetensors", (), "(as the run was trained)", 3)]
     ways += [(tmp_path / "run", ("--token-limit", 4), "(--token-limit)", 4)]
     for number, (where, more, words, limit) in enumerate(ways):
         output = tmp_path / f"found-{number}"

@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
+from aam_schemas.preparation import Preparation
 from aammodel.data.shards import open_shards
 from aammodel.nn.model import AamModel
-from aammodel.runs.load import check_fits, load_run
+from aammodel.runs.load import check_fits, load_preparation, load_run
 from tests.helpers.model_cases import awake, compact, some_samples
 from tests.helpers.paths import STUDIES
 from tests.helpers.published_checkpoints import (
@@ -172,6 +173,11 @@ def test_the_run_says_where_it_came_from(run: Programs, tmp_path: Path) -> None:
     assert ran.code == 0
     assert "2 heads" in ran.out
     config = json.loads((tmp_path / "run" / "config.json").read_text())
+    preparation = Preparation.from_dict(config["preparation"])
+    assert preparation == load_preparation(tmp_path / "run")
+    assert preparation.sequence_length == config["model"]["sequence_length"]
+    assert len(preparation.vocabulary) == config["model"]["vocabulary_size"]
+    assert (preparation.rarefy_depth, preparation.is_rarefied, preparation.region) == (None, None, None)
     assert config["imported"]["file"] == "published.pt"
     assert config["imported"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert config["model"]["attention_heads"] == 2
