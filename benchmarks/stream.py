@@ -29,9 +29,9 @@ import pyarrow.parquet as pq
 import torch
 
 from aammodel.config.train import TrainConfig
+from aammodel.data.masking import Masking
 from aammodel.data.shards import ShardSet, open_shards
-from aammodel.data.stream import Masks
-from aammodel.data.workers import load
+from aammodel.data.workers import load_batches
 from aammodel.training.setup import make_plan, make_trainer
 from helpers.big_shards import write_big_shards
 from helpers.command_cost import run
@@ -58,7 +58,7 @@ def main() -> None:
         _compare(
             "masks on, distances off",
             shards,
-            Masks(asv_encode_fraction=TrainConfig().asv_encode_fraction),
+            Masking(asv_encode_fraction=TrainConfig().asv_encode_fraction),
             (),
         )
         _scale(folder)
@@ -76,11 +76,11 @@ def _make_shards(folder: Path, asvs_per_sample: int, has_tree: bool) -> Path:
     return folder / "shards"
 
 
-def _compare(name: str, shards: ShardSet, masks: Masks | None, targets: tuple[str, ...]) -> float:
+def _compare(name: str, shards: ShardSet, masking: Masking | None, targets: tuple[str, ...]) -> float:
     """Run both in turn; give the median of the ratios of the rounds."""
     columns = ["sample_id", "asv", "count"] + (["branch"] if targets else [])
-    stream = make_stream(shards, masks, targets)
-    batches = 50 if masks or targets else stream.batches_per_epoch
+    stream = make_stream(shards, masking, targets)
+    batches = 50 if masking or targets else stream.batches_per_epoch
     rounds = [
         (
             _measure(lambda: _bare(shards, columns)),
@@ -147,7 +147,7 @@ def _wait(shards: ShardSet) -> None:
     """Take default training steps on this machine, and see how long each waits for its batch."""
     plan = make_plan(shards.folder, {}, TrainConfig(batch_size=BATCH_SIZE, device="cpu"))
     trainer = make_trainer(plan, shards.folder.parent / "run", resume=False)
-    batches = load(trainer.train_stream, 0, pin_memory=False)
+    batches = load_batches(trainer.train_stream, 0, pin_memory=False)
     waits, steps = [], []
     for _ in range(TRAINING_STEPS + 1):
         started = time.perf_counter()

@@ -130,7 +130,7 @@ def ours(shards: Path, metric: str, num_samples: int, dtype: type = np.float64) 
         pairs.fill(matrix, lambda share: None)
         return matrix
     samples = pairs.read(pairs.blocks()[0])[:num_samples]
-    return METRICS[metric].between(samples, samples, pairs.shards.facts, pairs.arithmetic)
+    return METRICS[metric].between(samples, samples, pairs.shards.metric_inputs, pairs.arithmetic)
 
 
 def seconds(work: Callable[[], object], times: int = 3) -> float:

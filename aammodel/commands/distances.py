@@ -50,7 +50,7 @@ def distances(
     if split not in (None, *SPLITS):
         raise UsageError(f"there is no split {split!r}", "--split", f"choose among: {', '.join(SPLITS)}")
     opened = open_shards(parse_location(shards))
-    is_known = opened.has_tree if metric == FAITH_PD else METRICS[metric].is_known(opened.facts)
+    is_known = opened.has_tree if metric == FAITH_PD else METRICS[metric].is_available(opened.metric_inputs)
     if not is_known:
         raise InvalidDataError(
             f"these shards lack what {metric} is computed from",

@@ -233,7 +233,7 @@ def _describe(plan: "Plan", trainer: "Trainer") -> None:
     )
     from aammodel.distances.metrics import METRICS
 
-    if not any(METRICS[target].is_known(plan.shards.facts) for target in plan.model.targets):
+    if not any(METRICS[target].is_available(plan.shards.metric_inputs) for target in plan.model.targets):
         say("these shards have no tree: the model learns from hidden bases alone, not from UniFrac")
     elif plan.train.batch_size == 1:
         say("a batch of one sample has no pair: distances are not learned; give --batch-size 2 or more")

@@ -1,93 +1,160 @@
-"""Row groups to samples: the columns of a row group cut into one list per sample, and what cannot be refused.
+"""Read row groups of a shard set into samples.
 
-Free of torch, since it runs in the workers of the loader.
+This module does not import torch, so it can be used where torch is not needed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
-from functools import partial
-from itertools import pairwise, repeat
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass, field, fields
+from itertools import chain, islice, repeat
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from aam_schemas.common.errors import InvalidDataError
+from aammodel.data.order import SampleOrder, ShuffleWindow
+from aammodel.data.sample_checks import ListColumn, check_no_missing, check_samples
+from aammodel.data.shards import RowGroup, ShardSet, reporting_damage
 from aammodel.sample import Sample
 
 T = TypeVar("T")
 
-_TOGETHER = (("asv", "count"), ("dropped_asv", "dropped_count"), ("branch", "branch_count"))
-"""Lists of which each has an entry for each of the other's."""
-_MOST_READS = float(np.finfo(np.float32).max)
-"""Of a sample: more are infinite to the model."""
-_NOTHING: npt.NDArray[Any] = np.zeros(0, dtype=np.uint32)
+_EMPTY: npt.NDArray[Any] = np.zeros(0, dtype=np.uint32)
 
 
-class _Lists(NamedTuple):
-    """A column of lists, laid one after the other."""
+@dataclass
+class SampleReader:
+    """Read samples of a shard set, checked, with the columns that you need.
 
-    values: npt.NDArray[Any]
-    bounds: npt.NDArray[np.int32]
-    """Where each list begins, and where the last ends."""
+    Parameters
+    ----------
+    shards : ShardSet
+    columns : tuple of str
+        Columns of lists to read beside `asv` and `count`: any of `dropped_asv`, `dropped_count`, `branch` and
+        `branch_count`. `columns_needed` of `aammodel.distances.metrics` lists those of a distance.
 
-    @property
-    def starts(self) -> npt.NDArray[np.int32]:
-        """Where each list begins."""
-        return self.bounds[:-1]
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from aammodel.data.samples import SampleReader
+    >>> from aammodel.data.shards import open_shards
+    >>> shards = open_shards(Path("shards"))
+    >>> reader = SampleReader(shards, ("branch",))
+    >>> samples = reader.read(shards.row_groups[:1])
+    >>> len(samples) == shards.row_groups[0].rows
+    True
+    """
 
-    @property
-    def sizes(self) -> npt.NDArray[np.int32]:
-        """Values of each list."""
-        return np.diff(self.bounds)
+    shards: ShardSet
+    columns: tuple[str, ...] = ()
+    _files: dict[str, pq.ParquetFile] = field(default_factory=dict, repr=False)
 
-    def cut(self) -> list[npt.NDArray[Any]]:
-        """Give each list as a view."""
-        return [self.values[start:stop] for start, stop in pairwise(self.bounds.tolist())]
+    def __reduce__(self) -> tuple[object, ...]:
+        # Open files cannot be pickled. A worker opens its own.
+        return SampleReader, (self.shards, self.columns)
+
+    def read(self, groups: Sequence[RowGroup]) -> list[Sample]:
+        """Read the samples of some row groups, in the order of the groups.
+
+        Row groups of one file are read together, which is faster than one by one.
+
+        Raises
+        ------
+        InvalidDataError
+            If a file is missing or damaged, or a sample is invalid.
+        """
+        samples: dict[RowGroup, list[Sample]] = {}
+        for name in dict.fromkeys(group.file for group in groups):
+            in_file = [group for group in groups if group.file == name]
+            remaining = iter(self._read_file(name, in_file))
+            samples |= {group: list(islice(remaining, group.rows)) for group in in_file}
+        return [sample for group in groups for sample in samples[group]]
+
+    def read_windows(
+        self, split: str, order: SampleOrder, epoch: int = 0, first_sample: int = 0
+    ) -> Iterator[tuple[ShuffleWindow, list[Sample]]]:
+        """Read the windows of an order one by one, each in a thread while the one before it is used.
+
+        Parameters
+        ----------
+        split : {"train", "validation", "test"}
+        order : SampleOrder
+            The order of the samples of that split.
+        epoch : int
+        first_sample : int
+            Samples of the epoch to skip.
+
+        Yields
+        ------
+        window : ShuffleWindow
+        samples : list of Sample
+            The samples of its row groups, group after group.
+        """
+        groups = self.shards.row_groups_of(split)
+
+        def read(window: ShuffleWindow) -> tuple[ShuffleWindow, list[Sample]]:
+            return window, self.read([groups[group] for group in window.groups])
+
+        return prefetch(map(read, order.windows(epoch, first_sample)))
+
+    def read_split(self, split: str, order: SampleOrder) -> Iterator[Sample]:
+        """Read the samples of a split once, in an order."""
+        for window, samples in self.read_windows(split, order):
+            yield from (samples[row] for row in window.order[window.num_consumed :])
+
+    def _read_file(self, name: str, groups: Sequence[RowGroup]) -> list[Sample]:
+        path = self.shards.folder / name
+        if name not in self._files:
+            self._files[name] = self.shards.open(name)
+        columns = ["sample_id", *dict.fromkeys(("asv", "count", *self.columns))]
+        with reporting_damage(path):
+            numbers = [group.number for group in groups]
+            table = self._files[name].read_row_groups(numbers, columns=columns, use_threads=False)
+        positions = chain.from_iterable(range(group.first, group.first + group.rows) for group in groups)
+        limit = self.shards.manifest.choices.token_limit
+        return split_table(table, self.shards.num_rows, positions, limit, str(path))
 
 
-def samples_of(
-    table: pa.Table, limits: Mapping[str, int], position: Iterable[int], token_limit: int
+def split_table(
+    table: pa.Table, num_rows: Mapping[str, int], positions: Iterable[int], token_limit: int, source: str
 ) -> list[Sample]:
-    """Take row groups apart.
+    """Split a table of the samples schema into samples.
 
     Parameters
     ----------
     table : pyarrow.Table
-        The columns `sample_id`, `asv` and `count`, and any other lists of a `Sample`.
-    limits : mapping
-        Rows of asvs.parquet or tree.parquet that each column of row numbers may name.
-    position : iterable of int
-        Place of each sample among all of the set.
+        The columns `sample_id`, `asv` and `count`, and any other columns of lists of a `Sample`.
+    num_rows : mapping of str to int
+        Number of rows that a column of row numbers can point to, by column.
+    positions : iterable of int
+        Index of each sample among all samples of the shard set.
     token_limit : int
-        Most ASVs that a sample keeps.
+        Largest number of ASVs that a sample keeps.
+    source : str
+        File that the table is from, for messages.
 
     Raises
     ------
     InvalidDataError
-        If something in a list cannot be, or lists do not belong together, or `asv` holds one twice or more
-        than the limit: the first such sample, by name. What else the schemas ask for (ids, depths, order of
-        selection), `aamprep verify` checks.
+        If a sample is invalid: see `check_samples`.
     """
     ids = table["sample_id"].to_pylist()
     names = [name for name in table.column_names if name != "sample_id"]
-    _refuse(ids, ~_has_null(table, names))
-    columns = {name: _lists(table, name) for name in names}
-    _refuse(ids, _has_reads(columns["asv"], columns["count"]))
-    _refuse(ids, _is_valid(columns, limits))
-    _refuse(ids, _keeps_each_once(columns["asv"], limits["asv"]) & (columns["asv"].sizes <= token_limit))
-    # Field by field, since a call with names for each of many samples takes its time.
-    lists = [one.name for one in fields(Sample) if one.name not in ("sample_id", "position")]
-    cut = (columns[name].cut() if name in columns else repeat(_NOTHING) for name in lists)
-    return list(map(Sample, ids, *cut, position))
+    check_no_missing(table, names, source)
+    columns = {name: _list_column(table, name) for name in names}
+    check_samples(ids, columns, num_rows, token_limit, source)
+    # By position: keyword arguments for each of many samples would take noticeable time.
+    lists = [part.name for part in fields(Sample) if part.name not in ("sample_id", "position")]
+    parts = (columns[name].split() if name in columns else repeat(_EMPTY) for name in lists)
+    return list(map(Sample, ids, *parts, positions))
 
 
 def prefetch(items: Iterator[T]) -> Iterator[T]:
-    """Make each item in a thread while the one before it is used.
+    """Make each item in a thread while the item before it is used.
 
-    What items are made by is reading and decompressing, which leaves Python to others meanwhile.
+    Reading and decompressing release Python's lock, so the thread does not slow down its user.
     """
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, items, None)
@@ -96,75 +163,8 @@ def prefetch(items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def _lists(table: pa.Table, name: str) -> _Lists:
+def _list_column(table: pa.Table, name: str) -> ListColumn:
     column = table[name].combine_chunks()
     bounds = column.offsets.to_numpy()
-    # Not `flatten`, which copies.
-    return _Lists(column.values.to_numpy()[bounds[0] : bounds[-1]], bounds - bounds[0])
-
-
-def _refuse(ids: list[str], is_valid: npt.NDArray[np.bool_]) -> None:
-    if not is_valid.all():
-        raise InvalidDataError(
-            "this sample has no ASV with a count above 0, one twice, more of them than the token limit, or a "
-            f"count, an ASV or a branch that cannot be (counts add up to {_MOST_READS:.1e} at most)",
-            f"sample {ids[int(is_valid.argmin())]}",
-            "find out with `aamprep verify` what is wrong, and make the shards again",
-        )
-
-
-def _has_null(table: pa.Table, names: list[str]) -> npt.NDArray[np.bool_]:
-    """Say of each sample whether a list of it, or something in one, is missing."""
-    columns = [table[name].combine_chunks() for name in names]
-    found = np.zeros(len(table), dtype=np.bool_)
-    for column in columns:
-        if column.null_count or column.values.null_count:
-            found |= [one is None or None in one for one in column.to_pylist()]
-    return found
-
-
-def _has_reads(asv: _Lists, count: _Lists) -> npt.NDArray[np.bool_]:
-    """Say of each sample whether it has an ASV with a count above 0."""
-    has_both = (asv.sizes > 0) & (asv.sizes == count.sizes)
-    if not has_both.all():
-        return has_both
-    with np.errstate(over="ignore"):
-        return np.add.reduceat(count.values, count.starts) > 0
-
-
-def _is_valid(columns: Mapping[str, _Lists], limits: Mapping[str, int]) -> npt.NDArray[np.bool_]:
-    """Say of each sample whether its lists belong together, and hold what can be."""
-    first = columns["asv"]
-    valid = np.ones(len(first.starts), dtype=np.bool_)
-    for number, count in _TOGETHER:
-        if number in columns and count in columns:
-            valid &= columns[number].sizes == columns[count].sizes
-    for name, column in columns.items():
-        holds = partial(_are_rows, limits[name]) if name in limits else _are_counts
-        # All at once, and one by one only if there is something to find.
-        if not holds(column.values):
-            valid &= [holds(one) for one in column.cut()]
-    return valid
-
-
-def _keeps_each_once(asv: _Lists, limit: int) -> npt.NDArray[np.bool_]:
-    """Say of each sample whether it lists no ASV twice."""
-    num_samples = len(asv.starts)
-    # Sample and ASV as one number, as narrow as can be: half as wide, they sort in half the time.
-    kind = np.min_scalar_type(num_samples * limit)
-    key = np.repeat(np.arange(num_samples, dtype=kind) * kind.type(limit), asv.sizes)
-    key += asv.values.astype(kind, copy=False)
-    key.sort()
-    is_valid = np.ones(num_samples, dtype=np.bool_)
-    is_valid[key[1:][key[1:] == key[:-1]] // kind.type(limit)] = False
-    return is_valid
-
-
-def _are_rows(limit: int, values: npt.NDArray[Any]) -> bool:
-    return not len(values) or int(values.max()) < limit
-
-
-def _are_counts(values: npt.NDArray[Any]) -> bool:
-    # NaN fails the first comparison. A sum costs less than asking of each whether it is finite.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return not len(values) or bool(values.min() >= 0 and values.sum() <= _MOST_READS)
+    # `flatten` would copy the values.
+    return ListColumn(column.values.to_numpy()[bounds[0] : bounds[-1]], bounds - bounds[0])

@@ -1,4 +1,4 @@
-"""Opening a shard set for the model: its manifest, its files, its ASVs and its branch lengths."""
+"""Open a shard set for the model: its manifest, files, ASVs and tree."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aam_schemas.common.errors import InvalidDataError
+from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.manifest import (
     CHECKSUM_FILE,
     MANIFEST_FILE,
@@ -30,38 +30,50 @@ from aam_schemas.shards import (
     open_parquet,
 )
 from aam_schemas.vocabulary import are_asvs
-from aammodel.data.rarefy import Paths, paths_of
+from aammodel.data.rarefy import RootPaths, find_root_paths
 from aammodel.data.remote import ShardLocation
 from aammodel.data.token_cache import cached_tokens
-from aammodel.distances.metrics import Facts
+from aammodel.distances.metrics import MetricInputs
 
-_MOST_HASHED_BYTES = 4 << 30
-"""Of a precomputed matrix that is read whole before it is used; of larger ones `aamprep verify` does it."""
+_LARGEST_HASHED_BYTES = 4 << 30
+"""Precomputed matrices up to this size are hashed before use. `aamprep verify` hashes larger ones, too."""
 _ASVS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
 class RowGroup:
-    """The unit of reading."""
+    """A row group of a Parquet file of samples: the unit of reading."""
 
     file: str
     number: int
-    """In its file."""
+    """Index of the row group in its file."""
     rows: int
+    """Number of samples."""
     split: str
     first: int
-    """Samples of the set before it, over all splits: rows of distances.npy count so."""
+    """Index of its first sample among all samples of the set, as in the rows of distances.npy."""
 
 
 @dataclass(frozen=True)
 class ShardSet:
-    """A shard set that lies in a folder, or behind a URL."""
+    """A shard set in a folder or behind a URL. `open_shards` opens one.
+
+    Files are read when they are needed.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from aammodel.data.shards import open_shards
+    >>> shards = open_shards(Path("shards"))
+    >>> shards.tokens.shape == (shards.manifest.num_kept_asvs, shards.manifest.sequence_length)
+    True
+    """
 
     folder: ShardLocation
     manifest: Manifest
 
     def __reduce__(self) -> tuple[object, ...]:
-        # What was mapped or read stays behind: each worker opens the set anew.
+        # Without files and arrays: each worker opens the set for itself.
         return ShardSet, (self.folder, self.manifest)
 
     @cached_property
@@ -74,48 +86,74 @@ class ShardSet:
                 first += rows
         return tuple(groups)
 
+    def row_groups_of(self, split: str) -> tuple[RowGroup, ...]:
+        """Return the row groups of a split, in the order of the manifest."""
+        return tuple(group for group in self.row_groups if group.split == split)
+
+    def group_rows(self, split: str) -> tuple[int, ...]:
+        """Return the number of samples of each row group of a split, from which an `Order` is made."""
+        return tuple(group.rows for group in self.row_groups_of(split))
+
+    def resolve_token_limit(self, token_limit: int | None) -> int:
+        """Return a token limit, or that of the shards if it is None.
+
+        Raises
+        ------
+        UsageError
+            If it is larger than that of the shards.
+        """
+        limit = self.manifest.choices.token_limit
+        if token_limit is not None and token_limit > limit:
+            raise UsageError(
+                f"a token limit of {token_limit} is larger than the {limit} of the shards",
+                "--token-limit",
+                f"set {limit} or less, or make the shards again with a larger limit",
+            )
+        return token_limit or limit
+
     @property
     def has_tree(self) -> bool:
-        """True where samples have branch lists, so that UniFrac is known."""
+        """Whether samples have branch lists, so that UniFrac can be computed."""
         return self.manifest.num_branches > 0
 
     @cached_property
     def tokens(self) -> npt.NDArray[np.uint8]:
-        """Token ids of the ASVs that some sample keeps, (kept ASVs, L), memory-mapped from the cache."""
+        """Token ids of the ASVs that samples keep, shape (kept ASVs, L), memory-mapped from the cache."""
         shape = (self.manifest.num_kept_asvs, self.manifest.sequence_length)
         return cached_tokens(self.manifest.sha256[:32], shape, self._read_tokens)
 
     @cached_property
     def branch_length(self) -> npt.NDArray[np.float64]:
-        """Length of each branch of the tree, shape (branches,); empty without a tree."""
+        """Length of each branch of the tree, shape (branches,). Empty without a tree."""
         if not self.has_tree:
             return np.zeros(0)
-        with self.open(TREE_FILE) as file, reading(self.folder / TREE_FILE):
+        with self.open(TREE_FILE) as file, reporting_damage(self.folder / TREE_FILE):
             return file.read(columns=["length"])["length"].to_numpy()
 
     @cached_property
-    def paths(self) -> Paths:
-        """The branches above each ASV; none without a tree."""
+    def root_paths(self) -> RootPaths:
+        """The branches between each ASV and the root. None without a tree."""
         if not self.has_tree:
-            return paths_of(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), self.manifest.num_asvs)
-        with self.open(TREE_FILE) as file, reading(self.folder / TREE_FILE):
+            nothing = np.zeros(0, dtype=np.int64)
+            return find_root_paths(nothing, nothing, self.manifest.num_asvs)
+        with self.open(TREE_FILE) as file, reporting_damage(self.folder / TREE_FILE):
             table = file.read(columns=["parent", "asv"])
         parent, asv = (table[name].cast("int64").fill_null(-1).to_numpy() for name in ("parent", "asv"))
-        return paths_of(parent, asv, self.manifest.num_asvs)
+        return find_root_paths(parent, asv, self.manifest.num_asvs)
 
     def asv_id(self, row: int) -> str:
-        """Give the id of one ASV by its row number."""
-        with self.open(ASVS_FILE) as file, reading(self.folder / ASVS_FILE):
+        """Return the id of the ASV in a row of asvs.parquet."""
+        with self.open(ASVS_FILE) as file, reporting_damage(self.folder / ASVS_FILE):
             return str(file.read(columns=["asv_id"])["asv_id"][row].as_py())
 
     @cached_property
     def distance_matrix(self) -> npt.NDArray[np.float32]:
-        """The precomputed distances of all samples, (samples, samples), memory-mapped.
+        """The precomputed distances of all samples, shape (samples, samples), memory-mapped.
 
         Raises
         ------
         InvalidDataError
-            If the file is absent, or not the one that the manifest lists.
+            If the file is missing, or is not the one that the manifest lists.
         """
         path = self.folder / DISTANCES_FILE
         listed = next(file for file in self.manifest.files if file.name == DISTANCES_FILE)
@@ -125,20 +163,20 @@ class ShardSet:
         return matrix
 
     @cached_property
-    def facts(self) -> Facts:
-        """What metrics of distance know of the set; a matrix is not read over a network."""
+    def metric_inputs(self) -> MetricInputs:
+        """Data from which distances are computed. A precomputed matrix behind a URL is not used."""
         has_matrix = isinstance(self.folder, Path) and any(
             file.name == DISTANCES_FILE for file in self.manifest.files
         )
-        return Facts(
+        return MetricInputs(
             branch_length=self.branch_length,
             num_asvs=self.manifest.num_asvs,
             open_matrix=(lambda: self.distance_matrix) if has_matrix else None,
         )
 
     @property
-    def limits(self) -> dict[str, int]:
-        """Rows that each column of row numbers of a sample may name."""
+    def num_rows(self) -> dict[str, int]:
+        """Number of rows that each column of row numbers of a sample can point to."""
         manifest = self.manifest
         return {
             "asv": manifest.num_kept_asvs,
@@ -147,12 +185,12 @@ class ShardSet:
         }
 
     def open(self, name: str) -> pq.ParquetFile:
-        """Open one Parquet file of the set, after a look at its size and footer.
+        """Open a Parquet file of the set, after checking its size and footer against the manifest.
 
         Raises
         ------
         InvalidDataError
-            If the file is absent, or not the one that the manifest lists.
+            If the file is missing, or is not the one that the manifest lists.
         """
         listed = next((file for file in self.manifest.files if file.name == name), None)
         path = self.folder / name
@@ -162,33 +200,37 @@ class ShardSet:
             )
         if not _is_whole(path, listed):
             raise _changed(path)
-        with reading(path):
+        with reporting_damage(path):
             return open_parquet(
                 path if isinstance(path, Path) else pa.PythonFile(path.open(listed.bytes), "r")
             )
 
     def _read_tokens(self) -> npt.NDArray[np.uint8]:
-        """Read the tokens of the kept ASVs, and hold them against the contract of `aam_schemas.tables`."""
+        """Read the tokens of the kept ASVs, checked against the contract of `aam_schemas.tables`."""
         path, length = self.folder / ASVS_FILE, self.manifest.sequence_length
-        with self.open(ASVS_FILE) as file, reading(path):
+        with self.open(ASVS_FILE) as file, reporting_damage(path):
             column = file.read(columns=["tokens"])["tokens"].combine_chunks()
         values = column.flatten()
         if values.type != pa.uint8() or values.null_count or len(values) != len(column) * length:
-            raise _wrong_tokens(f"column tokens does not hold {length} of uint8 for each ASV", str(path))
+            raise _wrong_tokens(
+                f"column tokens does not have {length} values of type uint8 for each ASV", str(path)
+            )
         tokens = values.to_numpy().reshape(len(column), length)[: self.manifest.num_kept_asvs]
         if len(tokens) < self.manifest.num_kept_asvs:
-            raise _wrong_tokens(f"there are {len(tokens)} ASVs, fewer than samples keep", str(path))
+            raise _wrong_tokens(
+                f"it has {len(tokens)} ASVs, and the manifest lists {self.manifest.num_kept_asvs}", str(path)
+            )
         for start in range(0, len(tokens), _ASVS_AT_ONCE):
             bad = np.flatnonzero(~are_asvs(tokens[start : start + _ASVS_AT_ONCE]))
             if len(bad):
                 where = f"{path}, row {start + bad[0]} (the first is 0)"
-                raise _wrong_tokens("its tokens are not START, then bases, then padding", where)
+                raise _wrong_tokens("its tokens are not START, bases, then padding", where)
         return tokens
 
 
 @contextmanager
-def reading(path: ShardLocation) -> Iterator[None]:
-    """Turn what Parquet raises for a damaged page into an error that names the file.
+def reporting_damage(path: ShardLocation) -> Iterator[None]:
+    """Turn the errors that pyarrow raises for a damaged file into one that names the file.
 
     Raises
     ------
@@ -200,19 +242,24 @@ def reading(path: ShardLocation) -> Iterator[None]:
         raise InvalidDataError(
             f"this file is damaged: {error}",
             str(path),
-            "copy it again, or make the shards anew with `aamprep shard`",
+            "copy it again, or make the shards again with `aamprep shard`",
         ) from error
 
 
 def open_shards(folder: ShardLocation) -> ShardSet:
     """Open a shard set.
 
+    Parameters
+    ----------
+    folder : Path or RemotePath
+        `parse_location` makes one from a path or URL.
+
     Raises
     ------
     UsageError
-        If there is no such folder, or no way to it.
+        If the folder does not exist or cannot be reached.
     InvalidDataError
-        If it holds no shard set.
+        If it is not a shard set.
     """
     if isinstance(folder, Path):
         return ShardSet(folder, read_manifest(folder))
@@ -230,21 +277,21 @@ def _is_whole(path: ShardLocation, listed: ShardFile) -> bool:
 
 
 def _is_same(path: Path, listed: ShardFile) -> bool:
-    """Hold a file without checksums of its own against the manifest, all of it unless that takes minutes."""
+    """Return whether a file without checksums of its own is the one listed. Large files: by size alone."""
     if path.stat().st_size != listed.bytes:
         return False
-    return listed.bytes > _MOST_HASHED_BYTES or file_sha256(path) == listed.sha256
+    return listed.bytes > _LARGEST_HASHED_BYTES or file_sha256(path) == listed.sha256
 
 
 def _changed(path: ShardLocation) -> InvalidDataError:
     return InvalidDataError(
-        "this file is not the one that the manifest lists: it was changed or cut short",
+        "this file is not the one that the manifest lists: it was changed or truncated",
         str(path),
-        "copy the whole folder again, or make it anew with `aamprep shard`",
+        "copy the whole folder again, or make it again with `aamprep shard`",
     )
 
 
 def _wrong_tokens(what: str, where: str) -> InvalidDataError:
     return InvalidDataError(
-        what, where, "find out with `aamprep verify` what is wrong, and make the shards again"
+        what, where, "run `aamprep verify` on the folder to list all faults, then make the shards again"
     )

@@ -14,25 +14,44 @@ from aammodel.batch import Batch
 from aammodel.data.stream import BatchStream
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""What ends a run after the step that it is at."""
+"""Signals that end a run after its current step."""
 WORKER_TIMEOUT_SECONDS = 600
-"""A worker that is silent for so long hangs: an error, instead of a job that waits for ever."""
+"""A worker that is silent for this long hangs. Its run ends with an error instead of waiting for ever."""
 
 
-def load(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Batch]:
-    """Stream batches, with workers that read ahead where there are any.
+def load_batches(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Batch]:
+    """Iterate over a stream, with its batches made ahead by worker processes.
+
+    Parameters
+    ----------
+    stream : BatchStream
+    num_workers : int
+        Number of worker processes. With 0, this process makes each batch when it is asked for.
+    pin_memory : bool
+        Whether to copy batches to pinned memory, for faster transfer to a GPU.
 
     Raises
     ------
     AamError
-        What a worker found wrong, as it found it.
+        Any error of a worker, as the worker raised it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from aammodel.data.shards import open_shards
+    >>> from aammodel.data.stream import BatchStream, StreamConfig
+    >>> from aammodel.data.workers import load_batches
+    >>> stream = BatchStream(open_shards(Path("shards")), "train", StreamConfig(batch_size=8))
+    >>> batches = load_batches(stream, num_workers=0, pin_memory=False)
+    >>> next(batches).num_samples
+    8
     """
     if not num_workers:
         yield from (batch.pin_memory() if pin_memory else batch for batch in stream)
         return
-    _start_server()
+    _start_fork_server()
     loader = DataLoader(
-        _Told(stream),
+        _ErrorsAsItems(stream),
         batch_size=None,
         num_workers=num_workers,
         pin_memory=pin_memory,
@@ -47,8 +66,8 @@ def load(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Ba
                 raise batch
             yield batch
     except RuntimeError:
-        # The loader's word for a worker that hangs or died. One that hangs is deaf to what ends others, and
-        # would be waited for.
+        # DataLoader raises RuntimeError for a worker that hangs or died. A worker that hangs ignores the
+        # signals that end others, so DataLoader would wait for it.
         for worker in active_children():
             if worker not in before:
                 worker.kill()
@@ -56,8 +75,8 @@ def load(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Ba
 
 
 @dataclass(frozen=True)
-class _Told(IterableDataset[Batch | AamError]):
-    """Gives what goes wrong in a worker as the last item: the loader would make a traceback of it."""
+class _ErrorsAsItems(IterableDataset[Batch | AamError]):
+    """Yield an AamError raised in a worker as the last item. DataLoader would re-raise it as RuntimeError."""
 
     stream: BatchStream
 
@@ -68,29 +87,30 @@ class _Told(IterableDataset[Batch | AamError]):
             yield error
 
 
-def _start_server() -> None:
-    """Start the process that workers are forked from, if there is none, deaf to signals as they shall be.
+def _start_fork_server() -> None:
+    """Start the process that workers are forked from, with stop signals blocked, if it does not run yet.
 
-    A signal to the whole group may come while a worker is still being set up, before `_set_up_worker`. What
-    else a program forks from this server later is as deaf, until it lets signals through.
+    A signal to the whole process group may arrive while a worker is still being set up, before
+    `_set_up_worker`. Other processes that a program forks from this server inherit the blocked signals, until
+    they unblock them.
     """
-    # First, since it lets signals through again once it has started.
+    # First the tracker, since it unblocks the signals once it has started.
     resource_tracker.ensure_running()
-    heard = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         forkserver.ensure_running()
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
 
 
 def _set_up_worker(_: int) -> None:
-    """Let a worker read on when its whole group is signalled, and end when the run is no more.
+    """Let a worker continue when its process group gets a stop signal, and end with the run.
 
-    After its last step the run ends its workers itself. One that was killed cannot, and the loader asks only
-    for the fork server, which lives as long as the workers do.
+    After its last step the run ends its workers itself. A run that was killed cannot. DataLoader's own check
+    would not notice, since it looks for the fork server, which lives as long as the workers do.
     """
-    for one in STOP_SIGNALS:
-        signal.signal(one, signal.SIG_IGN)
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     Thread(target=_end_with_run, daemon=True).start()
 
 

@@ -7,13 +7,14 @@ import numpy.typing as npt
 
 from aam_schemas import vocabulary
 from aammodel.distances import formulas
-from aammodel.distances.metrics import METRICS, Facts
+from aammodel.distances.metrics import METRICS, MetricInputs
 from aammodel.distances.sparse import Arithmetic, Rows
 from aammodel.sample import Float64Array, Sample
 
 K = 6
 """Bases of a k-mer."""
-COLUMNS = ("asv", "count", "dropped_asv", "dropped_count")
+COLUMNS = ("dropped_asv", "dropped_count")
+"""Columns of samples that the baselines need, beside `asv` and `count`."""
 
 Baseline = Callable[[Sequence[Sample], npt.NDArray[np.uint8]], Float64Array]
 
@@ -37,7 +38,7 @@ def kmer_presence(samples: Sequence[Sample], tokens: npt.NDArray[np.uint8]) -> F
 def _by_metric(name: str) -> Baseline:
     def compute(samples: Sequence[Sample], tokens: npt.NDArray[np.uint8]) -> Float64Array:
         num_asvs = 1 + max(int(one.max(initial=0)) for s in samples for one in (s.asv, s.dropped_asv))
-        return METRICS[name].between(samples, samples, Facts(num_asvs=num_asvs))
+        return METRICS[name].between(samples, samples, MetricInputs(num_asvs=num_asvs))
 
     return compute
 

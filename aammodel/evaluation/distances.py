@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from aammodel.data.stream import BatchStream
+from aammodel.data.shards import ShardSet
+from aammodel.distances.metrics import pairwise_distances
 from aammodel.evaluation.embed import AsvCache
 from aammodel.nn.model import AamModel
 from aammodel.sample import Sample
@@ -52,21 +53,33 @@ class Prediction:
         return float(np.abs(self.predicted - self.true).mean())
 
 
-def predict_distances(model: AamModel, stream: BatchStream, samples: Iterable[Sample]) -> list[Prediction]:
-    """Predict the distance of all pairs of samples by each target, beside the true ones.
+def predict_distances(
+    model: AamModel, shards: ShardSet, samples: Iterable[Sample], token_limit: int
+) -> list[Prediction]:
+    """Predict the distances of all pairs of samples by each target of a model, beside the true ones.
+
+    Parameters
+    ----------
+    model : AamModel
+    shards : ShardSet
+    samples : iterable of Sample
+        Samples of these shards, read with the columns that the targets need.
+    token_limit : int
+        Largest number of ASVs of a sample that the model takes.
 
     Returns
     -------
     list of Prediction
-        One for each target that is known for a pair of the samples.
+        One for each target with a true distance for a pair of the samples.
     """
     samples = list(samples)
     if len(samples) < 2:
         return []
-    asvs = np.concatenate([sample.asv[: stream.token_limit] for sample in samples])
-    embedding = AsvCache(model, stream.shards, asvs).embed(samples, stream.token_limit)
+    asvs = np.concatenate([sample.asv[:token_limit] for sample in samples])
+    embedding = AsvCache(model, shards, asvs).embed(samples, token_limit)
     with torch.no_grad():
         predicted = model.distance(embedding, embedding).cpu().double().numpy()
-    each = zip(stream.targets, predicted, stream.distances(samples), strict=True)
-    found = [Prediction.of_pairs(name, one, true) for name, one, true in each]
-    return [one for one in found if one.num_samples]
+    targets = model.config.targets
+    true = pairwise_distances(targets, samples, samples, shards.metric_inputs)
+    predictions = map(Prediction.of_pairs, targets, predicted, true)
+    return [prediction for prediction in predictions if prediction.num_samples]

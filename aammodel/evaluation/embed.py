@@ -6,7 +6,6 @@ them are large, and only the part that brings a sample's ASVs together runs for 
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -16,8 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from aammodel.data.collate import arrange_slots
+from aammodel.data.order import Order
+from aammodel.data.samples import SampleReader
 from aammodel.data.shards import ShardSet
-from aammodel.data.stream import BatchStream, split_order, stream_split
 from aammodel.nn.model import AamModel
 from aammodel.sample import Sample
 
@@ -127,26 +127,24 @@ def sample_embeddings(
     InvalidDataError
         If a file is damaged, or a sample is one that cannot be.
     """
-    order = split_order(shards, split, seed=0, shuffled=False)
-    stream = stream_split(shards, split, order, None, SAMPLES_AT_ONCE, token_limit)
-    # Without targets no branch list is read.
-    stream = replace(stream, targets=())
-    cache = AsvCache(model, shards, _asvs_of(stream))
-    parts = [cache.embed(samples, stream.token_limit).cpu().numpy() for samples in _in_order(stream)]
+    limit = shards.resolve_token_limit(token_limit)
+    cache = AsvCache(model, shards, _asvs_of(shards, split, limit))
+    parts = [cache.embed(samples, limit).cpu().numpy() for samples in _in_order(shards, split)]
     return np.concatenate(parts) if parts else np.zeros((0, model.num_features), dtype=np.float32)
 
 
-def _asvs_of(stream: BatchStream) -> npt.NDArray[np.integer]:
-    """List the ASVs that some sample of a stream keeps."""
-    is_used = np.zeros(stream.shards.manifest.num_kept_asvs, dtype=np.bool_)
-    for samples in _in_order(stream):
+def _asvs_of(shards: ShardSet, split: str, token_limit: int) -> npt.NDArray[np.integer]:
+    """Return the rows of the ASVs that the samples of a split keep."""
+    is_used = np.zeros(shards.manifest.num_kept_asvs, dtype=np.bool_)
+    for samples in _in_order(shards, split):
         for sample in samples:
-            is_used[sample.asv[: stream.token_limit]] = True
+            is_used[sample.asv[:token_limit]] = True
     return np.flatnonzero(is_used)
 
 
-def _in_order(stream: BatchStream) -> Iterator[list[Sample]]:
-    samples = stream.samples()
+def _in_order(shards: ShardSet, split: str) -> Iterator[list[Sample]]:
+    order = Order(shards.group_rows(split), seed=0, shuffled=False)
+    samples = SampleReader(shards).read_split(split, order)
     return iter(lambda: list(islice(samples, SAMPLES_AT_ONCE)), [])
 
 

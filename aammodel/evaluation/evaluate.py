@@ -1,7 +1,7 @@
 """How good a model is on samples: distances beside the true ones and beside baselines, hidden bases."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -10,8 +10,12 @@ import torch
 
 from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.shards import SPLITS
+from aammodel.data.collate import Collator
+from aammodel.data.masking import Masking
+from aammodel.data.order import Order
+from aammodel.data.samples import SampleReader
 from aammodel.data.shards import ShardSet
-from aammodel.data.stream import BatchStream, Masks, split_order, stream_split
+from aammodel.distances.metrics import columns_needed, pairwise_distances
 from aammodel.evaluation.baselines import BASELINES, COLUMNS
 from aammodel.evaluation.distances import Prediction, predict_distances
 from aammodel.nn.model import AamModel
@@ -100,51 +104,49 @@ def evaluate(
         If there is no such sample.
     """
     check_fits(model, shards, token_limit)
+    limit = shards.resolve_token_limit(token_limit)
     if not shards.manifest.num_rows(split):
         splits = [one for one in SPLITS if shards.manifest.num_rows(one)]
         raise InvalidDataError(
             f"there is no {split} sample", str(shards.folder), f"choose --split {' or '.join(splits)}"
         )
-    order = split_order(shards, split, seed, shuffled=True)
-    stream = stream_split(shards, split, order, Masks(seed=seed), BATCH, token_limit)
-    stream = replace(stream, targets=model.config.targets, more_columns=COLUMNS)
-    samples = list(islice(stream.samples(), max_samples))
+    columns = (*COLUMNS, *columns_needed(model.config.targets, shards.metric_inputs))
+    order = Order(shards.group_rows(split), seed)
+    samples = list(islice(SampleReader(shards, columns).read_split(split, order), max_samples))
+    predictions = predict_distances(model, shards, samples, limit)
     return Evaluation(
         num_samples=len(samples),
-        token_limit=stream.token_limit,
-        predictions=(predictions := predict_distances(model, stream, samples)),
-        baselines=_baselines(stream, samples, predictions),
-        nucleotides=_guess(model, stream, samples),
+        token_limit=limit,
+        predictions=predictions,
+        baselines=_baselines(shards, samples, predictions),
+        nucleotides=_guess(model, Collator(shards, limit, masking=Masking(seed=seed)), samples),
     )
 
 
 def _baselines(
-    stream: BatchStream, samples: Sequence[Sample], predictions: list[Prediction]
+    shards: ShardSet, samples: Sequence[Sample], predictions: list[Prediction]
 ) -> dict[str, dict[str, float]]:
     """Correlate each baseline with each target, over the pairs whose true distance is known."""
     if not predictions:
         return {}
-    true = dict(zip(stream.targets, stream.distances(list(samples)), strict=True))
-    computed = {name: compute(samples, stream.shards.tokens) for name, compute in BASELINES.items()}
+    targets = [prediction.target for prediction in predictions]
+    true = pairwise_distances(targets, samples, samples, shards.metric_inputs)
+    computed = {name: compute(samples, shards.tokens) for name, compute in BASELINES.items()}
     return {
-        one.target: {
-            name: Prediction.of_pairs(one.target, distance, true[one.target]).r
-            for name, distance in computed.items()
-        }
-        for one in predictions
+        target: {name: Prediction.of_pairs(target, distance, known).r for name, distance in computed.items()}
+        for target, known in zip(targets, true, strict=True)
     }
 
 
 @torch.no_grad()
-def _guess(model: AamModel, stream: BatchStream, samples: list[Sample]) -> Nucleotides:
+def _guess(model: AamModel, collator: Collator, samples: list[Sample]) -> Nucleotides:
     if not model.config.can_hide_bases:
         return Nucleotides(0, None, None)
     model.eval()
     device = next(model.parameters()).device
-    stream = replace(stream, targets=())
     num_masked, num_right, loss = 0, 0.0, 0.0
     for start in range(0, len(samples), BATCH):
-        batch = stream.make_batch(samples[start : start + BATCH], step=0).to(device)
+        batch = collator(samples[start : start + BATCH]).to(device)
         output = model(batch)
         num_masked += num_masked_bases(batch)
         num_right += float((output.nucleotide_logits.argmax(dim=1) == batch.masked_token).sum())

@@ -125,17 +125,18 @@ def _growth(trainer: Trainer, size: Size, kept_bytes: int) -> list[Size]:
 
     What is kept for the backward pass grows as operations do, but with the width itself, not its square.
     """
-    stream = replace(trainer.train_stream, batch_size=SAMPLES_TO_COUNT)
+    stream = trainer.train_stream
+    samples = list(islice(stream.samples(), SAMPLES_TO_COUNT))
     config, precision = trainer.model.config, trainer.stepper.precision
     limits = sorted({one for one in TOKEN_LIMITS if one < stream.token_limit} | {stream.token_limit})
     widths = [int(config.width * factor) for factor in WIDTHS]
     others = [(limit, config.width) for limit in limits]
     others += [(stream.token_limit, width) for width in widths if width % config.attention_heads == 0]
-    here = _operations(trainer.model, _first(stream, precision.device), precision)
+    here = _operations(trainer.model, stream.collator(samples).to(precision.device), precision)
     sizes = []
     for limit, width in others:
         model = AamModel(replace(config, width=width)).to(precision.device)
-        batch = _first(replace(stream, token_limit=limit), precision.device)
+        batch = replace(stream.collator, token_limit=limit)(samples).to(precision.device)
         share, parameters = _operations(model, batch, precision) / here, _num_parameters(model)
         kept = round(kept_bytes * share * config.width / width)
         memory = BYTES_PER_PARAMETER * parameters + kept
@@ -150,11 +151,6 @@ def _operations(model: AamModel, batch: Batch, precision: Precision) -> float:
     with one_after_the_other(), FlopCounterMode(display=False) as counter, precision.autocast():
         model(batch)
     return 3.0 * counter.get_total_flops()
-
-
-def _first(stream: BatchStream, device: torch.device) -> Batch:
-    samples = list(islice(stream.samples(), stream.batch_size))
-    return stream.make_batch(samples, step=0).to(device)
 
 
 def _num_parameters(model: AamModel) -> int:

@@ -166,6 +166,6 @@ class BatchTrial:
         pool = list(islice(stream.samples(), SAMPLES_TO_CHOOSE_FROM * batch_size))
         largest = sorted(pool, key=lambda sample: len(sample.asv), reverse=True)[:batch_size]
         forget_peak(trainer.device)
-        trainer.stepper.backward([stream.make_batch(largest, step=0).to(trainer.device)])
+        trainer.stepper.backward([stream.collator(largest).to(trainer.device)])
         trainer.stepper.update(0.0)
         return peak_bytes(trainer.device)

@@ -18,10 +18,10 @@ from aam_schemas.preparation import Preparation
 from aammodel.batch import Batch
 from aammodel.config.model import ModelConfig
 from aammodel.config.train import TrainConfig
-from aammodel.data.rarefy import COLUMNS
+from aammodel.data.masking import Masking
 from aammodel.data.remote import ShardLocation
 from aammodel.data.shards import ShardSet, open_shards
-from aammodel.data.stream import BatchStream, Masks, split_order, stream_split
+from aammodel.data.stream import BatchStream, StreamConfig
 from aammodel.distances.metrics import METRICS
 from aammodel.distributed.ranks import ALONE, Ranks
 from aammodel.nn.model import AamModel
@@ -138,7 +138,7 @@ def check_shards(shards: ShardSet, train: TrainConfig) -> None:
     remedies = {"branches": ("tree", "--tree"), "matrix": ("precomputed matrix", "--distances")}
     # By default, without a tree, no distance is learned.
     for name in train.targets if train.targets != TrainConfig().targets else ():
-        if not METRICS[name].is_known(shards.facts):
+        if not METRICS[name].is_available(shards.metric_inputs):
             what, option = remedies[METRICS[name].over]
             raise UsageError(
                 f"these shards have no {what}, which {name} needs",
@@ -175,7 +175,7 @@ def make_trainer(plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE) -> T
         ),
         config=config,
         stepper=stepper,
-        train_stream=_part(stream, ranks),
+        train_stream=stream.for_rank(ranks.rank, ranks.size),
         validation=_validation_batches(plan, ranks),
         watcher=make_watcher(run) if ranks.is_main else Silence(),
         progress=progress,
@@ -200,46 +200,50 @@ def make_stepper(plan: Plan, first: Batch | None, ranks: Ranks = ALONE) -> Stepp
 
 
 def train_stream(plan: Plan) -> BatchStream:
-    """Give the stream of the training samples, from the first on."""
-    config = plan.train
-    order = split_order(plan.shards, "train", config.seed, shuffled=True)
-    masks = Masks(
-        seed=config.seed,
-        fraction=config.mask_fraction,
-        span=config.mask_span,
-        asv_encode_fraction=config.asv_encode_fraction,
+    """Return the stream of the training samples, from the first on."""
+    train = plan.train
+    config = StreamConfig(
+        batch_size=train.batch_size,
+        token_limit=train.token_limit,
+        targets=plan.model.targets,
+        masking=Masking(
+            seed=train.seed,
+            fraction=train.mask_fraction,
+            span=train.mask_span,
+            asv_encode_fraction=train.asv_encode_fraction,
+        ),
+        seed=train.seed,
+        bucket=train.bucket,
+        rarefy_fraction=train.rarefy_fraction,
+        accumulate=train.accumulate,
     )
-    stream = stream_split(plan.shards, "train", order, masks, config.batch_size, config.token_limit)
-    stream = replace(stream, accumulate=config.accumulate, bucket=config.bucket, targets=plan.model.targets)
-    if config.rarefy_fraction == 1:
-        return stream
-    return replace(stream, rarefy_fraction=config.rarefy_fraction, more_columns=COLUMNS)
+    return BatchStream(plan.shards, "train", config)
 
 
 def first_batch(stream: BatchStream) -> Batch:
     """Make the batch from which the model takes initial weights, however small the batches are."""
     samples = list(islice(stream.samples(), VALIDATION_BATCH))
-    return stream.make_batch(samples, step=0)
+    return stream.collator(samples)
 
 
-def _validation_stream(plan: Plan) -> BatchStream:
-    config = plan.train
-    order = split_order(plan.shards, "validation", config.seed, shuffled=False)
-    masks = Masks(seed=VALIDATION_SEED, fraction=config.mask_fraction, span=config.mask_span)
-    stream = stream_split(plan.shards, "validation", order, masks, VALIDATION_BATCH, config.token_limit)
-    return replace(stream, redraw=False, targets=plan.model.targets)
-
-
-def _part(stream: BatchStream, ranks: Ranks) -> BatchStream:
-    """Give one rank its part of every micro-batch."""
-    return replace(stream, rank=ranks.rank, num_ranks=ranks.size)
+def validation_stream(plan: Plan) -> BatchStream:
+    """Return the stream of the validation samples, in the order of the files."""
+    train = plan.train
+    config = StreamConfig(
+        batch_size=VALIDATION_BATCH,
+        token_limit=train.token_limit,
+        targets=plan.model.targets,
+        masking=Masking(seed=VALIDATION_SEED, fraction=train.mask_fraction, span=train.mask_span),
+        shuffle=False,
+    )
+    return BatchStream(plan.shards, "validation", config)
 
 
 def _validation_batches(plan: Plan, ranks: Ranks) -> list[Batch]:
-    stream = _part(_validation_stream(plan), ranks)
+    stream = validation_stream(plan).for_rank(ranks.rank, ranks.size)
     samples = list(islice(stream.samples(), plan.train.validation_samples))
     starts = range(0, len(samples), VALIDATION_BATCH)
-    return [stream.make_part(samples[start : start + VALIDATION_BATCH], step=0) for start in starts]
+    return [stream.collate(samples[start : start + VALIDATION_BATCH], step=0) for start in starts]
 
 
 def compile_transformers(model: AamModel) -> None:

@@ -14,7 +14,7 @@ import torch
 from aammodel.batch import Batch
 from aammodel.config.train import TrainConfig
 from aammodel.data.stream import BatchStream
-from aammodel.data.workers import STOP_SIGNALS, load
+from aammodel.data.workers import STOP_SIGNALS, load_batches
 from aammodel.diagnostics.stop import stop_at_non_finite
 from aammodel.distributed.ranks import Ranks
 from aammodel.nn.model import AamModel
@@ -87,7 +87,7 @@ class Trainer:
     def _batches(self) -> Iterator[Batch]:
         on_gpu = self.device.type == "cuda"
         workers = (2 if on_gpu else 0) if self.config.num_workers is None else self.config.num_workers
-        return load(replace(self.train_stream, start_batch=self.progress.batches), workers, pin_memory=on_gpu)
+        return load_batches(self.train_stream.from_batch(self.progress.batches), workers, pin_memory=on_gpu)
 
     def _micro_batches(self, batches: Iterator[Batch]) -> list[Batch]:
         """Take the micro-batches of a step: fewer at the end of an epoch."""

@@ -1,14 +1,14 @@
 """All distances of a shard set, in blocks of samples: memory holds two blocks, however many there are."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from aammodel.data.samples import SampleReader
 from aammodel.data.shards import RowGroup, ShardSet
-from aammodel.data.stream import BatchStream, split_order, stream_split
-from aammodel.distances.metrics import METRICS, Metric, faith_pd
+from aammodel.distances.metrics import METRICS, Metric, columns_needed, faith_pd
 from aammodel.distances.sparse import Arithmetic
 from aammodel.sample import Sample
 
@@ -87,22 +87,19 @@ class AllPairs:
 
     def faith_pd(self) -> npt.NDArray[np.float64]:
         """Compute Faith's phylogenetic diversity of every sample, shape (samples,)."""
-        parts = [faith_pd(self.read(block), self.shards.facts) for block in self.blocks()]
+        parts = [faith_pd(self.read(block), self.shards.metric_inputs) for block in self.blocks()]
         return np.concatenate(parts)
 
     def _between(self, metric: Metric, a: list[Sample], b: list[Sample]) -> Matrix:
-        return metric.between(a, b, self.shards.facts, self.arithmetic)
+        return metric.between(a, b, self.shards.metric_inputs, self.arithmetic)
 
     def _groups(self) -> list[RowGroup]:
         return [one for one in self.shards.row_groups if self.split in (None, one.split)]
 
     def read(self, block: Block) -> list[Sample]:
         """Read the samples of a block."""
-        return _reader(self.shards, self.metric).read(block.groups)
-
-
-def _reader(shards: ShardSet, metric: str) -> BatchStream:
-    stream = stream_split(shards, "train", split_order(shards, "train", 0, shuffled=False), None, 1, None)
-    if metric in METRICS:
-        return replace(stream, targets=(metric,))
-    return replace(stream, targets=(), more_columns=("branch",))
+        if self.metric in METRICS:
+            columns = columns_needed((self.metric,), self.shards.metric_inputs)
+        else:  # Faith's phylogenetic diversity
+            columns = ("branch",)
+        return SampleReader(self.shards, columns).read(block.groups)

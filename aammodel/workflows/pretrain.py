@@ -9,7 +9,7 @@ from aammodel.evaluation.distances import Prediction, predict_distances
 from aammodel.reports.run_report import write_report
 from aammodel.runs.config_file import CONFIG_FILE, read_config_of
 from aammodel.runs.load import load_run
-from aammodel.training.setup import Plan, _validation_stream
+from aammodel.training.setup import Plan, validation_stream
 from aammodel.training.trainer import Trainer
 
 
@@ -23,8 +23,8 @@ def begin_run(plan: Plan, run: Path, overwrite: bool) -> None:
 def finish_run(plan: Plan, trainer: Trainer) -> list[Prediction]:
     """Compare the best weights with the truth on the validation samples, and write the report."""
     model = load_run(trainer.run, trainer.device)
-    stream = _validation_stream(plan)
+    stream = validation_stream(plan)
     samples = list(islice(stream.samples(), plan.train.validation_samples))
-    predictions = predict_distances(model, stream, samples)
+    predictions = predict_distances(model, plan.shards, samples, stream.token_limit)
     write_report(trainer.run, read_config_of(trainer.run), predictions)
     return predictions

@@ -139,10 +139,9 @@ def _stepper(model: AamModel, train: TrainConfig) -> Stepper:
 def _batches(stream: BatchStream, step: int) -> list[Batch]:
     """Give the micro-batches of a step."""
     epoch, index = divmod(step, stream.steps_per_epoch)
-    first = index * stream.accumulate
-    number = min(stream.accumulate, stream.batches_per_epoch - first)
-    start = epoch * stream.batches_per_epoch + first
-    return list(islice(iter(replace(stream, start_batch=start)), number))
+    first = index * stream.config.accumulate
+    number = min(stream.config.accumulate, stream.batches_per_epoch - first)
+    return list(islice(stream.from_batch(epoch * stream.batches_per_epoch + first), number))
 
 
 def _train_of(run: Path) -> TrainConfig:

@@ -12,8 +12,10 @@ import torch
 
 from aammodel.batch import Batch
 from aammodel.config.model import ModelConfig
+from aammodel.data.order import Order
+from aammodel.data.samples import SampleReader
 from aammodel.data.shards import ShardSet, open_shards
-from aammodel.data.stream import Masks, split_order, stream_split
+from aammodel.data.stream import BatchStream, StreamConfig
 from aammodel.evaluation.embed import sample_embeddings
 from aammodel.nn.model import AamModel
 
@@ -68,9 +70,8 @@ def _model(shards: ShardSet, options: dict[str, object]) -> AamModel:
 
 
 def _batches(shards: ShardSet, split: str, number: int, token_limit: int | None = None) -> Iterator[Batch]:
-    order = split_order(shards, split, seed=0, shuffled=True)
-    stream = stream_split(shards, split, order, Masks(), SAMPLES_AT_ONCE, token_limit)
-    for batch, _ in zip(stream.epoch(), range(number), strict=False):
+    config = StreamConfig(batch_size=SAMPLES_AT_ONCE, token_limit=token_limit)
+    for batch, _ in zip(BatchStream(shards, split, config).epoch(), range(number), strict=False):
         yield batch
 
 
@@ -78,12 +79,10 @@ def _facts(shards: ShardSet) -> dict[str, int]:
     """Count the real slots of all samples."""
     real = 0
     for split in SPLITS:
-        stream = stream_split(
-            shards, split, split_order(shards, split, 0, False), None, SAMPLES_AT_ONCE, None
-        )
-        real += sum(min(len(sample.asv), stream.token_limit) for sample in stream.samples())
-    samples = sum(shards.manifest.num_rows(split) for split in SPLITS)
-    return {"samples": samples, "real": real, "distinct": shards.manifest.num_kept_asvs}
+        samples = SampleReader(shards).read_split(split, Order(shards.group_rows(split), 0, shuffled=False))
+        real += sum(len(sample.asv) for sample in samples)
+    num_samples = sum(shards.manifest.num_rows(split) for split in SPLITS)
+    return {"samples": num_samples, "real": real, "distinct": shards.manifest.num_kept_asvs}
 
 
 def _peak_bytes() -> int:

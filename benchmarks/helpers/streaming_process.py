@@ -9,15 +9,15 @@ first batch, samples per second, memory and its growth.
 import json
 import sys
 import time
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from aammodel.data.masking import Masking
 from aammodel.data.shards import ShardSet, open_shards
-from aammodel.data.stream import BatchStream, Masks, split_order, stream_split
+from aammodel.data.stream import BatchStream, StreamConfig
 
 BATCH_SIZE = 32
 BATCHES_PER_LOOK = 50
@@ -25,10 +25,9 @@ WARM_UP = 500
 """Batches after which memory is looked at: until then buffers grow to their size."""
 
 
-def make_stream(shards: ShardSet, masks: Masks | None, targets: tuple[str, ...]) -> BatchStream:
+def make_stream(shards: ShardSet, masking: Masking | None, targets: tuple[str, ...]) -> BatchStream:
     """Make the stream of the training samples."""
-    order = split_order(shards, "train", seed=0, shuffled=True)
-    return replace(stream_split(shards, "train", order, masks, BATCH_SIZE, None), targets=targets)
+    return BatchStream(shards, "train", StreamConfig(batch_size=BATCH_SIZE, masking=masking, targets=targets))
 
 
 def main() -> None:

@@ -2,12 +2,12 @@
 
 import subprocess
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from aammodel.batch import Batch
+from aammodel.data.masking import Masking
 from aammodel.data.shards import open_shards
-from aammodel.data.stream import Masks, split_order, stream_split
+from aammodel.data.stream import BatchStream, StreamConfig
 
 from .paths import STUDIES_FOLDER
 
@@ -44,11 +44,9 @@ def first_batch(
 ) -> Batch:
     """Make a batch of the first training samples, in an order drawn from a fixed seed."""
     shards = open_shards(shards_folder)
-    order = split_order(shards, "train", seed=0, shuffled=True)
-    stream = stream_split(
-        shards, "train", order, Masks(asv_encode_fraction=asv_encode_fraction), num_samples, token_limit
-    )
-    return stream.make_batch(list(islice(stream.samples(), num_samples)), step=0)
+    masking = Masking(asv_encode_fraction=asv_encode_fraction)
+    config = StreamConfig(batch_size=num_samples, token_limit=token_limit, masking=masking)
+    return next(iter(BatchStream(shards, "train", config)))
 
 
 def _table(workload: Workload, work: Path) -> Path:

@@ -15,10 +15,10 @@ from skbio.diversity import alpha_diversity, beta_diversity
 from skbio.stats.composition import clr
 
 from aammodel.data.order import Order
+from aammodel.data.samples import SampleReader
 from aammodel.data.shards import ShardSet, open_shards
-from aammodel.data.stream import BatchStream, Masks
 from aammodel.distances import sparse as pairs
-from aammodel.distances.metrics import METRICS, Facts, faith_pd
+from aammodel.distances.metrics import METRICS, MetricInputs, columns_needed, faith_pd
 from aammodel.distances.sparse import Arithmetic
 from aammodel.sample import Sample
 from aamprep.read import read_table, read_tree
@@ -36,7 +36,7 @@ def read_newick(text: str, folder: Path) -> Tree:
     return tree
 
 
-def as_samples(tree: Tree, names: list[str], counts: np.ndarray) -> tuple[list[Sample], Facts]:
+def as_samples(tree: Tree, names: list[str], counts: np.ndarray) -> tuple[list[Sample], MetricInputs]:
     """Give samples as the shards would, for ASVs of these names; every other ASV is one that was dropped."""
     branches = prune(tree, find_tips(tree, [(name,) for name in names]))
     sample, asv = np.nonzero(counts)
@@ -56,7 +56,7 @@ def as_samples(tree: Tree, names: list[str], counts: np.ndarray) -> tuple[list[S
                 reads.data[under],
             )
         )
-    return samples, Facts(branch_length=branches.length, num_asvs=len(names))
+    return samples, MetricInputs(branch_length=branches.length, num_asvs=len(names))
 
 
 def unweighted(tree: Tree, names: list[str], counts: np.ndarray) -> np.ndarray:
@@ -180,8 +180,8 @@ def test_a_sample_without_a_read_in_the_tree_takes_part_in_no_pair(metric: str, 
     assert np.isnan(found[2]).all()
     assert np.isnan(found[:, 2]).all()
     assert found[0, 1] == pytest.approx(2.0 if metric == "weighted_unifrac" else 1.0, abs=1e-15)
-    assert not METRICS[metric].is_known(Facts(num_asvs=3))
-    assert np.isnan(METRICS[metric].between(samples, samples, Facts(num_asvs=3))).all()
+    assert not METRICS[metric].is_available(MetricInputs(num_asvs=3))
+    assert np.isnan(METRICS[metric].between(samples, samples, MetricInputs(num_asvs=3))).all()
 
 
 def test_samples_with_branches_of_no_length_are_not_apart(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_samples_with_branches_of_no_length_are_not_apart(tmp_path: Path) -> Non
 def test_precomputed_distances_are_looked_up() -> None:
     matrix = np.arange(16, dtype=np.float32).reshape(4, 4)
     samples = [Sample(str(i), np.array([0], np.uint32), np.ones(1), position=i) for i in (3, 1)]
-    found = METRICS["precomputed"].between(samples, samples[:1], Facts(open_matrix=lambda: matrix))
+    found = METRICS["precomputed"].between(samples, samples[:1], MetricInputs(open_matrix=lambda: matrix))
     assert found.tolist() == [[15.0], [7.0]]
 
 
@@ -208,9 +208,9 @@ def all_samples(shards: ShardSet, metrics: tuple[str, ...]) -> list[Sample]:
     """Read every sample as training would, whatever its split."""
     found = []
     for split in ("train", "validation", "test"):
-        rows = tuple(n for file in shards.manifest.sample_files(split) for n in file.row_group_rows)
-        order = Order(rows, 0, shuffled=False)
-        found += BatchStream(shards, split, order, 16, 512, Masks(), targets=metrics).samples()
+        order = Order(shards.group_rows(split), 0, shuffled=False)
+        columns = columns_needed(metrics, shards.metric_inputs)
+        found += SampleReader(shards, columns).read_split(split, order)
     return found
 
 
@@ -248,7 +248,7 @@ def test_shards_give_the_published_matrix(
     expected = published.filter([one.sample_id for one in samples]).data
     assert len(expected) == len(published.ids)
     for dtype in (np.float64, np.float32):
-        found = METRICS[metric].between(samples, samples, shards.facts, Arithmetic(dtype))
+        found = METRICS[metric].between(samples, samples, shards.metric_inputs, Arithmetic(dtype))
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -279,7 +279,7 @@ def test_real_studies_equal_scikit_bio(
         own = [name for name, known in zip(names, in_tree, strict=True) if known]
         expected = by_scikit_bio(metric, used, own, tree)
         for dtype, bound in ((np.float64, 1e-12), (np.float32, 1e-6)):
-            found = METRICS[metric].between(chosen, chosen, shards.facts, Arithmetic(dtype))
+            found = METRICS[metric].between(chosen, chosen, shards.metric_inputs, Arithmetic(dtype))
             np.testing.assert_allclose(found, expected, rtol=bound, atol=bound, err_msg=metric)
 
 

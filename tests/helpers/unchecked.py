@@ -3,9 +3,9 @@
 import math
 
 from aammodel.cli import main
-from aammodel.data import samples as rows
+from aammodel.data import sample_checks
 
-rows._MOST_READS = math.inf
+sample_checks.LARGEST_TOTAL = math.inf
 
 if __name__ == "__main__":
     main()

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aammodel.data.order import MicroBatch, Order, batch_sizes, micro_batches, permutation, round_robin
+from aammodel.data.order import (
+    MicroBatch,
+    Order,
+    bucket_by_size,
+    count_batches,
+    micro_batches,
+    permutation,
+    round_robin,
+)
 
 Row = tuple[int, int]
 GROUPS = st.lists(st.integers(1, 9), min_size=1, max_size=30)
@@ -27,8 +35,8 @@ def read(order: Order, epoch: int, start: int = 0, bucket: int = 0) -> list[Row]
     for window in order.windows(epoch, start):
         rows = [(group, row) for group in window.groups for row in range(order.group_rows[group])]
         sizes = np.array([size_of(row) for row in rows])
-        order_here = order.with_like_sizes_together(window, sizes, bucket, epoch) if bucket else window.order
-        found.extend(rows[position] for position in order_here[window.start :])
+        order_here = bucket_by_size(window, sizes, bucket, order.seed, epoch) if bucket else window.order
+        found.extend(rows[position] for position in order_here[window.num_consumed :])
     return found
 
 
@@ -62,7 +70,7 @@ class Run:
 
     def steps(self, ranks: int, num_workers: int, num_epochs: int) -> dict[tuple[int, int], list[Row]]:
         """Collect the samples of each (epoch, step) from all ranks."""
-        per_epoch = len(batch_sizes(self.order.num_samples, self.batch_size))
+        per_epoch = count_batches(self.order.num_samples, self.batch_size)
         found = defaultdict(list)
         for rank in range(ranks):
             for batch in islice(self.loaded(num_workers), num_epochs * per_epoch):
@@ -122,7 +130,7 @@ def test_bucketing_keeps_every_sample_and_every_batch_size(run: Run) -> None:
     assert sorted(read(order, 0, bucket=size)) == sorted(read(order, 0))
     for window in order.windows(0):
         sizes = np.arange(len(window.order)) % 5
-        assert sorted(order.with_like_sizes_together(window, sizes, size, 0)) == sorted(window.order)
+        assert sorted(bucket_by_size(window, sizes, size, order.seed, 0)) == sorted(window.order)
 
 
 def test_bucketing_leaves_less_padding() -> None:
@@ -183,6 +191,15 @@ def test_permutations_are_even() -> None:
 
 @given(st.integers(1, 100), st.integers(1, 20))
 def test_batches_cover_the_epoch(num_samples: int, batch_size: int) -> None:
-    sizes = batch_sizes(num_samples, batch_size)
-    assert sum(sizes) == num_samples
-    assert set(sizes[:-1]) <= {batch_size}
+    epoch = list(range(num_samples))
+    number = count_batches(num_samples, batch_size)
+    batches = list(islice(micro_batches(lambda _, start: epoch[start:], num_samples, batch_size), number))
+    assert [sample for batch in batches for sample in batch.samples] == epoch
+    assert {len(batch.samples) for batch in batches[:-1]} <= {batch_size}
+
+
+@pytest.mark.parametrize("given_samples", [4, 6, 9])
+def test_an_order_of_another_length_than_it_says_is_refused(given_samples: int) -> None:
+    batches = micro_batches(lambda epoch, start: range(start, given_samples), 5, 2)
+    with pytest.raises(ValueError, match=f"has 5 samples in an epoch, and epoch 0 had {given_samples}"):
+        list(islice(batches, 6))

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from aam_schemas.common.errors import InvalidDataError
-from aammodel.data.rarefy import COLUMNS, paths_of, rarefied
-from aammodel.data.stream import BatchStream, Masks, split_order
+from aammodel.data.rarefy import find_root_paths, rarefy_sample
+from aammodel.data.stream import BatchStream, StreamConfig
+from aammodel.distances.metrics import pairwise_distances
 from aammodel.sample import Sample
 from tests.helpers.shards import make_shards
 from tests.helpers.studies import Programs
@@ -19,15 +20,18 @@ METRICS = ("weighted_unifrac", "unweighted_unifrac")
 
 def stream_of(run: Programs, folder: Path, *options: object) -> BatchStream:
     shards = make_shards(run, folder, "--token-limit", 5, *options)
-    order = split_order(shards, "train", 0, shuffled=True)
-    return BatchStream(shards, "train", order, 8, 5, Masks(), targets=METRICS, more_columns=COLUMNS)
+    # Only a stream that rarefies reads the columns that rarefaction needs.
+    config = StreamConfig(batch_size=8, targets=METRICS, rarefy_fraction=0.3, accumulate=2)
+    return BatchStream(shards, "train", config)
 
 
 def test_paths_give_the_branch_lists_of_the_shards(run: Programs, tmp_path: Path) -> None:
     stream = stream_of(run, tmp_path)
     for sample in stream.samples():
         asv = np.concatenate([sample.asv, sample.dropped_asv]).astype(np.int64)
-        under = stream.shards.paths.reads_under(asv, np.concatenate([sample.count, sample.dropped_count]))
+        under = stream.shards.root_paths.reads_under(
+            asv, np.concatenate([sample.count, sample.dropped_count])
+        )
         np.testing.assert_array_equal(np.flatnonzero(under), np.sort(sample.branch))
         expected = np.zeros_like(under)
         expected[sample.branch] = sample.branch_count
@@ -38,9 +42,9 @@ def test_paths_give_the_branch_lists_of_the_shards(run: Programs, tmp_path: Path
 def test_a_draw_is_part_of_the_sample(run: Programs, tmp_path: Path, share: float) -> None:
     stream = stream_of(run, tmp_path)
     for sample in stream.samples():
-        drawn = rarefied(sample, share, 0, 3, stream.shards.paths)
-        again = rarefied(sample, share, 0, 3, stream.shards.paths)
-        other = rarefied(sample, share, 0, 4, stream.shards.paths)
+        drawn = rarefy_sample(sample, share, 0, 3, stream.shards.root_paths)
+        again = rarefy_sample(sample, share, 0, 3, stream.shards.root_paths)
+        other = rarefy_sample(sample, share, 0, 4, stream.shards.root_paths)
         assert drawn.count.tolist() == again.count.tolist()
         depth = sample.count.sum() + sample.dropped_count.sum()
         assert drawn.count.sum() + drawn.dropped_count.sum() in (
@@ -61,22 +65,21 @@ def test_the_mean_of_many_draws_is_the_share(run: Programs, tmp_path: Path) -> N
     sample = next(stream.samples())
     total = np.zeros(len(sample.asv))
     for step in range(300):
-        drawn = rarefied(sample, 0.5, 0, step, stream.shards.paths)
+        drawn = rarefy_sample(sample, 0.5, 0, step, stream.shards.root_paths)
         total[np.searchsorted(np.sort(sample.asv), drawn.asv)] += drawn.count
     mean = total[np.searchsorted(np.sort(sample.asv), sample.asv)] / 300
     np.testing.assert_allclose(mean, sample.count / 2, rtol=0.1, atol=0.5)
 
 
 def test_batches_are_those_of_the_draw_of_their_step(run: Programs, tmp_path: Path) -> None:
-    whole = stream_of(run, tmp_path)
-    stream = replace(whole, rarefy_fraction=0.3, accumulate=2)
-    samples = {sample.sample_id: sample for sample in whole.samples()}
+    stream = stream_of(run, tmp_path)
+    samples = {sample.sample_id: sample for sample in stream.samples()}
     # Two epochs, so that each sample is drawn from at two steps.
     for number, batch in enumerate(islice(iter(stream), 2 * stream.batches_per_epoch)):
         epoch, index = divmod(number, stream.batches_per_epoch)
         step = epoch * stream.steps_per_epoch + index // 2
         drawn = [
-            rarefied(samples[one], 0.3, stream.order.seed, step, stream.shards.paths)
+            rarefy_sample(samples[one], 0.3, stream.config.seed, step, stream.shards.root_paths)
             for one in batch.sample_ids
         ]
         for row, one in enumerate(drawn):
@@ -89,20 +92,20 @@ def distances_of_all_reads(samples: list[Sample], stream: BatchStream) -> np.nda
     with_branches = []
     for one in samples:
         asv = np.concatenate([one.asv, one.dropped_asv]).astype(np.int64)
-        under = stream.shards.paths.reads_under(asv, np.concatenate([one.count, one.dropped_count]))
+        under = stream.shards.root_paths.reads_under(asv, np.concatenate([one.count, one.dropped_count]))
         branch = np.flatnonzero(under)
         with_branches.append(replace(one, branch=branch.astype(np.uint32), branch_count=under[branch]))
-    return stream.distances(with_branches)
+    return pairwise_distances(METRICS, with_branches, with_branches, stream.shards.metric_inputs)
 
 
 def test_counts_that_are_not_whole_are_told(run: Programs, tmp_path: Path) -> None:
     stream = stream_of(run, tmp_path)
     sample = next(stream.samples())
-    with pytest.raises(InvalidDataError, match="not whole"):
-        rarefied(replace(sample, count=sample.count + 0.5), 0.5, 0, 0, stream.shards.paths)
+    with pytest.raises(InvalidDataError, match="only whole counts"):
+        rarefy_sample(replace(sample, count=sample.count + 0.5), 0.5, 0, 0, stream.shards.root_paths)
 
 
 def test_more_reads_than_can_be_drawn_from_are_told() -> None:
     sample = Sample("S0", np.array([0], np.uint32), np.array([1e9]))
     with pytest.raises(InvalidDataError, match=r"sample S0: it has 1,000,000,000 reads"):
-        rarefied(sample, 0.5, 0, 0, paths_of(np.array([-1]), np.array([0]), 1))
+        rarefy_sample(sample, 0.5, 0, 0, find_root_paths(np.array([-1]), np.array([0]), 1))

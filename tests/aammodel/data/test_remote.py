@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from aam_schemas.common.errors import AamError, InvalidDataError, UsageError
 from aammodel.data import remote
 from aammodel.data.remote import RemotePath, parse_location
 from aammodel.data.shards import ShardSet, open_shards
-from aammodel.data.stream import BatchStream, Masks, split_order, stream_split
-from aammodel.data.workers import load
+from aammodel.data.stream import BatchStream, StreamConfig
+from aammodel.data.workers import load_batches
 from tests.helpers.shards import make_shards, tiny_config
 from tests.helpers.studies import Programs
 from tests.helpers.web import Site, serving
@@ -35,7 +34,7 @@ def site(run: Programs, tmp_path: Path) -> Iterator[Site]:
 
 
 def stream_of(shards: ShardSet) -> BatchStream:
-    return stream_split(shards, "train", split_order(shards, "train", 0, shuffled=True), Masks(), 4, None)
+    return BatchStream(shards, "train", StreamConfig(batch_size=4))
 
 
 def assert_same(ours: Iterator[object], theirs: Iterator[object]) -> None:
@@ -49,11 +48,12 @@ def assert_same(ours: Iterator[object], theirs: Iterator[object]) -> None:
 def test_batches_over_http_are_those_from_disk(num_workers: int, site: Site) -> None:
     far = stream_of(open_shards(parse_location(f"{site.url}/shards/")))
     near = stream_of(open_shards(site.folder / "shards"))
-    assert_same(islice(load(far, num_workers, False), 12), islice(iter(near), 12))
+    assert_same(islice(load_batches(far, num_workers, False), 12), islice(iter(near), 12))
 
 
 def test_only_the_columns_needed_are_fetched(site: Site) -> None:
-    stream = replace(stream_of(open_shards(parse_location(f"{site.url}/shards"))), masks=None, targets=())
+    shards = open_shards(parse_location(f"{site.url}/shards"))
+    stream = BatchStream(shards, "train", StreamConfig(batch_size=4, masking=None, targets=()))
     list(stream.epoch())
     name = stream.shards.manifest.sample_files("train")[0].name
     pages = [size for one, size in site.sent if one == name]
@@ -132,7 +132,7 @@ def test_a_server_that_refuses_is_named(code: int, num_workers: int, site: Site)
     assert len(shards.tokens)
     site.failures.extend([code] * 20)
     with pytest.raises(AamError) as error:
-        list(islice(load(stream_of(shards), num_workers, False), 1))
+        list(islice(load_batches(stream_of(shards), num_workers, False), 1))
     assert site.url in error.value.where
     assert error.value.fix
     assert "Traceback" not in str(error.value)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aam_schemas.common.errors import InvalidDataError
 from aammodel.data.collate import unique_values
-from aammodel.data.samples import prefetch, samples_of
+from aammodel.data.samples import prefetch, split_table
 
 
 @given(st.lists(st.integers(0, 999), min_size=1), st.sampled_from([1000, 100_000]))
@@ -46,7 +46,7 @@ def group(asv: list[list[int]], count: list[list[float]]) -> pa.Table:
 
 def test_a_slice_of_a_table_gives_its_own_samples() -> None:
     whole = group([[0, 1], [2], [3, 4, 5]], [[1.0, 2.0], [3.0], [4.0, 5.0, 6.0]])
-    (sample,) = samples_of(whole.slice(1, 1), LIMITS, [7], TOKEN_LIMIT)
+    (sample,) = split_table(whole.slice(1, 1), LIMITS, [7], TOKEN_LIMIT, "file")
     assert (sample.sample_id, sample.asv.tolist(), sample.count.tolist()) == ("S1", [2], [3.0])
     assert sample.position == 7
     assert len(sample.branch) == len(sample.branch_count) == 0
@@ -54,38 +54,45 @@ def test_a_slice_of_a_table_gives_its_own_samples() -> None:
 
 def test_as_many_asvs_and_reads_as_can_be_are_taken() -> None:
     asv, count = [[5, 0, 1, 2], [5, 2, 1, 0]], [[1.0, 1.0, 1.0, 1.0], [3e38, 0.0, 1.0, 1.0]]
-    first, second = samples_of(group(asv, count), LIMITS, range(2), TOKEN_LIMIT)
+    first, second = split_table(group(asv, count), LIMITS, range(2), TOKEN_LIMIT, "file")
     assert (first.asv.tolist(), second.asv.tolist(), second.count.tolist()) == (*asv, count[1])
 
 
+NO_ROOM = r"column count adds up to .*, more than float32 can hold \(3.4e\+38\)"
+
+
 @pytest.mark.parametrize(
-    ("asv", "count"),
+    ("asv", "count", "message"),
     [
-        ([], []),
-        ([1], [1.0, 2.0]),
-        ([1, 1], [1.0, 2.0]),
-        ([5, 3, 0, 5], [1.0, 1.0, 1.0, 1.0]),
-        ([0, 1, 2, 3, 4], [1.0, 1.0, 1.0, 1.0, 1.0]),
-        ([1, 2], [1.0]),
-        ([1], [0.0]),
-        ([1, 2], [2.0, -1.0]),
-        ([1, 2], [2.0, float("nan")]),
-        ([1, 2], [2.0, float("inf")]),
-        ([1, 2], [1e308, 1e308]),
-        ([1, 2], [2.0, 1e39]),
-        ([1, 2], [3e38, 3e38]),
-        ([1, 6], [1.0, 1.0]),
+        ([], [], "it lists no ASV"),
+        ([1], [1.0, 2.0], "column asv has 1 entries and column count 2, and each needs the other"),
+        ([1, 2], [1.0], "column asv has 2 entries and column count 1"),
+        ([1, 1], [1.0, 2.0], "column asv lists ASV row 1 2 times"),
+        ([5, 3, 0, 5], [1.0, 1.0, 1.0, 1.0], "column asv lists ASV row 5 2 times"),
+        ([0, 1, 2, 3, 4], [1.0] * 5, "it lists 5 ASVs, more than the token limit of 4 in the manifest"),
+        ([1], [0.0], "the counts of its 1 ASVs are all 0"),
+        ([1, 2], [2.0, -1.0], "entry 2 in column count, -1, is negative"),
+        ([1, 2], [2.0, float("nan")], "entry 2 in column count, nan, is not finite"),
+        ([1, 2], [float("inf"), 2.0], "entry 1 in column count, inf, is not finite"),
+        ([1, 2], [1.0, float("-inf")], "entry 2 in column count, -inf, is not finite"),
+        ([1, 2], [1e308, 1e308], NO_ROOM),
+        ([1, 2], [2.0, 1e39], NO_ROOM),
+        ([1, 2], [3e38, 3e38], NO_ROOM),
+        ([1, 6], [1.0, 1.0], "column asv points to row 6, and the set has 6 ASVs that samples keep"),
     ],
-    ids=lambda values: f"{values}",
+    ids=lambda values: f"{values}"[:40],
 )
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_one_bad_sample_is_found_wherever_it_stands(asv: list[int], count: list[float], place: int) -> None:
+def test_one_bad_sample_is_found_and_its_fault_is_named(
+    asv: list[int], count: list[float], message: str, place: int
+) -> None:
     asvs, counts = [[0, 1], [2]], [[1.0, 0.0], [3.0]]
     asvs.insert(place, asv)
     counts.insert(place, count)
-    with pytest.raises(InvalidDataError) as error:
-        samples_of(group(asvs, counts), LIMITS, range(len(asvs)), TOKEN_LIMIT)
-    assert error.value.where == f"sample S{place}"
+    with pytest.raises(InvalidDataError, match=message) as error:
+        split_table(group(asvs, counts), LIMITS, range(len(asvs)), TOKEN_LIMIT, "file")
+    assert error.value.where == f"file, sample S{place}"
+    assert "make the shards again" in error.value.fix
 
 
 def test_items_are_made_one_ahead_and_in_order() -> None:
@@ -132,7 +139,7 @@ def table_of(lists: dict[str, list[list[float | None] | None]]) -> pa.Table:
 
 
 def test_lists_of_any_length_are_taken() -> None:
-    first, second, third = samples_of(table_of(GOOD), LIMITS, range(3), TOKEN_LIMIT)
+    first, second, third = split_table(table_of(GOOD), LIMITS, range(3), TOKEN_LIMIT, "file")
     assert len(first.dropped_asv) == 0
     assert (second.dropped_asv.tolist(), second.branch.tolist()) == ([8], [0, 3])
     assert (third.dropped_count.tolist(), third.position) == ([2.0, 0.0], 2)
@@ -140,23 +147,25 @@ def test_lists_of_any_length_are_taken() -> None:
 
 @pytest.mark.parametrize("row", [0, 1, 2])
 @pytest.mark.parametrize(
-    ("column", "value"),
+    ("column", "value", "message"),
     [
-        ("asv", [None]),
-        ("count", None),
-        ("dropped_asv", [9]),
-        ("dropped_asv", [0, 1, 2]),
-        ("dropped_count", [math.nan]),
-        ("dropped_count", [-1.0]),
-        ("dropped_count", [None]),
-        ("branch", [4]),
-        ("branch", [None]),
-        ("branch", [0, 1, 2]),
-        ("branch_count", [math.inf]),
-        ("branch_count", [-math.inf]),
+        ("asv", [None], "entry 1 of 1 in column asv is missing"),
+        ("count", None, "column count has no list"),
+        ("dropped_asv", [9], "column dropped_asv points to row 9, and the set has 9 ASVs"),
+        ("dropped_asv", [0, 1, 2], "column dropped_asv has 3 entries and column dropped_count"),
+        ("dropped_count", [math.nan], "entry 1 in column dropped_count, nan, is not finite"),
+        ("dropped_count", [-1.0], "entry 1 in column dropped_count, -1, is negative"),
+        ("dropped_count", [None], "entry 1 of 1 in column dropped_count is missing"),
+        ("branch", [4], "column branch points to row 4, and the set has 4 branches"),
+        ("branch", [None], "entry 1 of 1 in column branch is missing"),
+        ("branch", [0, 1, 2], "column branch has 3 entries and column branch_count"),
+        ("branch_count", [math.inf], "entry 1 in column branch_count, inf, is not finite"),
+        ("branch_count", [-math.inf], "entry 1 in column branch_count, -inf, is not finite"),
     ],
 )
-def test_no_list_may_hold_what_cannot_be(column: str, value: list[float | None] | None, row: int) -> None:
+def test_an_invalid_list_is_named(
+    column: str, value: list[float | None] | None, message: str, row: int
+) -> None:
     other = next(
         b if a == column else a
         for a, b in (("asv", "count"), ("dropped_asv", "dropped_count"), ("branch", "branch_count"))
@@ -167,5 +176,6 @@ def test_no_list_may_hold_what_cannot_be(column: str, value: list[float | None] 
     # The list beside it is as long, so that nothing else is wrong; but for three where the other has fewer.
     if value is not None and len(value) < 3:
         lists[other][row] = GOOD["count"][1] if "count" in other else [0]
-    with pytest.raises(InvalidDataError, match=f"sample S{row}"):
-        samples_of(table_of(lists), LIMITS, range(3), TOKEN_LIMIT)
+    with pytest.raises(InvalidDataError, match=message) as error:
+        split_table(table_of(lists), LIMITS, range(3), TOKEN_LIMIT, "file")
+    assert error.value.where == f"file, sample S{row}"

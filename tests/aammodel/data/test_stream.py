@@ -20,18 +20,23 @@ from aam_schemas.manifest import read_manifest
 from aam_schemas.vocabulary import decode
 from aammodel.batch import IGNORED, Batch
 from aammodel.data import workers
+from aammodel.data.masking import Masking
+from aammodel.data.order import Order, ShuffleWindow
 from aammodel.data.shards import ShardSet, open_shards
-from aammodel.data.stream import BatchStream, Masks, split_order, stream_split
-from aammodel.data.workers import load
+from aammodel.data.stream import BatchStream, StreamConfig
+from aammodel.data.workers import load_batches
 from aammodel.objectives.losses import is_pair
 from tests.helpers.shards import counts_by_sample, make_shards, rewrite_samples
 from tests.helpers.studies import Programs
 
 
 def stream_of(shards: ShardSet, batch_size: int = 4, split: str = "train") -> BatchStream:
-    return stream_split(
-        shards, split, split_order(shards, split, 0, shuffled=True), Masks(), batch_size, None
-    )
+    return BatchStream(shards, split, StreamConfig(batch_size=batch_size))
+
+
+def changed(stream: BatchStream, **options: object) -> BatchStream:
+    """Return a stream with other options."""
+    return replace(stream, config=replace(stream.config, **options))
 
 
 def take(stream: BatchStream, number: int) -> list[tuple[str, ...]]:
@@ -54,7 +59,7 @@ def test_a_batch_holds_the_samples_as_the_table_has_them(run: Programs, tmp_path
 
 
 def test_bases_are_hidden_in_the_asvs_read_and_in_no_other(run: Programs, tmp_path: Path) -> None:
-    stream = replace(stream_of(make_shards(run, tmp_path)), masks=Masks(asv_encode_fraction=0.5))
+    stream = changed(stream_of(make_shards(run, tmp_path)), masking=Masking(asv_encode_fraction=0.5))
     batches = list(islice(iter(stream), 6))
     for batch in batches:
         assert set(batch.masked[:, 0].tolist()) == set(batch.is_encoded.nonzero()[:, 0].tolist())
@@ -68,7 +73,7 @@ def test_bases_are_hidden_in_the_asvs_read_and_in_no_other(run: Programs, tmp_pa
 def test_a_token_limit_takes_a_prefix(run: Programs, tmp_path: Path) -> None:
     shards = make_shards(run, tmp_path)
     stream = stream_of(shards)
-    for whole, cut in zip(stream.epoch(), replace(stream, token_limit=3).epoch(), strict=True):
+    for whole, cut in zip(stream.epoch(), changed(stream, token_limit=3).epoch(), strict=True):
         assert cut.is_real.sum(dim=1).max() <= 3
         assert torch.equal(cut.count, whole.count[:, :3])
         # Truncation changes what the model sees, never the truth that it learns.
@@ -77,15 +82,15 @@ def test_a_token_limit_takes_a_prefix(run: Programs, tmp_path: Path) -> None:
 
 def test_a_limit_above_the_shards_is_wrong_usage(run: Programs, tmp_path: Path) -> None:
     shards = make_shards(run, tmp_path, "--token-limit", 5)
-    with pytest.raises(AamError, match="more than the 5"):
-        stream_split(shards, "train", split_order(shards, "train", 0, shuffled=True), Masks(), 4, 6)
+    with pytest.raises(AamError, match="larger than the 5"):
+        BatchStream(shards, "train", StreamConfig(token_limit=6))
 
 
 def test_the_stream_goes_on_where_it_stopped(run: Programs, tmp_path: Path) -> None:
     stream = stream_of(make_shards(run, tmp_path))
     whole = list(islice(iter(stream), 30))
     for start in (1, 7, stream.batches_per_epoch, stream.batches_per_epoch + 3):
-        for late, batch in zip(iter(replace(stream, start_batch=start)), whole[start:], strict=False):
+        for late, batch in zip(iter(stream.from_batch(start)), whole[start:], strict=False):
             assert late.sample_ids == batch.sample_ids
             assert torch.equal(late.masked, batch.masked)
 
@@ -94,8 +99,7 @@ def test_every_sample_comes_once_an_epoch(run: Programs, tmp_path: Path) -> None
     stream = stream_of(make_shards(run, tmp_path))
     per_epoch = stream.batches_per_epoch
     ids = [
-        [i for batch in take(replace(stream, start_batch=e * per_epoch), per_epoch) for i in batch]
-        for e in range(3)
+        [i for batch in take(stream.from_batch(e * per_epoch), per_epoch) for i in batch] for e in range(3)
     ]
     assert ids[0] != ids[1]
     assert sorted(ids[0]) == sorted(ids[1]) == sorted(ids[2]) == sorted(set(ids[0]))
@@ -103,8 +107,12 @@ def test_every_sample_comes_once_an_epoch(run: Programs, tmp_path: Path) -> None
 
 def test_workers_change_nothing(run: Programs, tmp_path: Path) -> None:
     stream = stream_of(make_shards(run, tmp_path))
-    alone = [(batch.sample_ids, batch.masked.tolist()) for batch in islice(load(stream, 0, False), 15)]
-    helped = [(batch.sample_ids, batch.masked.tolist()) for batch in islice(load(stream, 2, False), 15)]
+    alone = [
+        (batch.sample_ids, batch.masked.tolist()) for batch in islice(load_batches(stream, 0, False), 15)
+    ]
+    helped = [
+        (batch.sample_ids, batch.masked.tolist()) for batch in islice(load_batches(stream, 2, False), 15)
+    ]
     assert alone == helped
 
 
@@ -112,7 +120,7 @@ def test_workers_change_nothing(run: Programs, tmp_path: Path) -> None:
 def test_what_ranks_take_adds_up_to_the_micro_batch(num_ranks: int, run: Programs, tmp_path: Path) -> None:
     """Every sample, hidden base and pair counts once; the last batch has fewer samples than four ranks."""
     stream = stream_of(make_shards(run, tmp_path), batch_size=9)
-    dealt = [replace(stream, rank=rank, num_ranks=num_ranks).epoch() for rank in range(num_ranks)]
+    dealt = [stream.for_rank(rank, num_ranks).epoch() for rank in range(num_ranks)]
     for whole, *parts in zip(stream.epoch(), *dealt, strict=True):
         taken = [part for rank, part in enumerate(parts) if rank < whole.num_samples]
         assert sorted(i for part in taken for i in part.sample_ids) == sorted(whole.sample_ids)
@@ -142,13 +150,45 @@ def true_distances(batch: Batch) -> list[tuple[int, int, float]]:
 
 def test_bucketing_is_the_same_for_any_workers_and_leaves_less_padding(run: Programs, tmp_path: Path) -> None:
     stream = stream_of(make_shards(run, tmp_path))
-    bucketed = replace(stream, bucket=True)
-    assert take(bucketed, 15) == [batch.sample_ids for batch in islice(load(bucketed, 2, False), 15)]
+    bucketed = changed(stream, bucket=True)
+    assert take(bucketed, 15) == [batch.sample_ids for batch in islice(load_batches(bucketed, 2, False), 15)]
     ids = [i for batch in take(bucketed, bucketed.batches_per_epoch) for i in batch]
     plain = [i for batch in take(stream, stream.batches_per_epoch) for i in batch]
     assert sorted(ids) == sorted(plain)
     padding = [sum(int((~batch.is_real).sum()) for batch in one.epoch()) for one in (stream, bucketed)]
     assert padding[1] < 0.7 * padding[0]
+
+
+class LargestGroupFirst:
+    """An order that a user might write: whole row groups, the largest one first."""
+
+    def __init__(self, group_rows: tuple[int, ...]) -> None:
+        self.group_rows = group_rows
+        self.num_samples = sum(group_rows)
+
+    def windows(self, epoch: int, first_sample: int = 0) -> Iterator[ShuffleWindow]:
+        before = 0
+        for group in sorted(range(len(self.group_rows)), key=lambda group: -self.group_rows[group]):
+            rows = self.group_rows[group]
+            if first_sample < before + rows:
+                yield ShuffleWindow((group,), np.arange(rows)[::-1], before, max(0, first_sample - before))
+            before += rows
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_order_of_your_own(num_workers: int, run: Programs, tmp_path: Path) -> None:
+    stream = stream_of(make_shards(run, tmp_path))
+    own = replace(stream, sample_order=LargestGroupFirst(stream.shards.group_rows("train")))
+    expected = [
+        sample.sample_id
+        for group in sorted(stream.shards.row_groups_of("train"), key=lambda group: -group.rows)
+        for sample in reversed(stream.reader.read([group]))
+    ]
+    batches = list(islice(load_batches(own, num_workers, False), 2 * own.batches_per_epoch))
+    ids = [i for batch in batches for i in batch.sample_ids]
+    assert ids == 2 * expected
+    late = islice(load_batches(own.from_batch(3), num_workers, False), 2)
+    assert [batch.sample_ids for batch in late] == [batch.sample_ids for batch in batches[3:5]]
 
 
 def test_without_a_tree_there_is_no_distance(run: Programs, tmp_path: Path) -> None:
@@ -269,7 +309,7 @@ def test_what_is_no_shard_set_is_said_so(damage: str, run: Programs, tmp_path: P
 
 def test_a_large_set_costs_no_more_at_each_batch(run: Programs, tmp_path: Path) -> None:
     stream = stream_of(make_shards(run, tmp_path))
-    large = replace(stream, order=replace(stream.order, group_rows=(1000,) * 10_000))
+    large = replace(stream, sample_order=Order((1000,) * 10_000, seed=0))
     tracemalloc.start()
     assert large.steps_per_epoch == large.batches_per_epoch == 2_500_000
     _, peak = tracemalloc.get_traced_memory()
@@ -289,7 +329,7 @@ def test_a_worker_that_hangs_is_an_error_and_is_not_waited_for(monkeypatch: pyte
     monkeypatch.setattr(workers, "WORKER_TIMEOUT_SECONDS", 3)
     before = multiprocessing.active_children()
     with pytest.raises(RuntimeError, match="timed out"):
-        next(load(Hangs(), 1, pin_memory=False))
+        next(load_batches(Hangs(), 1, pin_memory=False))
     deadline = time.monotonic() + 30
     while set(multiprocessing.active_children()) - set(before):
         assert time.monotonic() < deadline, "the worker is left behind"

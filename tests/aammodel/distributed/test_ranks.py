@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from aammodel.data.order import Order
 from aammodel.data.shards import ShardSet
-from aammodel.data.stream import split_order
 from aammodel.runs.checkpoint import list_checkpoints
 from aammodel.runs.metrics_log import read_metrics
 from tests.helpers.processes import Rank, call_on, end, pretrain_on, start, start_unchecked
@@ -185,7 +185,7 @@ def test_a_rank_that_is_killed_is_missed_at_once(study: Path, tmp_path: Path) ->
 
 def poisoned_sample(shards: ShardSet) -> str:
     """Name the sample that comes last in the first epoch."""
-    (window,) = split_order(shards, "train", 0, shuffled=True).windows(0)
+    (window,) = Order(shards.group_rows("train"), seed=0).windows(0)
     names = pq.read_table(shards.folder / shards.manifest.sample_files("train")[0].name)["sample_id"]
     return str(names[int(window.order[-1])])
 
@@ -196,7 +196,7 @@ def poisoned(run: Programs, tmp_path: Path) -> ShardSet:
     shards = make_shards(run, tmp_path)
     counts = pq.read_table(shards.folder / shards.manifest.sample_files("train")[0].name)["count"].to_pylist()
     # The last of the first epoch, whose step has two samples: one on each rank.
-    (window,) = split_order(shards, "train", 0, shuffled=True).windows(0)
+    (window,) = Order(shards.group_rows("train"), seed=0).windows(0)
     row = int(window.order[-1])
     counts[row] = [1e300 for _ in counts[row]]
     return rewrite_samples(shards, "count", pa.array(counts, pa.list_(pa.float64())))

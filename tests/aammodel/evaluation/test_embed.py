@@ -9,7 +9,7 @@ import torch
 from aam_schemas.common.errors import UsageError
 from aammodel.config.model import ModelConfig
 from aammodel.data.shards import ShardSet
-from aammodel.data.stream import BatchStream, Masks, split_order, stream_split
+from aammodel.data.stream import BatchStream, StreamConfig
 from aammodel.evaluation import embed as infer
 from aammodel.evaluation.embed import AsvCache, sample_embeddings
 from aammodel.nn.model import AamModel
@@ -30,8 +30,8 @@ def small_model(shards: ShardSet) -> AamModel:
 
 
 def stream_of(shards: ShardSet, token_limit: int | None) -> BatchStream:
-    order = split_order(shards, "train", seed=0, shuffled=False)
-    return stream_split(shards, "train", order, Masks(fraction=1e-9), 5, token_limit)
+    config = StreamConfig(batch_size=5, token_limit=token_limit, masking=None, shuffle=False)
+    return BatchStream(shards, "train", config)
 
 
 @torch.no_grad()

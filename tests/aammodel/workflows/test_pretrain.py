@@ -87,7 +87,7 @@ def test_two_targets_are_learned_and_reported(run: Programs, tmp_path: Path) -> 
     assert last["unifrac_loss"] == pytest.approx(mean)
     for name in ("weighted_normalized_unifrac", "unweighted_unifrac"):
         assert (tmp_path / "run" / f"{name}.png").stat().st_size > 5000
-    assert "normalised weighted UniFrac, " in ran.out
+    assert "normalized weighted UniFrac, " in ran.out
 
 
 def test_a_validation_takes_as_many_samples_as_asked(run: Programs, tmp_path: Path) -> None:
