@@ -9,16 +9,17 @@ import numpy.typing as npt
 
 Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 LARGEST_COUNT = 2.0**53
 
 
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     """Write a .npy file; unlike `np.save`, the error tells where the disk is full."""
-    with _new_array(path, array.dtype, array.shape) as file:
+    with new_array(path, array.dtype, array.shape) as file:
         file.write(np.ascontiguousarray(array).data)
 
 
-def _new_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> IO[bytes]:
+def new_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> IO[bytes]:
     """Begin a .npy file; its numbers are appended (a map for writing would count as memory)."""
     file = path.open("wb")
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}

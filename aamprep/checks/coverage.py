@@ -1,28 +1,17 @@
-"""Which rules were checked and found nothing, and which could not be: a clean report is proof, too."""
+"""List the rules that were checked and hold, and those that could not be checked."""
 
 from aamprep.rules import tables as rules
-from aamprep.rules.findings import Findings, Rule
+from aamprep.rules.findings import Findings
+from aamprep.rules.rule import Need, Rule
 from aamprep.study.study import Study
 
-_ROLES = {
-    "fasta": "rep-seqs",
-    "newick": "tree",
-    "tree": "tree",
-    "metadata": "metadata",
-    "distances": "distances",
-    "taxonomy": "taxonomy",
+_NEED_OF_ROLE = {
+    "rep-seqs": Need.REP_SEQS,
+    "tree": Need.TREE,
+    "metadata": Need.METADATA,
+    "distances": Need.DISTANCES,
+    "taxonomy": Need.TAXONOMY,
 }
-"""The file that rules need whose codes begin so."""
-
-_FILTERS = (
-    rules.BELOW_PREVALENCE,
-    rules.BELOW_READS,
-    rules.ASV_DROPPED_NOT_IN_TREE,
-    rules.SAMPLE_NOT_IN_TREE,
-    rules.NOT_ASKED_FOR,
-)
-_SPLIT_BY = (rules.SPLIT_BY_EMPTY, rules.NO_SAMPLE_IN_SPLIT)
-_RAREFACTION = (rules.CANNOT_RAREFY, rules.BELOW_DEPTH)
 
 _BAD_COUNTS = {
     one.code for one in (rules.COUNT_NAN, rules.COUNT_NEGATIVE, rules.COUNT_INFINITE, rules.COUNT_TOO_LARGE)
@@ -49,18 +38,19 @@ def note_what_was_checked(study: Study | None, rarefied: bool, findings: Finding
 
 
 def _why_not(rule: Rule, study: Study | None, rarefied: bool) -> str:
-    """Say why a rule could not be checked; empty where it was."""
+    """Return why a rule could not be checked; empty where it was."""
     if study is None:
         return "the files could not be put together: see the errors"
-    role = _ROLES.get(rule.code.split("-")[0])
-    if role is not None and role not in {one.role for one in study.inputs}:
-        return f"no {role} {'was' if role in ('tree', 'taxonomy') else 'were'} given"
-    if rule.code.startswith("artifact-") and not any("QIIME 2" in one.kind for one in study.inputs):
-        return "no QIIME 2 artifact was given"
-    if rule in _FILTERS:
-        return "no such filter was asked for"
-    if rule in _SPLIT_BY:
-        return "no column was chosen to split by"
-    if rule in _RAREFACTION and not rarefied:
-        return "no rarefaction depth was given"
-    return ""
+    if rule.needs is None or rule.needs in _given(study, rarefied):
+        return ""
+    return rule.needs.value
+
+
+def _given(study: Study, rarefied: bool) -> set[Need]:
+    """Return what a validation was given; it takes neither filters nor a column to split by."""
+    given = {_NEED_OF_ROLE[file.role] for file in study.inputs if file.role in _NEED_OF_ROLE}
+    if any("QIIME 2" in file.kind for file in study.inputs):
+        given.add(Need.ARTIFACT)
+    if rarefied:
+        given.add(Need.RAREFACTION)
+    return given

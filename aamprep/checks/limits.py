@@ -4,30 +4,23 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from aamprep.arrays import LARGEST_COUNT
-from aamprep.checks.study_checks import KEPT_SHARE, suggested_depth
+from aamprep.arrays import LARGEST_COUNT, Floats
+from aamprep.checks.study_checks import suggested_depth
+from aamprep.checks.thresholds import KEPT_FRACTION, NEARLY_ALL, TOKEN_LIMITS, WORST_FRACTION
 from aamprep.prepare.block import Block, blocks
 from aamprep.read.types import CountTable
-
-TOKEN_LIMITS = tuple(2**power for power in range(4, 13))
-WORST_SHARE = 0.05
-"""Share of the samples that may keep less than `worst`."""
-NEARLY_ALL = 0.99
-
-Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Measured:
     """Figures of each valid sample of a study."""
 
-    depth: Numbers
+    depth: Floats
     """Reads, shape (samples,)."""
-    num_asvs: Numbers
+    num_asvs: Floats
     """ASVs with a count above 0, shape (samples,)."""
-    reads_within: Numbers
+    reads_within: Floats
     """Reads of the most abundant ASVs up to each of `TOKEN_LIMITS`, shape (samples, limits)."""
     num_left_out: int
     """Samples without a read, or with a count that is negative, NaN, infinite or too large to be one."""
@@ -108,9 +101,9 @@ def token_limit_rows(measured: Measured) -> list[TokenLimitRow]:
             TokenLimitRow(
                 token_limit=limit,
                 reads_median=float(np.median(reads)),
-                reads_worst=float(np.quantile(reads, WORST_SHARE, method="lower")),
+                reads_worst=float(np.quantile(reads, WORST_FRACTION, method="lower")),
                 asvs_median=float(np.median(asvs)),
-                asvs_worst=float(np.quantile(asvs, WORST_SHARE, method="lower")),
+                asvs_worst=float(np.quantile(asvs, WORST_FRACTION, method="lower")),
                 samples_nearly_whole=int((reads >= NEARLY_ALL).sum()),
             )
         )
@@ -119,7 +112,7 @@ def token_limit_rows(measured: Measured) -> list[TokenLimitRow]:
 
 def smallest_sufficient(rows: list[TokenLimitRow]) -> int | None:
     """Find the smallest token limit at which 95 % of the samples keep 95 % of their reads."""
-    return next((row.token_limit for row in rows if row.reads_worst >= KEPT_SHARE), None)
+    return next((row.token_limit for row in rows if row.reads_worst >= KEPT_FRACTION), None)
 
 
 def depth_rows(measured: Measured) -> list[DepthRow]:

@@ -11,10 +11,12 @@ from aam_schemas.shards import SPLITS
 from aam_schemas.vocabulary import fold
 from aamprep.arrays import forget_pages
 from aamprep.checks.summary import Summary
+from aamprep.checks.thresholds import DEPTH_RATIO, KEPT_FRACTION, PRIMER_FRACTION, REACHED_FRACTION
 from aamprep.prepare.block import ENTRIES_PER_BLOCK
 from aamprep.read.types import Metadata
 from aamprep.rules import tables as rules
-from aamprep.rules.findings import Findings, Rule
+from aamprep.rules.findings import Findings
+from aamprep.rules.rule import Rule
 from aamprep.study.id_overlap import (
     Overlap,
     asvs_and_tree,
@@ -39,18 +41,6 @@ _CODES = {
 }  # fmt: skip
 _AMBIGUOUS = re.compile("[^ACGT]")
 _COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
-
-PRIMER_SHARE = 0.5
-"""Share of the ASVs from which a shared start is called a primer."""
-
-KEPT_SHARE = 0.95
-"""Share of its reads that a sample should keep under the token limit."""
-
-REACHED_SHARE = 0.9
-"""Share of the samples that reach the rarefaction depth that is suggested."""
-
-DEPTH_RATIO = 2.0
-"""How far depths may differ, deepest to shallowest tenth, before rarefaction is advised."""
 
 
 def fits_together(study: Study, findings: Findings) -> bool:
@@ -87,7 +77,7 @@ def check_study(study: Study, findings: Findings) -> None:
 def check_samples(study: Study, summary: Summary, rarefied: bool, findings: Findings) -> None:
     """Check the samples that were prepared: what the token limit drops, and how far depths differ."""
     share = summary.share_kept
-    low = np.flatnonzero(share < KEPT_SHARE)
+    low = np.flatnonzero(share < KEPT_FRACTION)
     if len(low):
         worst = int(np.argmin(share))
         value = f"{_of(len(low), len(share), 'samples')} keep less, the least {share[worst]:.1%}"
@@ -120,7 +110,7 @@ def check_splits(manifest: Manifest, findings: Findings) -> None:
 def suggested_depth(depth: npt.NDArray[np.float64]) -> int:
     """Suggest a rarefaction depth: a round number that nine of ten samples reach."""
     # The lower one: between two samples lies a depth that one of them does not reach.
-    reached = float(np.quantile(depth, 1 - REACHED_SHARE, method="lower"))
+    reached = float(np.quantile(depth, 1 - REACHED_FRACTION, method="lower"))
     magnitude = 10 ** max(0, int(np.log10(max(reached, 1))) - 1)
     return max(1, int(reached // magnitude * magnitude))
 
@@ -148,7 +138,7 @@ def _check_sequences(sequences: tuple[str, ...], findings: Findings) -> None:
     for name, primer in PRIMERS.items():
         pattern = re.compile("".join(f"[{_CODES.get(code, code)}]" for code in primer))
         found = sum(map(bool, map(pattern.match, sequences)))
-        if found > PRIMER_SHARE * len(sequences):
+        if found > PRIMER_FRACTION * len(sequences):
             findings.add(
                 rules.PRIMER_LEFT_ON, name, f"{_of(found, len(sequences), 'ASVs')} begin with {primer}"
             )
@@ -158,7 +148,7 @@ def check_tree(study: Study, findings: Findings) -> None:
     """Check which ASVs the tree has."""
     overlap = asvs_and_tree(study)
     if overlap is None:
-        findings.skip(rules.NOT_IN_TREE, "no tree was given")
+        findings.skip(rules.NOT_IN_TREE)
     else:
         _check_absent(rules.NOT_IN_TREE, overlap, overlap.only_here, findings)
 
@@ -183,7 +173,7 @@ def _check_metadata(study: Study, findings: Findings) -> None:
     overlap = samples_and_metadata(study)
     if overlap is None or study.metadata is None:
         for rule in (rules.SAMPLE_WITHOUT_METADATA, rules.METADATA_WITHOUT_SAMPLE, rules.ONE_VALUE):
-            findings.skip(rule, "no metadata were given")
+            findings.skip(rule)
         return
     if not overlap.both:
         value = f"none of {len(overlap.only_here):,} samples; {overlap.hint or _ids_of_both(overlap)}"
@@ -199,7 +189,7 @@ def _check_metadata(study: Study, findings: Findings) -> None:
 def _check_distances(study: Study, findings: Findings) -> None:
     overlap = samples_and_distances(study)
     if overlap is None:
-        findings.skip(rules.SAMPLE_WITHOUT_DISTANCE, "no distances were given")
+        findings.skip(rules.SAMPLE_WITHOUT_DISTANCE)
     else:
         _check_absent(rules.SAMPLE_WITHOUT_DISTANCE, overlap, overlap.only_here, findings)
 
@@ -219,7 +209,7 @@ def _check_values(metadata: Metadata, samples: set[str], findings: Findings) -> 
 def _check_rep_seqs(study: Study, findings: Findings) -> None:
     overlap = features_and_rep_seqs(study)
     if overlap is None:
-        findings.skip(rules.REP_SEQS_WITHOUT_FEATURE, "no rep-seqs were given")
+        findings.skip(rules.REP_SEQS_WITHOUT_FEATURE)
     else:
         _check_absent(rules.REP_SEQS_WITHOUT_FEATURE, overlap, overlap.only_there, findings)
 

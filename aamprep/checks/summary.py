@@ -7,12 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from aamprep.arrays import Floats
 from aamprep.arrow import list_values
-
-Reads = npt.NDArray[np.float64]
-
-TOKEN_LIMITS = (64, 128, 256, 512, 1024, 2048)
-"""Token limits that the reports compare."""
+from aamprep.checks.thresholds import REPORTED_TOKEN_LIMITS
 
 _COLUMNS = ("depth_before_rarefaction", "depth", "depth_kept", "num_asvs", "num_asvs_kept")
 
@@ -24,13 +21,13 @@ class Summary:
     sample_ids: list[str] = field(default_factory=list)
     prevalence: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """Samples in which each ASV occurs, by its position in the study (none after the last that occurs)."""
-    _parts: list[list[Reads]] = field(default_factory=list)
+    _parts: list[list[Floats]] = field(default_factory=list)
 
     def add(self, table: pa.Table) -> None:
         """Take in a block of prepared samples."""
         self.sample_ids.extend(table["sample_id"].to_pylist())
         figures = [table[name].to_numpy().astype(np.float64) for name in _COLUMNS]
-        self._parts.append(figures + reads_within(table, TOKEN_LIMITS))
+        self._parts.append(figures + reads_within(table, REPORTED_TOKEN_LIMITS))
         self._count_samples_of_asvs(table)
 
     def _count_samples_of_asvs(self, table: pa.Table) -> None:
@@ -39,24 +36,24 @@ class Summary:
         here[: len(self.prevalence)] += self.prevalence
         self.prevalence = here
 
-    def per_sample(self, column: str) -> Reads:
+    def per_sample(self, column: str) -> Floats:
         """Give one figure for each sample: a depth column or a number of ASVs, as the shards name it."""
         return self._joined(_COLUMNS.index(column))
 
     @property
-    def share_kept(self) -> Reads:
+    def share_kept(self) -> Floats:
         """Share of each sample's reads that the token limit keeps."""
         return self.per_sample("depth_kept") / self.per_sample("depth")
 
-    def share_within(self, limit: int) -> Reads:
-        """Share of each sample's reads that one of `TOKEN_LIMITS` would keep."""
-        return self._joined(len(_COLUMNS) + TOKEN_LIMITS.index(limit)) / self.per_sample("depth")
+    def share_within(self, limit: int) -> Floats:
+        """Share of each sample's reads that one of `REPORTED_TOKEN_LIMITS` would keep."""
+        return self._joined(len(_COLUMNS) + REPORTED_TOKEN_LIMITS.index(limit)) / self.per_sample("depth")
 
-    def _joined(self, index: int) -> Reads:
+    def _joined(self, index: int) -> Floats:
         return np.concatenate([np.zeros(0), *(part[index] for part in self._parts)])
 
 
-def reads_within(table: pa.Table, limits: Sequence[int]) -> list[Reads]:
+def reads_within(table: pa.Table, limits: Sequence[int]) -> list[Floats]:
     """Sum the reads of each sample's first ASVs in the order of selection, whatever limit they were cut at.
 
     Parameters
@@ -76,11 +73,11 @@ def reads_within(table: pa.Table, limits: Sequence[int]) -> list[Reads]:
     ]
 
 
-def _running_total(table: pa.Table, column: str) -> Reads:
+def _running_total(table: pa.Table, column: str) -> Floats:
     return np.concatenate([[0.0], np.cumsum(list_values(table, column), dtype=np.float64)])
 
 
-def _first(total: Reads, offsets: npt.NDArray[np.int64], number: npt.NDArray[np.integer]) -> Reads:
+def _first(total: Floats, offsets: npt.NDArray[np.int64], number: npt.NDArray[np.integer]) -> Floats:
     """Sum the first so many counts of each sample, or all where there are fewer."""
     return total[np.minimum(offsets[:-1] + number, offsets[1:])] - total[offsets[:-1]]
 

@@ -63,8 +63,6 @@ PrefixSamples = Annotated[
     bool, typer.Option("--prefix-samples", help="Write STUDY.SAMPLE for sample ids, to tell studies apart.")
 ]
 
-DEFAULT_BUDGET = 8.0
-
 
 @dataclass(frozen=True)
 class Beside:

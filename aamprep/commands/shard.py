@@ -2,13 +2,13 @@
 
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aam_schemas.common.cli import print_json
+from aamprep.choices import DEFAULT_BUDGET, DEFAULT_TOKEN_LIMIT, MissingFromTree, Select
 from aamprep.commands import options
 
 if TYPE_CHECKING:
@@ -16,25 +16,9 @@ if TYPE_CHECKING:
     from aamprep.prepare.pipeline import SamplePipeline
 
 
-class Select(StrEnum):
-    """Which ASVs of a sample the token limit keeps."""
-
-    ABUNDANCE = "abundance"
-    FIRST = "first"
-    RANDOM = "random"
-
-
-class Missing(StrEnum):
-    """What becomes of ASVs that the tree lacks."""
-
-    KEEP = "keep"
-    DROP = "drop"
-    REJECT = "reject"
-
-
 def shard(
     tables: options.Tables = None,
-    token_limit: options.TokenLimit = 512,
+    token_limit: options.TokenLimit = DEFAULT_TOKEN_LIMIT,
     output: Annotated[Path, typer.Option(help="Folder to write.")] = Path("shards"),
     rep_seqs: options.RepSeqs = None,
     no_rep_seqs: options.NoRepSeqs = False,
@@ -49,8 +33,8 @@ def shard(
     select: Annotated[Select, typer.Option(help="Which ASVs the token limit keeps.")] = Select.ABUNDANCE,
     rarefy_depth: options.RarefyDepth = None,
     missing_from_tree: Annotated[
-        Missing, typer.Option(help="What becomes of ASVs that the tree lacks.")
-    ] = Missing.KEEP,
+        MissingFromTree, typer.Option(help="What becomes of ASVs that the tree lacks.")
+    ] = MissingFromTree.KEEP,
     min_prevalence: Annotated[int, typer.Option(help="Leave out ASVs that occur in fewer samples.")] = 1,
     min_reads: Annotated[
         float, typer.Option(help="Leave out ASVs with fewer reads in all samples together.")
@@ -67,7 +51,7 @@ def shard(
     strict: options.Strict = False,
     overwrite: options.Overwrite = False,
     no_isolate: options.NoIsolate = False,
-    budget: options.Budget = options.DEFAULT_BUDGET,
+    budget: options.Budget = DEFAULT_BUDGET,
     json: options.Json = False,
 ) -> None:
     """Write validated, truncated Parquet shards; samples that do not pass are left out, by name."""

@@ -7,6 +7,7 @@ import typer
 
 from aam_schemas.common.cli import INVALID_DATA, print_json, say
 from aam_schemas.common.errors import UsageError
+from aamprep.choices import DEFAULT_BUDGET, DEFAULT_TOKEN_LIMIT
 from aamprep.commands import options
 
 if TYPE_CHECKING:
@@ -27,13 +28,13 @@ def validate(
     no_taxonomy: options.NoTaxonomy = False,
     distances: options.DistancesFile = None,
     no_distances: options.NoDistances = False,
-    token_limit: options.TokenLimit = 512,
+    token_limit: options.TokenLimit = DEFAULT_TOKEN_LIMIT,
     rarefy_depth: options.RarefyDepth = None,
     prefix_samples: options.PrefixSamples = False,
     report: Annotated[Path | None, typer.Option(help="Write the report as one .html page.")] = None,
     findings: Annotated[Path | None, typer.Option(help="Write the findings as .parquet.")] = None,
     no_isolate: options.NoIsolate = False,
-    budget: options.Budget = options.DEFAULT_BUDGET,
+    budget: options.Budget = DEFAULT_BUDGET,
     json: options.Json = False,
 ) -> None:
     """Say everything that is wrong with a table, at once. Exit code 1 where something would be rejected."""

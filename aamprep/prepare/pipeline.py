@@ -14,13 +14,14 @@ from aam_schemas.manifest import Choices
 from aam_schemas.shards import SAMPLES
 from aam_schemas.tables import sample_table, violations
 from aamprep.arrays import LARGEST_COUNT, Mask
+from aamprep.choices import MissingFromTree, Select
 from aamprep.prepare.block import Block, blocks
 from aamprep.prepare.rarefy import MOST_READS, rarefy
 from aamprep.prepare.rejected import Rejected
 from aamprep.prepare.seeded import split_of
-from aamprep.prepare.truncate import Select, in_order_of_selection, within_limit
+from aamprep.prepare.truncate import in_order_of_selection, within_limit
 from aamprep.rules import tables as rules
-from aamprep.rules.findings import Rule
+from aamprep.rules.rule import Rule
 from aamprep.study.study import Study
 
 PREPARED = SAMPLES.append(pa.field("split", pa.string(), nullable=False))
@@ -113,7 +114,7 @@ class SamplePipeline:
         return self._reject(block, bad, rules.BAD_COUNT, values, tell=False)
 
     def _reject_missing_from_tree(self, block: Block) -> Block:
-        if self.study.tree is None or self.choices.missing_from_tree != "reject":
+        if self.study.tree is None or self.choices.missing_from_tree != MissingFromTree.REJECT:
             return block
         missing = self.study.tip_of_asv[block.asv] < 0
         number = np.bincount(block.row[missing], minlength=len(block.sample_ids))
@@ -174,7 +175,7 @@ def _filter_asvs(pipeline: SamplePipeline) -> Mask:
         rejected.asvs([study.asvs.ids[asv][0] for asv in np.flatnonzero(bad & keep)], rule, value)
         keep[bad] = False
 
-    if study.tree is not None and choices.missing_from_tree == "drop":
+    if study.tree is not None and choices.missing_from_tree == MissingFromTree.DROP:
         leave_out(study.tip_of_asv < 0, rules.ASV_DROPPED_NOT_IN_TREE)
     if choices.min_prevalence > 1 or choices.min_reads > 0:
         prevalence, reads = _totals(pipeline)

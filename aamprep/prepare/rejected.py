@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from aam_schemas.shards import REJECTED
-from aamprep.rules.findings import Finding, Findings, Rule
+from aamprep.rules.findings import Finding, Findings
+from aamprep.rules.rule import Rule
 
 
 @dataclass

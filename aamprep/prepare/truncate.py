@@ -1,23 +1,11 @@
 """Truncation: which ASVs of a sample the token limit keeps."""
 
-from enum import StrEnum
-
 import numpy as np
 
 from aamprep.arrays import Integers, Mask
+from aamprep.choices import Select
 from aamprep.prepare.block import Block
 from aamprep.prepare.seeded import generator
-
-
-class Select(StrEnum):
-    """In which order a sample's ASVs are taken until the token limit is reached."""
-
-    ABUNDANCE = "abundance"
-    """Most reads first, ties by sequence."""
-    FIRST = "first"
-    """The table's order."""
-    RANDOM = "random"
-    """An order drawn for each sample."""
 
 
 def in_order_of_selection(block: Block, select: Select, seed: int) -> Block:

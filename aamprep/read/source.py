@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import IO
 
 from aam_schemas.common.errors import UsageError
+from aamprep.choices import DEFAULT_BUDGET
 from aamprep.read.sniff import Kind, is_gzip, sniff
 from aamprep.rules import tables as rules
-from aamprep.rules.findings import Findings, Rule
+from aamprep.rules.findings import Findings
+from aamprep.rules.rule import Rule
 
 PIECE_BYTES = 1 << 20
 _NO_DATA = {
@@ -28,7 +30,7 @@ _NO_DATA = {
 class Limits:
     """How much a file may ask for before it is refused."""
 
-    declared_bytes: int = 8 << 30
+    declared_bytes: int = int(DEFAULT_BUDGET * 2**30)
     """Largest size of a file, unpacked, and of the arrays that an HDF5 table declares."""
     ratio: int = 200
     """Largest ratio of unpacked to packed bytes, above `ratio_above`."""

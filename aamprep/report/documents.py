@@ -17,7 +17,8 @@ from rich.markup import escape
 from aam_schemas.common.cli import visible
 from aam_schemas.manifest import Choices
 from aamprep.checks.summary import Summary
-from aamprep.rules.findings import Finding, Findings, Rule, Severity
+from aamprep.rules.findings import Finding, Findings
+from aamprep.rules.rule import Rule, Severity
 from aamprep.study.id_overlap import Overlap, overlaps
 from aamprep.study.study import Study
 

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from aam_schemas.manifest import Choices
-from aamprep.checks.summary import TOKEN_LIMITS, Summary
+from aamprep.checks.summary import Summary
+from aamprep.checks.thresholds import REPORTED_TOKEN_LIMITS
 from aamprep.report.documents import EXAMPLES_PER_RULE, Validation, shortened, tally, verdict, why_not_checked
 from aamprep.report.plots import Plot, draw_all
-from aamprep.rules.findings import Finding, Findings, Rule
+from aamprep.rules.findings import Finding, Findings
+from aamprep.rules.rule import Rule
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -165,7 +167,7 @@ def _limits(summary: Summary, choices: Choices) -> str:
     """Write the table of what each token limit would keep."""
     depth, num_asvs = summary.per_sample("depth"), summary.per_sample("num_asvs")
     chosen = {choices.token_limit: summary.share_kept}
-    shares = {limit: summary.share_within(limit) for limit in TOKEN_LIMITS} | chosen
+    shares = {limit: summary.share_within(limit) for limit in REPORTED_TOKEN_LIMITS} | chosen
     rows = []
     for limit, share in sorted(shares.items()):
         low, middle = np.quantile(share, [0.05, 0.5])

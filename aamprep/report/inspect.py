@@ -21,7 +21,8 @@ from aamprep.read.source import Limits, RefusedError, open_source
 from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
 from aamprep.rules import shards as rules_shards
 from aamprep.rules import tables as rules
-from aamprep.rules.findings import Findings, Severity
+from aamprep.rules.findings import Findings
+from aamprep.rules.rule import Severity
 from aamprep.shards.stored import batches
 from aamprep.study.study import looks_like_hash
 from aamprep.verification.verify import check_manifest

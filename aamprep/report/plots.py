@@ -10,15 +10,14 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
+from aamprep.arrays import Floats
 from aamprep.checks.study_checks import suggested_depth
-from aamprep.checks.summary import TOKEN_LIMITS, Summary
-
-Numbers = npt.NDArray[np.float64]
+from aamprep.checks.summary import Summary
+from aamprep.checks.thresholds import REPORTED_TOKEN_LIMITS
 
 BARS, LINE, MARK, GREY = "#5b93b5", "#1f5673", "#c2410c", "#8a8f98"
 MOST_BINS = 40
@@ -53,7 +52,7 @@ class Plot:
     caption: str
 
 
-def draw_all(summary: Summary, lengths: Numbers, token_limit: int) -> list[Plot]:
+def draw_all(summary: Summary, lengths: Floats, token_limit: int) -> list[Plot]:
     """Draw every picture of a study.
 
     Parameters
@@ -87,7 +86,7 @@ def _svg(draw: Callable[[Axes], None]) -> str:
     return buffer.getvalue()
 
 
-def _depths(depth: Numbers) -> Plot:
+def _depths(depth: Floats) -> Plot:
     def draw(axes: Axes) -> None:
         _log_histogram(axes, depth)
         _mark(axes, float(np.median(depth)), f"median {np.median(depth):,.0f}")
@@ -99,7 +98,7 @@ def _depths(depth: Numbers) -> Plot:
     )
 
 
-def _samples_kept(depth: Numbers) -> Plot:
+def _samples_kept(depth: Floats) -> Plot:
     suggested = suggested_depth(depth)
     kept = int((depth >= suggested).sum())
 
@@ -118,10 +117,10 @@ def _samples_kept(depth: Numbers) -> Plot:
     return Plot("Rarefaction: samples kept against depth", _svg(draw), caption)
 
 
-def _asvs_per_sample(num_asvs: Numbers, token_limit: int) -> Plot:
+def _asvs_per_sample(num_asvs: Floats, token_limit: int) -> Plot:
     def draw(axes: Axes) -> None:
         _log_histogram(axes, num_asvs)
-        for limit in TOKEN_LIMITS:
+        for limit in REPORTED_TOKEN_LIMITS:
             if limit != token_limit:
                 axes.axvline(limit, color=GREY, linewidth=0.9, linestyle=":")
         _mark(axes, token_limit, f"limit {token_limit:,}")
@@ -136,16 +135,16 @@ def _asvs_per_sample(num_asvs: Numbers, token_limit: int) -> Plot:
 
 
 def _token_limits(summary: Summary) -> Plot:
-    shares = [summary.share_within(limit) for limit in TOKEN_LIMITS]
+    shares = [summary.share_within(limit) for limit in REPORTED_TOKEN_LIMITS]
     low, middle, high = np.quantile(np.array(shares), [0.05, 0.5, 1.0], axis=1)
     worst = np.array([share.min() for share in shares])
-    at = np.arange(len(TOKEN_LIMITS))
+    at = np.arange(len(REPORTED_TOKEN_LIMITS))
 
     def draw(axes: Axes) -> None:
         axes.bar(at, high - low, 0.5, bottom=low, color=BARS, alpha=0.45, label="95 % of the samples")
         axes.plot(at, middle, "o-", color=LINE, markersize=4, linewidth=1.4, label="median sample")
         axes.plot(at, worst, "v", color=MARK, markersize=5, label="worst sample")
-        axes.set_xticks(at, [f"{limit:,}" for limit in TOKEN_LIMITS])
+        axes.set_xticks(at, [f"{limit:,}" for limit in REPORTED_TOKEN_LIMITS])
         axes.set(xlabel="token limit", ylabel="reads kept", ylim=(0, 1.05))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.legend(frameon=False, loc="lower right")
@@ -171,7 +170,7 @@ def _prevalence(summary: Summary) -> Plot:
     return Plot("Prevalence of the ASVs", _svg(draw), caption)
 
 
-def _lengths(lengths: Numbers) -> Plot:
+def _lengths(lengths: Floats) -> Plot:
     values, numbers = np.unique(lengths, return_counts=True)
 
     def draw(axes: Axes) -> None:
@@ -188,7 +187,7 @@ def _lengths(lengths: Numbers) -> Plot:
     return Plot("Length of the sequences", _svg(draw), caption)
 
 
-def _log_histogram(axes: Axes, values: Numbers) -> None:
+def _log_histogram(axes: Axes, values: Floats) -> None:
     """Draw bars that are equally wide on a log scale, except that none is narrower than a whole number."""
     low, high = max(float(values.min()), 1.0), float(values.max())
     number = min(MOST_BINS, int(5 * len(values) ** 0.5) + 1)

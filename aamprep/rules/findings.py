@@ -3,33 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-
-class Severity(StrEnum):
-    """How bad a finding is."""
-
-    ERROR = "error"
-    """It would be rejected."""
-    WARNING = "warning"
-    """It is kept, but worth knowing."""
-    NOTE = "note"
-    """It is good to know."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One thing that is checked."""
-
-    code: str
-    """Stable, in words joined by dashes; scripts rely on it."""
-    severity: Severity
-    rule: str
-    """What holds for valid data, as a sentence."""
-    remedy: str
-    """What to do where it does not hold."""
-    example: str = ""
-    """A place and value that breaks it, for the documentation."""
+from aamprep.rules.rule import Rule, Severity
 
 
 @dataclass(frozen=True)
@@ -73,9 +48,9 @@ class Findings:
         for where, value in places:
             self.add(rule, where, value)
 
-    def skip(self, rule: Rule, reason: str) -> None:
-        """Record that a rule could not be checked."""
-        self.not_checked[rule.code] = reason
+    def skip(self, rule: Rule, reason: str = "") -> None:
+        """Record that a rule could not be checked, by default because the rule's need was not given."""
+        self.not_checked[rule.code] = reason or (rule.needs.value if rule.needs else "")
 
     def counts(self) -> dict[Rule, int]:
         """Count the findings of each rule, errors first, in order of the rules' codes."""

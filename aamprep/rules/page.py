@@ -5,13 +5,13 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
-from aamprep.rules.findings import Rule
+from aamprep.rules.rule import Rule
 
 _MODULES = {"aamprep.rules.tables": "Tables and what goes with them", "aamprep.rules.shards": "Shard sets"}
 """Where rules are written; each module has section comments, which become headings."""
 
 _SECTION = re.compile(r"# -{3,} (.+?) -{3,}")
-_RULE = re.compile(r"([A-Z_]+) = _(?:error|warning|note)\(")
+_RULE = re.compile(r"([A-Z_]+) = (?:error|warning|note)\(")
 
 _HEAD = """# Rules
 

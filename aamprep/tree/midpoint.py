@@ -5,10 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from aamprep.arrays import Integers
+from aamprep.arrays import Floats, Integers
 from aamprep.read.types import Tree
-
-Lengths = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -17,7 +15,7 @@ class Rooted:
 
     parent: Integers
     """Node number of each parent; -1 at the root."""
-    length: Lengths
+    length: Floats
     """Of the branch above each node; 0 at the root."""
     names: tuple[str, ...]
 
@@ -75,7 +73,7 @@ def _label(tree: Rooted, node: int) -> str:
     return quoted if tree.parent[node] < 0 else f"{quoted}:{float(tree.length[node])!r}"
 
 
-def _middle(parent: Integers, length: Lengths) -> tuple[int, float]:
+def _middle(parent: Integers, length: Floats) -> tuple[int, float]:
     """Find the branch that holds the midpoint: the node below it, and how far above that node it lies."""
     parents, lengths = parent.tolist(), length.tolist()
     highest = [(0.0, node) for node in range(len(parents))]
@@ -96,7 +94,7 @@ def _middle(parent: Integers, length: Lengths) -> tuple[int, float]:
     return node, min(half - climbed, lengths[node])
 
 
-def _turned(parent: Integers, length: Lengths, node: int) -> tuple[Integers, Lengths]:
+def _turned(parent: Integers, length: Floats, node: int) -> tuple[Integers, Floats]:
     """Turn round every branch between a node and the root."""
     parent, length = parent.copy(), length.copy()
     below, here, above_here = node, int(parent[node]), float(length[node])

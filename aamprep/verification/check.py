@@ -16,7 +16,8 @@ from aam_schemas.shards import open_parquet
 from aam_schemas.tables import violations
 from aamprep.arrays import Mask
 from aamprep.rules import shards as rules
-from aamprep.rules.findings import Findings, Rule
+from aamprep.rules.findings import Findings
+from aamprep.rules.rule import Rule
 from aamprep.shards.stored import batches
 
 

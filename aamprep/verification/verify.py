@@ -18,7 +18,8 @@ from aam_schemas.shards import SPLITS, file_sha256, footer_sha256, open_parquet,
 from aam_schemas.vocabulary import NAMES
 from aamprep.prepare.rarefy import MOST_READS
 from aamprep.rules import shards as rules
-from aamprep.rules.findings import Findings, Rule
+from aamprep.rules.findings import Findings
+from aamprep.rules.rule import Rule
 from aamprep.verification.check import ShardCheck
 from aamprep.verification.content import check_content
 

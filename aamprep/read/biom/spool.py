@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_schemas.common.errors import UsageError, naming_full_disk
-from aamprep.arrays import LARGEST_COUNT, _new_array, write_array
+from aamprep.arrays import LARGEST_COUNT, new_array, write_array
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
-from aamprep.rules.findings import Findings, Rule
+from aamprep.rules.findings import Findings
+from aamprep.rules.rule import Rule
 
 SLICE = 1 << 18
 """Entries handled at once: small enough for the processor's cache."""
@@ -50,8 +51,8 @@ class TableWriter:
         self.folder, self.indptr = folder, indptr
         self.sample_ids, self.feature_ids = sample_ids, feature_ids
         write_array(folder / "indptr.npy", indptr)
-        self._feature = _new_array(folder / "feature.npy", np.dtype(np.int32), (int(indptr[-1]),))
-        self._count = _new_array(folder / "count.npy", np.dtype(np.float64), (int(indptr[-1]),))
+        self._feature = new_array(folder / "feature.npy", np.dtype(np.int32), (int(indptr[-1]),))
+        self._count = new_array(folder / "count.npy", np.dtype(np.float64), (int(indptr[-1]),))
         self._written = 0
         self._bad: dict[tuple[Rule, int], tuple[str, int]] = {}
 

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from aamprep.checks.limits import TOKEN_LIMITS
 from aamprep.checks.study_checks import suggested_depth
+from aamprep.checks.thresholds import TOKEN_LIMITS
 from tests.helpers.paths import RealData
 from tests.helpers.studies import Programs, random_counts, random_sequences, write_table
 

@@ -13,7 +13,8 @@ from skbio import TreeNode
 from aamprep.read import read_tree
 from aamprep.read.types import Tree
 from aamprep.rules import tables as rules
-from aamprep.rules.findings import Findings, Rule
+from aamprep.rules.findings import Findings
+from aamprep.rules.rule import Rule
 from tests.helpers.paths import RealData
 
 

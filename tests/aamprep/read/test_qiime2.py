@@ -11,7 +11,8 @@ import pytest
 from aamprep.read import read_distances, read_metadata, read_sequences, read_table, read_taxonomy, read_tree
 from aamprep.read.source import Limits
 from aamprep.rules import tables as rules
-from aamprep.rules.findings import Findings, Rule
+from aamprep.rules.findings import Findings
+from aamprep.rules.rule import Rule
 from tests.helpers.biom_files import COUNTS, UUID, as_json, dense, write_artifact, write_hdf5, write_json
 from tests.helpers.studies import processor_seconds
 

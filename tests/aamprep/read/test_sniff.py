@@ -12,7 +12,8 @@ from aamprep.read import read_table
 from aamprep.read import sniff as sniff_module
 from aamprep.read.sniff import Kind, sniff
 from aamprep.rules import tables as rules
-from aamprep.rules.findings import Findings, Rule
+from aamprep.rules.findings import Findings
+from aamprep.rules.rule import Rule
 from tests.helpers.biom_files import as_json, write_artifact, write_hdf5
 from tests.helpers.programs import loaded_after
 

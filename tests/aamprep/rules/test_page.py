@@ -3,8 +3,8 @@
 import pytest
 
 from aamprep.rules import shards, tables
-from aamprep.rules.findings import Rule
 from aamprep.rules.page import page
+from aamprep.rules.rule import Rule
 from tests.helpers.paths import ROOT
 
 PAGE = ROOT / "docs" / "rules.md"

@@ -15,7 +15,8 @@ from aamprep.read import read_table
 from aamprep.read.source import Limits
 from aamprep.read.types import CountTable
 from aamprep.rules import tables as rules
-from aamprep.rules.findings import Findings, Rule
+from aamprep.rules.findings import Findings
+from aamprep.rules.rule import Rule
 from tests.helpers.biom_files import COUNTS, FEATURES, SAMPLES, dense, write_hdf5
 from tests.helpers.studies import processor_seconds
 

@@ -12,7 +12,8 @@ import pytest
 from aamprep.read import read_table
 from aamprep.read.types import CountTable
 from aamprep.rules import tables as rules
-from aamprep.rules.findings import Findings, Rule
+from aamprep.rules.findings import Findings
+from aamprep.rules.rule import Rule
 from tests.helpers.biom_files import COUNTS, FEATURES, SAMPLES, as_json, dense, write_json
 
 
