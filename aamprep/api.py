@@ -1,97 +1,536 @@
-"""From files to a study that is ready to be prepared."""
+"""The Python interface: one function for each thing that `aamprep` does. The commands call these functions.
 
+A `biom.Table` goes in wherever a table file does, an `skbio.TreeNode` wherever a tree does, and an
+`skbio.DistanceMatrix` for distances. Metadata may be a data frame of pandas or polars. Rep-seqs and a
+taxonomy may be a dict or a pandas Series, from feature id to sequence or taxon.
+
+Unlike the commands, these functions never pick up a tree, metadata or other files that lie beside a table.
+Give them by name, or call `find_beside` and pass what it finds.
+
+Nothing is printed. Progress goes to the logger `aamprep` at level INFO.
+"""
+
+import logging
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from aam_schemas.common.errors import UsageError
-from aam_schemas.manifest import LARGEST_TOKEN_LIMIT, Choices
-from aamprep.checks.study_checks import check_study, fits_together
-from aamprep.prepare.rarefy import MOST_READS
-from aamprep.prepare.rejected import Rejected
+from aam_schemas.common.errors import InvalidDataError, UsageError
+from aam_schemas.common.publish import check_target, published_folder, replace_file
+from aam_schemas.manifest import MANIFEST_FILE, Choices, Manifest
+from aam_schemas.shards import SPLITS
+from aamprep.checks.coverage import note_what_was_checked
+from aamprep.checks.limits import KeptByLimits, kept_by_limits
+from aamprep.checks.study_checks import check_samples, check_splits, read_checked_study
+from aamprep.checks.summary import Summary
+from aamprep.choices import DEFAULT_BUDGET, DEFAULT_TOKEN_LIMIT
+from aamprep.errors import ParameterError
+from aamprep.merging.study import Merged, prepare_merge
+from aamprep.objects import as_file, as_files
+from aamprep.prepare.check_choices import check_choices, check_token_limit
+from aamprep.prepare.pipeline import SamplePipeline, make_pipeline
+from aamprep.read import read_table, read_tree, roles
 from aamprep.read.source import Limits
+from aamprep.report.documents import facts as study_facts
+from aamprep.report.inspect import Inspection, inspect_path
+from aamprep.report.report import InvalidStudyError, Prepared, Report
+from aamprep.report.sharded import ShardSummary
 from aamprep.rules.findings import Findings
-from aamprep.study.study import Paths, Study, read_study
-from aamprep.study.where import left_out
+from aamprep.shards.build import write_shards
+from aamprep.shards.shard_set import ShardSet
+from aamprep.shards.stored import StoredSet
+from aamprep.simulation import SIGN, simulate_study, write_study
+from aamprep.study.discover import CONVENTIONAL_NAMES, find_file_beside
+from aamprep.study.study import Paths, Study
+from aamprep.tree.midpoint import as_newick, root_at_midpoint
+from aamprep.verification.verify import verify_shards
 
 if TYPE_CHECKING:
-    from aamprep.prepare.pipeline import SamplePipeline
+    from aamprep.objects import DistancesLike, MetadataLike, TablesLike, TextsLike, TreeLike
+
+LOGGER = logging.getLogger("aamprep")
 
 
-def read_checked(paths: Paths, budget: float, isolate: bool) -> tuple[Study | None, Findings]:
-    """Read a study and check it as a whole; the study is None where it cannot be used.
+def validate(
+    table: "TablesLike",
+    *,
+    tree: "TreeLike | None" = None,
+    rep_seqs: "TextsLike | None" = None,
+    metadata: "MetadataLike | None" = None,
+    taxonomy: "TextsLike | None" = None,
+    distances: "DistancesLike | None" = None,
+    token_limit: int = DEFAULT_TOKEN_LIMIT,
+    rarefy_depth: int | None = None,
+    prefix_samples: bool = False,
+    isolate: bool = True,
+    budget: float = DEFAULT_BUDGET,
+) -> Report:
+    """Check a table and the files that go with it, and report everything that is wrong.
+
+    Every sample is prepared as `shard` does, and nothing is written. Invalid data never raise.
+
+    Parameters
+    ----------
+    table : path, biom.Table, or list of them
+        BIOM tables or QIIME 2 artifacts.
+    tree : path or skbio.TreeNode, optional
+        Rooted tree of the ASVs.
+    rep_seqs : path, mapping or pandas.Series, optional
+        Sequence of each feature id, where the ids are not sequences.
+    metadata : path or data frame of pandas or polars, optional
+        Sample metadata. The sample ids are the column that QIIME 2 takes for ids, by its name. Without one,
+        they are the index of a pandas data frame, or the first column of a polars data frame. A column of
+        numbers is numeric, any other categorical.
+    taxonomy : path, mapping or pandas.Series, optional
+        Taxon of each feature id.
+    distances : path or skbio.DistanceMatrix, optional
+        Precomputed distances of the samples.
+    token_limit : int
+        Largest number of ASVs kept per sample.
+    rarefy_depth : int, optional
+        Number of reads that each sample is rarefied to.
+    prefix_samples : bool
+        Write `STUDY.SAMPLE` for sample ids, to distinguish studies.
+    isolate : bool
+        Read table files in a child process, which a damaged file can end without harm.
+    budget : float
+        Largest size that a file may declare, in GiB.
+
+    Returns
+    -------
+    Report
 
     Raises
     ------
     UsageError
-        If the budget is no finite number.
+        If a file does not exist, or an argument is wrong.
     """
-    if not math.isfinite(budget * 2**30):
-        raise UsageError(f"a budget of {budget} GiB is none", "--budget", "give a number of gibibytes")
+    choices = check_choices(Choices(token_limit=token_limit, rarefy_depth=rarefy_depth))
+    beside = {
+        "tree": tree,
+        "rep_seqs": rep_seqs,
+        "metadata": metadata,
+        "taxonomy": taxonomy,
+        "distances": distances,
+    }
+    title, study, findings = _read(table, beside, budget, isolate)
+    prepared, is_rarefied = None, rarefy_depth is not None
+    if study is not None:
+        summary = Summary()
+        for block in make_pipeline(study, choices, findings, prefix_samples=prefix_samples).blocks():
+            summary.add(block)
+        check_samples(study, summary, is_rarefied, findings)
+        prepared = Prepared(choices, summary, study.asvs.lengths)
+    note_what_was_checked(study, is_rarefied, findings)
+    facts = study_facts(study, prepared.summary if prepared else None)
+    return Report(title, findings, facts, prepared=prepared)
+
+
+def shard(
+    tables: "TablesLike",
+    *,
+    output: str | Path = "shards",
+    tree: "TreeLike | None" = None,
+    rep_seqs: "TextsLike | None" = None,
+    metadata: "MetadataLike | None" = None,
+    taxonomy: "TextsLike | None" = None,
+    distances: "DistancesLike | None" = None,
+    token_limit: int = DEFAULT_TOKEN_LIMIT,
+    select: str = "abundance",
+    rarefy_depth: int | None = None,
+    missing_from_tree: str = "keep",
+    min_prevalence: int = 1,
+    min_reads: float = 0,
+    where: str | Sequence[str] = (),
+    split_by: str | None = None,
+    seed: int = 0,
+    prefix_samples: bool = False,
+    strict: bool = False,
+    overwrite: bool = False,
+    isolate: bool = True,
+    budget: float = DEFAULT_BUDGET,
+    command: str | None = None,
+) -> ShardSummary:
+    """Write validated, truncated Parquet shards. Samples that do not pass are left out, on record.
+
+    The parameters that are not listed are those of `validate`.
+
+    Parameters
+    ----------
+    output : path
+        Folder to write.
+    select : str
+        Which ASVs the token limit keeps: those with most reads (`abundance`), the first in the table
+        (`first`), or random ones (`random`).
+    missing_from_tree : str
+        What becomes of ASVs that the tree lacks: they stay (`keep`), they are left out (`drop`), or their
+        samples are left out (`reject`).
+    min_prevalence : int
+        Leave out ASVs that occur in fewer samples.
+    min_reads : float
+        Leave out ASVs with fewer reads in all samples together.
+    where : str or sequence of str
+        Keep the samples whose metadata meet all conditions, such as `body-site=gut` and `age<10`.
+    split_by : str, optional
+        Metadata column whose values stay in one split.
+    seed : int
+        Seed of rarefaction and random selection.
+    strict : bool
+        Write nothing if any sample is rejected.
+    overwrite : bool
+        Replace the output folder.
+    command : str, optional
+        What the manifest records as the command; by default the call.
+
+    Returns
+    -------
+    ShardSummary
+        The folder, the manifest and the report.
+
+    Raises
+    ------
+    InvalidStudyError
+        If no sample is left, or with `strict` any is rejected; its `report` says why. Nothing is written.
+    UsageError
+        If a file does not exist, the output exists, or an argument is wrong.
+    """
+    choices = Choices(
+        token_limit=token_limit,
+        rarefy_depth=rarefy_depth,
+        select=str(select),
+        seed=seed,
+        split_by=split_by,
+        missing_from_tree=str(missing_from_tree),
+        min_prevalence=min_prevalence,
+        min_reads=min_reads,
+    )
+    output = Path(output)
+    check_target(output, overwrite, MANIFEST_FILE)
+    check_choices(choices)
+    beside = {
+        "tree": tree,
+        "rep_seqs": rep_seqs,
+        "metadata": metadata,
+        "taxonomy": taxonomy,
+        "distances": distances,
+    }
+    title, study, findings = _read(tables, beside, budget, isolate)
+    if study is None:
+        raise InvalidStudyError("the files cannot be used together", Report(title, findings))
+    conditions = [where] if isinstance(where, str) else list(where)
+    pipeline = make_pipeline(study, choices, findings, prefix_samples=prefix_samples, where=conditions)
+    with published_folder(output, MANIFEST_FILE, overwrite) as folder:
+        manifest, summary = write_shards(pipeline, folder, command or f"aamprep.shard({title!r}, ...)")
+        _refuse_unless_valid(manifest, findings, title, strict)
+        check_samples(study, summary, rarefy_depth is not None, findings)
+        check_splits(manifest, findings)
+    report = Report(title, findings, _shard_facts(output, manifest))
+    return _written(ShardSummary(output, manifest, report))
+
+
+def merge(
+    sets: Sequence[str | Path | ShardSet | ShardSummary],
+    *,
+    output: str | Path = "shards",
+    tree: "TreeLike | None" = None,
+    token_limit: int | None = None,
+    prefix_samples: bool = False,
+    strict: bool = False,
+    overwrite: bool = False,
+    command: str | None = None,
+) -> ShardSummary:
+    """Merge shard sets: ASVs are united by sequence, and branches are counted in the one tree given.
+
+    Parameters
+    ----------
+    sets : sequence of path, ShardSet or ShardSummary
+        Two shard sets or more.
+    output : path
+        Folder to write.
+    tree : path or skbio.TreeNode, optional
+        Rooted tree of the ASVs of all sets.
+    token_limit : int, optional
+        Largest number of ASVs kept per sample; by default the smallest limit of the sets.
+    prefix_samples, strict, overwrite, command
+        As for `shard`.
+
+    Returns
+    -------
+    ShardSummary
+
+    Raises
+    ------
+    InvalidStudyError
+        If a set is damaged, a sample is in two sets, or the tree is of other ASVs. Nothing is written.
+    UsageError
+        If there are fewer than two sets, the output exists, or an argument is wrong.
+    """
+    folders, output = [_folder_of(each) for each in sets], Path(output)
+    if len({folder.absolute() for folder in folders}) < 2:
+        names = ", ".join(map(str, folders))
+        raise UsageError("merging needs two shard sets or more", names or "sets", "name their folders")
+    if token_limit is not None:
+        check_token_limit(token_limit)
+    title, findings = ", ".join(map(str, folders)), Findings()
+    with as_file(tree, "tree") as tree_file:
+        check_target(output, overwrite, MANIFEST_FILE)
+        stored = _open_sets(folders, prefix_samples, findings)
+        parsed_tree = read_tree(tree_file, findings) if tree_file is not None else None
+    merged = prepare_merge(stored, parsed_tree, token_limit, findings) if findings.valid else None
+    if merged is None:
+        raise InvalidStudyError("the shard sets cannot be merged", Report(title, findings))
+    with published_folder(output, MANIFEST_FILE, overwrite) as folder:
+        manifest = _write_merged(merged, folder, command or f"aamprep.merge({title!r}, ...)", title, strict)
+    report = Report(title, findings, _merge_facts(output, manifest))
+    return _written(ShardSummary(output, manifest, report))
+
+
+def verify(shards: str | Path | ShardSet | ShardSummary = "shards") -> Report:
+    """Check every byte and every number of a shard set.
+
+    Returns
+    -------
+    Report
+        Valid where the set is as it was written.
+
+    Raises
+    ------
+    UsageError
+        If there is no such folder.
+    """
+    folder, findings = _folder_of(shards), Findings()
+    manifest = verify_shards(folder, findings)
+    facts = {}
+    if manifest is not None:
+        size = sum(file.bytes for file in manifest.files)
+        facts = {"files": len(manifest.files), "bytes": size, "samples": manifest.num_samples}
+    return Report(str(folder), findings, facts, task="Verification")
+
+
+def open_shards(folder: str | Path = "shards") -> ShardSet:
+    """Open a shard set, to read its samples, ASVs, metadata, tree and distances. Its manifest is checked.
+
+    Raises
+    ------
+    UsageError
+        If there is no such folder.
+    InvalidDataError
+        If the folder is no shard set, or its manifest was changed. `verify` checks all other files.
+    """
+    return ShardSet.open(folder)
+
+
+def inspect(path: str | Path) -> Inspection:
+    """Return what a file or folder is, and what is in it.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file, or it may not be read.
+    """
     findings = Findings()
-    study = read_study(paths, findings, Limits(declared_bytes=int(budget * 2**30)), isolate)
-    if study is None or not fits_together(study, findings):
-        return None, findings
-    check_study(study, findings)
-    return study, findings
+    return Inspection(inspect_path(Path(path), findings), findings)
 
 
-def check_choices(choices: Choices) -> Choices:
-    """Refuse choices that keep nothing, or that no sample can meet.
+def limits(tables: "TablesLike", *, isolate: bool = True, budget: float = DEFAULT_BUDGET) -> KeptByLimits:
+    """Return what token limits and rarefaction depths would keep of the samples, to choose them by.
+
+    Raises
+    ------
+    InvalidDataError
+        If a table cannot be read (InvalidStudyError, with a report), or no sample has a read.
+    UsageError
+        If a file does not exist.
+    """
+    findings = Findings()
+    with as_files(tables) as paths:
+        title = _title(paths)
+        read = [read_table(path, findings, isolate=isolate, limits=_limits(budget)) for path in paths.tables]
+    usable = [table for table in read if table is not None]
+    if len(usable) < len(read):
+        raise InvalidStudyError("a table cannot be read", Report(title, findings))
+    kept = kept_by_limits(usable)
+    if kept is None:
+        raise InvalidDataError("no sample has a read", title, "see what `aamprep validate` says")
+    return kept
+
+
+def simulate(
+    folder: str | Path, *, samples: int = 200, asvs: int = 1000, seed: int = 0, overwrite: bool = False
+) -> Path:
+    """Write a simulated study with a known answer: table.biom, tree.nwk and metadata.tsv.
+
+    Parameters
+    ----------
+    folder : path
+        Folder to write.
+    samples, asvs : int
+        Numbers of samples and ASVs.
+    seed : int
+        The same seed gives the same study.
+    overwrite : bool
+        Replace the folder.
+
+    Returns
+    -------
+    Path
+        The folder.
 
     Raises
     ------
     UsageError
+        If the folder exists, or a number is too small.
     """
-    check_token_limit(choices.token_limit)
-    if not math.isfinite(choices.min_reads):
-        raise UsageError(f"{choices.min_reads} is no number of reads", "--min-reads", "give a finite number")
-    if choices.rarefy_depth is not None and choices.rarefy_depth < 1:
+    for name, number, least in (("samples", samples, 1), ("asvs", asvs, 2), ("seed", seed, 0)):
+        if number < least:
+            raise ParameterError(f"{number} is too small", name, f"give {least} or more")
+    with published_folder(Path(folder), SIGN, overwrite) as target:
+        write_study(simulate_study(samples, asvs, seed), target)
+    return Path(folder)
+
+
+@dataclass(frozen=True)
+class RootedTree:
+    """A tree that was rooted at its midpoint."""
+
+    path: Path
+    num_tips: int
+    was_rooted: bool
+    """Whether it had a root before; UniFrac differs with the root."""
+    findings: Findings
+
+
+def root(tree: "TreeLike", *, output: str | Path, overwrite: bool = False) -> RootedTree:
+    """Root a tree halfway between its two farthest tips, and write it as newick.
+
+    Parameters
+    ----------
+    tree : path or skbio.TreeNode
+        Tree, rooted or not.
+    output : path
+        Newick file to write.
+    overwrite : bool
+        Replace the file.
+
+    Raises
+    ------
+    InvalidDataError
+        If the tree is invalid (InvalidStudyError, with a report), or has fewer than two tips.
+    UsageError
+        If the file exists, or there is no such tree.
+    """
+    output, findings = Path(output), Findings()
+    if output.exists() and not overwrite:
         raise UsageError(
-            f"a depth of {choices.rarefy_depth} keeps no read", "--rarefy-depth", "give 1 or more"
+            "this exists already", str(output), "name another file, or allow it to be overwritten"
         )
-    if choices.rarefy_depth is not None and choices.rarefy_depth > MOST_READS:
-        words = f"a depth of {choices.rarefy_depth} is beyond what a sample can be rarefied to"
-        raise UsageError(words, "--rarefy-depth", f"give {MOST_READS:,} at most")
-    return choices
+    with as_file(tree, "tree") as file:
+        title = str(file)
+        read = roles.tree(file, findings, None, "tree to root") if file is not None else None
+    if read is None or not findings.valid:
+        raise InvalidStudyError("the tree cannot be read", Report(title, findings))
+    if len(read.tips) < 2:
+        raise InvalidDataError("this tree has fewer than two tips", title, "give a tree with more tips")
+    replace_file(output, as_newick(root_at_midpoint(read)).encode())
+    return RootedTree(output, len(read.tips), bool((read.parent == 0).sum() == 2), findings)
 
 
-def check_token_limit(token_limit: int) -> None:
-    """Refuse a token limit that keeps nothing, or that no sample can reach.
+def find_beside(tables: str | Path | Sequence[str | Path]) -> dict[str, Path]:
+    """Return the files of conventional names beside tables, such as tree.nwk and metadata.tsv.
+
+    Returns
+    -------
+    dict of str to Path
+        By parameter of `validate` and `shard`: `shard("table.biom", **find_beside("table.biom"))`.
 
     Raises
     ------
     UsageError
+        If two files could be meant.
     """
-    if token_limit < 1:
-        raise UsageError(f"a token limit of {token_limit} keeps no ASV", "--token-limit", "give 1 or more")
-    if token_limit > LARGEST_TOKEN_LIMIT:
-        words = f"a token limit of {token_limit} is beyond what the shards' lists can hold"
-        raise UsageError(words, "--token-limit", f"give {LARGEST_TOKEN_LIMIT:,} at most")
+    every = [tables] if isinstance(tables, str | Path) else tables
+    paths = [Path(table) for table in every]
+    found = {role: find_file_beside(role, paths) for role in CONVENTIONAL_NAMES}
+    return {role: path for role, path in found.items() if path is not None}
 
 
-def make_pipeline(
-    study: Study, choices: Choices, prefix_samples: bool, findings: Findings, where: list[str] | None = None
-) -> "SamplePipeline":
-    """Settle how the samples are prepared.
+def _read(
+    tables: "TablesLike", beside: Mapping[str, object], budget: float, isolate: bool
+) -> tuple[str, Study | None, Findings]:
+    """Read and check a study; return what it is called, the study or None, and the findings."""
+    limits, findings = _limits(budget), Findings()
+    with as_files(tables, **beside) as paths:
+        title = _title(paths)
+        names = [str(path) for path in paths.tables]
+        names += [
+            f"{getattr(paths, role)} ({role.replace('_', '-')})" for role in beside if getattr(paths, role)
+        ]
+        LOGGER.info("reading %s", ", ".join(names))
+        return title, read_checked_study(paths, findings, limits, isolate), findings
 
-    Raises
-    ------
-    UsageError
-        If a metadata column that was named does not exist.
-    """
-    from aamprep.prepare.pipeline import SamplePipeline
 
-    columns = list(study.metadata.columns) if study.metadata else []
-    if choices.split_by is not None and choices.split_by not in columns:
-        known = ", ".join(columns) or "none, since no metadata were given"
-        raise UsageError(
-            f"there is no metadata column {choices.split_by!r}", "--split-by", f"choose one of: {known}"
+def _limits(budget: float) -> Limits:
+    if not math.isfinite(budget * 2**30):
+        raise ParameterError(
+            f"a budget of {budget} GiB is not finite", "budget", "give a number of gibibytes"
         )
-    if study.tree is None and choices.missing_from_tree != "keep":
-        raise UsageError(
-            "there is no tree that an ASV could be missing from",
-            "--missing-from-tree",
-            "give one with --tree",
-        )
-    unwanted = left_out(where or [], study.metadata, (i for table in study.tables for i in table.sample_ids))
-    return SamplePipeline(study, choices, prefix_samples, Rejected(findings), left_out=unwanted)
+    return Limits(declared_bytes=int(budget * 2**30))
+
+
+def _title(paths: Paths) -> str:
+    return ", ".join(map(str, paths.tables))
+
+
+def _refuse_unless_valid(manifest: Manifest, findings: Findings, title: str, strict: bool) -> None:
+    if not manifest.num_samples:
+        raise InvalidStudyError("no sample is left", Report(title, findings))
+    if strict and not findings.valid:
+        what = "some data were rejected, which `strict` forbids"
+        raise InvalidStudyError(what, Report(title, findings), is_strict=True)
+
+
+def _open_sets(folders: list[Path], prefix_samples: bool, findings: Findings) -> list[StoredSet]:
+    """Verify every set, since only sound sets are merged."""
+    manifests = [(folder, verify_shards(folder, findings)) for folder in folders]
+    return [StoredSet(folder, manifest, prefix_samples) for folder, manifest in manifests if manifest]
+
+
+def _write_merged(merged: Merged, folder: Path, command: str, title: str, strict: bool) -> Manifest:
+    pipeline: SamplePipeline = merged.pipeline
+    findings = pipeline.rejected.findings
+    manifest, summary = merged.write(folder, command)
+    _refuse_unless_valid(manifest, findings, title, strict)
+    check_samples(pipeline.study, summary, merged.choices.rarefy_depth is not None, findings)
+    return manifest
+
+
+def _shard_facts(output: Path, manifest: Manifest) -> dict[str, Any]:
+    return {
+        "output": str(output),
+        "samples": manifest.num_samples,
+        **{split: manifest.num_rows(split) for split in SPLITS},
+        "asvs": manifest.num_asvs,
+        "rejected_samples": manifest.num_rejected_samples,
+        "rejected_asvs": manifest.num_rejected_asvs,
+    }
+
+
+def _merge_facts(output: Path, manifest: Manifest) -> dict[str, Any]:
+    return {
+        "output": str(output),
+        "samples": manifest.num_samples,
+        "asvs": manifest.num_asvs,
+        "branches": manifest.num_branches,
+        "token_limit": manifest.choices.token_limit,
+    }
+
+
+def _written(summary: ShardSummary) -> ShardSummary:
+    LOGGER.debug("wrote %s", summary.path)
+    return summary
+
+
+def _folder_of(shards: str | Path | ShardSet | ShardSummary) -> Path:
+    return shards.path if isinstance(shards, ShardSet | ShardSummary) else Path(shards)

@@ -9,10 +9,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+
+from aamprep.read.biom.write import write_biom
 
 SIGN = "simulated.json"
 """The file by which a simulated study is known: real ones have all the others."""
@@ -74,39 +75,6 @@ def write_study(study: SimulatedStudy, folder: Path) -> None:
     rows = ["sample-id\thabitat\tage"]
     rows += [f"{i}\t{h}\t{a:g}" for i, h, a in zip(study.sample_ids, study.habitat, study.age, strict=True)]
     (folder / "metadata.tsv").write_text("\n".join(rows) + "\n")
-
-
-def write_biom(
-    path: Path, sample_ids: tuple[str, ...], feature_ids: tuple[str, ...], counts: sp.csr_matrix
-) -> None:
-    """Write a table as BIOM 2.1 (http://biom-format.org/documentation/format_versions/biom-2.1.html).
-
-    Parameters
-    ----------
-    path : Path
-    sample_ids, feature_ids : tuple of str
-    counts : scipy.sparse.csr_matrix of float64, shape (samples, features)
-    """
-    with h5py.File(path, "w") as file:
-        file.attrs["id"] = "No Table ID"
-        file.attrs["type"] = "OTU table"
-        file.attrs["format-url"] = "http://biom-format.org"
-        file.attrs["format-version"] = (2, 1)
-        file.attrs["generated-by"] = "aamprep simulate"
-        file.attrs["creation-date"] = "2026-01-01T00:00:00"
-        file.attrs["shape"] = (len(feature_ids), len(sample_ids))
-        file.attrs["nnz"] = counts.nnz
-        for axis, ids, matrix in (
-            ("sample", sample_ids, counts),
-            ("observation", feature_ids, counts.T.tocsr()),
-        ):
-            group = file.create_group(axis)
-            group.create_dataset("ids", data=[one.encode() for one in ids], dtype=h5py.string_dtype())
-            group.create_group("metadata")
-            group.create_group("group-metadata")
-            arrays = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr}
-            for name, values in arrays.items():
-                group.create_dataset(f"matrix/{name}", data=values, compression="gzip", compression_opts=1)
 
 
 def _phylogeny(

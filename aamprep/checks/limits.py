@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,25 @@ class DepthRow:
     reads_share: float
     """Reads after rarefaction, of all reads before."""
     suggested: bool
+
+
+@dataclass(frozen=True)
+class KeptByLimits:
+    """What each token limit and each rarefaction depth keeps of the samples."""
+
+    samples: int
+    samples_left_out: int
+    """Samples without a read, or with a count that is negative, NaN, infinite or too large."""
+    token_limits: tuple[TokenLimitRow, ...]
+    smallest_sufficient_token_limit: int | None
+    """Smallest token limit at which 95 % of the samples keep 95 % of their reads."""
+    depths: tuple[DepthRow, ...]
+    """Empty where counts are not whole numbers, so that samples cannot be rarefied."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document that the command prints with `--json`."""
+        rows = {name: list(map(asdict, getattr(self, name))) for name in ("token_limits", "depths")}
+        return vars(self) | rows
 
 
 def measure(tables: Iterable[CountTable]) -> Measured:
@@ -110,7 +130,7 @@ def token_limit_rows(measured: Measured) -> list[TokenLimitRow]:
     return rows
 
 
-def smallest_sufficient(rows: list[TokenLimitRow]) -> int | None:
+def smallest_sufficient(rows: Iterable[TokenLimitRow]) -> int | None:
     """Find the smallest token limit at which 95 % of the samples keep 95 % of their reads."""
     return next((row.token_limit for row in rows if row.reads_worst >= KEPT_FRACTION), None)
 
@@ -135,13 +155,16 @@ def _round_numbers(largest: int) -> list[int]:
     return [number for number in numbers if number <= largest]
 
 
-def as_document(measured: Measured) -> dict[str, object]:
-    """Give the document that `--json` prints."""
-    limits = token_limit_rows(measured)
-    return {
-        "samples": len(measured.depth),
-        "samples_left_out": measured.num_left_out,
-        "token_limits": [asdict(row) for row in limits],
-        "smallest_sufficient_token_limit": smallest_sufficient(limits),
-        "depths": [asdict(row) for row in depth_rows(measured)],
-    }
+def kept_by_limits(tables: Iterable[CountTable]) -> KeptByLimits | None:
+    """Return what each token limit and rarefaction depth keeps of some tables; None where none has a read."""
+    measured = measure(tables)
+    if not len(measured.depth):
+        return None
+    limits = tuple(token_limit_rows(measured))
+    return KeptByLimits(
+        samples=len(measured.depth),
+        samples_left_out=measured.num_left_out,
+        token_limits=limits,
+        smallest_sufficient_token_limit=smallest_sufficient(limits),
+        depths=tuple(depth_rows(measured)),
+    )

@@ -13,6 +13,7 @@ from aamprep.arrays import forget_pages
 from aamprep.checks.summary import Summary
 from aamprep.checks.thresholds import DEPTH_RATIO, KEPT_FRACTION, PRIMER_FRACTION, REACHED_FRACTION
 from aamprep.prepare.block import ENTRIES_PER_BLOCK
+from aamprep.read.source import Limits
 from aamprep.read.types import Metadata
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
@@ -24,7 +25,7 @@ from aamprep.study.id_overlap import (
     samples_and_distances,
     samples_and_metadata,
 )
-from aamprep.study.study import Study
+from aamprep.study.study import Paths, Study, read_study
 
 PRIMERS = {
     "515F (EMP)": "GTGYCAGCMGCCGCGGTAA",
@@ -41,6 +42,33 @@ _CODES = {
 }  # fmt: skip
 _AMBIGUOUS = re.compile("[^ACGT]")
 _COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
+
+
+def read_checked_study(
+    paths: Paths, findings: Findings, limits: Limits, isolate: bool = True
+) -> Study | None:
+    """Read a study and check it as a whole.
+
+    Parameters
+    ----------
+    paths : Paths
+    findings : Findings
+        Takes what is wrong.
+    limits : Limits
+        What a file may ask for.
+    isolate : bool
+        Read tables in a child process.
+
+    Returns
+    -------
+    Study or None
+        None where the files cannot be used together.
+    """
+    study = read_study(paths, findings, limits, isolate)
+    if study is None or not fits_together(study, findings):
+        return None
+    check_study(study, findings)
+    return study
 
 
 def fits_together(study: Study, findings: Findings) -> bool:

@@ -1,16 +1,12 @@
 """`aamprep inspect`: say what a file is."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from aam_schemas.common.cli import INVALID_DATA, print_json
 from aamprep.commands import options
-
-if TYPE_CHECKING:
-    pass
-from aamprep.commands.output import print_findings
 
 
 def inspect(
@@ -18,20 +14,17 @@ def inspect(
     json: options.Json = False,
 ) -> None:
     """Say what a file is, and what is in it. Exit code 1 where it is nothing that is known."""
-    from aamprep.report.inspect import inspect_path
-    from aamprep.rules.findings import Findings
+    from rich.console import Console
 
-    findings = Findings()
-    facts = inspect_path(path, findings)
+    from aamprep import api
+    from aamprep.report import terminal
+
+    found = api.inspect(path)
     if json:
-        print_json(
-            {"recognised": findings.valid, "facts": facts, "findings": [f.as_dict() for f in findings.found]}
-        )
+        print_json(found.to_dict())
     else:
-        from aamprep.report.terminal import print_facts
-
-        print_facts(facts)
-        if findings.found:
-            print_findings(findings, {}, json, on_stderr=True)
-    if not findings.valid:
+        terminal.print_facts(found.facts)
+        if found.findings:
+            terminal.print_report(found.findings, {}, Console(stderr=True))
+    if not found.is_recognized:
         raise typer.Exit(INVALID_DATA)

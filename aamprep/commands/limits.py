@@ -1,13 +1,7 @@
 """`aamprep limits`: what token limits and rarefaction depths would keep."""
 
-from typing import TYPE_CHECKING
-
 from aam_schemas.common.cli import print_json
-from aam_schemas.common.errors import InvalidDataError
 from aamprep.commands import options
-
-if TYPE_CHECKING:
-    pass
 
 
 def limits(
@@ -15,27 +9,17 @@ def limits(
     json: options.Json = False,
 ) -> None:
     """Show what token limits and rarefaction depths would keep of the samples, to choose them by."""
-    from aamprep.checks.limits import as_document, measure
+    from aamprep import api
     from aamprep.commands.output import refuse
-    from aamprep.read import read_table
-    from aamprep.rules.findings import Findings
+    from aamprep.report.report import InvalidStudyError
+    from aamprep.report.terminal import print_limits
     from aamprep.study.discover import find_tables
 
-    findings = Findings()
-    read = [read_table(path, findings) for path in find_tables(tables)]
-    usable = [table for table in read if table is not None]
-    if len(usable) < len(read):
-        raise refuse(findings, json)
-    measured = measure(usable)
-    if not len(measured.depth):
-        raise InvalidDataError(
-            "no sample has a read",
-            ", ".join(table.path for table in usable),
-            "see what `aamprep validate` says",
-        )
+    try:
+        kept = api.limits(find_tables(tables or []))
+    except InvalidStudyError as error:
+        raise refuse(error, json) from None
     if json:
-        print_json(as_document(measured))
+        print_json(kept.to_dict())
     else:
-        from aamprep.report.terminal import print_limits
-
-        print_limits(measured)
+        print_limits(kept)

@@ -66,14 +66,10 @@ PrefixSamples = Annotated[
 
 @dataclass(frozen=True)
 class Beside:
-    """What was typed about the files beside the table: a path, and whether to look for none."""
+    """Options for the files beside the table, by role: a path, and whether to take none."""
 
     rep_seqs: tuple[Path | None, bool]
     tree: tuple[Path | None, bool]
     metadata: tuple[Path | None, bool]
     taxonomy: tuple[Path | None, bool]
     distances: tuple[Path | None, bool]
-
-    def by_role(self) -> dict[str, tuple[Path | None, bool]]:
-        """Give each role's pair, by the name that its option has."""
-        return {name.replace("_", "-"): pair for name, pair in vars(self).items()}

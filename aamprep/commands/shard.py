@@ -3,17 +3,12 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from aam_schemas.common.cli import print_json
 from aamprep.choices import DEFAULT_BUDGET, DEFAULT_TOKEN_LIMIT, MissingFromTree, Select
 from aamprep.commands import options
-
-if TYPE_CHECKING:
-    from aam_schemas.manifest import Manifest
-    from aamprep.prepare.pipeline import SamplePipeline
 
 
 def shard(
@@ -55,26 +50,11 @@ def shard(
     json: options.Json = False,
 ) -> None:
     """Write validated, truncated Parquet shards; samples that do not pass are left out, by name."""
-    from aam_schemas.common.publish import check_target
-    from aam_schemas.manifest import MANIFEST_FILE, Choices
+    from aamprep import api
+    from aamprep.commands.output import files_beside, options_named, print_report, refuse
+    from aamprep.report.report import InvalidStudyError
+    from aamprep.study.discover import find_tables
 
-    choices = Choices(
-        token_limit=token_limit,
-        rarefy_depth=rarefy_depth,
-        select=select.value,
-        seed=seed,
-        split_by=split_by,
-        missing_from_tree=missing_from_tree.value,
-        min_prevalence=min_prevalence,
-        min_reads=min_reads,
-    )
-    check_target(output, overwrite, MANIFEST_FILE)
-
-    from aam_schemas.common.publish import published_folder
-    from aamprep.api import check_choices, make_pipeline, read_checked
-    from aamprep.commands.output import find_paths, refuse
-
-    check_choices(choices)
     beside = options.Beside(
         (rep_seqs, no_rep_seqs),
         (tree, no_tree),
@@ -82,53 +62,34 @@ def shard(
         (taxonomy, no_taxonomy),
         (distances, no_distances),
     )
-    study, findings = read_checked(find_paths(tables, beside), budget, not no_isolate)
-    if study is None:
-        raise refuse(findings, json)
-    pipeline = make_pipeline(study, choices, prefix_samples, findings, where)
-    with published_folder(output, MANIFEST_FILE, overwrite) as folder:
-        manifest = _write(pipeline, folder, strict, json)
-    _print_written(manifest, pipeline, output, json)
-
-
-def _write(pipeline: "SamplePipeline", folder: Path, strict: bool, json: bool) -> "Manifest":
-    """Write the shards; where nothing, or not everything, passed, publish nothing."""
-    from aamprep.checks.study_checks import check_samples, check_splits
-    from aamprep.commands.output import refuse
-    from aamprep.shards.build import write_shards
-
-    findings = pipeline.rejected.findings
-    manifest, summary = write_shards(pipeline, folder, shlex.join(["aamprep", *sys.argv[1:]]))
-    if not manifest.num_samples or (strict and not findings.valid):
-        raise refuse(findings, json, strict=bool(manifest.num_samples))
-    check_samples(pipeline.study, summary, pipeline.choices.rarefy_depth is not None, findings)
-    check_splits(manifest, findings)
-    return manifest
-
-
-def _print_written(manifest: "Manifest", pipeline: "SamplePipeline", output: Path, json: bool) -> None:
-    from rich.console import Console
-
-    from aamprep.report.documents import as_json, print_report
-
-    findings = pipeline.rejected.findings
-    splits = {split: manifest.num_rows(split) for split in ("train", "validation", "test")}
-    figures = {
-        "output": str(output),
-        "samples": manifest.num_samples,
-        **splits,
-        "asvs": manifest.num_asvs,
-        "rejected_samples": manifest.num_rejected_samples,
-        "rejected_asvs": manifest.num_rejected_asvs,
-    }
-    if json:
-        print_json(as_json(findings, figures))
-        return
-    outcome = "written" if findings.valid else "written, without what the errors name"
-    print_report(findings, {}, Console(stderr=True), outcome)
-    parts = ", ".join(f"{number:,} {split}" for split, number in splits.items())
-    counts = f"{manifest.num_asvs:,} ASVs, {manifest.num_branches:,} branches"
-    print(f"{output}: {manifest.num_samples:,} samples ({parts}), {counts}")
-    if manifest.num_rejected_samples or manifest.num_rejected_asvs:
-        rejected = f"samples: {manifest.num_rejected_samples:,}, ASVs: {manifest.num_rejected_asvs:,}"
-        print(f"rejected {rejected}; their reasons are in {output}/rejected.parquet")
+    try:
+        with options_named():
+            api.check_target(output, overwrite, api.MANIFEST_FILE)
+            found = find_tables(tables or [])
+            summary = api.shard(
+                found,
+                output=output,
+                **files_beside(found, beside),
+                token_limit=token_limit,
+                select=select.value,
+                rarefy_depth=rarefy_depth,
+                missing_from_tree=missing_from_tree.value,
+                min_prevalence=min_prevalence,
+                min_reads=min_reads,
+                where=where or [],
+                split_by=split_by,
+                seed=seed,
+                prefix_samples=prefix_samples,
+                strict=strict,
+                overwrite=overwrite,
+                isolate=not no_isolate,
+                budget=budget,
+                command=shlex.join(["aamprep", *sys.argv[1:]]),
+            )
+    except InvalidStudyError as error:
+        reason = "--strict was given and something was rejected" if error.is_strict else ""
+        raise refuse(error, json, reason) from None
+    outcome = "written" if summary.report.is_valid else "written, without what the errors name"
+    print_report(summary.report, json, on_stderr=True, outcome=outcome)
+    if not json:
+        print(summary)

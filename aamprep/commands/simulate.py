@@ -16,9 +16,7 @@ def simulate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
 ) -> None:
     """Make a study with a known answer: table.biom, tree.nwk and metadata.tsv."""
-    from aam_schemas.common.publish import published_folder
-    from aamprep.simulation import SIGN, simulate_study, write_study
+    from aamprep import api
 
-    with published_folder(folder, SIGN, overwrite) as target:
-        write_study(simulate_study(samples, asvs, seed), target)
-    say(f"wrote {folder}/table.biom, tree.nwk and metadata.tsv: {samples} samples, {asvs} ASVs")
+    written = api.simulate(folder, samples=samples, asvs=asvs, seed=seed, overwrite=overwrite)
+    say(f"wrote {written}/table.biom, tree.nwk and metadata.tsv: {samples} samples, {asvs} ASVs")

@@ -1,19 +1,14 @@
 """`aamprep validate`: say everything that is wrong, and write nothing but reports."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from aam_schemas.common.cli import INVALID_DATA, print_json, say
+from aam_schemas.common.cli import INVALID_DATA, say
 from aam_schemas.common.errors import UsageError
 from aamprep.choices import DEFAULT_BUDGET, DEFAULT_TOKEN_LIMIT
 from aamprep.commands import options
-
-if TYPE_CHECKING:
-    from aam_schemas.manifest import Choices
-    from aamprep.report.documents import Validation
-    from aamprep.study.study import Paths
 
 
 def validate(
@@ -38,12 +33,9 @@ def validate(
     json: options.Json = False,
 ) -> None:
     """Say everything that is wrong with a table, at once. Exit code 1 where something would be rejected."""
-    from rich.console import Console
-
-    from aam_schemas.manifest import Choices
-    from aamprep.api import check_choices
-    from aamprep.commands.output import find_paths
-    from aamprep.report.documents import as_json, print_report
+    from aamprep import api
+    from aamprep.commands.output import files_beside, options_named, print_report
+    from aamprep.study.discover import find_tables
 
     _check_file(report, "--report", ".html")
     _check_file(findings, "--findings", ".parquet")
@@ -54,15 +46,24 @@ def validate(
         (taxonomy, no_taxonomy),
         (distances, no_distances),
     )
-    choices = check_choices(Choices(token_limit=token_limit, rarefy_depth=rarefy_depth))
-    paths = find_paths(tables, beside)
-    validation = _validate(paths, choices, prefix_samples, budget, not no_isolate)
-    if json:
-        print_json(as_json(validation.findings, validation.figures))
-    else:
-        print_report(validation.findings, validation.figures, Console())
-    _write_reports(validation, report, findings)  # last: where they cannot be, the findings are told
-    if not validation.findings.valid:
+    with options_named():
+        found = find_tables(tables or [])
+        result = api.validate(
+            found,
+            **files_beside(found, beside),
+            token_limit=token_limit,
+            rarefy_depth=rarefy_depth,
+            prefix_samples=prefix_samples,
+            isolate=not no_isolate,
+            budget=budget,
+        )
+    print_report(result, json)
+    # Last, so that the findings are shown where these files cannot be written.
+    if report is not None:
+        say(f"wrote {result.to_html(report)}")
+    if findings is not None:
+        say(f"wrote {result.to_parquet(findings)}")
+    if not result.is_valid:
         raise typer.Exit(INVALID_DATA)
 
 
@@ -78,38 +79,3 @@ def _check_file(path: Path | None, option: str, ending: str) -> None:
         raise UsageError(f"the file for {option} is a folder", str(path), "name another")
     if not path.parent.is_dir():
         raise UsageError("there is no such folder", str(path.parent), "make it, or choose another")
-
-
-def _validate(
-    paths: "Paths", choices: "Choices", prefix_samples: bool, budget: float, isolate: bool
-) -> "Validation":
-    """Prepare every sample as `shard` does, and write nothing."""
-    from aamprep.api import make_pipeline, read_checked
-    from aamprep.checks.coverage import note_what_was_checked
-    from aamprep.checks.study_checks import check_samples
-    from aamprep.checks.summary import Summary
-    from aamprep.report.documents import Validation
-
-    study, findings = read_checked(paths, budget, isolate)
-    summary, rarefied = None, choices.rarefy_depth is not None
-    if study is not None:
-        summary = Summary()
-        for block in make_pipeline(study, choices, prefix_samples, findings).blocks():
-            summary.add(block)
-        check_samples(study, summary, rarefied, findings)
-    note_what_was_checked(study, rarefied, findings)
-    return Validation(", ".join(map(str, paths.tables)), findings, choices, study, summary)
-
-
-def _write_reports(validation: "Validation", report: Path | None, findings: Path | None) -> None:
-    from aam_schemas.common.publish import replace_file
-    from aamprep.report.documents import as_parquet
-
-    if report is not None:
-        from aamprep.report.html import as_html
-
-        replace_file(report, as_html(validation).encode())
-        say(f"wrote {report}")
-    if findings is not None:
-        replace_file(findings, as_parquet(validation.findings))
-        say(f"wrote {findings}")

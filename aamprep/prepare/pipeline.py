@@ -1,7 +1,7 @@
 """From a study to samples that pass the contract: filter, rarefy, select, validate, a block at a time."""
 
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,14 +15,17 @@ from aam_schemas.shards import SAMPLES
 from aam_schemas.tables import sample_table, violations
 from aamprep.arrays import LARGEST_COUNT, Mask
 from aamprep.choices import MissingFromTree, Select
+from aamprep.errors import ParameterError
 from aamprep.prepare.block import Block, blocks
 from aamprep.prepare.rarefy import MOST_READS, rarefy
 from aamprep.prepare.rejected import Rejected
 from aamprep.prepare.seeded import split_of
 from aamprep.prepare.truncate import in_order_of_selection, within_limit
 from aamprep.rules import tables as rules
+from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Rule
 from aamprep.study.study import Study
+from aamprep.study.where import left_out
 
 PREPARED = SAMPLES.append(pa.field("split", pa.string(), nullable=False))
 """Columns of a prepared block: a sample's, whose ASVs are positions in the study, and its split."""
@@ -163,6 +166,44 @@ class SamplePipeline:
         keep = np.ones(len(ids), dtype=bool)
         keep[reasons["index"].to_numpy()] = False
         return table.filter(pa.array(keep))
+
+
+def make_pipeline(
+    study: Study, choices: Choices, findings: Findings, *, prefix_samples: bool, where: Sequence[str] = ()
+) -> SamplePipeline:
+    """Return the pipeline of a study, after a check of the choices against the study.
+
+    Parameters
+    ----------
+    study : Study
+    choices : Choices
+    findings : Findings
+        Takes the samples and ASVs that are left out.
+    prefix_samples : bool
+        Write `study.sample` for the sample id.
+    where : sequence of str
+        Conditions that samples have to meet (see `aamprep.study.where`).
+
+    Raises
+    ------
+    ParameterError
+        If a metadata column does not exist, or there is no tree that ASVs could be missing from.
+    """
+    columns = list(study.metadata.columns) if study.metadata else []
+    if choices.split_by is not None and choices.split_by not in columns:
+        known = ", ".join(columns) or "none, since no metadata were given"
+        raise ParameterError(
+            f"there is no metadata column {choices.split_by!r}", "split_by", f"choose one of: {known}"
+        )
+    if study.tree is None and choices.missing_from_tree != MissingFromTree.KEEP:
+        raise ParameterError(
+            "there is no tree that an ASV could be missing from",
+            "missing_from_tree",
+            "give the tree of the ASVs",
+        )
+    sample_ids = (sample_id for table in study.tables for sample_id in table.sample_ids)
+    unwanted = left_out(list(where), study.metadata, sample_ids)
+    return SamplePipeline(study, choices, prefix_samples, Rejected(findings), left_out=unwanted)
 
 
 def _filter_asvs(pipeline: SamplePipeline) -> Mask:

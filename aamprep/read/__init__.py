@@ -8,18 +8,17 @@ Imports wait for the call, since the process that reads a table (`aamprep.read.i
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aamprep.rules.findings import Findings
 
 if TYPE_CHECKING:
-    from aamprep.read.source import Limits
+    from aamprep.read.source import InputPath, Limits
     from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
 
 
 def read_table(
-    path: Path,
+    path: InputPath,
     findings: Findings,
     *,
     study: str | None = None,
@@ -30,7 +29,7 @@ def read_table(
 
     Parameters
     ----------
-    path : Path
+    path : Path or ObjectFile
     findings : Findings
         Takes what is wrong.
     study : str, optional
@@ -51,35 +50,35 @@ def read_table(
     return table(path, findings, study, isolate, limits)
 
 
-def read_sequences(path: Path, findings: Findings, *, limits: Limits | None = None) -> Sequences | None:
+def read_sequences(path: InputPath, findings: Findings, *, limits: Limits | None = None) -> Sequences | None:
     """Read the sequences of features: FASTA, gzipped or not, or a FeatureData[Sequence] artifact."""
     from aamprep.read.roles import sequences
 
     return sequences(path, findings, limits)
 
 
-def read_tree(path: Path, findings: Findings, *, limits: Limits | None = None) -> Tree | None:
+def read_tree(path: InputPath, findings: Findings, *, limits: Limits | None = None) -> Tree | None:
     """Read a phylogeny: newick, gzipped or not, or a Phylogeny[Rooted] artifact."""
     from aamprep.read.roles import tree
 
     return tree(path, findings, limits)
 
 
-def read_metadata(path: Path, findings: Findings, *, limits: Limits | None = None) -> Metadata | None:
+def read_metadata(path: InputPath, findings: Findings, *, limits: Limits | None = None) -> Metadata | None:
     """Read sample metadata: tab-separated text by QIIME 2's rules, or an artifact that serves as metadata."""
     from aamprep.read.roles import metadata
 
     return metadata(path, findings, limits)
 
 
-def read_distances(path: Path, findings: Findings, *, limits: Limits | None = None) -> Distances | None:
+def read_distances(path: InputPath, findings: Findings, *, limits: Limits | None = None) -> Distances | None:
     """Read a distance matrix: tab-separated text, or a DistanceMatrix artifact."""
     from aamprep.read.roles import distances
 
     return distances(path, findings, limits)
 
 
-def read_taxonomy(path: Path, findings: Findings, *, limits: Limits | None = None) -> Taxonomy | None:
+def read_taxonomy(path: InputPath, findings: Findings, *, limits: Limits | None = None) -> Taxonomy | None:
     """Read the taxa of features: tab-separated text, or a FeatureData[Taxonomy] artifact."""
     from aamprep.read.roles import taxonomy
 

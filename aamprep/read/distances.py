@@ -6,7 +6,6 @@ https://github.com/biocore/unifrac-binaries. `X.npy` has its ids in `X.ids.txt`,
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from aamprep.read.biom.hdf5_guard import dataset_in
 from aamprep.read.npy import open_npy
-from aamprep.read.source import Limits, RefusedError, check_size
+from aamprep.read.source import Limits, RefusedError, Source, check_size
 from aamprep.rules import tables as rules
 
 _TOLERANCE = 1e-9
@@ -50,36 +49,36 @@ def parse_distances(text: str, where: str) -> tuple[tuple[str, ...], npt.NDArray
     return tuple(ids), matrix
 
 
-def read_npy(path: Path, limits: Limits) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
+def read_npy(source: Source, limits: Limits) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
     """Read a matrix from `X.npy`, and its ids from `X.ids.txt`; as `parse_distances`."""
-    ids_path = path.with_suffix(".ids.txt")
+    ids_path = source.path.with_suffix(".ids.txt")
     if not ids_path.is_file():
         value = f"there is no {ids_path.name} beside it, with the sample of each row, one a line"
-        raise RefusedError(rules.DISTANCES_FORMAT, str(path), value)
+        raise RefusedError(rules.DISTANCES_FORMAT, source.name, value)
     try:
-        array = open_npy(path)
+        array = open_npy(source.path)
         ids = ids_path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
-        raise RefusedError(rules.DISTANCES_FORMAT, str(path), error) from None
+        raise RefusedError(rules.DISTANCES_FORMAT, source.name, error) from None
     names = [one.strip() for one in ids if one.strip()]
-    return _matrix(array, names, str(path), limits)
+    return _matrix(array, names, source.name, limits)
 
 
-def read_hdf5(path: Path, limits: Limits) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
+def read_hdf5(source: Source, limits: Limits) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
     """Read a matrix that unifrac-binaries wrote; as `parse_distances`."""
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(source.path, "r") as file:
             name = "matrix:0" if "matrix:0" in file else "matrix"
-            order = dataset_in(file, "order", str(path), limits)
-            matrix = dataset_in(file, name, str(path), limits)
+            order = dataset_in(file, "order", source.name, limits)
+            matrix = dataset_in(file, name, source.name, limits)
             names = [one.decode() if isinstance(one, bytes) else str(one) for one in order[()].tolist()]
-            return _matrix(matrix, names, str(path), limits)
+            return _matrix(matrix, names, source.name, limits)
     except RefusedError as refused:
         if refused.rule is rules.BIOM_PART_MISSING:
             raise RefusedError(rules.DISTANCES_FORMAT, refused.where, refused.value) from None
         raise
     except (OSError, ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
-        raise RefusedError(rules.DISTANCES_FORMAT, str(path), error) from None
+        raise RefusedError(rules.DISTANCES_FORMAT, source.name, error) from None
 
 
 def _matrix(

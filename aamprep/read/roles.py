@@ -1,7 +1,6 @@
 """From the file that plays a role to the type that the pipeline takes."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 from aam_schemas.manifest import InputFile
@@ -14,7 +13,16 @@ from aamprep.read.metadata import parse_metadata
 from aamprep.read.newick import parse_newick
 from aamprep.read.qiime2 import open_artifact, pieces_of
 from aamprep.read.sniff import Kind
-from aamprep.read.source import Limits, RefusedError, Source, content_of, open_source, text_of
+from aamprep.read.source import (
+    InputPath,
+    Limits,
+    ObjectFile,
+    RefusedError,
+    Source,
+    content_of,
+    open_source,
+    text_of,
+)
 from aamprep.read.taxonomy import parse_taxonomy
 from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree, study_name
 from aamprep.rules import tables as rules
@@ -34,7 +42,7 @@ Product = TypeVar("Product")
 
 
 def table(
-    path: Path, findings: Findings, study: str | None, isolate: bool, limits: Limits | None
+    path: InputPath, findings: Findings, study: str | None, isolate: bool, limits: Limits | None
 ) -> CountTable | None:
     """Read a feature table (see `aamprep.read.read_table`)."""
     try:
@@ -42,7 +50,8 @@ def table(
     except RefusedError as refused:
         refused.report(findings)
         return None
-    spool = spool_isolated if isolate else spool_table
+    is_object = isinstance(path, ObjectFile)  # written by this process, so reading it needs no other
+    spool = spool_isolated if isolate and not is_object else spool_table
     with temporary_folder() as folder:
         spooled = spool(source, folder, findings, limits or Limits())
         if spooled is None:
@@ -50,10 +59,10 @@ def table(
         # The arrays are mapped, so they outlive the folder: nothing is left behind from here on.
         arrays = load(folder)
     file = _input_file(source, "table", spooled.kind, spooled.uuid)
-    return CountTable(source=file, study=study or study_name(path), **arrays)
+    return CountTable(source=file, study=study or _study_of(path), **arrays)
 
 
-def sequences(path: Path, findings: Findings, limits: Limits | None) -> Sequences | None:
+def sequences(path: InputPath, findings: Findings, limits: Limits | None) -> Sequences | None:
     """Read the sequences of features."""
 
     def make(file: InputFile, text: str) -> Sequences:
@@ -63,7 +72,7 @@ def sequences(path: Path, findings: Findings, limits: Limits | None) -> Sequence
     return _read(path, "rep-seqs", findings, limits, make)
 
 
-def tree(path: Path, findings: Findings, limits: Limits | None, role: str = "tree") -> Tree | None:
+def tree(path: InputPath, findings: Findings, limits: Limits | None, role: str = "tree") -> Tree | None:
     """Read a phylogeny; in the role "tree to root" one that may have no root yet."""
 
     def make(file: InputFile, text: str) -> Tree:
@@ -73,7 +82,7 @@ def tree(path: Path, findings: Findings, limits: Limits | None, role: str = "tre
     return _read(path, role, findings, limits, make)
 
 
-def metadata(path: Path, findings: Findings, limits: Limits | None) -> Metadata | None:
+def metadata(path: InputPath, findings: Findings, limits: Limits | None) -> Metadata | None:
     """Read sample metadata."""
 
     def make(file: InputFile, text: str) -> Metadata:
@@ -83,7 +92,7 @@ def metadata(path: Path, findings: Findings, limits: Limits | None) -> Metadata 
     return _read(path, "metadata", findings, limits, make)
 
 
-def distances(path: Path, findings: Findings, limits: Limits | None) -> Distances | None:
+def distances(path: InputPath, findings: Findings, limits: Limits | None) -> Distances | None:
     """Read a distance matrix."""
     binary = {Kind.NPY: read_npy, Kind.HDF5: read_hdf5}
 
@@ -94,7 +103,7 @@ def distances(path: Path, findings: Findings, limits: Limits | None) -> Distance
     try:
         source = open_source(path)
         if source.kind in binary and not source.is_gzip:
-            ids, matrix = binary[source.kind](path, limits or Limits())
+            ids, matrix = binary[source.kind](source, limits or Limits())
             return Distances(_input_file(source, "distances", str(source.kind)), ids, matrix)
     except RefusedError as refused:
         refused.report(findings)
@@ -102,7 +111,7 @@ def distances(path: Path, findings: Findings, limits: Limits | None) -> Distance
     return _read(path, "distances", findings, limits, make)
 
 
-def taxonomy(path: Path, findings: Findings, limits: Limits | None) -> Taxonomy | None:
+def taxonomy(path: InputPath, findings: Findings, limits: Limits | None) -> Taxonomy | None:
     """Read the taxa of features."""
 
     def make(file: InputFile, text: str) -> Taxonomy:
@@ -112,7 +121,7 @@ def taxonomy(path: Path, findings: Findings, limits: Limits | None) -> Taxonomy 
 
 
 def _read(
-    path: Path,
+    path: InputPath,
     role: str,
     findings: Findings,
     limits: Limits | None,
@@ -138,6 +147,10 @@ def _content(source: Source, role: str, limits: Limits) -> tuple[InputFile, byte
         raise RefusedError(rules.FILE_KIND, source.name, f"{source.kind}; {needed} or an artifact is needed")
     words = f"{source.kind}, gzipped" if source.is_gzip else str(source.kind)
     return _input_file(source, role, words), content_of(source, limits)
+
+
+def _study_of(file: InputPath) -> str:
+    return file.study if isinstance(file, ObjectFile) else study_name(file)
 
 
 def _input_file(source: Source, role: str, kind: str, uuid: str = "") -> InputFile:

@@ -55,6 +55,24 @@ class Source:
     sha256: str
 
 
+@dataclass(frozen=True)
+class ObjectFile:
+    """A file that a Python object was written to, to be read as any other."""
+
+    path: Path
+    name: str
+    """What findings and the manifest call it, such as `<biom.Table>`."""
+    study: str = "study"
+    """Name of the study, where the object is a table."""
+
+    def __str__(self) -> str:
+        """Return its name."""
+        return self.name
+
+
+InputPath = Path | ObjectFile
+
+
 class RefusedError(Exception):
     """A file cannot be used; carries the finding."""
 
@@ -67,7 +85,7 @@ class RefusedError(Exception):
         findings.add(self.rule, self.where, self.value)
 
 
-def open_source(path: Path) -> Source:
+def open_source(file: InputPath) -> Source:
     """Identify a file.
 
     Raises
@@ -77,25 +95,26 @@ def open_source(path: Path) -> Source:
     RefusedError
         If it is empty, a web page or a pointer to the data.
     """
+    path, name = (file.path if isinstance(file, ObjectFile) else file), str(file)
     if not path.exists():
-        raise UsageError("there is no such file", str(path), "check the path")
+        raise UsageError("there is no such file", name, "check the path")
     if not path.is_file() and not path.is_dir():
-        raise UsageError("this is a pipe or a device, not a file", str(path), "write it to a file first")
+        raise UsageError("this is a pipe or a device, not a file", name, "write it to a file first")
     try:
         kind = sniff(path)
-        refuse_no_data(kind, str(path))
+        refuse_no_data(kind, name)
         if path.is_dir():
-            raise RefusedError(rules.FILE_KIND, str(path), f"{kind}; a file is needed")
-        with path.open("rb") as file:
-            packed = is_gzip(file.read(8))
-            size = file.seek(0, 2)
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            raise RefusedError(rules.FILE_KIND, name, f"{kind}; a file is needed")
+        with path.open("rb") as content:
+            packed = is_gzip(content.read(8))
+            size = content.seek(0, 2)
+            content.seek(0)
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
         raise UsageError(
-            f"the file cannot be opened: {error.strerror}", str(path), "check its permissions"
+            f"the file cannot be opened: {error.strerror}", name, "check its permissions"
         ) from None
-    return Source(path, str(path), kind, packed, size, digest)
+    return Source(path, name, kind, packed, size, digest)
 
 
 def refuse_no_data(kind: Kind, where: str) -> None:

@@ -2,23 +2,18 @@
 
 import io
 import re
-import textwrap
 from collections import defaultdict
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict
+from html import escape
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.console import Console
-from rich.markup import escape
 
-from aam_schemas.common.cli import visible
-from aam_schemas.manifest import Choices
 from aamprep.checks.summary import Summary
 from aamprep.rules.findings import Finding, Findings
-from aamprep.rules.rule import Rule, Severity
+from aamprep.rules.rule import Severity
 from aamprep.study.id_overlap import Overlap, overlaps
 from aamprep.study.study import Study
 
@@ -30,29 +25,6 @@ FINDINGS = pa.schema(
     [pa.field(name, pa.string(), False) for name in ("code", "severity", "where", "value", "rule", "remedy")]
 )
 """Columns of the Parquet file of findings."""
-
-_LABEL_WIDTH = 18
-_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
-
-
-@dataclass(frozen=True)
-class Validation:
-    """All that a validation came to."""
-
-    title: str
-    """What was validated."""
-    findings: Findings
-    choices: Choices
-    """The token limit and rarefaction depth that the samples were prepared with."""
-    study: Study | None
-    """What was read; None where it cannot be used."""
-    summary: Summary | None
-    """What its samples are like."""
-
-    @cached_property
-    def figures(self) -> dict[str, Any]:
-        """Give the figures that every form of report shows."""
-        return facts(self.study, self.summary)
 
 
 def facts(study: Study | None, summary: Summary | None) -> dict[str, Any]:
@@ -123,76 +95,21 @@ def why_not_checked(findings: Findings) -> dict[str, list[str]]:
     return dict(sorted(reasons.items()))
 
 
-def print_report(
-    findings: Findings, figures: dict[str, Any], console: Console, outcome: str | None = None
-) -> None:
-    """Print what was found: the outcome first, then figures, then each rule with a few examples.
-
-    Parameters
-    ----------
-    findings : Findings
-    figures : dict
-        What `facts` gives, or nothing.
-    console : rich.console.Console
-    outcome : str, optional
-        What the command came to; by default whether the data are valid.
-    """
-    style = "green" if findings.valid else "red"
-    console.print(f"[bold {style}]{escape(outcome or verdict(findings))}[/]: {tally(findings)}")
-    if figures:
-        _print_figures(figures, console)
-    for rule, how_many in findings.counts().items():
-        _print_rule(rule, [one for one in findings.found if one.rule == rule], how_many, console)
-    _print_checked(findings, console)
-
-
-def _print_rule(rule: Rule, found: list[Finding], how_many: int, console: Console) -> None:
-    style = _STYLES[rule.severity]
-    times = f" [dim]x {how_many:,}[/]" if how_many > 1 else ""
-    console.print(f"\n[{style}]{rule.severity.value}[/] [bold]{escape(rule.code)}[/]{times}")
-    _print_line("  should be", rule.rule, console)
-    for one in found[:EXAMPLES_PER_RULE]:
-        _print_line("  found", shortened(one), console)
-    if how_many > EXAMPLES_PER_RULE:
-        _print_line("", f"and {how_many - EXAMPLES_PER_RULE:,} more (all with --json)", console)
-    _print_line("  to do", rule.remedy, console)
-
-
-def _print_line(label: str, text: str, console: Console) -> None:
-    """Print a label and a text that wraps beside it, without blanks at the ends of lines."""
-    first, rest = f"{label:<{_LABEL_WIDTH}}", " " * _LABEL_WIDTH
-    width = max(console.width, 2 * _LABEL_WIDTH)
-    lines = textwrap.wrap(
-        visible(text), width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
-    )
-    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
-
-
 def shortened(finding: Finding) -> str:
     """Give place and value, with sequences that serve as ids cut: a page has no room for 150 bases."""
     text = f"{finding.where}: {finding.value}" if finding.value else finding.where
     return re.sub(r"[A-Z]{40,}", lambda match: f"{match[0][:20]}...({len(match[0])} bases)", text)
 
 
-def _print_checked(findings: Findings, console: Console) -> None:
-    console.print()
-    if findings.held:
-        console.print(f"[dim]checked, and found nothing: {len(findings.held)} more rules[/]", highlight=False)
-    for reason, codes in why_not_checked(findings).items():
-        which = codes[0] if len(codes) == 1 else f"{len(codes)} rules"
-        console.print(f"[dim]not checked, because {escape(visible(reason))}: {which}[/]", highlight=False)
-
-
-def _print_figures(figures: dict[str, Any], console: Console) -> None:
-    for one in figures["inputs"]:
-        _print_line(one["role"], f"{one['name']} ({one['kind']})", console)
-    valid = figures.get("samples_valid", 0)
-    _print_line("samples", f"{figures['samples_read']:,} read, {valid:,} of them valid", console)
-    _print_line("ASVs", f"{figures['asvs_read']:,} distinct sequences", console)
-    for name, words in (("depth", "reads per sample"), ("num_asvs", "ASVs per sample")):
-        if name in figures:
-            low, middle, high = (figures[name][key] for key in ("min", "median", "max"))
-            _print_line(words, f"median {middle:,.0f} ({low:,.0f} to {high:,.0f})", console)
-    if "median_share_of_reads_kept" in figures:
-        kept = figures["median_share_of_reads_kept"]
-        _print_line("token limit", f"keeps {kept:.1%} of the reads of a median sample", console)
+def as_fragment(title: str, findings: Findings) -> str:
+    """Return the findings as a small piece of HTML, which leaves the style of the page around it alone."""
+    heads = ("severity", "rule", "number", "first location", "should be", "to do")
+    rows = []
+    for rule, number in findings.counts().items():
+        first = next(finding for finding in findings if finding.rule == rule)
+        cells = (rule.severity.value, rule.code, f"{number:,}", shortened(first), rule.rule, rule.remedy)
+        rows.append("".join(f'<td style="text-align: left">{escape(cell)}</td>' for cell in cells))
+    table = f"<tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>"
+    table += "".join(f"<tr>{row}</tr>" for row in rows)
+    head = f"<p><b>{escape(title)}</b>: {verdict(findings)}, {tally(findings)}</p>"
+    return head + (f"<table>{table}</table>" if rows else "")

@@ -12,8 +12,9 @@ import numpy as np
 from aam_schemas.manifest import Choices
 from aamprep.checks.summary import Summary
 from aamprep.checks.thresholds import REPORTED_TOKEN_LIMITS
-from aamprep.report.documents import EXAMPLES_PER_RULE, Validation, shortened, tally, verdict, why_not_checked
+from aamprep.report.documents import EXAMPLES_PER_RULE, shortened, tally, verdict, why_not_checked
 from aamprep.report.plots import Plot, draw_all
+from aamprep.report.report import Prepared, Report
 from aamprep.rules.findings import Finding, Findings
 from aamprep.rules.rule import Rule
 
@@ -75,29 +76,31 @@ footer { color: #6b727c; margin-top: 2rem; font-size: .85rem }
 """
 
 
-def as_html(validation: Validation) -> str:
-    """Write the page."""
-    findings, choices, figures = validation.findings, validation.choices, validation.figures
-    parts = [_header(validation.title, findings, figures), _cards(figures, choices), _findings(findings)]
-    study, summary = validation.study, validation.summary
-    if study is not None and summary is not None and summary.sample_ids:
-        lengths = np.array([len(sequence) for sequence in study.asvs.sequences])
-        plots = draw_all(summary, lengths, choices.token_limit)
+def as_html(report: Report) -> str:
+    """Return the report of a validation as a page."""
+    findings, facts, prepared = report.findings, report.facts, report.prepared
+    parts = [_header(report)]
+    if prepared is not None:
+        parts.append(_cards(facts, prepared.choices))
+    parts.append(_findings(findings))
+    if prepared is not None and prepared.summary.sample_ids:
+        choices, summary = prepared.choices, prepared.summary
+        plots = draw_all(summary, prepared.sequence_lengths, choices.token_limit)
         parts += [_plots(plots, choices.rarefy_depth), _limits(summary, choices)]
-    parts += [_ids(figures), _inputs(figures), _checked(findings), _footer(choices)]
+    parts += [_ids(facts), _inputs(facts), _checked(findings), _footer(prepared)]
     body = "\n".join(part for part in parts if part)
-    return _PAGE.format(title=escape(validation.title), style=_STYLE, body=body)
+    return _PAGE.format(title=escape(report.title), style=_STYLE, body=body)
 
 
-def _header(title: str, findings: Findings, figures: dict[str, Any]) -> str:
-    word = verdict(findings)
-    words = word.capitalize()
+def _header(report: Report) -> str:
+    findings, figures = report.findings, report.facts
+    words = verdict(findings).capitalize()
     left_out = figures.get("samples_read", 0) - figures.get("samples_valid", 0)
     if left_out:
         words += f": {left_out:,} of {figures['samples_read']:,} samples would be rejected"
     kind = "valid" if findings.valid else "invalid"
     return (
-        f'<header class="{kind}"><p>Validation of</p><h1>{escape(title)}</h1>'
+        f'<header class="{kind}"><p>{report.task} of</p><h1>{escape(report.title)}</h1>'
         f'<p class="verdict">{escape(words)}</p><p>{escape(tally(findings))}</p></header>'
     )
 
@@ -246,11 +249,14 @@ def _details(title: str, items: str, state: str = "") -> str:
     return f"<details{state}><summary>{title}</summary><ul>{items}</ul></details>" if items else ""
 
 
-def _footer(choices: Choices) -> str:
-    depth = "none" if choices.rarefy_depth is None else f"{choices.rarefy_depth:,}"
+def _footer(prepared: Prepared | None) -> str:
+    made_with = ""
+    if prepared is not None:
+        depth = prepared.choices.rarefy_depth
+        limit = f"token limit {prepared.choices.token_limit:,}"
+        made_with = f"; {limit}, rarefaction depth {'none' if depth is None else f'{depth:,}'}"
     return (
-        f"<footer>aamprep {version('aamprep')}; token limit {choices.token_limit:,}, "
-        f"rarefaction depth {depth}. "
+        f"<footer>aamprep {version('aamprep')}{made_with}. "
         "The same input gives the same page, byte for byte.</footer>"
     )
 

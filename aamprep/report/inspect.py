@@ -1,6 +1,7 @@
 """What a file is and what is in it: a screen of facts about anything that a researcher has."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,31 @@ _ROLE_OF_KIND = {
     Kind.HDF5: "distances",
 }
 _COLUMNS = ["depth", "num_asvs"]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a file or folder is, and what is in it."""
+
+    facts: Facts
+    """Facts by name; at least `path` and `kind`."""
+    findings: Findings
+    """Why it is nothing known, or cannot be read."""
+
+    @property
+    def is_recognized(self) -> bool:
+        """Whether it is a file or folder of a known kind, which can be read."""
+        return self.findings.valid
+
+    def to_dict(self) -> Facts:
+        """Return the document that the command prints with `--json`."""
+        findings = [finding.as_dict() for finding in self.findings]
+        return {"recognised": self.is_recognized, "facts": self.facts, "findings": findings}
+
+    def __str__(self) -> str:
+        """Return the facts, a line each."""
+        lines = [f"{name.replace('_', ' ')}: {value}" for name, value in self.facts.items()]
+        return "\n".join([*lines, *map(str, self.findings)])
 
 
 def inspect_path(path: Path, findings: Findings) -> Facts:

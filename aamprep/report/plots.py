@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from aamprep.arrays import Floats
+from aamprep.arrays import Floats, Integers
 from aamprep.checks.study_checks import suggested_depth
 from aamprep.checks.summary import Summary
 from aamprep.checks.thresholds import REPORTED_TOKEN_LIMITS
@@ -52,7 +52,7 @@ class Plot:
     caption: str
 
 
-def draw_all(summary: Summary, lengths: Floats, token_limit: int) -> list[Plot]:
+def draw_all(summary: Summary, lengths: Integers, token_limit: int) -> list[Plot]:
     """Draw every picture of a study.
 
     Parameters
@@ -170,7 +170,7 @@ def _prevalence(summary: Summary) -> Plot:
     return Plot("Prevalence of the ASVs", _svg(draw), caption)
 
 
-def _lengths(lengths: Floats) -> Plot:
+def _lengths(lengths: Integers) -> Plot:
     values, numbers = np.unique(lengths, return_counts=True)
 
     def draw(axes: Axes) -> None:

@@ -1,8 +1,9 @@
 """What validation says: rules with stable codes, and findings that name the place and the remedy."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
 from aamprep.rules.rule import Rule, Severity
 
@@ -17,8 +18,23 @@ class Finding:
     value: str = ""
     """What was found there."""
 
+    @property
+    def code(self) -> str:
+        """Code of the rule."""
+        return self.rule.code
+
+    @property
+    def severity(self) -> Severity:
+        """Severity of the rule."""
+        return self.rule.severity
+
+    def __str__(self) -> str:
+        """Return severity, code, location and value on one line."""
+        parts = (f"{self.severity.value} {self.code}", self.where, self.value)
+        return ": ".join(part for part in parts if part)
+
     def as_dict(self) -> dict[str, str]:
-        """Give the form that `--json` prints."""
+        """Return the form that `--json` prints."""
         return {
             "code": self.rule.code,
             "severity": self.rule.severity.value,
@@ -30,14 +46,26 @@ class Finding:
 
 
 @dataclass
-class Findings:
-    """All findings of one validation, gathered as it goes; bad data never raises."""
+class Findings(Sequence[Finding]):
+    """All findings of one validation, in the order in which they were made."""
 
     found: list[Finding] = field(default_factory=list)
     not_checked: dict[str, str] = field(default_factory=dict)
     """Rules that could not run: code, and why."""
     held: list[Rule] = field(default_factory=list)
     """Rules that were checked and found nothing, where the command tells."""
+
+    def __len__(self) -> int:
+        """Return the number of findings."""
+        return len(self.found)
+
+    @overload
+    def __getitem__(self, index: int) -> Finding: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Finding]: ...
+    def __getitem__(self, index: int | slice) -> Finding | list[Finding]:
+        """Return one finding or some of them."""
+        return self.found[index]
 
     def add(self, rule: Rule, where: str, value: object = "") -> None:
         """Record one place where a rule does not hold."""

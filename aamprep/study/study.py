@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from aam_schemas.manifest import InputFile
 from aam_schemas.vocabulary import first_invalid_position, fold, is_sequence
 from aamprep.arrays import Integers
 from aamprep.read import read_distances, read_metadata, read_sequences, read_table, read_taxonomy, read_tree
-from aamprep.read.source import Limits
+from aamprep.read.source import InputPath, Limits
 from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Finding, Findings
@@ -23,12 +22,12 @@ from aamprep.tree.branches import find_tips
 class Paths:
     """The files of a study, by role; None where there is none."""
 
-    tables: list[Path]
-    rep_seqs: Path | None = None
-    tree: Path | None = None
-    metadata: Path | None = None
-    taxonomy: Path | None = None
-    distances: Path | None = None
+    tables: Sequence[InputPath]
+    rep_seqs: InputPath | None = None
+    tree: InputPath | None = None
+    metadata: InputPath | None = None
+    taxonomy: InputPath | None = None
+    distances: InputPath | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,11 @@ class Asvs:
     def sequence_length(self) -> int:
         """Tokens per ASV, L: START and the bases of the longest one."""
         return 1 + max((len(sequence) for sequence in self.sequences), default=0)
+
+    @property
+    def lengths(self) -> Integers:
+        """Bases of each ASV, shape (ASVs,)."""
+        return np.array([len(sequence) for sequence in self.sequences], dtype=np.int64)
 
 
 @dataclass(frozen=True)

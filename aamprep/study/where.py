@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from aam_schemas.common.errors import UsageError
+from aamprep.errors import ParameterError
 from aamprep.read.metadata import is_number
 from aamprep.read.types import Metadata
 
@@ -27,7 +27,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }
 _OPERATOR = "|".join(_COMPARE)
 _COMPARISON = re.compile(rf"(.+?)\s*({_OPERATOR})\s*(.*)", re.DOTALL)
-_OPTION = "--where"
+_WHERE = "where"
 _VALUES_SHOWN = 10
 
 
@@ -71,13 +71,15 @@ def left_out(texts: list[str], metadata: Metadata | None, sample_ids: Iterable[s
 
     Raises
     ------
-    UsageError
+    ParameterError
         If a condition is no comparison, names no column, compares words by size, or leaves no sample.
     """
     if not texts:
         return {}
     if metadata is None:
-        raise UsageError("samples are chosen by metadata, but none were given", _OPTION, "give --metadata")
+        raise ParameterError(
+            "samples are chosen by metadata, but none were given", _WHERE, "give the metadata"
+        )
     conditions = [parse(text, metadata) for text in texts]
     row_of = {sample_id: row for row, sample_id in enumerate(metadata.ids)}
     ids = set(sample_ids)
@@ -97,7 +99,7 @@ def parse(text: str, metadata: Metadata) -> Condition:
 
     Raises
     ------
-    UsageError
+    ParameterError
     """
     column, compare, value = _parts(text, metadata)
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
@@ -105,14 +107,15 @@ def parse(text: str, metadata: Metadata) -> Condition:
     is_numeric = metadata.types[column] == "numeric"
     if compare not in ("=", "==", "!=") and not (is_numeric and value):
         what = "there is no number to compare with" if is_numeric else _words(metadata, column)
-        raise UsageError(
+        raise ParameterError(
             f"{compare} compares numbers, but {what}",
-            f"{_OPTION} {text!r}",
+            _WHERE,
             "compare with = or !=, or leave cells without a number empty",
+            repr(text),
         )
     if is_numeric and value and not is_number(value):
-        raise UsageError(
-            f"{column} holds numbers, and {value!r} is none", f"{_OPTION} {text!r}", "give a number"
+        raise ParameterError(
+            f"{column} holds numbers, and {value!r} is not one", _WHERE, "give a number", repr(text)
         )
     return Condition(column, compare, value, is_numeric)
 
@@ -132,11 +135,10 @@ def _parts(text: str, metadata: Metadata) -> tuple[str, str, str]:
             return column, match[1], match[2]
     match = _COMPARISON.fullmatch(text.strip())
     if not match:
-        raise UsageError(
-            "this is no comparison", f"{_OPTION} {text!r}", "write COLUMN=VALUE, or with !=, <, <=, > or >="
-        )
-    raise UsageError(
-        f"there is no metadata column {match[1]!r}", _OPTION, f"choose one of: {', '.join(metadata.columns)}"
+        fix = "write COLUMN=VALUE, or with !=, <, <=, > or >="
+        raise ParameterError("this is not a comparison", _WHERE, fix, repr(text))
+    raise ParameterError(
+        f"there is no metadata column {match[1]!r}", _WHERE, f"choose one of: {', '.join(metadata.columns)}"
     )
 
 
@@ -155,4 +157,4 @@ def _refuse_all(conditions: list[Condition], metadata: Metadata) -> None:
         for column, cells in known.items()
     )
     what = " and ".join(map(str, conditions))
-    raise UsageError(f"no sample of the table has {what}", _OPTION, f"the values are {values}")
+    raise ParameterError(f"no sample of the table has {what}", _WHERE, f"the values are {values}")

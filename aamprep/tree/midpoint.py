@@ -11,12 +11,12 @@ from aamprep.read.types import Tree
 
 @dataclass(frozen=True)
 class Rooted:
-    """A tree with a new root, which is the last node and has two children."""
+    """A tree whose root is the last node."""
 
     parent: Integers
     """Node number of each parent; -1 at the root."""
     length: Floats
-    """Of the branch above each node; 0 at the root."""
+    """Length of the branch above each node; NaN where there is none. The root's is not written."""
     names: tuple[str, ...]
 
 
@@ -70,7 +70,8 @@ def as_newick(tree: Rooted) -> str:
 def _label(tree: Rooted, node: int) -> str:
     name = tree.names[node].replace("'", "''")
     quoted = f"'{name}'" if name else ""
-    return quoted if tree.parent[node] < 0 else f"{quoted}:{float(tree.length[node])!r}"
+    has_length = tree.parent[node] >= 0 and not np.isnan(tree.length[node])
+    return f"{quoted}:{float(tree.length[node])!r}" if has_length else quoted
 
 
 def _middle(parent: Integers, length: Floats) -> tuple[int, float]:

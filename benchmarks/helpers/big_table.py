@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from aamprep.simulation import write_biom
+from aamprep.read.biom.write import write_biom
 
 SAMPLES_AT_ONCE = 5000
 SHORTEST, LONGEST = 100, 150

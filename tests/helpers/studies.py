@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from aammodel.cli import main as run_aammodel
 from aamprep.cli import main as run_aamprep
-from aamprep.simulation import write_biom
+from aamprep.read.biom.write import write_biom
 
 
 @dataclass(frozen=True)

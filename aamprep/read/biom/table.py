@@ -47,7 +47,7 @@ def _spool(source: Source, folder: Path, findings: Findings, limits: Limits) -> 
     if source.is_gzip:
         path = _write(folder / _UNPACKED, unpack(source, limits))
         return Spooled(f"{_spool_plain(path, folder, source.name, findings, limits)}, gzipped")
-    return Spooled(_spool_plain(source.path, folder, source.name, findings, limits))
+    return Spooled(str(_spool_plain(source.path, folder, source.name, findings, limits)))
 
 
 def _spool_plain(path: Path, folder: Path, where: str, findings: Findings, limits: Limits) -> Kind:

@@ -84,12 +84,12 @@ def test_numbers_are_compared_as_sqlite_does(compare: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("condition", "words"),
     [
-        ("age", "this is no comparison"),
+        ("age", "this is not a comparison"),
         ("colour=red", "no metadata column 'colour'"),
-        ("age=old", "'old' is none"),
+        ("age=old", "'old' is not one"),
         ("age<", "no number to compare with"),
         ("body site<3", "body site holds words"),
-        ("=3", "this is no comparison"),
+        ("=3", "this is not a comparison"),
     ],
 )
 def test_what_cannot_be_asked(condition: str, words: str) -> None:

@@ -1,0 +1,237 @@
+"""Python objects in place of files: each is written to a file, and read and checked as any other file.
+
+An object is recognized by the name of its class and of its package, so that nothing is imported for it.
+"""
+
+import csv
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from aam_schemas.common.errors import UsageError
+from aamprep.errors import ParameterError
+from aamprep.read.biom.spool import temporary_folder
+from aamprep.read.biom.write import NO_TABLE_ID, write_biom
+from aamprep.read.metadata import is_id_header
+from aamprep.read.source import InputPath, ObjectFile
+from aamprep.study.study import Paths
+from aamprep.tree.midpoint import Rooted, as_newick
+
+if TYPE_CHECKING:
+    import biom
+    import pandas as pd
+    import polars as pl
+    import skbio
+
+TableLike: TypeAlias = "str | os.PathLike[str] | biom.Table"
+TablesLike: TypeAlias = "TableLike | list[TableLike] | tuple[TableLike, ...]"
+TreeLike: TypeAlias = "str | os.PathLike[str] | skbio.TreeNode"
+MetadataLike: TypeAlias = "str | os.PathLike[str] | pd.DataFrame | pl.DataFrame"
+TextsLike: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | pd.Series[Any]"
+DistancesLike: TypeAlias = "str | os.PathLike[str] | skbio.DistanceMatrix"
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A class of objects, and how one is written to a file."""
+
+    package: str
+    name: str
+    suffix: str
+    write: Callable[[Any, Path], None]
+
+    def fits(self, value: object) -> bool:
+        """Return whether a value is of the class."""
+        return any(
+            each.__name__ == self.name and each.__module__.partition(".")[0] == self.package
+            for each in type(value).__mro__
+        )
+
+    def __str__(self) -> str:
+        """Return the name that findings and the manifest show."""
+        return self.name if self.package == "builtins" else f"{self.package}.{self.name}"
+
+
+@contextmanager
+def as_files(tables: TablesLike, **beside: object) -> Iterator[Paths]:
+    """Write every object to a temporary file, which lasts as long as the block.
+
+    Parameters
+    ----------
+    tables : path, biom.Table, or list of them
+    **beside : object
+        The values of `tree`, `rep_seqs`, `metadata`, `taxonomy` and `distances`; None where there is none.
+
+    Yields
+    ------
+    Paths
+        Paths as they were given, and the files of objects.
+
+    Raises
+    ------
+    UsageError
+        If a path does not exist, or an object is of a class that cannot be read.
+    """
+    every = list(tables) if isinstance(tables, list | tuple) else [tables]
+    if not every:
+        raise ParameterError("there is no table", "tables", "give one or more")
+    with temporary_folder() as folder:
+        yield Paths(
+            tables=[_table_file(table, folder, number) for number, table in enumerate(every, 1)],
+            **{
+                role: None if value is None else _file(value, role, folder, role)
+                for role, value in beside.items()
+            },
+        )
+
+
+@contextmanager
+def as_file(value: object, role: str) -> Iterator[InputPath | None]:
+    """Write an object to a temporary file, or yield the path that it is; None where there is none."""
+    with temporary_folder() as folder:
+        yield None if value is None else _file(value, role, folder, role)
+
+
+def _table_file(table: Any, folder: Path, number: int) -> InputPath:
+    file = _file(table, "tables", folder, f"table-{number}")
+    if isinstance(file, Path):
+        return file
+    table_id = str(getattr(table, "table_id", None) or "")
+    if table_id == NO_TABLE_ID:
+        table_id = ""
+    label = table_id or (str(number) if number > 1 else "")
+    name = f"<biom.Table {label}>" if label else "<biom.Table>"
+    study = table_id or (f"study-{number}" if number > 1 else "study")
+    return ObjectFile(file.path, name, study)
+
+
+def _file(value: object, role: str, folder: Path, stem: str) -> InputPath:
+    if isinstance(value, str | os.PathLike):
+        return _existing(Path(value), role)
+    for kind in _KINDS[role]:
+        if kind.fits(value):
+            file = ObjectFile(folder / f"{stem}{kind.suffix}", f"<{kind}>")
+            kind.write(value, file.path)
+            return file
+    known = " or ".join(map(str, _KINDS[role]))
+    found = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    raise ParameterError(f"an object of class {found} cannot be read", role, f"give a path or a {known}")
+
+
+def _existing(path: Path, role: str) -> Path:
+    if path.exists():
+        return path
+    if role == "tables":
+        raise UsageError("there is no such file", str(path), "check the path")
+    raise ParameterError("there is no such file", role, "check the path", str(path))
+
+
+def _write_table(table: "biom.Table", path: Path) -> None:
+    counts = table.matrix_data.T.tocsr().astype(np.float64)
+    sample_ids, feature_ids = (tuple(map(str, table.ids(axis=axis))) for axis in ("sample", "observation"))
+    write_biom(path, sample_ids, feature_ids, counts)
+
+
+def _write_tree(tree: "skbio.TreeNode", path: Path) -> None:
+    nodes = list(tree.postorder(include_self=True))
+    number = {id(node): index for index, node in enumerate(nodes)}
+    parent = [number[id(node.parent)] for node in nodes[:-1]]
+    length = [np.nan if node.length is None else float(node.length) for node in nodes]
+    names = tuple(node.name or "" for node in nodes)
+    path.write_text(as_newick(Rooted(np.array([*parent, -1]), np.array(length), names)), encoding="utf-8")
+
+
+def _write_distances(distances: "skbio.DistanceMatrix", path: Path) -> None:
+    np.save(path, np.asarray(distances.redundant_form(), dtype=np.float64))
+    path.with_suffix(".ids.txt").write_text("\n".join(distances.ids) + "\n", encoding="utf-8")
+
+
+def _write_sequences(sequences: Mapping[str, Any], path: Path) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for name, sequence in sequences.items():
+            if len(str(name).split()) > 1:
+                what = f"the id {name!r} holds a blank, at which an id ends in FASTA"
+                raise ParameterError(what, "rep_seqs", "name the features without blanks")
+            file.write(f">{name}\n{''.join(str(sequence).split())}\n")
+
+
+def _write_taxonomy(taxonomy: Mapping[str, Any], path: Path) -> None:
+    rows = ((str(name), "" if _is_missing(taxon) else str(taxon)) for name, taxon in taxonomy.items())
+    lines = ("\t".join(" ".join(cell.splitlines()).replace("\t", " ") for cell in row) for row in rows)
+    path.write_text("\n".join(["Feature ID\tTaxon", *lines]) + "\n", encoding="utf-8")
+
+
+def _write_pandas(frame: "pd.DataFrame", path: Path) -> None:
+    names = [str(name) for name in frame.columns]
+    columns = [frame.iloc[:, index] for index in range(len(names))]
+    ids: Any = frame.index
+    # An index that only counts the rows holds no ids, where a column does.
+    position = _id_column(names) if type(ids).__name__ == "RangeIndex" else None
+    if position is not None:
+        ids = columns.pop(position)
+        names.pop(position)
+    if getattr(ids.dtype, "kind", "O") == "f":
+        what = "the sample ids are floating-point numbers, which may have lost digits"
+        raise ParameterError(what, "metadata", "read the ids as text, such as with dtype=str")
+    kinds = [getattr(column.dtype, "kind", "O") in "iuf" for column in columns]
+    _write_metadata(path, ids.tolist(), names, [column.tolist() for column in columns], kinds)
+
+
+def _write_polars(frame: "pl.DataFrame", path: Path) -> None:
+    names = list(frame.columns)
+    position = _id_column(names) or 0
+    columns = [frame.to_series(index) for index in range(len(names))]
+    ids = columns.pop(position)
+    names.pop(position)
+    kinds = [column.dtype.is_numeric() for column in columns]
+    _write_metadata(path, ids.to_list(), names, [column.to_list() for column in columns], kinds)
+
+
+def _write_metadata(
+    path: Path, ids: list[object], names: list[str], columns: list[list[object]], is_numeric: list[bool]
+) -> None:
+    """Write metadata with the type of each column, which is that of the data frame and no guess."""
+    types = ["numeric" if numeric else "categorical" for numeric in is_numeric]
+    cells = [["" if _is_missing(value) else str(value) for value in column] for column in columns]
+    rows = ((str(name), *(column[row] for column in cells)) for row, name in enumerate(ids))
+    _write_rows(path, [("sample-id", *names), ("#q2:types", *types), *rows])
+
+
+def _write_rows(path: Path, rows: Iterable[Iterable[str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, dialect="excel-tab", lineterminator="\n").writerows(rows)
+
+
+def _id_column(names: list[str]) -> int | None:
+    """Return the position of the column that holds the sample ids, by its name; None where none does."""
+    return next((index for index, name in enumerate(names) if is_id_header(name)), None)
+
+
+def _is_missing(value: object) -> bool:
+    """Return whether a value is None, NaN, NaT or pandas' NA, none of which equals itself."""
+    return value is None or str(value) in ("<NA>", "NaT") or (isinstance(value, float) and np.isnan(value))
+
+
+_KINDS: dict[str, tuple[_Kind, ...]] = {
+    "tables": (_Kind("biom", "Table", ".biom", _write_table),),
+    "tree": (_Kind("skbio", "TreeNode", ".nwk", _write_tree),),
+    "metadata": (
+        _Kind("pandas", "DataFrame", ".tsv", _write_pandas),
+        _Kind("polars", "DataFrame", ".tsv", _write_polars),
+    ),
+    "rep_seqs": (
+        _Kind("builtins", "dict", ".fasta", _write_sequences),
+        _Kind("pandas", "Series", ".fasta", _write_sequences),
+    ),
+    "taxonomy": (
+        _Kind("builtins", "dict", ".tsv", _write_taxonomy),
+        _Kind("pandas", "Series", ".tsv", _write_taxonomy),
+    ),
+    "distances": (_Kind("skbio", "DistanceMatrix", ".npy", _write_distances),),
+}
+"""Classes that each parameter takes beside a path."""

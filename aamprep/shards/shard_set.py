@@ -1,0 +1,167 @@
+"""A shard set for Python users: its tables as data frames, its tree and distances as scikit-bio objects."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from aam_schemas.common.errors import UsageError
+from aam_schemas.manifest import Manifest, ShardFile, read_manifest
+from aam_schemas.shards import (
+    ASVS_FILE,
+    DISTANCES_FILE,
+    METADATA_FILE,
+    REJECTED_FILE,
+    SPLITS,
+    TREE_FILE,
+    open_parquet,
+)
+from aamprep.arrow import list_sizes, list_values
+from aamprep.read.npy import open_npy
+from aamprep.shards.stored import Entries, branches_of, entries
+
+if TYPE_CHECKING:
+    import biom
+    import skbio
+
+
+@dataclass(frozen=True, repr=False)
+class ShardSet:
+    """A shard set on disk. Nothing is read before it is asked for.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    manifest : Manifest
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "ShardSet":
+        """Open a shard set, whose manifest is checked; see `open_shards`."""
+        path = Path(folder)
+        return cls(path, read_manifest(path))
+
+    def samples(self, split: str | None = None, columns: list[str] | None = None) -> pl.DataFrame:
+        """Read the samples.
+
+        Parameters
+        ----------
+        split : str, optional
+            train, validation or test; by default all, in the manifest's order.
+        columns : list of str, optional
+            By default all columns, and `split`.
+
+        Returns
+        -------
+        polars.DataFrame
+            A row per sample. The lists `asv` and `dropped_asv` hold rows of `asvs()`.
+        """
+        if split is not None and split not in SPLITS:
+            raise UsageError(f"there is no split {split!r}", "split", f"give one of: {', '.join(SPLITS)}")
+        files = [file for file in self.manifest.files if file.split and split in (None, file.split)]
+        parts = [self._samples_of(file, columns) for file in files]
+        return pl.concat(parts) if parts else pl.DataFrame()
+
+    def asvs(self, columns: list[str] | None = None) -> pl.DataFrame:
+        """Read the ASVs: a row for each, with its id, aliases, sequence, tokens, prevalence and reads."""
+        return self._frame(ASVS_FILE, columns)
+
+    def metadata(self) -> pl.DataFrame | None:
+        """Read the metadata, a row per sample in the order of `samples()`; None where there are none."""
+        return self._frame(METADATA_FILE) if self._has(METADATA_FILE) else None
+
+    def rejected(self) -> pl.DataFrame | None:
+        """Read the samples and ASVs that were left out, with the reasons; None where nothing was."""
+        return self._frame(REJECTED_FILE) if self._has(REJECTED_FILE) else None
+
+    def tree(self) -> "skbio.TreeNode | None":
+        """Read the tree, pruned to the ASVs, whose tips have the ASVs' ids; None where there is none."""
+        if not self._has(TREE_FILE):
+            return None
+        import skbio
+
+        branches = branches_of(self._table(TREE_FILE))
+        names = self._asv_ids
+        nodes = [skbio.TreeNode(length=float(length)) for length in branches.length]
+        for node, parent, asv in zip(nodes, branches.parent.tolist(), branches.asv.tolist(), strict=True):
+            node.name = names[asv] if asv >= 0 else None
+            if parent >= 0:
+                nodes[parent].append(node)
+        nodes[0].length = None
+        return nodes[0]
+
+    def distances(self) -> "skbio.DistanceMatrix | None":
+        """Read the precomputed distances of the samples; None where there are none.
+
+        Samples that the matrix lacked when the shards were made are left out.
+        """
+        if not self._has(DISTANCES_FILE):
+            return None
+        import skbio
+
+        matrix = np.asarray(open_npy(self.path / DISTANCES_FILE), dtype=np.float64)
+        known = np.flatnonzero(~np.isnan(np.diag(matrix)))
+        ids = self.samples(columns=["sample_id"])["sample_id"].to_list()
+        return skbio.DistanceMatrix(matrix[np.ix_(known, known)], [ids[row] for row in known])
+
+    def table(self, dropped: bool = True) -> "biom.Table":
+        """Return the samples as a table of counts.
+
+        Parameters
+        ----------
+        dropped : bool
+            Include the ASVs of a sample beyond the token limit. Without them, ASVs that no sample keeps are
+            rows without a count.
+        """
+        import biom
+        import scipy.sparse as sp
+
+        columns = ["sample_id", "asv", "count", "dropped_asv", "dropped_count"]
+        samples = self.samples(columns=columns).to_arrow()
+        found = entries(samples) if dropped else _kept(samples)
+        shape = (len(samples), self.manifest.num_asvs)
+        counts = sp.csr_matrix((found.count, found.asv, found.indptr), shape=shape)
+        return biom.Table(counts.T.tocsr(), self._asv_ids, samples["sample_id"].to_pylist())
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return self.manifest.num_samples
+
+    def __repr__(self) -> str:
+        """Return folder and size on one line."""
+        manifest = self.manifest
+        limit = f"token limit {manifest.choices.token_limit:,}"
+        return f"<ShardSet {self.path}: {len(self):,} samples, {manifest.num_asvs:,} ASVs, {limit}>"
+
+    @cached_property
+    def _asv_ids(self) -> list[str]:
+        return self.asvs(["asv_id"])["asv_id"].to_list()
+
+    def _samples_of(self, file: ShardFile, columns: list[str] | None) -> pl.DataFrame:
+        frame = self._frame(file.name, columns)
+        return frame if columns is not None else frame.with_columns(split=pl.lit(file.split))
+
+    def _has(self, name: str) -> bool:
+        return any(file.name == name for file in self.manifest.files)
+
+    def _frame(self, name: str, columns: list[str] | None = None) -> pl.DataFrame:
+        return pl.DataFrame(self._table(name, columns))
+
+    def _table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        with open_parquet(self.path / name) as file:
+            return file.read(columns=columns)
+
+
+def _kept(samples: pa.Table) -> Entries:
+    """Return the ASVs that the token limit keeps."""
+    indptr = np.concatenate([[0], np.cumsum(list_sizes(samples, "asv"))]).astype(np.int64)
+    asv, count = list_values(samples, "asv"), list_values(samples, "count")
+    return Entries(indptr, asv.astype(np.int64), count.astype(np.float64))
