@@ -8,6 +8,9 @@ Unlike the commands, these functions never pick up a tree, metadata or other fil
 Give them by name, or call `find_beside` and pass what it finds.
 
 Nothing is printed. Progress goes to the logger `aamprep` at level INFO.
+
+Stages that load polars and pandera are imported by the functions that need them, so that a wrong path or an
+unreadable table is reported at once.
 """
 
 import logging
@@ -27,28 +30,26 @@ from aamprep.checks.study_checks import check_samples, check_splits, read_checke
 from aamprep.checks.summary import Summary
 from aamprep.choices import DEFAULT_BUDGET, DEFAULT_TOKEN_LIMIT
 from aamprep.errors import ParameterError
-from aamprep.merging.study import Merged, prepare_merge
 from aamprep.objects import as_file, as_files
 from aamprep.prepare.check_choices import check_choices, check_token_limit
-from aamprep.prepare.pipeline import SamplePipeline, make_pipeline
 from aamprep.read import read_table, read_tree, roles
 from aamprep.read.source import Limits
+from aamprep.report.documents import Prepared
 from aamprep.report.documents import facts as study_facts
-from aamprep.report.inspect import Inspection, inspect_path
-from aamprep.report.report import InvalidStudyError, Prepared, Report
+from aamprep.report.report import InvalidStudyError, Report
 from aamprep.report.sharded import ShardSummary
 from aamprep.rules.findings import Findings
-from aamprep.shards.build import write_shards
 from aamprep.shards.shard_set import ShardSet
 from aamprep.shards.stored import StoredSet
 from aamprep.simulation import SIGN, simulate_study, write_study
 from aamprep.study.discover import CONVENTIONAL_NAMES, find_file_beside
 from aamprep.study.study import Paths, Study
 from aamprep.tree.midpoint import as_newick, root_at_midpoint
-from aamprep.verification.verify import verify_shards
 
 if TYPE_CHECKING:
+    from aamprep.merging.study import Merged
     from aamprep.objects import DistancesLike, MetadataLike, TablesLike, TextsLike, TreeLike
+    from aamprep.report.inspect import Inspection
 
 LOGGER = logging.getLogger("aamprep")
 
@@ -118,6 +119,8 @@ def validate(
     title, study, findings = _read(table, beside, budget, isolate)
     prepared, is_rarefied = None, rarefy_depth is not None
     if study is not None:
+        from aamprep.prepare.pipeline import make_pipeline
+
         summary = Summary()
         for block in make_pipeline(study, choices, findings, prefix_samples=prefix_samples).blocks():
             summary.add(block)
@@ -219,6 +222,9 @@ def shard(
     title, study, findings = _read(tables, beside, budget, isolate)
     if study is None:
         raise InvalidStudyError("the files cannot be used together", Report(title, findings))
+    from aamprep.prepare.pipeline import make_pipeline
+    from aamprep.shards.build import write_shards
+
     conditions = [where] if isinstance(where, str) else list(where)
     pipeline = make_pipeline(study, choices, findings, prefix_samples=prefix_samples, where=conditions)
     with published_folder(output, MANIFEST_FILE, overwrite) as folder:
@@ -267,6 +273,8 @@ def merge(
     UsageError
         If there are fewer than two sets, the output exists, or an argument is wrong.
     """
+    from aamprep.merging.study import prepare_merge
+
     folders, output = [_folder_of(each) for each in sets], Path(output)
     if len({folder.absolute() for folder in folders}) < 2:
         names = ", ".join(map(str, folders))
@@ -300,6 +308,8 @@ def verify(shards: str | Path | ShardSet | ShardSummary = "shards") -> Report:
     UsageError
         If there is no such folder.
     """
+    from aamprep.verification.verify import verify_shards
+
     folder, findings = _folder_of(shards), Findings()
     manifest = verify_shards(folder, findings)
     facts = {}
@@ -322,7 +332,7 @@ def open_shards(folder: str | Path = "shards") -> ShardSet:
     return ShardSet.open(folder)
 
 
-def inspect(path: str | Path) -> Inspection:
+def inspect(path: str | Path) -> "Inspection":
     """Return what a file or folder is, and what is in it.
 
     Raises
@@ -330,6 +340,8 @@ def inspect(path: str | Path) -> Inspection:
     UsageError
         If there is no such file, or it may not be read.
     """
+    from aamprep.report.inspect import Inspection, inspect_path
+
     findings = Findings()
     return Inspection(inspect_path(Path(path), findings), findings)
 
@@ -493,12 +505,14 @@ def _refuse_unless_valid(manifest: Manifest, findings: Findings, title: str, str
 
 def _open_sets(folders: list[Path], prefix_samples: bool, findings: Findings) -> list[StoredSet]:
     """Verify every set, since only sound sets are merged."""
+    from aamprep.verification.verify import verify_shards
+
     manifests = [(folder, verify_shards(folder, findings)) for folder in folders]
     return [StoredSet(folder, manifest, prefix_samples) for folder, manifest in manifests if manifest]
 
 
-def _write_merged(merged: Merged, folder: Path, command: str, title: str, strict: bool) -> Manifest:
-    pipeline: SamplePipeline = merged.pipeline
+def _write_merged(merged: "Merged", folder: Path, command: str, title: str, strict: bool) -> Manifest:
+    pipeline = merged.pipeline
     findings = pipeline.rejected.findings
     manifest, summary = merged.write(folder, command)
     _refuse_unless_valid(manifest, findings, title, strict)

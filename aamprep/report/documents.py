@@ -3,7 +3,7 @@
 import io
 import re
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aam_schemas.manifest import Choices
+from aamprep.arrays import Integers
 from aamprep.checks.summary import Summary
 from aamprep.rules.findings import Finding, Findings
 from aamprep.rules.rule import Severity
@@ -25,6 +27,16 @@ FINDINGS = pa.schema(
     [pa.field(name, pa.string(), False) for name in ("code", "severity", "where", "value", "rule", "remedy")]
 )
 """Columns of the Parquet file of findings."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Figures of the samples that were prepared, for the plots of a report."""
+
+    choices: Choices
+    summary: Summary
+    sequence_lengths: Integers
+    """Bases of each ASV, shape (ASVs,)."""
 
 
 def facts(study: Study | None, summary: Summary | None) -> dict[str, Any]:

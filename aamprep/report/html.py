@@ -12,9 +12,8 @@ import numpy as np
 from aam_schemas.manifest import Choices
 from aamprep.checks.summary import Summary
 from aamprep.checks.thresholds import REPORTED_TOKEN_LIMITS
-from aamprep.report.documents import EXAMPLES_PER_RULE, shortened, tally, verdict, why_not_checked
+from aamprep.report.documents import EXAMPLES_PER_RULE, Prepared, shortened, tally, verdict, why_not_checked
 from aamprep.report.plots import Plot, draw_all
-from aamprep.report.report import Prepared, Report
 from aamprep.rules.findings import Finding, Findings
 from aamprep.rules.rule import Rule
 
@@ -76,10 +75,11 @@ footer { color: #6b727c; margin-top: 2rem; font-size: .85rem }
 """
 
 
-def as_html(report: Report) -> str:
-    """Return the report of a validation as a page."""
-    findings, facts, prepared = report.findings, report.facts, report.prepared
-    parts = [_header(report)]
+def as_html(
+    title: str, task: str, findings: Findings, facts: dict[str, Any], prepared: Prepared | None
+) -> str:
+    """Return a report as a page; see `aamprep.report.report.Report` for the parameters."""
+    parts = [_header(title, task, findings, facts)]
     if prepared is not None:
         parts.append(_cards(facts, prepared.choices))
     parts.append(_findings(findings))
@@ -89,18 +89,17 @@ def as_html(report: Report) -> str:
         parts += [_plots(plots, choices.rarefy_depth), _limits(summary, choices)]
     parts += [_ids(facts), _inputs(facts), _checked(findings), _footer(prepared)]
     body = "\n".join(part for part in parts if part)
-    return _PAGE.format(title=escape(report.title), style=_STYLE, body=body)
+    return _PAGE.format(title=escape(title), style=_STYLE, body=body)
 
 
-def _header(report: Report) -> str:
-    findings, figures = report.findings, report.facts
+def _header(title: str, task: str, findings: Findings, figures: dict[str, Any]) -> str:
     words = verdict(findings).capitalize()
     left_out = figures.get("samples_read", 0) - figures.get("samples_valid", 0)
     if left_out:
         words += f": {left_out:,} of {figures['samples_read']:,} samples would be rejected"
     kind = "valid" if findings.valid else "invalid"
     return (
-        f'<header class="{kind}"><p>{report.task} of</p><h1>{escape(report.title)}</h1>'
+        f'<header class="{kind}"><p>{escape(task)} of</p><h1>{escape(title)}</h1>'
         f'<p class="verdict">{escape(words)}</p><p>{escape(tally(findings))}</p></header>'
     )
 

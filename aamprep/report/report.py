@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.common.publish import replace_file
-from aam_schemas.manifest import Choices
-from aamprep.arrays import Integers
-from aamprep.checks.summary import Summary
-from aamprep.report.documents import as_fragment, as_json, as_parquet, tally, verdict
+from aamprep.report.documents import Prepared, as_fragment, as_json, as_parquet, tally, verdict
 from aamprep.rules.findings import Findings
 
 if TYPE_CHECKING:
@@ -18,16 +15,6 @@ if TYPE_CHECKING:
 
 TEXT_WIDTH = 100
 """Characters per line of a report as text."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Figures of the samples that were prepared, for the plots of a report."""
-
-    choices: Choices
-    summary: Summary
-    sequence_lengths: Integers
-    """Bases of each ASV, shape (ASVs,)."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,7 +61,8 @@ class Report:
         """Write the report with its plots as one HTML page, which needs no network, and return its path."""
         from aamprep.report.html import as_html
 
-        replace_file(Path(path), as_html(self).encode())
+        page = as_html(self.title, self.task, self.findings, self.facts, self.prepared)
+        replace_file(Path(path), page.encode())
         return Path(path)
 
     def to_parquet(self, path: str | Path) -> Path:

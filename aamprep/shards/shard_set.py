@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from aam_schemas.common.errors import UsageError
@@ -26,6 +25,7 @@ from aamprep.shards.stored import Entries, branches_of, entries
 
 if TYPE_CHECKING:
     import biom
+    import polars as pl
     import skbio
 
 
@@ -49,7 +49,7 @@ class ShardSet:
         path = Path(folder)
         return cls(path, read_manifest(path))
 
-    def samples(self, split: str | None = None, columns: list[str] | None = None) -> pl.DataFrame:
+    def samples(self, split: str | None = None, columns: list[str] | None = None) -> "pl.DataFrame":
         """Read the samples.
 
         Parameters
@@ -66,19 +66,21 @@ class ShardSet:
         """
         if split is not None and split not in SPLITS:
             raise UsageError(f"there is no split {split!r}", "split", f"give one of: {', '.join(SPLITS)}")
+        import polars as pl
+
         files = [file for file in self.manifest.files if file.split and split in (None, file.split)]
         parts = [self._samples_of(file, columns) for file in files]
         return pl.concat(parts) if parts else pl.DataFrame()
 
-    def asvs(self, columns: list[str] | None = None) -> pl.DataFrame:
+    def asvs(self, columns: list[str] | None = None) -> "pl.DataFrame":
         """Read the ASVs: a row for each, with its id, aliases, sequence, tokens, prevalence and reads."""
         return self._frame(ASVS_FILE, columns)
 
-    def metadata(self) -> pl.DataFrame | None:
+    def metadata(self) -> "pl.DataFrame | None":
         """Read the metadata, a row per sample in the order of `samples()`; None where there are none."""
         return self._frame(METADATA_FILE) if self._has(METADATA_FILE) else None
 
-    def rejected(self) -> pl.DataFrame | None:
+    def rejected(self) -> "pl.DataFrame | None":
         """Read the samples and ASVs that were left out, with the reasons; None where nothing was."""
         return self._frame(REJECTED_FILE) if self._has(REJECTED_FILE) else None
 
@@ -145,14 +147,18 @@ class ShardSet:
     def _asv_ids(self) -> list[str]:
         return self.asvs(["asv_id"])["asv_id"].to_list()
 
-    def _samples_of(self, file: ShardFile, columns: list[str] | None) -> pl.DataFrame:
+    def _samples_of(self, file: ShardFile, columns: list[str] | None) -> "pl.DataFrame":
+        import polars as pl
+
         frame = self._frame(file.name, columns)
         return frame if columns is not None else frame.with_columns(split=pl.lit(file.split))
 
     def _has(self, name: str) -> bool:
         return any(file.name == name for file in self.manifest.files)
 
-    def _frame(self, name: str, columns: list[str] | None = None) -> pl.DataFrame:
+    def _frame(self, name: str, columns: list[str] | None = None) -> "pl.DataFrame":
+        import polars as pl
+
         return pl.DataFrame(self._table(name, columns))
 
     def _table(self, name: str, columns: list[str] | None = None) -> pa.Table:

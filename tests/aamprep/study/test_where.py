@@ -140,7 +140,7 @@ def test_prevalence_is_counted_among_the_samples_that_stay(study: Path, run: Pro
         (["--where", "colour=red"], "choose one of: age, body site, x=y"),
         (["--where", "body site=nose"], "gut, left palm, tongue"),
         (["--where", "age"], "COLUMN=VALUE"),
-        (["--where", "age=3", "--no-metadata"], "give --metadata"),
+        (["--where", "age=3", "--no-metadata"], "give the metadata"),
     ],
 )
 def test_wrong_conditions_are_2(arguments: list[str], words: str, study: Path, run: Programs) -> None:
