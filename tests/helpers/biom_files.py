@@ -1,4 +1,4 @@
-"""Small BIOM files and artifacts, as other tools write them, to be broken by the tests."""
+"""Small BIOM files and QIIME 2 artifacts as other tools write them, for tests to damage."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 UUID = "0bec954b-5d7d-4602-a829-9b6dba375033"
 COUNTS = np.array([[1.0, 0, 2], [0, 3, 4], [5, 0, 0]])
-"""A row per feature, a column per sample."""
+"""One row per feature, one column per sample."""
 FEATURES = ["ACGT" * 10, "GGGG" * 10, "TTTT" * 10]
 SAMPLES = ["S1", "S2", "S3"]
 
@@ -24,7 +24,7 @@ def write_hdf5(
     features: list[str] = FEATURES,
     fixed_ids: bool = False,
 ) -> Path:
-    """Write a BIOM 2.1 table, by the page of the format."""
+    """Write a BIOM 2.1 table as its specification says."""
     matrix = sp.csc_array(np.asarray(counts, dtype=float).reshape(len(features), len(samples)))
     with h5py.File(path, "w") as file:
         file.attrs["id"] = "none"
@@ -44,7 +44,7 @@ def _write_half(file: h5py.File, axis: str, ids: list[str], matrix: Any, fixed_i
     group = file.create_group(axis)
     group.create_group("metadata")
     group.create_group("group-metadata")
-    raw = [one.encode() for one in ids]
+    raw = [name.encode() for name in ids]
     dtype = f"S{max(map(len, raw), default=1)}" if fixed_ids else h5py.string_dtype()
     group.create_dataset("ids", data=np.array(raw, dtype=dtype), **_packed(raw))
     for name in ("data", "indices", "indptr"):
@@ -59,7 +59,7 @@ def _packed(values: Any) -> dict[str, str]:
 def as_json(
     counts: Any = COUNTS, samples: list[str] = SAMPLES, features: list[str] = FEATURES, dense: bool = False
 ) -> dict[str, Any]:
-    """Give a BIOM 1.0 document."""
+    """Return a BIOM 1.0 document."""
     matrix = np.asarray(counts).reshape(len(features), len(samples))
     triples = [
         [int(row), int(column), matrix[row, column].item()] for row, column in np.argwhere(matrix != 0)
@@ -71,8 +71,8 @@ def as_json(
         "type": "OTU table",
         "generated_by": "tests",
         "date": "2026-01-01T00:00:00",
-        "rows": [{"id": one, "metadata": None} for one in features],
-        "columns": [{"id": one, "metadata": None} for one in samples],
+        "rows": [{"id": name, "metadata": None} for name in features],
+        "columns": [{"id": name, "metadata": None} for name in samples],
         "matrix_type": "dense" if dense else "sparse",
         "matrix_element_type": "float",
         "shape": [len(features), len(samples)],
@@ -88,7 +88,7 @@ def write_json(path: Path, document: Any) -> Path:
 def write_artifact(
     path: Path, semantic_type: str, member: str, content: bytes, archive: int = 5, **changes: bytes
 ) -> Path:
-    """Write a QIIME 2 artifact; `changes` replace its files after the checksums were made."""
+    """Write a QIIME 2 artifact; `changes` replace files after the checksums were computed."""
     files = {
         "VERSION": f"QIIME 2\narchive: {archive}\nframework: 2024.10.0\n".encode(),
         "metadata.yaml": f"uuid: {UUID}\ntype: {semantic_type}\nformat: Some\n".encode(),
@@ -106,7 +106,7 @@ def write_artifact(
 
 
 def dense(table: Any) -> np.ndarray:
-    """Give a table's counts, a row per feature; entries of the same cell are summed."""
+    """Return the counts of a table, one row per feature; entries of the same cell are summed."""
     matrix = np.zeros((len(table.feature_ids), len(table.sample_ids)))
     sample = np.repeat(np.arange(len(table.sample_ids)), np.diff(table.indptr))
     np.add.at(matrix, (np.asarray(table.feature), sample), np.asarray(table.count))

@@ -1,4 +1,4 @@
-"""Runs that end at a given point, in processes of their own, as a scheduler or a power cut ends them."""
+"""Runs in processes of their own that end at a given point, as a scheduler or a power cut ends them."""
 
 import os
 import signal
@@ -24,42 +24,42 @@ _SECONDS = 120
 
 @dataclass(frozen=True)
 class End:
-    """Where a run gets a signal."""
+    """The point at which a run gets a signal."""
 
     at: Literal["micro-batch", "metrics", "validation", "writing"]
-    """Before a micro-batch goes through the model; after the line of a step, or of a validation, was written;
-    at a change of the disk that a checkpoint or the best weights make."""
+    """Before a micro-batch goes through the model; after the metrics of a step or validation were written;
+    or at one of the changes on disk that write a checkpoint or the best weights."""
     step: int
-    """The step being taken, from 1; which change of the disk, for "writing"."""
+    """Number of the step, from 1; for "writing", number of the change on disk."""
     part: int = 1
-    """Which micro-batch of the step."""
+    """Number of the micro-batch in the step, from 1."""
     signal: int = signal.SIGKILL
 
-    def comes(self) -> None:
-        """Send the signal to this very process."""
+    def send(self) -> None:
+        """Send the signal to this process."""
         os.kill(os.getpid(), self.signal)
 
 
 class KillsWatcher:
-    """Watches as little as can be, and ends the run after a line of metrics was written."""
+    """A watcher that shows nothing, and ends the run after a line of metrics was written."""
 
     def __init__(self, end: End) -> None:
         self.end = end
 
     def on_step(self, row: Row, num_steps: int) -> None:
         if (self.end.at, self.end.step) == ("metrics", row["step"]):
-            self.end.comes()
+            self.end.send()
 
     def on_validation(self, row: Row) -> None:
         if (self.end.at, self.end.step) == ("validation", row["step"]):
-            self.end.comes()
+            self.end.send()
 
     def close(self) -> None:
         pass
 
 
 class KillsFiles(Files):
-    """Ends the run at the n-th change of the disk; where something is written or removed, half is done."""
+    """Files that end the run at the n-th change on disk; writing and removing are then half done."""
 
     def __init__(self, end: End) -> None:
         self.end, self.done = end, 0
@@ -73,19 +73,19 @@ class KillsFiles(Files):
                 path.write_bytes(others[0][: len(others[0]) // 2])
             if name == "remove" and path.is_dir():
                 next(path.iterdir()).unlink()
-            self.end.comes()
+            self.end.send()
         return getattr(super(), name)(path, *others)
 
 
 def train_until(run: Path, end: End, anew: bool = True, watched: bool = False) -> int:
-    """Train a run in a process of its own until a signal ends it, and give that process's exit code.
+    """Train a run in a process of its own until a signal ends it, and return the exit code of that process.
 
-    `watched` also shows it, as `aammodel` does.
+    With `watched`, the run also shows its progress, as `aammodel` does.
     """
     process = CONTEXT.Process(target=_train, args=(run, end, anew, watched))
     process.start()
     process.join(_SECONDS)
-    assert process.exitcode is not None, "it hangs"
+    assert process.exitcode is not None, "the run hangs"
     return process.exitcode
 
 
@@ -113,6 +113,6 @@ def _end_in_a_step(trainer: Trainer, end: End) -> None:
         if model.training and trainer.progress.step == end.step - 1:
             seen += 1
             if seen == end.part:
-                end.comes()
+                end.send()
 
     trainer.model.register_forward_pre_hook(count)

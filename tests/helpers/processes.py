@@ -1,4 +1,4 @@
-"""`aammodel pretrain` on several processes that talk by gloo, as `torchrun` starts them."""
+"""`aammodel pretrain` in several processes that communicate by gloo, as `torchrun` starts them."""
 
 import multiprocessing
 import os
@@ -16,50 +16,50 @@ from aammodel.distributed.ranks import Ranks, joined
 from aammodel.workflows import pretrain
 
 TIMEOUT_SECONDS = 120
-# Processes fork from a server that has loaded already what takes seconds; an optimiser loads torch._dynamo.
+# Processes fork from a server that has loaded the slow modules; an optimizer loads torch._dynamo.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([pretrain.__name__, "torch._dynamo", __name__])
 
 
 def hear_signals() -> None:
-    """Let a process of `CONTEXT` hear what asks it to stop.
+    """Let a process of `CONTEXT` receive the signals that ask it to stop.
 
-    Its server is deaf to that if an earlier test started it for the workers of a stream, and so is what it
-    forks.
+    The server blocks these signals if an earlier test started it for the workers of a stream. The processes
+    that it forks inherit this.
     """
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 @dataclass(frozen=True)
 class Rank:
-    """One process and what it said."""
+    """A process, and the file with its output."""
 
     process: ForkServerProcess
-    said: Path
+    output: Path
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal to the process."""
         assert self.process.pid
         os.kill(self.process.pid, number)
 
     @property
     def text(self) -> str:
-        """All that it printed."""
-        return self.said.read_text()
+        """The output so far."""
+        return self.output.read_text()
 
 
 def start(size: int, folder: Path, *arguments: object) -> list[Rank]:
-    """Start `aammodel` on so many ranks."""
-    return _start(size, folder, _run_aammodel, [str(one) for one in arguments])
+    """Start `aammodel` on several ranks."""
+    return _start(size, folder, _run_aammodel, list(map(str, arguments)))
 
 
 def start_unchecked(size: int, folder: Path, *arguments: object) -> list[Rank]:
-    """Start `aammodel` as `unchecked` has it."""
-    return _start(size, folder, _run_unchecked, [str(one) for one in arguments])
+    """Start `aammodel` without the checks that `unchecked` removes."""
+    return _start(size, folder, _run_unchecked, list(map(str, arguments)))
 
 
 def call_on(size: int, folder: Path, function: Callable[[Ranks], None]) -> None:
-    """Call a function of a test module on so many ranks, none of which may raise."""
+    """Call a function on several ranks, none of which may raise."""
     ranks = _start(size, folder, _call, function)
     assert end(ranks) == [0] * size, "\n".join(rank.text for rank in ranks)
 
@@ -68,18 +68,18 @@ def _start(size: int, folder: Path, target: Callable[..., None], argument: objec
     port = _free_port()
     ranks = []
     for rank in range(size):
-        said = folder / f"rank-{rank}.txt"
+        output = folder / f"rank-{rank}.txt"
         environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
         environment |= {"MASTER_ADDR": "localhost", "XDG_CACHE_HOME": folder / "cache"}
-        told = (environment, said, target, argument)
-        process = CONTEXT.Process(target=_be_a_rank, args=told, daemon=True)
+        all_arguments = (environment, output, target, argument)
+        process = CONTEXT.Process(target=_run_rank, args=all_arguments, daemon=True)
         process.start()
-        ranks.append(Rank(process, said))
+        ranks.append(Rank(process, output))
     return ranks
 
 
 def end(ranks: list[Rank]) -> list[int | None]:
-    """Wait for all ranks and give their exit codes; None for one that hangs."""
+    """Wait for all ranks and return their exit codes; None stands for a rank that hangs."""
     codes = []
     for rank in ranks:
         rank.process.join(TIMEOUT_SECONDS)
@@ -89,7 +89,7 @@ def end(ranks: list[Rank]) -> list[int | None]:
 
 
 def pretrain_on(size: int, folder: Path, *arguments: object) -> list[Rank]:
-    """Run `aammodel pretrain` on so many ranks, all of which must end well."""
+    """Run `aammodel pretrain` on several ranks, all of which must succeed."""
     ranks = start(size, folder, "pretrain", *arguments)
     assert end(ranks) == [0] * size, "\n".join(rank.text for rank in ranks)
     return ranks
@@ -101,7 +101,7 @@ def _run_aammodel(arguments: list[str]) -> None:
 
 
 def _run_unchecked(arguments: list[str]) -> None:
-    from tests.helpers import unchecked  # noqa: F401 - here alone, for this process
+    from tests.helpers import unchecked  # noqa: F401 - changes this process alone
 
     _run_aammodel(arguments)
 
@@ -111,12 +111,12 @@ def _call(function: Callable[[Ranks], None]) -> None:
         function(ranks)
 
 
-def _be_a_rank(
-    environment: dict[str, object], said: Path, target: Callable[..., None], argument: object
+def _run_rank(
+    environment: dict[str, object], output: Path, target: Callable[..., None], argument: object
 ) -> None:
     hear_signals()
     os.environ.update({name: str(value) for name, value in environment.items()})
-    with said.open("w") as file:
+    with output.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
@@ -128,6 +128,6 @@ def _be_a_rank(
 
 
 def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("localhost", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return int(free.getsockname()[1])

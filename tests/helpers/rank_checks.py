@@ -1,4 +1,4 @@
-"""What each of three ranks asserts about what they tell each other: light, since each process loads it."""
+"""Checks that run on each of three ranks. They import little, since each process loads this module."""
 
 from collections.abc import Callable
 
@@ -9,15 +9,15 @@ from aammodel.distributed.ranks import Ranks
 Check = Callable[[Ranks], None]
 
 
-def check_what_ranks_tell_each_other(ranks: Ranks) -> None:
-    """On three ranks with 4 samples, the last of which has one, and with 2, the last of which has none."""
+def check_communication(ranks: Ranks) -> None:
+    """Check three ranks with 4 samples, and with 2, of which the last rank has none."""
     numbers = torch.Generator().manual_seed(0)
     for total in (4, 2):
         everyone = torch.randn(total, 5, dtype=torch.float64, generator=numbers, requires_grad=True)
         mine = (everyone[ranks.turns] if ranks.rank < total else everyone[:1]).detach().requires_grad_()
         gathered = ranks.gather(mine, total)
         assert torch.equal(gathered, everyone)
-        # The loss of all ranks together is the sum over all pairs, of which each takes its rows.
+        # The loss of all ranks is the sum over all pairs. Each rank computes its own rows.
         mine_alone = mine[: len(range(total)[ranks.turns])]
         (mine_alone @ gathered.T).square().sum().backward()
         (everyone @ everyone.T).square().sum().backward()
@@ -42,5 +42,5 @@ def check_weights_and_gradients(ranks: Ranks) -> None:
     ranks.add_gradients(model.parameters())
     assert model.weight.grad is not None
     assert (model.weight.grad == 1).all()
-    # Nobody has it, so the optimiser must not shrink it.
+    # No rank has this gradient, so the optimizer must not shrink the weight.
     assert model.bias.grad is None

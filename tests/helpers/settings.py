@@ -1,4 +1,4 @@
-"""Where the classes of the configuration are: tests of all its keys find them here."""
+"""The classes of the configuration, for tests of all its keys."""
 
 from typing import Any
 

@@ -23,7 +23,7 @@ def make_shards(
 ) -> ShardSet:
     """Shard a random study."""
     sequences = random_sequences(num_asvs)
-    # Sequences of several lengths, so that there is padding between bases and the end.
+    # Sequences differ in length, so that tokens have padding.
     sequences = [sequence[: 40 + index % 20] for index, sequence in enumerate(sequences)]
     table = write_table(folder, random_counts(num_samples, num_asvs), sequences)
     if has_tree:
@@ -49,24 +49,24 @@ checkpoint_every = 3
 
 
 def tiny_config(folder: Path, more: str = "") -> Path:
-    """Write a configuration of a model that trains in no time."""
+    """Write the configuration of a tiny model, which trains fast."""
     path = folder / "tiny.toml"
     path.write_text(TINY + more)
     return path
 
 
 def counts_by_sample(num_samples: int = 40, num_asvs: int = 30) -> dict[str, np.ndarray]:
-    """Give the counts from which `make_shards` made its table."""
+    """Return the counts of the table that `make_shards` writes."""
     return {f"S{n}": row for n, row in enumerate(random_counts(num_samples, num_asvs))}
 
 
 def rewrite_samples(shards: ShardSet, column: str, values: pa.Array) -> ShardSet:
-    """Change a column of the first sample file, as another tool might have, with a manifest that agrees."""
+    """Change a column of the first sample file, as another tool might, and the manifest with it."""
     return rewrite(shards, shards.manifest.sample_files("train")[0].name, column, values)
 
 
 def rewrite(shards: ShardSet, name: str, column: str, values: pa.Array) -> ShardSet:
-    """Change a column of a file, as another tool might have, with a manifest that agrees."""
+    """Change a column of a file, as another tool might, and the manifest with it."""
     path = shards.folder / name
     table = pq.read_table(path)
     field = table.schema.field(column).with_type(values.type)

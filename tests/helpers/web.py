@@ -1,4 +1,4 @@
-"""A small web server for the tests: it knows range requests, and can misbehave."""
+"""A small web server that answers range requests, and fails on demand."""
 
 import re
 import threading
@@ -12,14 +12,14 @@ from pathlib import Path
 
 @dataclass
 class Site:
-    """What a server serves, and what it was asked for."""
+    """What a server serves, how it fails, and what it sent."""
 
     folder: Path
     knows_ranges: bool = True
     failures: list[int] = field(default_factory=list)
-    """Codes with which the next requests fail."""
+    """Status codes with which the next requests fail."""
     cuts: int = 0
-    """Next answers whose connection is cut in their middle."""
+    """Number of next answers that are cut off in the middle."""
     sent: list[tuple[str, int]] = field(default_factory=list)
     """File and number of bytes of each answer."""
     url: str = ""

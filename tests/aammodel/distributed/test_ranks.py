@@ -17,7 +17,7 @@ from aammodel.data.shards import ShardSet
 from aammodel.runs.checkpoint import list_checkpoints
 from aammodel.runs.metrics_log import read_metrics
 from tests.helpers.processes import Rank, call_on, end, pretrain_on, start, start_unchecked
-from tests.helpers.rank_checks import Check, check_weights_and_gradients, check_what_ranks_tell_each_other
+from tests.helpers.rank_checks import Check, check_communication, check_weights_and_gradients
 from tests.helpers.shards import make_shards, rewrite_samples, tiny_config
 from tests.helpers.studies import Programs, Ran, run_quietly
 
@@ -82,7 +82,7 @@ def cut_back(run_folder: Path, step: int) -> None:
     assert (state["step"], state["is_finished"]) == (step, False)
 
 
-@pytest.mark.parametrize("check", [check_what_ranks_tell_each_other, check_weights_and_gradients])
+@pytest.mark.parametrize("check", [check_communication, check_weights_and_gradients])
 def test_ranks_agree(check: Check, tmp_path: Path) -> None:
     call_on(3, tmp_path, check)
 
