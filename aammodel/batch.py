@@ -8,6 +8,7 @@ A mask says what True means: `is_real` is True for data and False for padding.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, Integer
@@ -15,6 +16,29 @@ from torch import Tensor
 
 IGNORED = -100
 """Token of a hidden base that counts in no loss, as torch has it."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What else is known of each sample, for objectives that learn it: one row of numbers for each label.
+
+    All are of one type, as columns of metadata are: a measured value is itself, a class its number. So they
+    travel as one tensor, whose shape is checked, and no objective needs a field of its own in `Batch`.
+    """
+
+    names: tuple[str, ...]
+    values: Float[Tensor, "N B"]
+    """NaN where a label of a sample is not known."""
+
+    def of(self, name: str) -> Float[Tensor, " B"]:
+        """Return one label of each sample.
+
+        Raises
+        ------
+        ValueError
+            If there is no label of that name.
+        """
+        return self.values[self.names.index(name)]
 
 
 @dataclass(frozen=True)
@@ -47,11 +71,22 @@ class Batch:
     """What stood there; IGNORED where another rank has the same ASV and counts it."""
     position: Int[Tensor, " B"]
     """Which of the samples of all ranks each is."""
+    micro_batch_size: int
+    """Samples of the micro-batch, those of all ranks together, C."""
+    labels: Labels | None = None
+    """None where no objective learns labels."""
+    is_repeated: bool = False
+    """True if these samples count on another rank: a rank that gets no sample computes one of another's."""
 
     @property
     def num_samples(self) -> int:
         """Samples of the batch, B."""
         return len(self.sample_ids)
+
+    @property
+    def sample_counts(self) -> Bool[Tensor, " B"]:
+        """True where a sample counts on this rank, for losses that are sums over samples."""
+        return torch.full((self.num_samples,), not self.is_repeated, device=self.position.device)
 
     def to(self, device: torch.device | str) -> "Batch":
         """Copy every tensor to a device."""
@@ -64,11 +99,17 @@ class Batch:
     def alone(self) -> "Batch":
         """Give the part that one of several ranks takes as a batch of its own: pairs of its samples alone."""
         here = torch.arange(self.num_samples, device=self.position.device)
-        return replace(self, distance=self.distance[:, :, self.position], position=here)
+        distance = self.distance[:, :, self.position]
+        size = self.num_samples
+        return replace(self, distance=distance, position=here, micro_batch_size=size, is_repeated=False)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Give every tensor by name."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "sample_ids"}
+        """Return every tensor by name, those of labels apart."""
+        each = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in each.items() if isinstance(value, Tensor)}
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        return Batch(self.sample_ids, **{name: change(tensor) for name, tensor in self.tensors().items()})
+        changed: dict[str, Any] = {name: change(tensor) for name, tensor in self.tensors().items()}
+        if self.labels is not None:
+            changed["labels"] = replace(self.labels, values=change(self.labels.values))
+        return replace(self, **changed)

@@ -23,6 +23,7 @@ from aammodel.config.model import ModelConfig
 from aammodel.config.train import TrainConfig
 from aammodel.data.masking import draw_encoded, draw_masks
 from aammodel.nn.model import AamModel
+from aammodel.objectives.registry import make_objectives
 from aammodel.training.optimizer import make_optimizer
 from aammodel.training.precision import Precision
 from aammodel.training.step import Stepper
@@ -56,9 +57,10 @@ def peak_bytes_of_training(model_options: dict[str, object], asv_encode_fraction
     torch.manual_seed(0)
     batch = largest_batch(asv_encode_fraction)
     model = AamModel(ModelConfig(sequence_length=NUM_BASES + 1, **model_options))
-    model.start_from(batch)
+    model.init_from_batch(batch)
     config = TrainConfig()
-    stepper = Stepper(model, make_optimizer(model, config), Precision("float32", torch.device("cpu")), config)
+    precision = Precision("float32", torch.device("cpu"))
+    stepper = Stepper(model, make_optimizer(model, config), precision, config, make_objectives(config))
     for _ in range(STEPS):
         stepper.backward([batch])
         stepper.update(1e-3)
@@ -88,6 +90,7 @@ def largest_batch(asv_encode_fraction: float) -> Batch:
         masked=torch.from_numpy(masked),
         masked_token=torch.from_numpy(masked_token),
         position=torch.arange(NUM_SAMPLES),
+        micro_batch_size=NUM_SAMPLES,
     )
 
 

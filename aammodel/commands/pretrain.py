@@ -136,13 +136,14 @@ def _begin(
     check_target(output, overwrite, "config.json")
 
     from aammodel.data.remote import parse_location
+    from aammodel.diagnostics.stop import stop_at_non_finite
     from aammodel.distributed.ranks import joined
     from aammodel.training.setup import make_plan, make_trainer
     from aammodel.workflows.pretrain import begin_run
 
     plan = make_plan(parse_location(shards), tables["model"], train)
     with joined() as ranks:
-        trainer = make_trainer(plan, output, False, ranks)
+        trainer = make_trainer(plan, output, False, ranks, stop_at_non_finite)
         if ranks.is_main:
             begin_run(plan, output, overwrite)
             _describe(plan, trainer)
@@ -154,6 +155,7 @@ def _resume(
 ) -> None:
     from aammodel.config.toml import read_config, with_options
     from aammodel.data.remote import parse_location
+    from aammodel.diagnostics.stop import stop_at_non_finite
     from aammodel.distributed.ranks import joined
     from aammodel.reports.run_report import REPORT_FILE, remove_report
     from aammodel.training.setup import make_trainer
@@ -166,7 +168,7 @@ def _resume(
     resumed = read_plan(run_folder, place, with_options(tables["train"], given), allow_changes)
     has_report = (run_folder / REPORT_FILE).exists()
     with joined() as ranks:
-        trainer = make_trainer(resumed.plan, run_folder, True, ranks)
+        trainer = make_trainer(resumed.plan, run_folder, True, ranks, stop_at_non_finite)
         trainer.progress = resumed.adjust(trainer.progress)
         is_over = trainer.progress.is_finished and has_report
         ranks.wait()  # for those that still read what is written next

@@ -171,6 +171,8 @@ class ObjectiveConfig(_Part):
     """Weight of the loss of distances. It is the squared error in units of the true distances' spread."""
     targets: dict[str, float] = field(default_factory=lambda: {"unweighted_unifrac": 1.0})
     """Distances to learn, and the weight of each among them."""
+    objectives: dict[str, float] = field(default_factory=dict)
+    """Further objectives, which Python packages register, and the weight of each in the loss."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -183,6 +185,9 @@ class ObjectiveConfig(_Part):
             _require(name in METRICS, f"targets must be among {', '.join(METRICS)}", repr(name))
             check_type(f"target {name}", float, weight, _TABLE)
             _require(0 < weight < math.inf, f"target {name} must have a weight above 0", weight)
+        for name, weight in self.objectives.items():
+            check_type(f"objective {name}", float, weight, _TABLE)
+            _require(0 < weight < math.inf, f"objective {name} must have a weight above 0", weight)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,6 +80,7 @@ class Collator:
             masked=torch.from_numpy(masked),
             masked_token=torch.from_numpy(masked_token),
             position=torch.arange(len(samples)),
+            micro_batch_size=len(others or samples),
         )
 
     def for_rank(self, samples: Sequence[Sample], step: int, rank: int, num_ranks: int) -> Batch:
@@ -106,7 +107,13 @@ class Collator:
         if not len(position):
             distance, position = torch.full_like(distance, torch.nan), torch.zeros(1, dtype=torch.int64)
         masked_token = torch.where(is_counted[batch.masked[:, 0]], batch.masked_token, IGNORED)
-        return replace(batch, distance=distance, position=position, masked_token=masked_token)
+        return replace(
+            batch,
+            distance=distance,
+            position=position,
+            masked_token=masked_token,
+            is_repeated=not samples[taken],
+        )
 
     def _draw(
         self, tokens: npt.NDArray[np.uint8], asv_row: Int64Array, step: int

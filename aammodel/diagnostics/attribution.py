@@ -104,8 +104,6 @@ def _of_heads(batch: Batch, name: str, is_bad: Bool[Tensor, "..."]) -> tuple[lis
         return _of_slots(batch, is_bad, *torch.ones_like(batch.is_real).nonzero().T)
     if name.endswith(".logits") and len(is_bad) == len(sample):
         return _of_slots(batch, is_bad, sample, slot)
-    if name == "distance":  # by target
-        is_bad = is_bad.any(dim=0)
     if len(is_bad) != size:
         return [], []
     # One bad sample makes a whole row of distances bad, and a part of every other.

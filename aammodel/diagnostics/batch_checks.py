@@ -1,19 +1,17 @@
 """Is a batch what the model takes it for? Every rule by itself, with the ASV or the sample that breaks it."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from aam_schemas import vocabulary
-from aammodel.batch import IGNORED, Batch
+from aammodel.batch import Batch
 from aammodel.config.model import ModelConfig
-from aammodel.distances.metrics import METRICS
-from aammodel.objectives.losses import num_pairs
+from aammodel.objectives.base import Objective
+from aammodel.objectives.rules import BatchRule, asvs_where, samples_where
 
 _MOST_NAMED = 3
-_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,8 @@ class Check:
     rule: str
     broken: tuple[str, ...] = ()
     """Where it is broken; empty where it holds."""
+    comes_first: bool = False
+    """True for rules that must hold before the others can be checked, and before the model can be run."""
 
     @property
     def holds(self) -> bool:
@@ -50,10 +50,9 @@ class Figures:
     """Tokens of the longest ASV."""
     num_read: int
     """ASVs that the transformer over bases reads."""
-    num_masked: int
-    """Hidden bases."""
-    num_pairs: tuple[int, ...]
-    """Pairs of samples with a true distance, by target."""
+    denominators: dict[str, float]
+    """Number of things that each term of the objectives is a mean over, by the name of the term; empty
+    where the model cannot read the batch."""
     num_zero_counts: int
     """Slots that hold an ASV with a count of 0."""
     sample_padding: tuple[float, ...]
@@ -77,21 +76,10 @@ class Checked:
     @property
     def is_readable(self) -> bool:
         """False where the model cannot even look up what the batch points at."""
-        return all(one.holds for one in self.checks[:_NUM_FIRST])
+        return all(check.holds for check in self.checks if check.comes_first)
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One rule and how to find what breaks it."""
-
-    name: str
-    says: str
-    broken: Callable[[Batch, ModelConfig], list[str]]
-    comes_first: bool = False
-    """True for the rules without which the others cannot be asked."""
-
-
-def check_batch(batch: Batch, config: ModelConfig) -> Checked:
+def check_batch(batch: Batch, config: ModelConfig, objectives: Sequence[Objective]) -> Checked:
     """Hold a batch against every rule, and count its padding.
 
     Parameters
@@ -99,17 +87,22 @@ def check_batch(batch: Batch, config: ModelConfig) -> Checked:
     batch : Batch
     config : ModelConfig
         Of the model that is to read it.
+    objectives : sequence of Objective
+        Those of the step, with rules of their own.
     """
     batch = batch.to("cpu").alone()
     checks: list[Check] = []
-    for rule in _RULES:
+    for rule in _rules(objectives):
         # What points nowhere cannot be looked up by the rules that come after.
-        if rule.comes_first or all(one.holds for one in checks[:_NUM_FIRST]):
-            checks.append(Check(rule.name, rule.says, tuple(rule.broken(batch, config))))
-    return Checked(tuple(checks), _figures(batch))
+        if rule.comes_first or all(check.holds for check in checks if check.comes_first):
+            broken = tuple(rule.broken(batch, config))
+            checks.append(Check(rule.name, rule.says, broken, rule.comes_first))
+    is_readable = all(check.holds for check in checks if check.comes_first)
+    # Of a batch that the model cannot read, an objective cannot count anything.
+    return Checked(tuple(checks), _figures(batch, objectives if is_readable else ()))
 
 
-def _figures(batch: Batch) -> Figures:
+def _figures(batch: Batch, objectives: Sequence[Objective]) -> Figures:
     is_padding = batch.tokens == vocabulary.PAD
     return Figures(
         num_samples=batch.num_samples,
@@ -117,8 +110,13 @@ def _figures(batch: Batch) -> Figures:
         num_asvs=len(batch.tokens),
         num_tokens=batch.tokens.shape[1],
         num_read=int(batch.is_encoded.sum()),
-        num_masked=len(batch.masked),
-        num_pairs=tuple(num_pairs(batch).tolist()),
+        denominators={
+            term: number
+            for objective in objectives
+            for term, number in zip(
+                objective.terms, torch.atleast_1d(objective.denominator(batch)).tolist(), strict=True
+            )
+        },
         num_zero_counts=int((batch.is_real & (batch.count == 0)).sum()),
         sample_padding=tuple((~batch.is_real).double().mean(dim=1).tolist()),
         asv_padding=tuple(is_padding.double().mean(dim=1).tolist()),
@@ -128,7 +126,7 @@ def _figures(batch: Batch) -> Figures:
 def _tokens(batch: Batch, config: ModelConfig) -> list[str]:
     tokens = batch.tokens
     is_token = (tokens >= 0) & (tokens < config.vocabulary_size) & (tokens != vocabulary.MASK)
-    return _asvs(batch, ~is_token.all(dim=1))
+    return asvs_where(batch, ~is_token.all(dim=1))
 
 
 def _length(batch: Batch, config: ModelConfig) -> list[str]:
@@ -139,38 +137,25 @@ def _length(batch: Batch, config: ModelConfig) -> list[str]:
 
 
 def _nowhere(batch: Batch, config: ModelConfig) -> list[str]:
-    return _samples(batch, (batch.slot < 0) | (batch.slot >= len(batch.tokens)))
-
-
-def _masked(batch: Batch, config: ModelConfig) -> list[str]:
-    row, position = batch.masked.T
-    outside = (row < 0) | (row >= len(batch.tokens)) | (position < 1) | (position >= batch.tokens.shape[1])
-    if outside.any() or len(batch.masked_token) != len(row):
-        return [f"{int(outside.sum())} of {len(row)} lie nowhere"]
-    stands = batch.tokens[row, position].long()
-    is_known = (stands == batch.masked_token) | (batch.masked_token == IGNORED)
-    is_base = (stands != vocabulary.PAD) & (stands != vocabulary.START) & is_known
-    is_bad = torch.zeros(len(batch.tokens), dtype=torch.bool)
-    is_bad[row[~is_base | ~batch.is_encoded[row]]] = True
-    return _asvs(batch, is_bad)
+    return samples_where(batch, (batch.slot < 0) | (batch.slot >= len(batch.tokens)))
 
 
 def _start(batch: Batch, config: ModelConfig) -> list[str]:
     is_start = batch.tokens == vocabulary.START
-    return _asvs(batch, ~is_start[:, 0] | is_start[:, 1:].any(dim=1))
+    return asvs_where(batch, ~is_start[:, 0] | is_start[:, 1:].any(dim=1))
 
 
 def _holes(batch: Batch, config: ModelConfig) -> list[str]:
     is_real = batch.tokens != vocabulary.PAD
     has_hole = (is_real[:, 1:] & ~is_real[:, :-1]).any(dim=1)
-    return _asvs(batch, has_hole | ~is_real[:, 1:].any(dim=1))
+    return asvs_where(batch, has_hole | ~is_real[:, 1:].any(dim=1))
 
 
 def _repeated(batch: Batch, config: ModelConfig) -> list[str]:
     rows, number = batch.asv_row.unique(return_counts=True)
     is_used = torch.zeros(len(batch.tokens), dtype=torch.bool)
     is_used[batch.slot[batch.is_real]] = True
-    return _asvs(batch, torch.isin(batch.asv_row, rows[number > 1]) | ~is_used)
+    return asvs_where(batch, torch.isin(batch.asv_row, rows[number > 1]) | ~is_used)
 
 
 def _counts(batch: Batch, config: ModelConfig) -> list[str]:
@@ -183,67 +168,33 @@ def _counts(batch: Batch, config: ModelConfig) -> list[str]:
 
 
 def _reads(batch: Batch, config: ModelConfig) -> list[str]:
-    return _samples(batch, ~(batch.is_real & (batch.count > 0)).any(dim=1, keepdim=True))
+    return samples_where(batch, ~(batch.is_real & (batch.count > 0)).any(dim=1, keepdim=True))
 
 
 def _padded_slots(batch: Batch, config: ModelConfig) -> list[str]:
-    return _samples(batch, ~batch.is_real & (batch.count != 0))
+    return samples_where(batch, ~batch.is_real & (batch.count != 0))
 
 
-def _kinds(batch: Batch, config: ModelConfig) -> list[str]:
-    if len(batch.distance) == len(config.targets):
-        return []
-    return [f"{len(batch.distance)} kinds of distance for {', '.join(config.targets)}"]
-
-
-def _distances(batch: Batch, config: ModelConfig) -> list[str]:
-    found = []
-    for name, one in zip(config.targets, batch.distance, strict=True):
-        # Unknown are all pairs of a sample of which nothing is in the tree, and no others.
-        is_out = one.diagonal().isnan()
-        is_bad = one.isnan() != (is_out[:, None] | is_out)
-        is_bad |= (one < 0) | one.isinf() | (one > METRICS[name].largest + _ROUNDING)
-        found += [f"{name} of {pair}" for pair in _pairs(batch, is_bad)]
-    return found
-
-
-def _symmetry(batch: Batch, config: ModelConfig) -> list[str]:
-    found = []
-    for name, one in zip(config.targets, batch.distance.nan_to_num(0.0), strict=True):
-        is_bad = (one - one.T).abs() > _ROUNDING * one.abs().clamp_min(1.0)
-        is_bad |= (one.diagonal() != 0).diag()
-        found += [f"{name} of {pair}" for pair in _pairs(batch, is_bad)]
-    return found
-
-
-def _pairs(batch: Batch, is_bad: Tensor) -> list[str]:
-    both = (is_bad | is_bad.T).triu()
-    return [f"{batch.sample_ids[a]} and {batch.sample_ids[b]}" for a, b in both.nonzero().tolist()]
-
-
-def _asvs(batch: Batch, is_bad: Tensor) -> list[str]:
-    return [f"ASV {row}" for row in batch.asv_row[is_bad].tolist()]
-
-
-def _samples(batch: Batch, is_bad: Tensor) -> list[str]:
-    return [f"sample {batch.sample_ids[row]}" for row in is_bad.any(dim=1).nonzero()[:, 0].tolist()]
-
-
-_RULES = (
-    Rule("token range", "tokens are ids that the model knows, and none is MASK", _tokens, comes_first=True),
-    Rule("length", "ASVs are no longer than the model reads", _length, comes_first=True),
-    Rule("slots", "every slot points at an ASV of the batch", _nowhere, comes_first=True),
-    Rule("hidden bases", "hidden bases are known, and of ASVs that are read", _masked, comes_first=True),
-    Rule("kinds of distance", "the model has a target for each kind of distance", _kinds, comes_first=True),
-    Rule("START", "every ASV begins with START, and has no other", _start),
-    Rule("padding at the end", "no base comes after padding, and every ASV has one", _holes),
-    Rule("distinct ASVs", "every ASV is there once, and in a sample", _repeated),
-    Rule("counts", "counts are finite and not negative", _counts),
-    Rule("reads", "every sample has an ASV with a count above 0", _reads),
-    Rule("padded slots", "padded slots have a count of 0", _padded_slots),
-    Rule(
-        "distances", "distances are finite and in their range, or the sample is not in the tree", _distances
+_FIRST = (
+    BatchRule(
+        "token range", "tokens are ids that the model knows, and none is MASK", _tokens, comes_first=True
     ),
-    Rule("symmetry", "distances are symmetric, and 0 to the sample itself", _symmetry),
+    BatchRule("length", "ASVs are no longer than the model reads", _length, comes_first=True),
+    BatchRule("slots", "every slot points at an ASV of the batch", _nowhere, comes_first=True),
 )
-_NUM_FIRST = sum(rule.comes_first for rule in _RULES)
+_LATER = (
+    BatchRule("START", "every ASV begins with START, and has no other", _start),
+    BatchRule("padding at the end", "no base comes after padding, and every ASV has one", _holes),
+    BatchRule("distinct ASVs", "every ASV is there once, and in a sample", _repeated),
+    BatchRule("counts", "counts are finite and not negative", _counts),
+    BatchRule("reads", "every sample has an ASV with a count above 0", _reads),
+    BatchRule("padded slots", "padded slots have a count of 0", _padded_slots),
+)
+"""Rules for any batch. Those for what an objective needs are with the objective."""
+
+
+def _rules(objectives: Sequence[Objective]) -> list[BatchRule]:
+    """Return the rules in the order in which they are checked: those first that others build on."""
+    asked = [rule for objective in objectives for rule in objective.rules]
+    first = [rule for rule in asked if rule.comes_first]
+    return [*_FIRST, *first, *_LATER, *(rule for rule in asked if not rule.comes_first)]

@@ -51,6 +51,8 @@ class Birth:
     """True where a number is not finite."""
     after: str
     """The module that had finished last."""
+    is_of_loss: bool
+    """True for a gradient that came from an objective, by a module that it called after the model."""
     when: int
     """The earlier in the step, the smaller; several ranks, whose chunks differ in number, can compare it."""
 
@@ -96,6 +98,8 @@ class Watch:
         self._met: set[str] = set()
         self._batch = -1
         self._is_forward = False
+        self._has_ended = False
+        self._of_losses: set[str] = set()
         self._finished = ""
 
     def __enter__(self) -> Self:
@@ -131,11 +135,14 @@ class Watch:
     def _begin(self, model: nn.Module, inputs: object) -> None:
         self._batch += 1
         self._calls, self._met = {}, set()
-        self._is_forward = True
+        self._is_forward, self._has_ended = True, False
 
     def _end(self, model: nn.Module, inputs: object, output: object) -> object:
-        """Look at the fields of the model's output, each as a part of the model itself."""
-        self._is_forward = False
+        """Look at the fields of the model's output, each as a part of the model itself.
+
+        Objectives call heads of the model after this, as a part of the same forward pass.
+        """
+        self._has_ended = True
         changed = {}
         for one in fields(output) if is_dataclass(output) else ():
             passage = Passage("", one.name, self._batch, 0)
@@ -157,6 +164,8 @@ class Watch:
         seen.num_calls += 1
         output = _mapped(output, partial(self._tap, passage))
         self._calls[name] = passage.call + 1
+        if self._has_ended:
+            self._of_losses.add(name)
         self._finished = name
         return output
 
@@ -184,6 +193,9 @@ class Watch:
         return view
 
     def _see_gradient(self, passage: Passage, gradient: Tensor) -> None:
+        # A loss depends on the encoders by the model's output alone, whose gradients come before any of
+        # theirs. So this is False before the backward pass computes a chunk of ASVs again.
+        self._is_forward = False
         self._met.add(passage.module)
         if passage.module:
             seen = self.seen[passage.module]
@@ -209,7 +221,13 @@ class Watch:
             is_backward = direction == "backward"
             num_seen = len(self._met) if is_backward else len(self._calls)
             when = (2 * self._batch + is_backward) * _MANY + num_seen
-            self.first = Birth(direction, passage, statistics, is_bad, self._finished, when)
+            is_of_loss = is_backward and passage.part == OUTPUT and self._is_outermost(passage.module)
+            self.first = Birth(direction, passage, statistics, is_bad, self._finished, is_of_loss, when)
+
+    def _is_outermost(self, name: str) -> bool:
+        """Return whether an objective called a module itself, not another module that it is a part of."""
+        is_inside = any(name.startswith(f"{other}.") for other in self._of_losses)
+        return name in self._of_losses and not is_inside
 
 
 def _square(tensor: Tensor) -> float:

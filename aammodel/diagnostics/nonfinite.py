@@ -14,7 +14,7 @@ from aammodel.diagnostics.attribution import Asv, Concerned, concerned
 from aammodel.diagnostics.hooks import CHANGED, INPUT, OUTPUT, Birth, Direction, Seen, Watch
 from aammodel.diagnostics.statistics import describe
 from aammodel.distributed.fsdp import is_cut
-from aammodel.objectives.sums import Losses
+from aammodel.objectives.sums import LossSums
 from aammodel.training.step import Stepper
 
 _MOST_NAMED = 10
@@ -54,7 +54,7 @@ class Fault:
 class StepSeen:
     """One step under watch."""
 
-    losses: Losses
+    losses: LossSums
     gradient_norm: float
     """Before it is clipped."""
     seen: tuple[Seen, ...]
@@ -87,7 +87,9 @@ def shorten(sequence: str, most: int = 24) -> str:
     return sequence if len(sequence) <= most else f"{sequence[:most]}... {len(sequence)} bases"
 
 
-def _fault(stepper: Stepper, batches: list[Batch], watch: Watch, losses: Losses, norm: float) -> Fault | None:
+def _fault(
+    stepper: Stepper, batches: list[Batch], watch: Watch, losses: LossSums, norm: float
+) -> Fault | None:
     """Name the first fault: of what the model computes, else of the loss, else of the gradient."""
     if watch.first is not None and (watch.first_is_forward or all(map(math.isfinite, losses.numbers()))):
         return _fault_in_model(stepper, batches, watch.first)
@@ -133,7 +135,7 @@ def _where(model: nn.Module, birth: Birth) -> tuple[str, str]:
     if not name:
         return _LOSS, f"the gradient of {part}"
     if part == OUTPUT:
-        return parent, f"the gradient of what {name} gave"
+        return _LOSS if birth.is_of_loss else parent, f"the gradient of what {name} gave"
     named = {INPUT: "its input", CHANGED: "its output, as a hook changed it"}
     return name, f"the gradient of {named.get(part, f'its {part}')}"
 
@@ -148,7 +150,7 @@ def _bad_weights(module: nn.Module) -> str:
     return "".join(told)
 
 
-def _fault_of_sums(losses: Losses, norm: float) -> Fault | None:
+def _fault_of_sums(losses: LossSums, norm: float) -> Fault | None:
     """Look at what no module computes."""
     if not all(map(math.isfinite, losses.numbers())):
         return Fault("forward", _LOSS, "", f"its sums are {losses.numbers()}", 0, math.inf)

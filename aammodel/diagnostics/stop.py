@@ -12,7 +12,6 @@ from aam_schemas.common.errors import NonFiniteError
 from aammodel.batch import Batch
 from aammodel.diagnostics.batch_checks import check_batch
 from aammodel.diagnostics.nonfinite import Fault, watch_step
-from aammodel.nn.model import AamModel
 from aammodel.runs.checkpoint import model_tensors, save_model
 from aammodel.runs.saved_step import SavedStep, save_step, weights_beside
 from aammodel.training.step import Stepper, seed_step
@@ -42,7 +41,7 @@ def stop_at_non_finite(stepper: Stepper, batches: list[Batch], step: int, run: P
     batch = batches[fault.batch if fault else 0]
     # What one rank spoils, the others meet later.
     when = fault.when if fault else math.inf
-    told = _told(fault, batch, step, stepper.model) if when == -ranks.largest(-when) else None
+    told = _told(fault, batch, step, stepper) if when == -ranks.largest(-when) else None
     first = ranks.first_text(told)
     path = run / f"offending-batch-step-{step:06d}.safetensors"
     weights = model_tensors(stepper.model)
@@ -57,8 +56,9 @@ def stop_at_non_finite(stepper: Stepper, batches: list[Batch], step: int, run: P
     )
 
 
-def _told(fault: Fault | None, batch: Batch, step: int, model: AamModel) -> str:
+def _told(fault: Fault | None, batch: Batch, step: int, stepper: Stepper) -> str:
     born = str(fault) if fault else "a place that was not found: taken again, the step was finite"
-    wrong = "".join(f"; the batch itself: {one}" for one in check_batch(batch, model.config).failed)
+    checked = check_batch(batch, stepper.model.config, stepper.objectives)
+    wrong = "".join(f"; the batch itself: {check}" for check in checked.failed)
     samples = ", ".join(batch.sample_ids)
     return f"a number stopped being finite at step {step}, first in {born}{wrong}; samples: {samples}"

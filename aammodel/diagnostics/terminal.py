@@ -14,6 +14,7 @@ from aammodel.diagnostics.hooks import Seen
 from aammodel.diagnostics.nonfinite import Fault, shorten
 from aammodel.diagnostics.statistics import describe_together
 from aammodel.diagnostics.trace import Trace, norm_of
+from aammodel.objectives.registry import loss_labels
 
 _WIDTH_OF_FILES = 110
 _MOST_NAMED = 5
@@ -49,7 +50,7 @@ def _print_checked(console: Console, checked: Checked, sample_ids: tuple[str, ..
     console.print(
         f"[bold]Batch{several}[/]: {figures.num_samples} samples of up to {figures.num_slots:,} ASVs; "
         f"{figures.num_asvs:,} distinct ASVs of up to {figures.num_tokens - 1:,} bases, "
-        f"{figures.num_read:,} of them read by the transformer, {figures.num_masked:,} bases hidden"
+        f"{figures.num_read:,} of them read by the transformer"
     )
     most = max(range(figures.num_samples), key=lambda row: figures.sample_padding[row])
     console.print(
@@ -58,11 +59,11 @@ def _print_checked(console: Console, checked: Checked, sample_ids: tuple[str, ..
         f"{_mean(figures.asv_padding):.1%} of the tokens "
         f"(at most {max(figures.asv_padding):.1%} of an ASV's)"
     )
-    pairs = ", ".join(f"{number:,}" for number in figures.num_pairs)
-    console.print(
-        f"  pairs of samples with a true distance: {pairs}; ASVs with a count of 0: "
-        f"{figures.num_zero_counts:,}"
-    )
+    labels = loss_labels()
+    counted = [f"{labels[f'{term}_loss'].words} {n:,}" for term, n in figures.denominators.items()]
+    if counted:
+        console.print(f"  losses are means over: {', '.join(counted)}")
+    console.print(f"  ASVs with a count of 0: {figures.num_zero_counts:,}")
     for one in checked.checks:
         if one.holds:
             console.print(f"  [green]ok[/]     {one.name}: {one.rule}")

@@ -50,8 +50,7 @@ class Trace:
         """The losses of the step by name."""
         if self.seen is None:
             return {}
-        stepper = self.setting.stepper
-        return self.seen.losses.named(stepper.weights(), stepper.config.targets)
+        return self.seen.losses.named()
 
 
 def trace(setting: Setting, inject: str | None = None, direction: Direction = "forward") -> Trace:
@@ -73,7 +72,7 @@ def trace(setting: Setting, inject: str | None = None, direction: Direction = "f
     stepper = setting.stepper
     model = stepper.model
     batches = [batch.to(stepper.precision.device) for batch in setting.batches]
-    checked = tuple(check_batch(batch, model.config) for batch in batches)
+    checked = tuple(check_batch(batch, model.config, stepper.objectives) for batch in batches)
     seen = None
     if all(one.is_readable for one in checked):
         seed_step(stepper.config.seed, setting.step, setting.rank)

@@ -76,9 +76,9 @@ def predict_distances(
     if len(samples) < 2:
         return []
     asvs = np.concatenate([sample.asv[:token_limit] for sample in samples])
-    embedding = AsvCache(model, shards, asvs).embed(samples, token_limit)
+    features = AsvCache(model, shards, asvs).embed(samples, token_limit).distance_features
     with torch.no_grad():
-        predicted = model.distance(embedding, embedding).cpu().double().numpy()
+        predicted = model.distance(features, features).cpu().double().numpy()
     targets = model.config.targets
     true = pairwise_distances(targets, samples, samples, shards.metric_inputs)
     predictions = map(Prediction.of_pairs, targets, predicted, true)

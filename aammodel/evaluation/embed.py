@@ -6,19 +6,18 @@ them are large, and only the part that brings a sample's ASVs together runs for 
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from aammodel.data.collate import arrange_slots
 from aammodel.data.order import Order
 from aammodel.data.samples import SampleReader
 from aammodel.data.shards import ShardSet
-from aammodel.nn.model import AamModel
+from aammodel.nn.model import AamModel, SampleEmbeddings
 from aammodel.sample import Sample
 
 SAMPLES_AT_ONCE = 32
@@ -58,12 +57,12 @@ class AsvCache:
         self._encode()
 
     @torch.no_grad()
-    def embed(self, samples: Sequence[Sample], token_limit: int) -> Float[Tensor, "B K"]:
+    def embed(self, samples: Sequence[Sample], token_limit: int) -> SampleEmbeddings:
         """Embed samples whose ASVs are here, each cut to the token limit.
 
         Returns
         -------
-        Tensor, shape (B, K)
+        SampleEmbeddings
             In the order of the samples, on the model's device.
 
         Raises
@@ -71,25 +70,25 @@ class AsvCache:
         ValueError
             If an ASV of a sample is not here.
         """
-        if not samples:
-            return torch.zeros((0, self.model.num_features), device=self._device)
         parts = [
-            samples[start : start + SAMPLES_AT_ONCE] for start in range(0, len(samples), SAMPLES_AT_ONCE)
+            self._embed_together(samples[start : start + SAMPLES_AT_ONCE], token_limit)
+            for start in range(0, len(samples), SAMPLES_AT_ONCE)
         ]
-        return torch.cat([self._embed_together(part, token_limit) for part in parts])
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        sizes, device = (self.model.num_features, self.model.config.width), self.model.device
+        features, embedding = (torch.zeros((0, size), device=device) for size in sizes)
+        return SampleEmbeddings(
+            distance_features=torch.cat([features, *(part.distance_features for part in parts)]),
+            embedding=torch.cat([embedding, *(part.embedding for part in parts)]),
+        )
 
     @torch.no_grad()
     def _encode(self) -> None:
         for start in range(0, len(self.asv_rows), ASVS_AT_ONCE):
             here = slice(start, start + ASVS_AT_ONCE)
             tokens = torch.from_numpy(self._tokens[self.asv_rows[here]])
-            self.embedding[here] = self.model.encode_asvs(tokens.to(self._device)).cpu().numpy()
+            self.embedding[here] = self.model.encode_asvs(tokens.to(self.model.device)).cpu().numpy()
 
-    def _embed_together(self, samples: Sequence[Sample], token_limit: int) -> Float[Tensor, "B K"]:
+    def _embed_together(self, samples: Sequence[Sample], token_limit: int) -> SampleEmbeddings:
         slots = arrange_slots(samples, token_limit, len(self._tokens))
         is_here = np.isin(slots.asv_row, self.asv_rows)
         if not is_here.all():
@@ -97,12 +96,22 @@ class AsvCache:
             raise ValueError(f"rows of asvs.parquet that were not encoded: {missing}")
         known = self.embedding[np.searchsorted(self.asv_rows, slots.asv_row)]
         arrays = (known, self._tokens[slots.asv_row], slots.slot, slots.count, slots.is_real)
-        return self.model.embed_samples(*(torch.from_numpy(one).to(self._device) for one in arrays))
+        return self.model.embed_samples(*(torch.from_numpy(one).to(self.model.device) for one in arrays))
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The two vectors of each sample of a split, in the order of the manifest."""
+
+    distance_features: npt.NDArray[np.float32]
+    """What distances compare, shape (samples, K). K is large: 6,784 at 150 bases by default."""
+    embedding: npt.NDArray[np.float32]
+    """Mean of the states of a sample's ASVs, shape (samples, D): 128 by default."""
 
 
 def sample_embeddings(
     model: AamModel, shards: ShardSet, split: str, token_limit: int | None = None
-) -> npt.NDArray[np.float32]:
+) -> Embedded:
     """Embed every sample of a split.
 
     Memory grows with the embeddings that come out, and with nothing else.
@@ -117,8 +126,7 @@ def sample_embeddings(
 
     Returns
     -------
-    ndarray of float32, shape (samples of the split, K)
-        In the order of the manifest.
+    Embedded
 
     Raises
     ------
@@ -129,8 +137,13 @@ def sample_embeddings(
     """
     limit = shards.resolve_token_limit(token_limit)
     cache = AsvCache(model, shards, _asvs_of(shards, split, limit))
-    parts = [cache.embed(samples, limit).cpu().numpy() for samples in _in_order(shards, split)]
-    return np.concatenate(parts) if parts else np.zeros((0, model.num_features), dtype=np.float32)
+    parts = [cache.embed(samples, limit) for samples in _in_order(shards, split)]
+    # Arrays of no sample have their width, too.
+    parts = parts or [cache.embed([], limit)]
+    return Embedded(
+        distance_features=np.concatenate([part.distance_features.cpu().numpy() for part in parts]),
+        embedding=np.concatenate([part.embedding.cpu().numpy() for part in parts]),
+    )
 
 
 def _asvs_of(shards: ShardSet, split: str, token_limit: int) -> npt.NDArray[np.integer]:

@@ -19,7 +19,9 @@ from aammodel.distances.metrics import columns_needed, pairwise_distances
 from aammodel.evaluation.baselines import BASELINES, COLUMNS
 from aammodel.evaluation.distances import Prediction, predict_distances
 from aammodel.nn.model import AamModel
-from aammodel.objectives.losses import mean_or_none, nucleotide_loss_sum, num_masked_bases
+from aammodel.objectives.base import ForwardPass
+from aammodel.objectives.nucleotides import NucleotideObjective
+from aammodel.objectives.sums import mean_or_none
 from aammodel.runs.load import check_fits
 from aammodel.sample import Sample
 
@@ -143,14 +145,14 @@ def _guess(model: AamModel, collator: Collator, samples: list[Sample]) -> Nucleo
     if not model.config.can_hide_bases:
         return Nucleotides(0, None, None)
     model.eval()
-    device = next(model.parameters()).device
+    objective = NucleotideObjective(weight=1.0)
     num_masked, num_right, loss = 0, 0.0, 0.0
     for start in range(0, len(samples), BATCH):
-        batch = collator(samples[start : start + BATCH]).to(device)
+        batch = collator(samples[start : start + BATCH]).to(model.device)
         output = model(batch)
-        num_masked += num_masked_bases(batch)
+        num_masked += int(objective.denominator(batch))
         num_right += float((output.nucleotide_logits.argmax(dim=1) == batch.masked_token).sum())
-        loss += nucleotide_loss_sum(output, batch).item()
+        loss += objective.loss_sum(ForwardPass(model, batch, output)).item()
     return Nucleotides(num_masked, mean_or_none(num_right, num_masked), mean_or_none(loss, num_masked))
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 from aam_schemas import vocabulary
 from aammodel.config import model as config
 from aammodel.config.model import ModelConfig
-from aammodel.nn.transformer import start_linear
+from aammodel.nn.transformer import init_linear
 
 
 class Stem(nn.Module):
@@ -98,7 +98,7 @@ class BasesByPosition(nn.Module):
         self.norm = nn.LayerNorm(hidden_width)
         self.out = nn.Linear(hidden_width, width)
         nn.init.normal_(self.weight, std=sequence_length**-0.5)
-        start_linear(self.out)
+        init_linear(self.out)
 
     def forward(
         self, tokens: Integer[Tensor, "N T"], is_real: Bool[Tensor, "N T"] | None

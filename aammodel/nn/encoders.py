@@ -121,7 +121,7 @@ class AsvEncoder(nn.Module):
         return chunks_by_length((tokens != vocabulary.PAD).sum(dim=1), self._size(tokens))
 
     @torch.no_grad()
-    def start_from(self, tokens: Integer[Tensor, "U L"]) -> None:
+    def init_from_batch(self, tokens: Integer[Tensor, "U L"]) -> None:
         """Centre the embeddings on the mean of a first batch's ASVs, or of some hundred of them.
 
         Otherwise all ASVs start with embeddings that are nearly alike (spread 0.14 of 1 across ASVs, 0.47
@@ -265,7 +265,7 @@ class SampleEncoder(nn.Module):
             x = asv_embedding.index_select(0, slot[rows, front].flatten()).unflatten(0, front.shape)
             is_real_here = None if chunk.is_even else is_real[rows, front]
             arguments = (x, count[rows, front], is_real_here, front)
-            # Not as a module, which must be entered once on every rank, however many chunks (`sharding.py`).
+            # `forward` itself, since hooks on this module must run once however many chunks there are.
             pieces.append(Piece(lambda *chunk: (self.forward(*chunk),), arguments, cost=front.numel()))
             places.append((rows * num_slots + front).flatten())
         parts = compute_pieces(self, pieces)

@@ -107,10 +107,10 @@ class Block(nn.Module):
         self.attention_dropout = Dropout(dropout)
         self.wide_dropout = Dropout(inner_dropout)
         self.feed_forward_dropout = Dropout(dropout)
-        start_linear(self.qkv)
-        start_linear(self.attention_out, branch_scale)
-        start_linear(self.expand)
-        start_linear(self.contract, branch_scale)
+        init_linear(self.qkv)
+        init_linear(self.attention_out, branch_scale)
+        init_linear(self.expand)
+        init_linear(self.contract, branch_scale)
 
     def forward(
         self, x: Float[Tensor, "N T D"], is_real: Bool[Tensor, "N T"] | None = None
@@ -183,7 +183,7 @@ class Transformer(nn.Module):
         return zero_padding(self.norm(x), is_real)
 
 
-def start_linear(layer: nn.Linear, scale: float = 1.0) -> None:
+def init_linear(layer: nn.Linear, scale: float = 1.0) -> None:
     """Draw weights that keep the spread of normalised input, times a scale; no bias."""
     nn.init.trunc_normal_(layer.weight, std=layer.in_features**-0.5)
     with torch.no_grad():
@@ -214,7 +214,7 @@ class AttentionPooling(nn.Module):
         self.query = nn.Linear(width, 1, bias=False)
         self.centre = nn.Parameter(torch.zeros(width))
         self.norm = nn.LayerNorm(width)
-        start_linear(self.query)
+        init_linear(self.query)
 
     def forward(
         self, x: Float[Tensor, "N T D"], is_real: Bool[Tensor, "N T"] | None = None

@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 from aammodel.batch import Batch
-from aammodel.objectives.sums import Losses
+from aammodel.objectives.sums import LossSums
 from aammodel.training.precision import MOST_SKIPPED
 from aammodel.training.setup import Plan, make_trainer
 from aammodel.training.throughput import forget_peak, peak_bytes
@@ -70,7 +70,7 @@ def range_test(trainer: Trainer, num_steps: int) -> Curve:
     batches, curve = iter(trainer.train_stream), Curve([], [])
     for rate in np.geomspace(LOWEST_RATE, HIGHEST_RATE, num_steps).tolist():
         losses, norm = _backward(trainer, batches)
-        loss = losses.named(trainer.stepper.weights(), trainer.config.targets)["loss"]
+        loss = losses.named()["loss"]
         if loss is None or not math.isfinite(loss) or not math.isfinite(norm):
             break
         curve.rates.append(rate)
@@ -81,7 +81,7 @@ def range_test(trainer: Trainer, num_steps: int) -> Curve:
     return curve
 
 
-def _backward(trainer: Trainer, batches: Iterator[Batch]) -> tuple[Losses, float]:
+def _backward(trainer: Trainer, batches: Iterator[Batch]) -> tuple[LossSums, float]:
     """Compute losses and gradient of the next step; where float16 overflows it is skipped, as in training."""
     stepper, number = trainer.stepper, trainer.train_stream.batches_per_step
     for _ in range(MOST_SKIPPED):

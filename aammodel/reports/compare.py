@@ -9,7 +9,8 @@ from typing import Any
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.html import page, picture, png, table
 from aammodel.distances.metrics import METRICS
-from aammodel.reports.curves import LOSSES, RUN_COLOURS, draw_runs
+from aammodel.objectives.registry import loss_labels
+from aammodel.reports.curves import RUN_COLOURS, draw_runs
 from aammodel.reports.run_report import RESULTS_FILE, results_of
 from aammodel.runs.config_file import read_config_of
 from aammodel.runs.metrics_log import Row, read_metrics
@@ -94,9 +95,7 @@ def as_page(comparison: Comparison, runs: Sequence[Run]) -> bytes:
 
 
 def _results(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    best = {
-        name: [one.results["best"].get(name) for one in runs] for name in (f"val_{one}" for one in LOSSES)
-    }
+    best = {f"val_{name}": [run.results["best"].get(f"val_{name}") for run in runs] for name in loss_labels()}
     found = {name: values for name, values in best.items() if any(value is not None for value in values)}
     for target in dict.fromkeys(target for one in runs for target in one.results["targets"]):
         found[f"{target} r"] = [one.results["targets"].get(target, {}).get("r") for one in runs]
@@ -118,7 +117,7 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _words(name: str) -> str:
     if name.startswith("val_"):
-        return f"best validation {LOSSES.get(name.removeprefix('val_'), name)}"
+        return f"best validation {loss_labels().get(name.removeprefix('val_'), name)}"
     target, _, what = name.partition(" ")
     if target in METRICS and what:
         return f"{METRICS[target].words}: {what}"

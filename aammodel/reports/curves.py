@@ -13,16 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from aammodel.distances.metrics import METRICS
+from aammodel.objectives.registry import loss_labels
 from aammodel.runs.metrics_log import Row, column
 
 TRAIN_COLOUR, VALIDATION_COLOUR = "#5b93b5", "#c2410c"
 RUN_COLOURS = ("#1f5673", "#c2410c", "#2f855a", "#7c3aed", "#b7791f", "#0e9aa7", "#be185d", "#59616b")
-
-LOSSES = {"loss": "loss", "nucleotide_loss": "hidden bases: cross-entropy (nats)"} | {
-    f"{name}_loss": f"{metric.words}: squared error" for name, metric in METRICS.items()
-}
-"""By the names of metrics: what they are."""
 
 SMOOTHED_FROM = 50
 """So many training losses, or more, are drawn faintly, with their running mean over a fortieth of them."""
@@ -68,7 +63,9 @@ def draw_runs(runs: dict[str, list[Row]]) -> Figure:
 
 def _draw(runs: list[Lines]) -> Figure:
     panels: list[tuple[str, Callable[[Axes], None]]] = [
-        (words, _losses(runs, name)) for name, words in LOSSES.items() if any(_has(one, name) for one in runs)
+        (str(label), _losses(runs, name))
+        for name, label in loss_labels().items()
+        if any(_has(run, name) for run in runs)
     ]
     panels.append(("learning rate", lambda axes: _rates(axes, runs)))
     with matplotlib.rc_context(_STYLE):

@@ -11,7 +11,8 @@ from aam_schemas.common.html import cards, page, picture, png, table
 from aam_schemas.common.publish import replace_file
 from aammodel.distances.metrics import METRICS
 from aammodel.evaluation.distances import Prediction
-from aammodel.reports.curves import LOSSES, VALIDATION_COLOUR, draw_run
+from aammodel.objectives.registry import loss_labels
+from aammodel.reports.curves import VALIDATION_COLOUR, draw_run
 from aammodel.runs.metrics_log import Row, column, comparable, read_metrics
 
 REPORT_FILE, RESULTS_FILE = "report.html", "results.json"
@@ -87,7 +88,7 @@ def results_of(
 
 
 def _validated(rows: list[Row]) -> list[str]:
-    return [f"val_{name}" for name in LOSSES if column(rows, f"val_{name}")[0]]
+    return [f"val_{name}" for name in loss_labels() if column(rows, f"val_{name}")[0]]
 
 
 def _quality(one: Prediction) -> dict[str, float | int | None]:
@@ -102,9 +103,9 @@ def _quality(one: Prediction) -> dict[str, float | int | None]:
 def _figures(results: dict[str, Any]) -> list[tuple[str, str, str]]:
     figures = []
     for name, loss in results["best"].items():
-        words, _, unit = LOSSES[name.removeprefix("val_")].partition(": ")
-        where = f"at step {results['best_step']:,}" if name == "val_loss" else f"{unit}, at its best"
-        figures.append((f"validation: {words}", f"{loss:.4g}", where))
+        label = loss_labels()[name.removeprefix("val_")]
+        where = f"at step {results['best_step']:,}" if name == "val_loss" else f"{label.unit}, at its best"
+        figures.append((f"validation: {label.words}", f"{loss:.4g}", where))
     for target, one in results["targets"].items():
         r = "not defined" if one["r"] is None else f"r = {one['r']:.3f}"
         error = f"mean absolute error {one['mean_absolute_error']:.4f}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
+from torch import Tensor
 
 from aam_schemas import vocabulary
 from aam_schemas.common.errors import InvalidDataError, UsageError
@@ -15,11 +16,13 @@ from aam_schemas.preparation import Preparation
 from aammodel.config.stored import load_model_config
 from aammodel.data.shards import ShardSet
 from aammodel.nn.model import AamModel
+from aammodel.objectives.registry import add_heads
 from aammodel.runs.checkpoint import MODEL_FILE
 from aammodel.runs.config_file import limit_in_config
 
 _LOGGER = logging.getLogger(__name__)
 
+_HEADS = "objective_heads."
 _REMEDY = "copy the run again, or train it anew"
 
 
@@ -50,7 +53,7 @@ def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
         with safe_open(path, framework="pt") as file:
             config = load_model_config(json.loads((file.metadata() or {})["model_config"]))
         model = AamModel(config)
-        model.load_state_dict(load_file(path))
+        model.load_state_dict(_with_heads(model, load_file(path)))
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise InvalidDataError(f"this model cannot be read: {error}", str(path), _REMEDY) from error
     return model.to(device).eval()
@@ -132,6 +135,20 @@ def _model_path(run: Path) -> Path:
             "this is a shard set: name the run first" if is_shards else "name the folder of a run",
         )
     return path
+
+
+def _with_heads(model: AamModel, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give a model the heads of objectives that its file has, and return the weights that it then takes.
+
+    Heads of objectives that are not registered here are left out: nothing but their own loss needs them.
+    """
+    add_heads(model, {name.split(".")[1] for name in weights if name.startswith(_HEADS)})
+    kept = tuple(f"{_HEADS}{name}." for name in model.objective_heads)
+    return {
+        name: tensor
+        for name, tensor in weights.items()
+        if name.startswith(kept) or not name.startswith(_HEADS)
+    }
 
 
 def check_fits(model: AamModel, shards: ShardSet, token_limit: int | None = None) -> None:

@@ -8,22 +8,11 @@ from typing import Any
 
 from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.common.publish import replace_file
+from aammodel.objectives.registry import loss_defining_keys
 
 METRICS_FILE = "metrics.jsonl"
 
 Row = dict[str, float | int | None]
-
-OF_LOSSES = {
-    "shards",
-    "targets",
-    "nucleotide_weight",
-    "distance_weight",
-    "mask_fraction",
-    "mask_span",
-    "token_limit",
-    "validation_samples",
-}
-"""What changes the validation loss: with another one, losses from before do not compare."""
 
 
 def append_metrics(run: Path, row: Mapping[str, float | int | None]) -> None:
@@ -69,9 +58,10 @@ def comparable(rows: list[Row], changes: list[dict[str, Any]]) -> list[Row]:
     ----------
     rows : list of Row
     changes : list of dict
-        Those that `config.json` tells of.
+        Those that `config.json` lists.
     """
-    since = max((one["until_step"] for one in changes if OF_LOSSES & one["was"].keys()), default=0)
+    keys = loss_defining_keys()
+    since = max((change["until_step"] for change in changes if keys & change["was"].keys()), default=0)
     return [row for row in rows if (row["step"] or 0) > since] if since else rows
 
 

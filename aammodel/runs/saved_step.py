@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
@@ -10,7 +11,9 @@ from torch import Tensor
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.publish import replace_file
-from aammodel.batch import Batch
+from aammodel.batch import Batch, Labels
+
+_LABELS = "labels"
 
 OLD_FIELDS = {"is_read": "is_encoded"}
 """Current names of fields of `Batch` that older files have under another name."""
@@ -38,8 +41,11 @@ def save_step(saved: SavedStep, path: Path) -> None:
         for number, batch in enumerate(batches)
         for name, tensor in batch.tensors().items()
     }
+    labels = {number: batch.labels for number, batch in enumerate(batches) if batch.labels}
+    content |= {f"{number}.{_LABELS}": each.values.cpu().contiguous() for number, each in labels.items()}
     header = {
         "sample_ids": [batch.sample_ids for batch in batches],
+        "labels": [batch.labels.names if batch.labels else [] for batch in batches],
         "step": saved.step,
         "rank": saved.rank,
         "scaling": saved.scaling,
@@ -66,15 +72,22 @@ def load_step(path: Path) -> SavedStep:
         if not header["sample_ids"]:
             raise ValueError("it is empty")
         tensors = load_file(path)
+        # Steps that were kept before there were labels have none.
+        names = header.get("labels", [[] for _ in header["sample_ids"]])
         batches = [
-            Batch(tuple(ids), **_with_prefix(tensors, f"{number}."))
-            for number, ids in enumerate(header["sample_ids"])
+            _batch(ids, labels, _with_prefix(tensors, f"{number}."))
+            for number, (ids, labels) in enumerate(zip(header["sample_ids"], names, strict=True))
         ]
         return SavedStep(batches, header["step"], header["rank"], header["scaling"])
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise InvalidDataError(
             f"this file holds no batch: {error}", str(path), "name an offending-batch-step-*.safetensors"
         ) from error
+
+
+def _batch(sample_ids: list[str], labels: list[str], tensors: dict[str, Any]) -> Batch:
+    known = Labels(tuple(labels), tensors.pop(_LABELS)) if labels else None
+    return Batch(tuple(sample_ids), **tensors, micro_batch_size=len(sample_ids), labels=known)
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from aammodel.distances.metrics import METRICS
+from aammodel.objectives.registry import loss_labels
 from aammodel.runs.metrics_log import Row
 from aammodel.training.tensorboard import Events
 
@@ -128,9 +128,10 @@ def make_watcher(run: Path) -> Watcher:
 
 
 def _losses(row: Row, prefix: str = "") -> str:
-    words = {"nucleotide": "bases"} | {name: metric.words for name, metric in METRICS.items()}
-    values = {word: row.get(f"{prefix}{name}_loss") for name, word in words.items()}
-    parts = [f"{word} {value:.4f}" for word, value in values.items() if value is not None]
+    values = {name: row.get(f"{prefix}{name}") for name in loss_labels() if name != "loss"}
+    parts = [
+        f"{loss_labels()[name].words} {value:.4f}" for name, value in values.items() if value is not None
+    ]
     return f"loss {row[f'{prefix}loss']:.4f}" + (f" ({', '.join(parts)})" if parts else "")
 
 

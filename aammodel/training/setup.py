@@ -23,14 +23,17 @@ from aammodel.data.remote import ShardLocation
 from aammodel.data.shards import ShardSet, open_shards
 from aammodel.data.stream import BatchStream, StreamConfig
 from aammodel.distances.metrics import METRICS
+from aammodel.distributed.fsdp import shard
 from aammodel.distributed.ranks import ALONE, Ranks
 from aammodel.nn.model import AamModel
+from aammodel.objectives.registry import add_heads, make_objectives
 from aammodel.runs.checkpoint import CHECKPOINTS, RunFolder, list_checkpoints, load_checkpoint
 from aammodel.runs.config_file import machine, tool_versions
 from aammodel.runs.metrics_log import cut_metrics
 from aammodel.runs.progress import Progress
 from aammodel.training.console import Silence, make_watcher
 from aammodel.training.device import pick_device
+from aammodel.training.finite import OnNonFinite, stop_plainly
 from aammodel.training.optimizer import make_optimizer
 from aammodel.training.precision import Precision
 from aammodel.training.step import Stepper
@@ -75,12 +78,13 @@ def make_plan(shards_folder: ShardLocation, model_values: dict[str, Any], train:
     Raises
     ------
     UsageError
-        If a value of the configuration cannot be.
+        If a value of the configuration cannot be, or an objective is not registered.
     InvalidDataError
         If the folder is no shard set, or has no training sample.
     """
     shards = open_shards(shards_folder)
     check_shards(shards, train)
+    make_objectives(train)  # which refuses one that is not registered
     limit = train.token_limit or shards.manifest.choices.token_limit
     model = make_model_config(shards.manifest.sequence_length, limit, model_values, train)
     return Plan(shards, model, settled(model, train))
@@ -147,10 +151,23 @@ def check_shards(shards: ShardSet, train: TrainConfig) -> None:
             )
 
 
-def make_trainer(plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE) -> Trainer:
+def make_trainer(
+    plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE, on_non_finite: OnNonFinite = stop_plainly
+) -> Trainer:
     """Make the trainer, at the beginning or where the last checkpoint was written, by however many ranks.
 
     A run that was stopped before its first checkpoint begins again, in the same way.
+
+    Parameters
+    ----------
+    plan : Plan
+    run : Path
+        The folder of the run.
+    resume : bool
+        Whether to start from the last checkpoint.
+    ranks : Ranks
+    on_non_finite : OnNonFinite
+        How the run stops where a loss or its gradient is not finite.
     """
     config, stream, progress = plan.train, train_stream(plan), Progress()
     checkpoints = list_checkpoints(run) if resume else []
@@ -180,23 +197,28 @@ def make_trainer(plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE) -> T
         watcher=make_watcher(run) if ranks.is_main else Silence(),
         progress=progress,
         num_steps=config.max_steps or config.epochs * stream.steps_per_epoch,
+        on_non_finite=on_non_finite,
     )
 
 
 def make_stepper(plan: Plan, first: Batch | None, ranks: Ranks = ALONE) -> Stepper:
     """Make a model, with the same weights on all ranks, and its optimiser; it starts from a first batch."""
     config, device = plan.train, pick_device(plan.train.device, ranks)
+    objectives = make_objectives(config)
     torch.manual_seed(config.seed)
     model = AamModel(plan.model).to(device)
+    # After all others, whose initial weights do not depend on which objectives there are.
+    add_heads(model, (objective.name for objective in objectives))
     if first is not None:
-        model.start_from(first.to(device))
+        model.init_from_batch(first.to(device))
     ranks.share_weights(model)
     if config.sharding == "fsdp" and ranks.size > 1:
-        model.shard(ranks.size)
+        # The heads are small, and stay whole on each rank.
+        shard((model.asv_encoder, model.sample_encoder), ranks.size, model.device)
     if config.compile:
         compile_transformers(model)
     precision = Precision(config.precision, device)
-    return Stepper(model, make_optimizer(model, config), precision, config, ranks)
+    return Stepper(model, make_optimizer(model, config), precision, config, objectives, ranks)
 
 
 def train_stream(plan: Plan) -> BatchStream:

@@ -15,15 +15,14 @@ from aammodel.batch import Batch
 from aammodel.config.train import TrainConfig
 from aammodel.data.stream import BatchStream
 from aammodel.data.workers import STOP_SIGNALS, load_batches
-from aammodel.diagnostics.stop import stop_at_non_finite
 from aammodel.distributed.ranks import Ranks
 from aammodel.nn.model import AamModel
-from aammodel.objectives.sums import Losses
+from aammodel.objectives.sums import LossSums
 from aammodel.runs.checkpoint import RunFolder
 from aammodel.runs.metrics_log import Row
 from aammodel.runs.progress import Progress
 from aammodel.training.console import Watcher
-from aammodel.training.finite import check_validation, check_weights
+from aammodel.training.finite import OnNonFinite, check_validation, check_weights, stop_plainly
 from aammodel.training.optimizer import learning_rate
 from aammodel.training.precision import MOST_SKIPPED
 from aammodel.training.step import Stepper, seed_step
@@ -43,6 +42,7 @@ class Trainer:
     watcher: Watcher
     progress: Progress
     num_steps: int
+    on_non_finite: OnNonFinite = stop_plainly
     clock: Clock = field(default_factory=Clock)
     stop_signal: int = 0
     """The signal that asks the run to stop, on whichever rank it came; 0 while none does."""
@@ -109,15 +109,15 @@ class Trainer:
         self._report_step(batches, losses, norm)
 
     def _stop_if_not_finite(
-        self, batches: list[Batch], losses: Losses, norm: float, is_skipped: bool
+        self, batches: list[Batch], losses: LossSums, norm: float, is_skipped: bool
     ) -> None:
         is_forgiven = is_skipped and self.progress.skipped_in_a_row + 1 < MOST_SKIPPED
         numbers = losses.numbers() + ([] if is_forgiven else [norm])
         if not all(map(math.isfinite, numbers)):
-            stop_at_non_finite(self.stepper, batches, self.progress.step, self.run)
+            self.on_non_finite(self.stepper, batches, self.progress.step, self.run)
 
-    def _report_step(self, batches: list[Batch], losses: Losses, norm: float) -> None:
-        num_samples = sum(batch.distance.shape[2] for batch in batches)
+    def _report_step(self, batches: list[Batch], losses: LossSums, norm: float) -> None:
+        num_samples = sum(batch.micro_batch_size for batch in batches)
         num_slots, num_real, num_distinct = self.ranks.sum(
             [
                 sum(batch.is_real.numel() for batch in batches),
@@ -128,7 +128,7 @@ class Trainer:
         row: Row = {
             "step": self.progress.step,
             "epoch": self.progress.batches / self.train_stream.batches_per_epoch,
-            **losses.named(self.stepper.weights(), self.config.targets),
+            **losses.named(),
             "learning_rate": self.stepper.optimizer.param_groups[0]["lr"],
             "gradient_norm": norm,
             "skipped_steps": self.progress.skipped,
@@ -157,7 +157,7 @@ class Trainer:
             return False
         losses = self.stepper.measure(self.validation)
         check_validation(losses, self.progress.step, self.run)
-        named = losses.named(self.stepper.weights(), self.config.targets, "val_")
+        named = losses.named("val_")
         row: Row = {"step": self.progress.step, **named, "seconds": self.clock.seconds()}
         self.folder.append(row)
         self.progress = self.progress.after_validation(row["val_loss"] or 0.0, self.config.plateau_patience)

@@ -16,6 +16,7 @@ from aammodel.data.shards import open_shards
 from aammodel.data.stream import BatchStream
 from aammodel.diagnostics.trace import Setting
 from aammodel.nn.model import AamModel
+from aammodel.objectives.registry import add_heads, make_objectives
 from aammodel.runs.checkpoint import STATE_FILE, list_checkpoints, load_checkpoint
 from aammodel.runs.config_file import CONFIG_FILE, read_config_of
 from aammodel.runs.load import check_fits, load_run
@@ -132,8 +133,11 @@ def _stepper(model: AamModel, train: TrainConfig) -> Stepper:
     device = pick_device(train.device)
     targets = {name: train.targets.get(name, 1.0) for name in model.config.targets}
     train = replace(train, targets=targets)
-    model = model.to(device)
-    return Stepper(model, make_optimizer(model, train), Precision(train.precision, device), train)
+    model, objectives = model.to(device), make_objectives(train)
+    # A model that was not trained with all of them gets new heads for the others.
+    add_heads(model, (objective.name for objective in objectives))
+    precision = Precision(train.precision, device)
+    return Stepper(model, make_optimizer(model, train), precision, train, objectives)
 
 
 def _batches(stream: BatchStream, step: int) -> list[Batch]:

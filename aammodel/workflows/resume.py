@@ -12,8 +12,8 @@ from aammodel.config.stored import load_model_config, load_train_config
 from aammodel.config.train import TrainConfig
 from aammodel.data.remote import ShardLocation, parse_location
 from aammodel.data.shards import ShardSet, open_shards
+from aammodel.objectives.registry import loss_defining_keys, make_objectives
 from aammodel.runs.config_file import CONFIG_FILE, read_config_of
-from aammodel.runs.metrics_log import OF_LOSSES
 from aammodel.runs.progress import Progress
 from aammodel.training.setup import Plan, check_shards, settled
 
@@ -37,7 +37,7 @@ class Resumed:
         """Let a changed run take further steps, and find its best anew where losses do not compare."""
         if not self.changes:
             return progress
-        if OF_LOSSES & self.changes.keys():
+        if loss_defining_keys() & self.changes.keys():
             progress = replace(progress, best_loss=None)
         return replace(
             progress,
@@ -96,7 +96,8 @@ def read_plan(
         raise UsageError(
             f"{train.optimizer} cannot go on with what {begun.optimizer} kept", str(run), "begin a new run"
         )
-    # Losses and weights are told apart by their place among the model's targets.
+    make_objectives(train)  # which refuses one that is not registered
+    # Terms of the distance loss are in the order of the model's targets.
     train = replace(train, targets={name: train.targets[name] for name in model.targets})
     found = open_shards(shards or parse_location(config["shards"]["folder"]))
     if found.manifest.sha256 != config["shards"]["manifest_sha256"]:

@@ -17,7 +17,9 @@ from aammodel.config.model import ModelConfig
 from aammodel.config.train import TrainConfig
 from aammodel.data.shards import open_shards
 from aammodel.nn.model import AamModel
-from aammodel.objectives.losses import distance_loss_sum, nucleotide_loss_sum, num_masked_bases, num_pairs
+from aammodel.objectives.base import ForwardPass
+from aammodel.objectives.distances import DistanceObjective
+from aammodel.objectives.nucleotides import NucleotideObjective
 from aammodel.training.optimizer import make_optimizer
 
 from .child_processes import Answer
@@ -87,7 +89,7 @@ def steps(name: str, shards: Path, batch_size: int, threads: int) -> Iterator[An
     torch.manual_seed(0)
     config = ModelConfig(sequence_length=open_shards(shards).manifest.sequence_length, **way.model)
     model = AamModel(config)
-    model.start_from(warm)
+    model.init_from_batch(warm)
     if way.plain_dropout is None:
         trained, compute = model, lambda batch: _our_loss(model, batch)
     else:
@@ -113,9 +115,13 @@ def steps(name: str, shards: Path, batch_size: int, threads: int) -> Iterator[An
 
 
 def _our_loss(model: AamModel, batch: Batch) -> torch.Tensor:
-    output = model(batch)
-    nucleotide = nucleotide_loss_sum(output, batch) / num_masked_bases(batch)
-    distance = (distance_loss_sum(output, batch) / num_pairs(batch).clamp_min(1)).sum()
+    forward = ForwardPass(model, batch, model(batch))
+    bases, distances = (
+        NucleotideObjective(1.0),
+        DistanceObjective(1.0, dict.fromkeys(model.config.targets, 1.0)),
+    )
+    nucleotide = bases.loss_sum(forward) / bases.denominator(batch)
+    distance = (distances.loss_sum(forward) / distances.denominator(batch).clamp_min(1)).sum()
     return nucleotide + DISTANCE_WEIGHT * distance
 
 

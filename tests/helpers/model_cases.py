@@ -93,6 +93,7 @@ def compact(
     return Batch(
         tuple(f"sample-{row}" for row in range(len(samples))),
         *(torch.from_numpy(array) for array in (*arrays, *drawn, np.arange(len(samples)))),
+        micro_batch_size=len(samples),
     )
 
 

@@ -28,7 +28,7 @@ class DistanceHead(nn.Module, ABC):
     """What the model asks of a head."""
 
     num_features: int
-    """Numbers of a sample embedding, K."""
+    """Numbers of a sample's features, K."""
     spread: Tensor
     """Standard deviation of the first batch's true distances: the unit in which errors count, so that metrics
     of any range are learned alike."""
@@ -39,14 +39,14 @@ class DistanceHead(nn.Module, ABC):
 
     @abstractmethod
     def pool(self, contents: Contents) -> Float[Tensor, "B K"]:
-        """Make one embedding of each sample; finite for one that has no ASV."""
+        """Make the features of each sample; finite for one that has no ASV."""
 
     @abstractmethod
     def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
         """Predict the distance of each sample of `a` to each of `b`."""
 
     @abstractmethod
-    def start_from(self, contents: Contents, true_distance: Float[Tensor, "B B"]) -> None:
+    def init_from_batch(self, contents: Contents, true_distance: Float[Tensor, "B B"]) -> None:
         """Choose initial weights that suit a first batch; nothing of the batch stays but the weights."""
 
 

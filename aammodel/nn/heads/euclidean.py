@@ -35,7 +35,7 @@ class EuclideanHead(DistanceHead):
         return self.pooling(self.transformer(contents.features, is_real), is_real)
 
     def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
-        """Compare embeddings by their Euclidean distance, then scale."""
+        """Compare features by their Euclidean distance, then scale."""
         apart = self._euclidean(a, b)
         return torch.tanh(apart / 10) if self.affine is None else self.affine(apart)
 
@@ -44,7 +44,7 @@ class EuclideanHead(DistanceHead):
         return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
     @torch.no_grad()
-    def start_from(self, contents: Contents, true_distance: Float[Tensor, "B B"]) -> None:
+    def init_from_batch(self, contents: Contents, true_distance: Float[Tensor, "B B"]) -> None:
         """Fit the affine map, if there is one."""
         if self.affine is not None:
             embedding = self.pool(contents)

@@ -1,4 +1,4 @@
-"""From a sample's ASVs to a sample embedding, and from two of these to a distance; a head for each target.
+"""From a sample's ASVs to its features, and from two of these to a distance; a head for each target.
 
 A head is exchangeable: the rest of the model knows only `DistanceHead`. Shape letters: see `batch.py`; C is a
 second number of samples.
@@ -13,7 +13,7 @@ from aammodel.config.model import ModelConfig
 from aammodel.distances.metrics import METRICS
 from aammodel.nn.heads.base import _TINY, Affine, Contents, DistanceHead, _sum_by_sample
 from aammodel.nn.kmers import COLUMNS, add_by_window, cut_by_window, num_windows, windows_apart
-from aammodel.nn.transformer import at_least_float32, start_linear
+from aammodel.nn.transformer import at_least_float32, init_linear
 
 _SPREAD = 5.0
 """Of a soft branch's logits over ASVs at the start; with 2, the same r takes three times the steps."""
@@ -53,7 +53,7 @@ class SoftBranchHead(DistanceHead):
         self.branch_weight = nn.Parameter(torch.zeros(config.soft_branches))
         self.window_weight = nn.Parameter(torch.zeros(number))
         self.affine = Affine(METRICS[target].largest)
-        start_linear(self.logits)
+        init_linear(self.logits)
 
     def pool(self, contents: Contents) -> Float[Tensor, "B K"]:
         """Give how much of each soft branch and window a sample has, 0 to 1; 0 for one without an ASV."""
@@ -100,7 +100,7 @@ class SoftBranchHead(DistanceHead):
         return (_STEEP * self.window_weight).clamp(-_MOST, _MOST).exp()
 
     @torch.no_grad()
-    def start_from(self, contents: Contents, true_distance: Float[Tensor, "B B"]) -> None:
+    def init_from_batch(self, contents: Contents, true_distance: Float[Tensor, "B B"]) -> None:
         """Spread each logit over the batch's ASVs, set its bias for a mean occupancy of 1/2, fit the affine.
 
         Without it all ASVs start nearly alike, and a transformer learns slowly from there. All windows

@@ -25,7 +25,7 @@ from aammodel.data.order import Order, ShuffleWindow
 from aammodel.data.shards import ShardSet, open_shards
 from aammodel.data.stream import BatchStream, StreamConfig
 from aammodel.data.workers import load_batches
-from aammodel.objectives.losses import is_pair
+from aammodel.objectives.distances import is_pair
 from tests.helpers.shards import counts_by_sample, make_shards, rewrite_samples
 from tests.helpers.studies import Programs
 
@@ -129,7 +129,7 @@ def test_what_ranks_take_adds_up_to_the_micro_batch(num_ranks: int, run: Program
         assert sorted(pairs) == true_distances(whole)
         for part in parts:
             assert len(part.sample_ids) == len(part.distance[0])
-            assert part.distance.shape[2] == whole.num_samples
+            assert part.distance.shape[2] == part.micro_batch_size == whole.num_samples
 
 
 def hidden_bases(batch: Batch) -> list[tuple[int, int, int]]:

@@ -35,13 +35,14 @@ def stream_of(shards: ShardSet, token_limit: int | None) -> BatchStream:
 
 
 @torch.no_grad()
-def batch_by_batch(model: AamModel, shards: ShardSet, token_limit: int | None) -> torch.Tensor:
+def batch_by_batch(model: AamModel, shards: ShardSet, token_limit: int | None) -> list[torch.Tensor]:
     """Embed with padding really there, five samples at a time, and no base hidden."""
     parts = []
     for batch in stream_of(shards, token_limit).epoch():
         tokens = torch.where(batch.is_real[..., None], batch.tokens.long()[batch.slot], 0)
-        parts.append(model.eval().forward_dense(tokens, batch.count).sample_embedding)
-    return torch.cat(parts)
+        output = model.eval().forward_dense(tokens, batch.count)
+        parts.append((output.distance_features, output.embedding))
+    return [torch.cat(part) for part in zip(*parts, strict=True)]
 
 
 @pytest.mark.parametrize("token_limit", [None, 7])
@@ -53,8 +54,10 @@ def test_embeddings_are_those_of_the_plain_way(
     monkeypatch.setattr(infer, "SAMPLES_AT_ONCE", 7)
     model = small_model(shards)
     got = sample_embeddings(model, shards, "train", token_limit)
-    assert got.dtype == np.float32
-    assert_close(torch.from_numpy(got), batch_by_batch(model, shards, token_limit), 1e-6)
+    expected = batch_by_batch(model, shards, token_limit)
+    for one, other in zip((got.distance_features, got.embedding), expected, strict=True):
+        assert one.dtype == np.float32
+        assert_close(torch.from_numpy(one), other, 1e-6)
 
 
 def test_each_asv_that_occurs_is_encoded_once(shards: ShardSet) -> None:
@@ -71,7 +74,9 @@ def test_large_embeddings_lie_on_disk(shards: ShardSet) -> None:
     assert isinstance(on_disk.embedding, np.memmap)
     assert not isinstance(in_memory.embedding, np.memmap)
     assert len(on_disk.asv_rows) == shards.manifest.num_kept_asvs
-    assert torch.equal(in_memory.embed(samples, 512), on_disk.embed(samples, 512))
+    got, expected = on_disk.embed(samples, 512), in_memory.embed(samples, 512)
+    assert torch.equal(got.distance_features, expected.distance_features)
+    assert torch.equal(got.embedding, expected.embedding)
 
 
 def test_asvs_that_were_not_encoded_are_refused(shards: ShardSet) -> None:
@@ -80,7 +85,7 @@ def test_asvs_that_were_not_encoded_are_refused(shards: ShardSet) -> None:
     cache = AsvCache(model, shards, asvs[1:])
     with pytest.raises(ValueError, match=f"not encoded: {asvs[0]}$"):
         cache.embed(samples[:1], 512)
-    assert cache.embed([], 512).shape == (0, model.num_features)
+    assert cache.embed([], 512).distance_features.shape == (0, model.num_features)
 
 
 def test_a_split_without_samples_has_no_embeddings(run: Programs, tmp_path: Path) -> None:
@@ -88,7 +93,9 @@ def test_a_split_without_samples_has_no_embeddings(run: Programs, tmp_path: Path
     empty = [one for one in ("validation", "test") if not shards.manifest.num_rows(one)]
     assert empty
     model = small_model(shards)
-    assert sample_embeddings(model, shards, empty[0]).shape == (0, model.num_features)
+    embedded = sample_embeddings(model, shards, empty[0])
+    assert embedded.distance_features.shape == (0, model.num_features)
+    assert embedded.embedding.shape == (0, model.config.width)
 
 
 def test_a_limit_above_that_of_the_shards_is_refused(shards: ShardSet) -> None:

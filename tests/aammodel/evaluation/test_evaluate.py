@@ -51,7 +51,7 @@ def test_the_figures_are_right(run: Programs, trained: Path, tmp_path: Path) -> 
     assert found["baseline_r"]["jaccard"] == pytest.approx(pearsonr(by_jaccard, true)[0], abs=1e-9)
     assert found["baseline_r"]["braycurtis"] == pytest.approx(1.0)
     model = load_run(trained / "run")
-    embedding = torch.from_numpy(sample_embeddings(model, opened(trained), "train"))
+    embedding = torch.from_numpy(sample_embeddings(model, opened(trained), "train").distance_features)
     with torch.no_grad():
         predicted = model.distance(embedding, embedding)[1].double().numpy()
     predicted = np.array([predicted[i, j] for i, j in pairs])

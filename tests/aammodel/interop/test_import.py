@@ -60,9 +60,9 @@ def assert_equal_to(model: AamModel, tokens: Tensor, counts: Tensor, expected: l
         got = model.forward_dense(tokens, counts)
         asvs, slot = tokens.flatten(0, 1).unique(dim=0, return_inverse=True)
         is_real, slot = tokens.any(dim=2), slot.view(counts.shape)
-        frugal = model.embed_samples(model.encode_asvs(asvs), asvs, slot, counts, is_real)
+        frugal = model.embed_samples(model.encode_asvs(asvs), asvs, slot, counts, is_real).distance_features
     for row, one in enumerate(expected):
-        assert_near(got.sample_embedding[row], one.embedding)
+        assert_near(got.distance_features[row], one.embedding)
         assert_near(frugal[row], one.embedding)
         assert_near(got.asv_in_sample[row, one.slots], one.asvs)
         for slot_number, logits in zip(one.slots, one.logits, strict=True):
@@ -84,7 +84,7 @@ def test_published_outputs_are_reproduced(upstream: Path, run: Programs, tmp_pat
     tokens, counts = given["tokens"], given["counts"][:, :, 0]
     with torch.no_grad():
         got = model.forward_dense(tokens, counts)
-    assert_near(got.sample_embedding, given["embeddings"].double())
+    assert_near(got.distance_features, given["embeddings"].double())
     assert_near(got.asv_in_sample, given["sample_embeddings"].double())
     is_real = tokens != 0
     assert_near(got.nucleotide_logits[is_real], given["nucleotide_logits"][is_real].double())
@@ -114,8 +114,8 @@ def test_the_number_of_heads_is_what_was_asked_for(tmp_path: Path) -> None:
     sizes = Sizes()
     tokens, counts = random_inputs(sizes)
     with torch.no_grad():
-        of_two = imported(written(tmp_path), 2).forward_dense(tokens, counts).sample_embedding
-        of_four = imported(written(tmp_path), 4).forward_dense(tokens, counts).sample_embedding
+        of_two = imported(written(tmp_path), 2).forward_dense(tokens, counts).distance_features
+        of_four = imported(written(tmp_path), 4).forward_dense(tokens, counts).distance_features
     assert float((of_two - of_four).abs().max()) > 1e-3
 
 
@@ -163,7 +163,7 @@ def test_without_a_head_for_bases_all_are_equally_likely(run: Programs, tmp_path
         got = load_run(tmp_path / "run").forward_dense(tokens, counts)
     assert not got.nucleotide_logits.any()
     for row, one in enumerate(by_published(state, 4, tokens, counts)):
-        assert_near(got.sample_embedding[row], one.embedding)
+        assert_near(got.distance_features[row], one.embedding)
 
 
 def test_the_run_says_where_it_came_from(run: Programs, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_model_of_six_tokens_is_asked_for_distances_alone(
 def test_no_base_is_hidden_from_a_model_that_has_no_token_for_it() -> None:
     model = awake(vocabulary_size=6)
     batch = compact(some_samples(1, 3))
-    for use in (model, model.start_from):
+    for use in (model, model.init_from_batch):
         with pytest.raises(UsageError, match="vocabulary of 6 has no token for a hidden base"):
             use(batch)
 

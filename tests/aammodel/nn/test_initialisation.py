@@ -7,7 +7,6 @@ import torch
 from aammodel.batch import Batch
 from aammodel.config.model import ModelConfig
 from aammodel.nn.model import AamModel
-from aammodel.objectives.losses import distance_loss_sum, nucleotide_loss_sum, num_masked_bases, num_pairs
 from tests.helpers.model_cases import (
     TINY,
     assert_close,
@@ -16,6 +15,7 @@ from tests.helpers.model_cases import (
     random_sample,
     some_samples,
 )
+from tests.helpers.objectives import BASES, DISTANCES, distance_loss_sum, nucleotide_loss_sum, predicted
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_initial_weights_follow_from_the_seed() -> None:
 def started(batch: Batch, **options: object) -> AamModel:
     torch.manual_seed(0)
     model = AamModel(ModelConfig(**(TINY | options)))
-    model.start_from(batch)
+    model.init_from_batch(batch)
     return model
 
 
@@ -64,7 +64,7 @@ def test_a_start_from_data_spreads_the_logits_and_half_fills_the_branches() -> N
     batch = compact([random_sample(seed, 12) for seed in range(8)])
     model = started(batch)
     output = model(batch)
-    soft, windows = output.sample_embedding.detach().split([24, model.num_features - 24], dim=1)
+    soft, windows = output.distance_features.detach().split([24, model.num_features - 24], dim=1)
     assert soft.mean(dim=0).numpy() == pytest.approx(0.5, abs=0.01)
     head = model.distance_heads["unweighted_unifrac"]
     nothing = torch.zeros_like
@@ -72,8 +72,8 @@ def test_a_start_from_data_spreads_the_logits_and_half_fills_the_branches() -> N
     of_windows = head._total(torch.cat([nothing(soft), windows], dim=1)).sum()
     assert of_windows.item() == pytest.approx(of_soft.item(), rel=1e-4)
     pairs = np.triu_indices(8, 1)
-    predicted, true = output.distance[0].detach().numpy()[pairs], batch.distance[0].numpy()[pairs]
-    assert predicted.mean() == pytest.approx(true.mean(), abs=1e-4)
+    guessed, true = predicted(model, output)[0].detach().numpy()[pairs], batch.distance[0].numpy()[pairs]
+    assert guessed.mean() == pytest.approx(true.mean(), abs=1e-4)
 
 
 @pytest.mark.parametrize("head", ["soft-branch", "euclidean", "tanh-euclidean"])
@@ -87,7 +87,7 @@ def test_a_start_from_little_is_finite(samples: list, head: str) -> None:
     model = started(batch, distance_head=head)
     output = model(batch)
     assert all(one.isfinite().all() for one in vars(output).values())
-    loss = distance_loss_sum(output, batch).sum() + nucleotide_loss_sum(output, batch)
+    loss = distance_loss_sum(model, output, batch).sum() + nucleotide_loss_sum(model, output, batch)
     assert all(one.isfinite().all() for one in gradients(model, loss).values())
 
 
@@ -96,8 +96,8 @@ def test_predicted_distances_lie_between_0_and_1() -> None:
     model = started(batch)
     with torch.no_grad():
         model.distance_heads["unweighted_unifrac"].affine.offset.add_(0.9)
-        assert model(batch).distance.max() > 1
-        distance = model.eval()(batch).distance
+        assert predicted(model, model(batch)).max() > 1
+        distance = predicted(model, model.eval()(batch))
     assert distance.min() >= 0
     assert distance.max() == 1
 
@@ -119,8 +119,8 @@ def test_thirty_steps_lower_both_losses() -> None:
         batch = compact(samples, step=step)
         batch.distance.copy_(first.distance)
         output = model(batch)
-        nucleotide = nucleotide_loss_sum(output, batch) / num_masked_bases(batch)
-        distance = distance_loss_sum(output, batch) / num_pairs(batch)
+        nucleotide = nucleotide_loss_sum(model, output, batch) / BASES.denominator(batch)
+        distance = distance_loss_sum(model, output, batch) / DISTANCES.denominator(batch)
         optimizer.zero_grad()
         (nucleotide + 10 * distance.sum()).backward()
         optimizer.step()

@@ -15,6 +15,7 @@ from aammodel.nn.kmers import BASES, COLUMNS, EVERY, add_by_window, num_windows,
 from aammodel.nn.model import AamModel
 from aammodel.training.optimizer import make_optimizer
 from tests.helpers.model_cases import TINY, Sample, asv_tokens, awake, compact, gradients, some_samples
+from tests.helpers.objectives import predicted
 
 LONGEST = 40
 BASE = {"A": vocabulary.A, "C": vocabulary.C, "G": vocabulary.G, "T": vocabulary.T, "N": vocabulary.N}
@@ -84,11 +85,11 @@ def test_a_model_of_very_short_asvs_has_no_windows() -> None:
         batch, tokens=batch.tokens[:, :BASES], masked=batch.masked[:0], masked_token=batch.masked_token[:0]
     )
     model = AamModel(config)
-    model.start_from(batch)
+    model.init_from_batch(batch)
     output = model(batch)
-    assert output.sample_embedding.shape == (batch.num_samples, TINY["soft_branches"])
+    assert output.distance_features.shape == (batch.num_samples, TINY["soft_branches"])
     optimizer = make_optimizer(model, TrainConfig())
-    gradients(model, output.distance.sum())
+    gradients(model, predicted(model, output).sum())
     optimizer.step()
     assert all(one.isfinite().all() for one in model.parameters())
 
@@ -110,7 +111,7 @@ def test_asvs_of_a_sample_may_share_a_window(target: str, expected: float) -> No
         torch.tensor([[0, 1, 2]]),
         torch.ones(1, 3, dtype=bool),
     )
-    embedded = model.embed_samples(model.encode_asvs(tokens), tokens, slot, counts, real)
+    embedded = model.embed_samples(model.encode_asvs(tokens), tokens, slot, counts, real).distance_features
     shared = window_columns(tokens)[0, 0]
     assert embedded[0, TINY["soft_branches"] + shared].item() == pytest.approx(expected)
 
@@ -119,12 +120,12 @@ def test_weights_of_windows_stay_finite_however_long_they_grow() -> None:
     model, batch = awake(), compact(some_samples(1, 4))
     for far in (-1e3, 1e3):
         model.distance_heads["unweighted_unifrac"].window_weight.data.fill_(far)
-        distance = model(batch).distance
+        distance = predicted(model, model(batch))
         assert distance.isfinite().all()
         assert all(one.isfinite().all() for one in gradients(model, distance.sum()).values())
 
 
 def test_without_windows_the_head_has_soft_branches_alone() -> None:
     model, batch = awake(kmers=False), compact(some_samples(1, 4))
-    assert model(batch).sample_embedding.shape == (4, 24)
-    assert awake()(batch).sample_embedding.shape == (4, 24 + COLUMNS * num_windows(batch.tokens.shape[1]))
+    assert model(batch).distance_features.shape == (4, 24)
+    assert awake()(batch).distance_features.shape == (4, 24 + COLUMNS * num_windows(batch.tokens.shape[1]))

@@ -63,8 +63,8 @@ def compact_outputs(model: AamModel, batch: Batch, row: int) -> list[Tensor]:
     output = model(batch)
     asvs = batch.slot[row][batch.is_real[row]].sort().values
     is_of_asv = (batch.masked[:, :1] == asvs).any(dim=1)
-    embedding = output.sample_embedding[row]
-    return [output.asv_embedding[asvs], embedding, output.nucleotide_logits[is_of_asv]]
+    features, embedding = output.distance_features[row], output.embedding[row]
+    return [output.asv_embedding[asvs], features, embedding, output.nucleotide_logits[is_of_asv]]
 
 
 def dense_outputs(model: AamModel, tokens: Tensor, count: Tensor, row: int, num_asvs: int) -> list[Tensor]:
@@ -74,7 +74,8 @@ def dense_outputs(model: AamModel, tokens: Tensor, count: Tensor, row: int, num_
     return [
         output.asv_embedding[row, :num_asvs],
         output.asv_in_sample[row, :num_asvs],
-        output.sample_embedding[row],
+        output.distance_features[row],
+        output.embedding[row],
         output.nucleotide_logits[row, :num_asvs][:, : real.shape[1]][real],
     ]
 
@@ -203,7 +204,7 @@ def test_only_what_exceeds_the_budget_is_computed_again(budget: int, again: int)
         times += 1
 
     model.asv_encoder.transformer.register_forward_hook(count)
-    all_of(model(batch).sample_embedding).backward()
+    all_of(model(batch).distance_features).backward()
     assert times == len(batch.tokens) + again
 
 
@@ -231,8 +232,9 @@ def test_a_sample_without_reads_is_finite() -> None:
     model = awake(torch.float64, targets=("weighted_unifrac", "unweighted_unifrac"))
     tokens, count = dense([TARGET])
     output = model.forward_dense(tokens, torch.zeros_like(count))
-    assert output.sample_embedding.isfinite().all()
-    assert all(one.isfinite().all() for one in gradients(model, output.sample_embedding.sum()).values())
+    assert output.distance_features.isfinite().all()
+    assert output.embedding.isfinite().all()
+    assert all(one.isfinite().all() for one in gradients(model, output.distance_features.sum()).values())
 
 
 @pytest.mark.parametrize("way", ["compact", "dense"])
@@ -240,9 +242,10 @@ def test_order_of_asvs_is_of_no_account(way: str) -> None:
     model = awake(torch.float64)
     order = torch.randperm(len(TARGET.asvs), generator=torch.Generator().manual_seed(0)).tolist()
     turned = Sample(tuple(TARGET.asvs[i] for i in order), tuple(TARGET.counts[i] for i in order))
-    embedded = -2 if way == "dense" else 1
-    expected = outputs(model, way, [TARGET], 0)[embedded]
-    assert_close(outputs(model, way, [turned], 0)[embedded], expected, 1e-12)
+    # The two vectors of the sample, before its logits.
+    expected, got = outputs(model, way, [TARGET], 0)[-3:-1], outputs(model, way, [turned], 0)[-3:-1]
+    for one, other in zip(got, expected, strict=True):
+        assert_close(one, other, 1e-12)
 
 
 @pytest.mark.parametrize("way", ["compact", "dense"])
@@ -252,14 +255,15 @@ def test_slots_may_be_padded_anywhere(way: str) -> None:
     spread = torch.tensor([8, 0, 7, 1, 2, 6, 3, 4, 5])
     tokens, count = dense([TARGET], slots=9)
     if way == "dense":
-        expected = model.forward_dense(tokens, count).sample_embedding
-        got = model.forward_dense(tokens[:, spread], count[:, spread]).sample_embedding
+        expected = model.forward_dense(tokens, count)
+        got = model.forward_dense(tokens[:, spread], count[:, spread])
     else:
         embedding = model.encode_asvs(batch.tokens)
         expected = model.embed_samples(embedding, batch.tokens, batch.slot, batch.count, batch.is_real)
         moved = (one[:, spread] for one in (batch.slot, batch.count, batch.is_real))
         got = model.embed_samples(embedding, batch.tokens, *moved)
-    assert_close(got, expected, 1e-12)
+    assert_close(got.distance_features, expected.distance_features, 1e-12)
+    assert_close(got.embedding, expected.embedding, 1e-12)
 
 
 def cell(**values: object) -> Case:

@@ -21,6 +21,7 @@ from tests.helpers.model_cases import (
     gradients,
     some_samples,
 )
+from tests.helpers.objectives import predicted
 
 USUAL = {"bases_per_position": 1, "bases_by_position": False, "kmers": False}
 STACKS = {"asv_encoder.transformer.": "over_bases.", "sample_encoder.transformer.": "over_asvs."}
@@ -31,7 +32,12 @@ def said_by_ours(model: AamModel, batch: Batch) -> list[Tensor]:
     output = model(batch)
     slots = batch.slot[batch.is_real]
     logits = [output.nucleotide_logits[batch.masked[:, 0] == slot] for slot in slots.tolist()]
-    return [output.asv_embedding[slots], output.sample_embedding, output.distance, torch.cat(logits)]
+    return [
+        output.asv_embedding[slots],
+        output.distance_features,
+        predicted(model, output),
+        torch.cat(logits),
+    ]
 
 
 def said_by_plain(output: PlainOutput, batch: PlainBatch) -> list[Tensor]:

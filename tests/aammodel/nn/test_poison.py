@@ -27,6 +27,7 @@ from tests.helpers.model_cases import (
     some_samples,
     under,
 )
+from tests.helpers.objectives import predicted
 
 POISONS = [math.nan, math.inf, -math.inf, 1e30]
 NUM_REAL = [7, 1, 0, 4]
@@ -202,9 +203,10 @@ def test_poisoned_counts_and_distances(poison: float, dtype: torch.dtype) -> Non
             (model.forward_dense(tokens, count), model.forward_dense(tokens, dirty)),
             (model(batch), model(type(batch)(**(vars(batch) | {"count": dirty})))),
         ):
+            assert torch.equal(clean.embedding, poisoned.embedding)
             for one, other in zip(vars(clean).values(), vars(poisoned).values(), strict=True):
                 assert torch.equal(one, other)
-            value = all_of(poisoned.sample_embedding, poisoned.distance)
+            value = all_of(poisoned.distance_features, predicted(model, poisoned), poisoned.embedding)
             assert all(one.isfinite().all() for one in gradients(model, value).values())
 
 
@@ -212,7 +214,7 @@ def test_poisoned_counts_and_distances(poison: float, dtype: torch.dtype) -> Non
 def test_equal_embeddings_have_a_finite_gradient(head: str) -> None:
     model = awake(distance_head=head)
     batch = compact([random_sample(1, 5)] * 3 + [random_sample(0, 0)] * 2)
-    value = all_of(model(batch).distance)
+    value = all_of(predicted(model, model(batch)))
     assert value.isfinite()
     assert all(one.isfinite().all() for one in gradients(model, value).values())
 

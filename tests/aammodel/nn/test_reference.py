@@ -21,6 +21,7 @@ from tests.helpers.model_cases import (
     random_sample,
     some_samples,
 )
+from tests.helpers.objectives import predicted
 
 HEADS = [
     {"distance_head": "soft-branch"},
@@ -97,7 +98,8 @@ def by_reference(
     guesses = [reference.guess(weights, encoded[row][0], place) for row, place in batch.masked.tolist()]
     return {
         "asv_embedding": torch.stack([embedding for _, embedding in encoded]),
-        "sample_embedding": torch.cat([torch.stack(one) for one in embedded.values()], dim=1),
+        "distance_features": torch.cat([torch.stack(one) for one in embedded.values()], dim=1),
+        "embedding": torch.stack([one.mean(dim=0) for one in features]),
         "nucleotide_logits": torch.stack(guesses) if guesses else torch.zeros(0, 8),
         "distance": torch.stack(
             [
@@ -115,7 +117,8 @@ def by_model(
 ) -> dict[str, torch.Tensor]:
     output = model(compact(samples, slots, asv_encode_fraction=asv_encode_fraction))
     rows, columns = torch.triu_indices(len(samples), len(samples), 1)
-    return vars(output) | {"distance": output.distance[:, rows, columns]}
+    distance = predicted(model, output)[:, rows, columns]
+    return vars(output) | {"embedding": output.embedding, "distance": distance}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -180,7 +183,8 @@ def test_the_dense_view_is_that_of_the_reference(head: dict[str, object]) -> Non
         embedding = torch.cat(parts)
         assert_close(got.asv_embedding[row, :number], torch.stack(embeddings), 1e-12)
         assert_close(got.asv_in_sample[row, :number], features, 1e-12)
-        assert_close(got.sample_embedding[row], embedding, 1e-12)
+        assert_close(got.distance_features[row], embedding, 1e-12)
+        assert_close(got.embedding[row], features.mean(dim=0), 1e-12)
         for slot, (hidden, _) in enumerate(encoded):
             places = range(len(unpadded[slot]))
             logits = torch.stack([reference.guess(weights, hidden, place) for place in places])
@@ -240,8 +244,10 @@ def test_any_shape_compact_and_dense_agree(
     batch = compact(samples, slots)
     embedding = model.encode_asvs(batch.tokens)
     embedded = model.embed_samples(embedding, batch.tokens, batch.slot, batch.count.double(), batch.is_real)
-    assert_close(embedded, plain.sample_embedding, 1e-12)
-    assert_close(model.distance(embedded, embedded), plain.distance, 1e-12)
-    frugal, full = all_of(embedded), all_of(plain.sample_embedding)
+    features = embedded.distance_features
+    assert_close(features, plain.distance_features, 1e-12)
+    assert_close(embedded.embedding, plain.embedding, 1e-12)
+    assert_close(model.distance(features, features), plain.distance, 1e-12)
+    frugal, full = all_of(features, embedded.embedding), all_of(plain.distance_features, plain.embedding)
     if any(sizes):
         assert_gradients_close(gradients(model, frugal), gradients(model, full), 1e-12)

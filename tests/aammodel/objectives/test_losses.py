@@ -8,13 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from aammodel.batch import Batch
 from aammodel.nn.model import AamModel, Output
-from aammodel.objectives.losses import (
-    distance_loss_sum,
-    mean_or_none,
-    nucleotide_loss_sum,
-    num_masked_bases,
-    num_pairs,
-)
+from aammodel.objectives.sums import mean_or_none
 from tests.helpers.model_cases import (
     assert_close,
     assert_gradients_close,
@@ -24,6 +18,7 @@ from tests.helpers.model_cases import (
     random_sample,
     some_samples,
 )
+from tests.helpers.objectives import BASES, DISTANCES, distance_loss_sum, nucleotide_loss_sum, predicted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -32,12 +27,12 @@ def micro_batches(sizes: list[int]) -> list[Batch]:
     return [compact(some_samples(seed + 1, size)) for seed, size in enumerate(sizes)]
 
 
-def mean_loss(outputs: list[Output], batches: list[Batch]) -> torch.Tensor:
+def mean_loss(model: AamModel, outputs: list[Output], batches: list[Batch]) -> torch.Tensor:
     """Compute the mean over all bases and all pairs from everything at once, pair by pair."""
     logits = torch.cat([output.nucleotide_logits for output in outputs])
     tokens = torch.cat([batch.masked_token for batch in batches])
     errors = [
-        (output.distance[0, i, j] - batch.distance[0, i, j]) ** 2
+        (predicted(model, output)[0, i, j] - batch.distance[0, i, j]) ** 2
         for output, batch in zip(outputs, batches, strict=True)
         for i in range(batch.num_samples)
         for j in range(i + 1, batch.num_samples)
@@ -48,12 +43,12 @@ def mean_loss(outputs: list[Output], batches: list[Batch]) -> torch.Tensor:
 
 def accumulate(model: AamModel, batches: list[Batch]) -> dict[str, torch.Tensor]:
     """Add up gradients as training does: one micro-batch at a time, divided by the counts of all."""
-    num_bases, pairs = sum(map(num_masked_bases, batches)), int(sum(map(num_pairs, batches)))
+    num_bases, pairs = (sum(map(one.denominator, batches)) for one in (BASES, DISTANCES))
     model.zero_grad()
     for batch in batches:
         output = model(batch)
-        nucleotide = nucleotide_loss_sum(output, batch) / num_bases
-        (nucleotide + distance_loss_sum(output, batch).sum() / max(pairs, 1)).backward()
+        nucleotide = nucleotide_loss_sum(model, output, batch) / num_bases
+        (nucleotide + distance_loss_sum(model, output, batch).sum() / pairs.clamp_min(1)).backward()
     return {name: one.grad.clone() for name, one in model.named_parameters()}
 
 
@@ -64,15 +59,15 @@ def test_accumulation_is_exact(sizes: list[int]) -> None:
     for batch in batches:
         batch.distance[0, 0, -1] = torch.nan
     got = accumulate(model, batches)
-    expected = gradients(model, mean_loss([model(batch) for batch in batches], batches))
+    expected = gradients(model, mean_loss(model, [model(batch) for batch in batches], batches))
     assert_gradients_close(got, expected, 1e-12)
 
 
 def test_a_batch_of_one_has_no_pair_and_a_finite_gradient() -> None:
     model = awake()
     (batch,) = micro_batches([1])
-    assert num_pairs(batch) == 0
-    assert mean_or_none(float(distance_loss_sum(model(batch), batch).detach()), 0) is None
+    assert DISTANCES.denominator(batch) == 0
+    assert mean_or_none(float(distance_loss_sum(model, model(batch), batch).detach()), 0) is None
     assert all(one.isfinite().all() for one in accumulate(model, [batch]).values())
 
 
@@ -80,10 +75,10 @@ def test_a_missing_distance_takes_part_in_nothing() -> None:
     model = awake()
     batch = compact(some_samples(1, 4))
     batch.distance[0, 1, :] = batch.distance[0, :, 1] = torch.nan
-    assert num_pairs(batch) == 3
-    value = distance_loss_sum(model(batch), batch).sum()
+    assert DISTANCES.denominator(batch) == 3
+    value = distance_loss_sum(model, model(batch), batch).sum()
     turned = replace(batch, distance=batch.distance.mT)
-    assert_close(value, distance_loss_sum(model(batch), turned).sum(), 1e-6)
+    assert_close(value, distance_loss_sum(model, model(batch), turned).sum(), 1e-6)
     assert all(one.isfinite().all() for one in gradients(model, value).values())
 
 
@@ -91,7 +86,7 @@ def test_nothing_hidden_has_no_loss() -> None:
     model = awake()
     batch = compact(some_samples(1, 2))
     batch = replace(batch, masked=batch.masked[:0], masked_token=batch.masked_token[:0])
-    assert nucleotide_loss_sum(model(batch), batch) == 0
+    assert nucleotide_loss_sum(model, model(batch), batch) == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
@@ -101,9 +96,9 @@ def test_sums_are_in_float32(dtype: torch.dtype) -> None:
     with torch.autocast("cpu", dtype):
         output = model(batch)
     assert output.nucleotide_logits.dtype == dtype
-    assert output.sample_embedding.dtype == torch.float32
-    assert nucleotide_loss_sum(output, batch).dtype == torch.float32
-    assert distance_loss_sum(output, batch).dtype == torch.float32
+    assert output.distance_features.dtype == torch.float32
+    assert nucleotide_loss_sum(model, output, batch).dtype == torch.float32
+    assert distance_loss_sum(model, output, batch).dtype == torch.float32
 
 
 @pytest.mark.parametrize("head", ["soft-branch", "euclidean"])

@@ -106,7 +106,7 @@ def test_curves_hold_the_losses(tmp_path: Path) -> None:
     loss, bases, rate = draw_run(rows).axes
     assert [one.get_title(loc="left") for one in (loss, bases, rate)] == [
         "loss",
-        "hidden bases: cross-entropy (nats)",
+        "masked bases: cross-entropy (nats)",
         "learning rate",
     ]
     raw, smooth, validation = (line.get_xydata() for line in loss.lines)
