@@ -54,8 +54,8 @@ class Batch:
     asv_row: Int[Tensor, " U"]
     """Row of each in asvs.parquet: its name for the drawing of masks."""
     is_encoded: Bool[Tensor, " U"]
-    """True where the transformer over bases reads the ASV; False where the ASV is known by its bases by
-    position alone, which spares the most of the work."""
+    """True where the transformer over bases encodes the ASV. The model knows other ASVs by the embedding of
+    their bases at each position alone, which saves most of the work."""
     slot: Int[Tensor, "B S"]
     """Position in `tokens` of the ASV in each slot; 0 where there is none."""
     count: Float[Tensor, "B S"]

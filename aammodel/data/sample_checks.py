@@ -154,7 +154,7 @@ def find_fault(
         what = f"it lists {len(asv)} ASVs, more than the token limit of {token_limit} in the manifest"
         return what, _REMAKE
     row, times = Counter(asv.tolist()).most_common(1)[0]
-    return f"column asv lists ASV row {row} {times} times", _REMAKE
+    return f"column asv has row {row} of asvs.parquet {times} times, and may have it once", _REMAKE
 
 
 Lists = Mapping[str, npt.NDArray[Any]]
@@ -166,8 +166,8 @@ def _wrong_sizes(lists: Lists) -> Fault | None:
         return "it lists no ASV", _REMAKE
     for rows, counts in _PAIRED:
         if rows in lists and counts in lists and len(lists[rows]) != len(lists[counts]):
-            sizes = f"column {rows} has {len(lists[rows])} entries and column {counts} {len(lists[counts])}"
-            return f"{sizes}, and each needs the other", _REMAKE
+            sizes = f"{len(lists[rows])} and {len(lists[counts])}"
+            return f"columns {rows} and {counts} have lengths {sizes}, which must be the same", _REMAKE
     return None
 
 
@@ -199,7 +199,7 @@ def _wrong_rows(num_rows: Mapping[str, int], lists: Lists) -> Fault | None:
 def _no_reads(lists: Lists) -> Fault | None:
     if lists["count"].sum() > 0:
         return None
-    return f"the counts of its {len(lists['count'])} ASVs are all 0", _REMAKE
+    return "all values of column count are 0, so it has no read", _REMAKE
 
 
 def _refuse(source: str, sample_id: object, what: str, fix: str) -> NoReturn:

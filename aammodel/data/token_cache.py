@@ -1,6 +1,6 @@
-"""Token ids of the ASVs of shard sets in the user's cache: made once, then mapped by every process.
+"""Cache the token ids of a shard set's ASVs in the user's cache folder, for every process to memory-map.
 
-A file there is the array as it is, and then its SHA-256. What does not fit is made again.
+A cached file holds the array, followed by its SHA-256. A file that does not match its checksum is made again.
 """
 
 import hashlib
@@ -20,20 +20,25 @@ _HASH_BYTES = 32
 
 
 def cached_tokens(name: str, shape: tuple[int, int], make: Callable[[], Tokens]) -> Tokens:
-    """Map tokens from the cache, after a look at all of them; make them where they are not there whole.
+    """Return tokens memory-mapped from the cache, after checking all of them. Cache them first if needed.
 
     Parameters
     ----------
     name : str
-        Identity of the shard set that they are of.
+        Identity of the shard set.
     shape : tuple of int
-        Of what `make` gives.
+        Shape of the array that `make` returns, (ASVs, L).
     make : callable
+        Called if the tokens are not in the cache.
+
+    Returns
+    -------
+    ndarray of uint8
 
     Raises
     ------
     UsageError
-        If they cannot be kept in the cache.
+        If the cache cannot be written.
     """
     path = _folder() / name
     found = _mapped(path, shape)
@@ -48,7 +53,7 @@ def cached_tokens(name: str, shape: tuple[int, int], make: Callable[[], Tokens])
 def _mapped(path: Path, shape: tuple[int, int]) -> Tokens | None:
     size = shape[0] * shape[1]
     try:
-        # Taken from as plain arrays, since a memmap's own indexing is slower.
+        # As a plain array, since indexing a memmap is slower.
         content = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
     except (OSError, ValueError):  # an empty file is a ValueError
         return None
@@ -63,9 +68,9 @@ def _keep(path: Path, tokens: Tokens) -> None:
         replace_file(path, b"".join((tokens.data, _hash(tokens))))
     except OSError as error:
         raise UsageError(
-            f"the ASVs' tokens cannot be kept here: {error.strerror}",
+            f"the ASVs' tokens cannot be cached here: {error.strerror}",
             str(path.parent),
-            "name a folder that can be written to, with room in it, in the variable XDG_CACHE_HOME",
+            "set the environment variable XDG_CACHE_HOME to a folder that is writable and has free space",
         ) from error
 
 

@@ -1,9 +1,9 @@
-"""Distances of samples as formulas of sparse rows: what a sample has in each column, and weights of columns.
+"""Formulas of distances between sparse rows: the values of a sample in each column, and weights of columns.
 
-Over branches with their lengths as weights these are the UniFrac family, over ASVs their namesakes without a
-tree. Each takes rows `a` and `b` (the same object twice for all pairs of some samples), weights of shape
-(columns,), and where to compute; and gives float64 of shape (A, B), whose diagonal has no meaning where `a`
-is `b`. Free of torch.
+With branches as columns and their lengths as weights, these are the UniFrac family. With ASVs as columns and
+weights of 1, they are the distances without a tree. Each formula takes rows `a` and `b` (the same object
+twice for all pairs of the same samples), weights of shape (columns,), and where to compute. Each returns
+float64 of shape (A, B). If `a` is `b`, the diagonal has no meaning. This module does not import torch.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from aammodel.sample import Float64Array
 Formula = Callable[[Rows, Rows, Float64Array, Arithmetic], Float64Array]
 
 PSEUDOCOUNT = 1.0
-"""What Aitchison adds to every count, so that absent ASVs have a logarithm."""
+"""Added to every count by Aitchison's distance, so that absent ASVs have a logarithm."""
 
 
 def jaccard(a: Rows, b: Rows, weight: Float64Array, arithmetic: Arithmetic) -> Float64Array:
-    """Compute the share of what two samples have together that only one of them has.
+    """Return the fraction of the weight covered by two samples that only one of them covers.
 
-    Values are 1. Over branches: unweighted UniFrac (Lozupone and Knight 2005).
+    All values must be 1. Over branches: unweighted UniFrac (Lozupone and Knight 2005).
     """
     shared = pairs.sum_products(a, b, weight, arithmetic)
     either = _sums(a, weight)[:, None] + _sums(b, weight) - shared
@@ -31,9 +31,9 @@ def jaccard(a: Rows, b: Rows, weight: Float64Array, arithmetic: Arithmetic) -> F
 
 
 def manhattan(a: Rows, b: Rows, weight: Float64Array, arithmetic: Arithmetic) -> Float64Array:
-    """Sum how far two samples differ in each column.
+    """Return the weighted sum of the absolute differences of two samples.
 
-    Over shares of reads under branches: weighted UniFrac (Lozupone et al. 2007).
+    Over fractions of reads below branches: weighted UniFrac (Lozupone et al. 2007).
     """
     both = _sums(a, weight)[:, None] + _sums(b, weight)
     [shared] = pairs.sum_pairs(pairs.minima, a, b, weight, arithmetic)
@@ -41,21 +41,21 @@ def manhattan(a: Rows, b: Rows, weight: Float64Array, arithmetic: Arithmetic) ->
 
 
 def bray_curtis(a: Rows, b: Rows, weight: Float64Array, arithmetic: Arithmetic) -> Float64Array:
-    """Sum how far two samples differ in each column, of the most that they could.
+    """Return the weighted sum of the absolute differences, divided by the weighted sum of both samples.
 
-    Over shares of reads under branches: normalised weighted UniFrac (Lozupone et al. 2007).
+    Over fractions of reads below branches: normalized weighted UniFrac (Lozupone et al. 2007).
     """
     most = _sums(a, weight)[:, None] + _sums(b, weight)
     return _ratio(manhattan(a, b, weight, arithmetic), most)
 
 
 def generalized(a: Rows, b: Rows, weight: Float64Array, arithmetic: Arithmetic) -> Float64Array:
-    """Compute generalised UniFrac with alpha 0.5 (Chen et al. 2012).
+    """Return generalized UniFrac with alpha 0.5 (Chen et al. 2012).
 
-    `sum b sqrt(p + q) |p - q| / (p + q) / sum b sqrt(p + q)` over branches of length b under which one of the
-    samples has reads; p and q are its shares.
+    It is `sum b sqrt(p + q) |p - q| / (p + q) / sum b sqrt(p + q)` over the branches below which at least one
+    sample has reads. b is the length of a branch, and p and q are the fractions of reads below it.
     """
-    # In a column that one sample alone has, both sums have the root of its share.
+    # In a column that only one sample covers, the term of both sums is the root of its fraction.
     alone_weight = np.where(pairs.in_both(a, b, len(weight)), 0.0, weight)
     alone = _sums(_roots(a), alone_weight)[:, None] + _sums(_roots(b), alone_weight)
     apart, together = alone + pairs.sum_pairs(pairs.differences_by_root, a, b, weight, arithmetic)
@@ -63,16 +63,16 @@ def generalized(a: Rows, b: Rows, weight: Float64Array, arithmetic: Arithmetic) 
 
 
 def aitchison(a: Rows, b: Rows, weight: Float64Array, arithmetic: Arithmetic) -> Float64Array:
-    """Compute the Euclidean distance of centred log-ratios (Aitchison 1982), a pseudocount of 1 added first.
+    """Return the Euclidean distance of centered log-ratios (Aitchison 1982), with a pseudocount of 1.
 
-    Dense over the columns in which a sample has reads; in all others two samples differ by what their means
-    do.
+    Only columns in which a sample has reads are computed. In every other column, the difference of two
+    samples is the difference of their means.
     """
     logs_a = _logs(a)
     logs_b = logs_a if a is b else _logs(b)
     column = np.unique(np.concatenate([*logs_a.column, *logs_b.column]))
-    x = _centred(logs_a, column, len(weight))
-    y = x if a is b else _centred(logs_b, column, len(weight))
+    x = _centered(logs_a, column, len(weight))
+    y = x if a is b else _centered(logs_b, column, len(weight))
     apart = _means(logs_a, len(weight))[:, None] - _means(logs_b, len(weight))
     outside = (len(weight) - len(column)) * apart**2
     return np.sqrt(pairs.sum_squares(x, y, arithmetic) + outside)
@@ -84,21 +84,21 @@ def _sums(rows: Rows, weight: Float64Array) -> Float64Array:
 
 
 def _roots(rows: Rows) -> Rows:
-    return Rows(rows.column, [np.sqrt(one) for one in rows.value])
+    return Rows(rows.column, [np.sqrt(values) for values in rows.value])
 
 
 def _logs(rows: Rows) -> Rows:
-    return Rows(rows.column, [np.log1p(one / PSEUDOCOUNT) for one in rows.value])
+    return Rows(rows.column, [np.log1p(values / PSEUDOCOUNT) for values in rows.value])
 
 
 def _means(rows: Rows, num_columns: int) -> Float64Array:
-    return np.array([one.sum() / num_columns for one in rows.value])
+    return np.array([values.sum() / num_columns for values in rows.value])
 
 
-def _centred(rows: Rows, column: np.ndarray, num_columns: int) -> Float64Array:
+def _centered(rows: Rows, column: np.ndarray, num_columns: int) -> Float64Array:
     return pairs.dense(rows, column, num_columns) - _means(rows, num_columns)[:, None]
 
 
 def _ratio(part: Float64Array, whole: Float64Array) -> Float64Array:
-    """Divide; two samples that have nothing of any weight are not apart."""
+    """Divide, with a distance of 0 for two samples that cover no weight."""
     return np.where(whole > 0, part / np.where(whole > 0, whole, 1.0), 0.0)

@@ -172,9 +172,9 @@ def test_a_server_without_ranges_is_named(site: Site) -> None:
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("http://127.0.0.1:{port}/shards", "no answer"),
-        ("{url}/elsewhere", "no such file"),
-        ("carrier-pigeon://loft/shards", "no address"),
+        ("http://127.0.0.1:{port}/shards", "cannot be read from the server: "),
+        ("{url}/elsewhere", "does not exist on the server"),
+        ("carrier-pigeon://loft/shards", "not a valid URL"),
         ("s3://bucket/shards", "not installed"),
     ],
     ids=["refused", "absent", "unknown", "extra"],
