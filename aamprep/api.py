@@ -32,7 +32,7 @@ from aamprep.choices import DEFAULT_BUDGET, DEFAULT_TOKEN_LIMIT
 from aamprep.errors import ParameterError
 from aamprep.objects import as_file, as_files
 from aamprep.prepare.check_choices import check_choices, check_token_limit
-from aamprep.read import read_table, read_tree, roles
+from aamprep.read import read_table, read_tree
 from aamprep.read.source import Limits
 from aamprep.report.documents import Prepared
 from aamprep.report.documents import facts as study_facts
@@ -41,7 +41,6 @@ from aamprep.report.sharded import ShardSummary
 from aamprep.rules.findings import Findings
 from aamprep.shards.shard_set import ShardSet
 from aamprep.shards.stored import StoredSet
-from aamprep.simulation import SIGN, simulate_study, write_study
 from aamprep.study.discover import CONVENTIONAL_NAMES, find_file_beside
 from aamprep.study.study import Paths, Study
 from aamprep.tree.midpoint import as_newick, root_at_midpoint
@@ -395,6 +394,8 @@ def simulate(
     UsageError
         If the folder exists, or a number is too small.
     """
+    from aamprep.simulation import SIGN, simulate_study, write_study
+
     for name, number, least in (("samples", samples, 1), ("asvs", asvs, 2), ("seed", seed, 0)):
         if number < least:
             raise ParameterError(f"{number} is too small", name, f"give {least} or more")
@@ -433,6 +434,8 @@ def root(tree: "TreeLike", *, output: str | Path, overwrite: bool = False) -> Ro
     UsageError
         If the file exists, or there is no such tree.
     """
+    from aamprep.read import roles
+
     output, findings = Path(output), Findings()
     if output.exists() and not overwrite:
         raise UsageError(

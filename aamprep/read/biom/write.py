@@ -1,16 +1,17 @@
 """Write a table as a BIOM file: simulated studies, and tables that exist in Python alone."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
-import scipy.sparse as sp
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 NO_TABLE_ID = "No Table ID"
 """What biom-format writes for a table without an id, and returns when it reads one."""
 
 
 def write_biom(
-    path: Path, sample_ids: tuple[str, ...], feature_ids: tuple[str, ...], counts: sp.csr_matrix
+    path: Path, sample_ids: tuple[str, ...], feature_ids: tuple[str, ...], counts: "sp.csr_matrix"
 ) -> None:
     """Write a table as BIOM 2.1 (http://biom-format.org/documentation/format_versions/biom-2.1.html).
 
@@ -20,6 +21,8 @@ def write_biom(
     sample_ids, feature_ids : tuple of str
     counts : scipy.sparse.csr_matrix of float64, shape (samples, features)
     """
+    import h5py
+
     with h5py.File(path, "w") as file:
         file.attrs["id"] = NO_TABLE_ID
         file.attrs["type"] = "OTU table"
