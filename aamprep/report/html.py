@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from aam_schemas.common.html import document
 from aam_schemas.manifest import Choices
 from aamprep.checks.summary import Summary
 from aamprep.checks.thresholds import REPORTED_TOKEN_LIMITS
@@ -17,40 +18,15 @@ from aamprep.report.plots import Plot, draw_all
 from aamprep.rules.findings import Finding, Findings
 from aamprep.rules.rule import Rule
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
-
 _STYLE = """
-:root { color-scheme: light }
-body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; color: #22262b; background: #f6f7f9;
-  max-width: 68rem; margin: 0 auto; padding: 1.5rem 1.25rem 3rem }
-h1 { font-size: 1.4rem; margin: 0; overflow-wrap: anywhere }
-h2 { font-size: 1.1rem; margin: 2.2rem 0 .7rem }
 h3 { font-size: .95rem; margin: 0 0 .4rem }
 code { font: .86em ui-monospace, "SF Mono", Consolas, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere }
-header, article, figure, .sheet { background: #fff; border: 1px solid #e1e4e8; border-radius: 8px }
+header, article { background: #fff; border: 1px solid #e1e4e8; border-radius: 8px }
 header { border-left: 8px solid #2f855a; padding: 1rem 1.3rem }
 header.invalid { border-left-color: #c53030 }
 header p { margin: .3rem 0 0; color: #59616b }
 header .verdict { font-size: 1.15rem; font-weight: 650; color: #2f855a; margin: .15rem 0 }
 header.invalid .verdict { color: #c53030 }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .8rem;
-  margin: 1rem 0 }
-.cards div { background: #fff; border: 1px solid #e1e4e8; border-radius: 8px; padding: .7rem 1rem;
-  color: #59616b }
-.cards b { display: block; overflow-wrap: anywhere; font-size: 1.35rem; font-weight: 600; color: #22262b }
-.cards small { display: block }
 article { padding: .8rem 1.1rem; margin: .7rem 0; border-left-width: 5px }
 article.error { border-left-color: #c53030 } article.warning { border-left-color: #d69e2e }
 article.note { border-left-color: #3182ce }
@@ -60,24 +36,19 @@ article p { margin: .25rem 0 }
   margin-right: .5rem }
 .error .tag { color: #c53030 } .warning .tag { color: #8a5a00 } .note .tag { color: #2b6cb0 }
 .dim { color: #6b727c; font-weight: 400 }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: .8rem }
-figure { margin: 0; padding: .9rem 1rem } figure img { width: 100%; height: auto; display: block }
+.plots figure { max-width: none }
 figcaption { color: #59616b; font-size: .9rem; margin-top: .4rem }
-.sheet { overflow-x: auto; padding: .3rem 1rem }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-th { text-align: left; font-weight: 600; color: #59616b; font-size: .85rem }
-td, th { padding: .35rem 1rem .35rem 0; border-bottom: 1px solid #eef0f2; vertical-align: top }
 td code { font-size: .78em }
-tr:last-child td { border-bottom: 0 } tr.chosen td { background: #fdf3ec }
-details { margin: .5rem 0 } summary { cursor: pointer }
+tr.chosen td { background: #fdf3ec }
 footer { color: #6b727c; margin-top: 2rem; font-size: .85rem }
 @media print { body { background: #fff } article, figure { break-inside: avoid } }
 """
+"""Style of the report's own parts; the rest is that of all pages."""
 
 
 def as_html(
     title: str, task: str, findings: Findings, facts: dict[str, Any], prepared: Prepared | None
-) -> str:
+) -> bytes:
     """Return a report as a page; see `aamprep.report.report.Report` for the parameters."""
     parts = [_header(title, task, findings, facts)]
     if prepared is not None:
@@ -88,8 +59,7 @@ def as_html(
         plots = draw_all(summary, prepared.sequence_lengths, choices.token_limit)
         parts += [_plots(plots, choices.rarefy_depth), _limits(summary, choices)]
     parts += [_ids(facts), _inputs(facts), _checked(findings), _footer(prepared)]
-    body = "\n".join(part for part in parts if part)
-    return _PAGE.format(title=escape(title), style=_STYLE, body=body)
+    return document(title, parts, _STYLE)
 
 
 def _header(title: str, task: str, findings: Findings, figures: dict[str, Any]) -> str:

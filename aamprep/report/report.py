@@ -62,7 +62,7 @@ class Report:
         from aamprep.report.html import as_html
 
         page = as_html(self.title, self.task, self.findings, self.facts, self.prepared)
-        replace_file(Path(path), page.encode())
+        replace_file(Path(path), page)
         return Path(path)
 
     def to_parquet(self, path: str | Path) -> Path:

@@ -4,8 +4,10 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -48,9 +50,24 @@ i.key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; ma
 
 
 def page(title: str, parts: Iterable[str]) -> bytes:
-    """Put a page together, under its title."""
-    body = "\n".join([f"<h1>{escape(title)}</h1>", *parts])
-    return _PAGE.format(title=escape(title), style=_STYLE, body=body).encode()
+    """Return a page whose first heading is its title."""
+    return document(title, [f"<h1>{escape(title)}</h1>", *parts])
+
+
+def document(title: str, parts: Iterable[str], style: str = "") -> bytes:
+    """Return a page of parts, which bring their own headings.
+
+    Parameters
+    ----------
+    title : str
+        Title of the browser's tab.
+    parts : iterable of str
+        HTML, in order; empty ones are left out.
+    style : str
+        Rules beside those that all pages share.
+    """
+    body = "\n".join(part for part in parts if part)
+    return _PAGE.format(title=escape(title), style=_STYLE + style, body=body).encode()
 
 
 def cards(figures: Iterable[tuple[str, str, str]]) -> str:
@@ -72,7 +89,7 @@ def table(rows: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> str:
     return f'<div class="sheet"><table>{head}{"".join(lines)}</table></div>'
 
 
-def png(figure: Figure) -> bytes:
+def png(figure: "Figure") -> bytes:
     """Give a figure as PNG: the same bytes for the same figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=150, format="png", metadata={"Software": None})
