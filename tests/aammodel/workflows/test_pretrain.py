@@ -255,7 +255,7 @@ def test_without_a_tree_it_learns_from_bases_alone_and_says_so(run: Programs, tm
         (["."], 1, "not a shard set"),
         (["shards", "--max-steps", 0], 2, "max_steps must be at least 1"),
         (["shards", "--batch-size", 0], 2, "batch_size must be at least 1"),
-        (["shards", "--token-limit", 513], 2, "more than the 512"),
+        (["shards", "--token-limit", 513], 2, "larger than the 512"),
         (["shards", "--device", "toaster"], 2, "no device 'toaster'"),
         (["shards", "--config", "absent.toml"], 2, "cannot be read"),
         (["shards", "--config", "bad.toml"], 2, "no key 'widht'"),
