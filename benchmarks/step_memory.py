@@ -27,33 +27,33 @@ from aammodel.objectives.registry import make_objectives
 from aammodel.training.optimizer import make_optimizer
 from aammodel.training.precision import Precision
 from aammodel.training.step import Stepper
-from helpers.training_methods import USUAL
+from helpers.training_methods import PLAIN_ARCHITECTURE
 
 NUM_SAMPLES, TOKEN_LIMIT, NUM_BASES = 8, 1024, 150
 STEPS = 2
 AIM_BYTES = 4e9
-WAYS = {
+SETTINGS = {
     "default": ({}, TrainConfig().asv_encode_fraction),
-    "all ASVs read": ({}, 1.0),
-    "all ASVs read, a position a base": (USUAL, 1.0),
+    "all ASVs encoded": ({}, 1.0),
+    "all ASVs encoded, one position per base": (PLAIN_ARCHITECTURE, 1.0),
 }
 
 
 def main() -> None:
-    """Measure each way, or be the process in which one is measured."""
+    """Measure each setting in a process of its own, and print the headline last."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--all", action="store_true", help="the usual model, too")
-    parser.add_argument("--here", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--all", action="store_true", help="the plain architecture, too")
+    parser.add_argument("--here", choices=SETTINGS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
-        print(json.dumps(peak_bytes_of_training(*WAYS[options.here])))
+        print(json.dumps(peak_bytes_of_training(*SETTINGS[options.here])))
         return
-    peaks = [_peak_bytes(name) for name in list(WAYS)[: None if options.all else 2]]
+    peaks = [_peak_bytes(name) for name in list(SETTINGS)[: None if options.all else 2]]
     print(f"ratio {AIM_BYTES / max(peaks):.1f}")
 
 
 def peak_bytes_of_training(model_options: dict[str, object], asv_encode_fraction: float) -> int:
-    """Take the steps in this process."""
+    """Take the steps in this process, and return its peak memory."""
     torch.manual_seed(0)
     batch = largest_batch(asv_encode_fraction)
     model = AamModel(ModelConfig(sequence_length=NUM_BASES + 1, **model_options))
@@ -73,7 +73,7 @@ def largest_batch(asv_encode_fraction: float) -> Batch:
     asv = np.arange(NUM_SAMPLES * TOKEN_LIMIT)
     tokens = numbers.integers(vocabulary.A, vocabulary.T + 1, (len(asv), NUM_BASES + 1)).astype(np.uint8)
     tokens[:, 0] = vocabulary.START
-    is_encoded = draw_encoded(asv, seed=0, step=0, share=asv_encode_fraction)
+    is_encoded = draw_encoded(asv, seed=0, step=0, fraction=asv_encode_fraction)
     masked, masked_token = draw_masks(tokens[is_encoded], asv[is_encoded], seed=0, step=0)
     masked[:, 0] = np.flatnonzero(is_encoded)[masked[:, 0]]
     distance = numbers.random((NUM_SAMPLES, NUM_SAMPLES), dtype=np.float32)
@@ -99,7 +99,7 @@ def _peak_bytes(name: str) -> int:
         [sys.executable, __file__, "--here", name], check=True, stdout=subprocess.PIPE, text=True
     )
     peak = json.loads(ran.stdout)
-    print(f"{name:34} {peak / 1e9:5.2f} GB", flush=True)
+    print(f"{name:40} {peak / 1e9:5.2f} GB", flush=True)
     return peak
 
 

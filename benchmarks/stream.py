@@ -77,7 +77,7 @@ def _make_shards(folder: Path, asvs_per_sample: int, has_tree: bool) -> Path:
 
 
 def _compare(name: str, shards: ShardSet, masking: Masking | None, targets: tuple[str, ...]) -> float:
-    """Run both in turn; give the median of the ratios of the rounds."""
+    """Run both in turn, and return the median of the ratios of the rounds."""
     columns = ["sample_id", "asv", "count"] + (["branch"] if targets else [])
     stream = make_stream(shards, masking, targets)
     batches = 50 if masking or targets else stream.batches_per_epoch
@@ -90,7 +90,7 @@ def _compare(name: str, shards: ShardSet, masking: Masking | None, targets: tupl
     ]
     ratio = median(ours.per_second / bare.per_second for bare, ours in rounds)
     of_cpu = median(ours.per_cpu_second / bare.per_cpu_second for bare, ours in rounds)
-    bare, ours = (median(one.per_second for one in column) for column in zip(*rounds, strict=True))
+    bare, ours = (median(rate.per_second for rate in column) for column in zip(*rounds, strict=True))
     print(f"{name:26} {bare:10,.0f}/s {ours:8,.0f}/s {ratio:8.2f} {of_cpu:22.2f}", flush=True)
     return ratio
 
@@ -101,7 +101,7 @@ class Rate:
 
     per_second: float
     per_cpu_second: float
-    """Of processor time, all threads together: what a busy machine changes less."""
+    """Per second of processor time, all threads together; a busy machine changes it less."""
 
 
 def _measure(read: Callable[[], int]) -> Rate:
@@ -144,7 +144,7 @@ def _scale(folder: Path) -> None:
 
 
 def _wait(shards: ShardSet) -> None:
-    """Take default training steps on this machine, and see how long each waits for its batch."""
+    """Take default training steps, and print how long each waits for its batch."""
     plan = make_plan(shards.folder, {}, TrainConfig(batch_size=BATCH_SIZE, device="cpu"))
     trainer = make_trainer(plan, shards.folder.parent / "run", resume=False)
     batches = load_batches(trainer.train_stream, 0, pin_memory=False)

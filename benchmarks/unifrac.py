@@ -39,7 +39,7 @@ TIMES = 50
 
 
 def main() -> None:
-    """Print what each takes, and the headline last."""
+    """Print the times and the memory, and the headline last."""
     if not find_spec("numba"):
         # Without it the engine "fast" is the default one, which takes minutes.
         raise SystemExit("numba is not installed: pip install 'aamprep[bench]'")
@@ -51,7 +51,7 @@ def main() -> None:
         some = counts[:NUM_OF_DEFAULT]
         default = seconds(lambda: scikit_bio(some, names, tree, "unweighted_unifrac"), times=1)
         own = seconds(lambda: ours(shards, "unweighted_unifrac", NUM_OF_DEFAULT))
-        told(f"default engine, {NUM_OF_DEFAULT} samples", default, own)
+        print_comparison(f"default engine, {NUM_OF_DEFAULT} samples", default, own)
         metrics = (
             ("unweighted_unifrac", "weighted_unifrac") if "--all" in sys.argv else ("unweighted_unifrac",)
         )
@@ -75,13 +75,13 @@ def memory_of_batches(shards: Path, folder: Path) -> None:
 
 
 def against_fast(shards: Path, counts: np.ndarray, names: list[str], tree: TreeNode, metric: str) -> float:
-    """Time engine "fast" and ours at all samples, and hold their results against each other."""
+    """Time engine "fast" and ours on all samples, compare their results, and return the ratio."""
     scikit_bio(counts[:4], names, tree, metric, engine="fast")  # compiles
     fast = seconds(lambda: scikit_bio(counts, names, tree, metric, engine="fast"))
     single = seconds(lambda: ours(shards, metric, len(counts), np.float32))
     double = seconds(lambda: ours(shards, metric, len(counts)))
-    told(f"{metric}, engine fast, {len(counts):,} samples; ours in float64", fast, double)
-    told(f"{metric}, engine fast, {len(counts):,} samples; ours in float32", fast, single)
+    print_comparison(f"{metric}, engine fast, {len(counts):,} samples; ours in float64", fast, double)
+    print_comparison(f"{metric}, engine fast, {len(counts):,} samples; ours in float32", fast, single)
     apart = np.abs(
         ours(shards, metric, len(counts), np.float32) - scikit_bio(counts, names, tree, metric, "fast")
     )
@@ -90,7 +90,7 @@ def against_fast(shards: Path, counts: np.ndarray, names: list[str], tree: TreeN
 
 
 def simulate(folder: Path) -> Path:
-    """Simulate and shard a study, of which all samples are in one split."""
+    """Simulate and shard a study."""
     study = folder / "study"
     size = ("--samples", str(NUM_SAMPLES), "--asvs", str(NUM_ASVS))
     subprocess.run(["aamprep", "simulate", study, *size], check=True, capture_output=True)
@@ -100,7 +100,7 @@ def simulate(folder: Path) -> Path:
 
 
 def for_scikit_bio(study: Path) -> tuple[np.ndarray, list[str], TreeNode]:
-    """Give the counts of all samples in the order of the shards, their ASVs, and the tree."""
+    """Return the counts of all samples in the order of the shards, their ASVs, and the tree."""
     samples = pl.concat(pl.read_parquet(file) for file in files_in_order(study / "shards"))
     asvs = pl.read_parquet(study / "shards" / "asvs.parquet")["asv_id"].to_list()
     counts = np.zeros((len(samples), len(asvs)), dtype=np.int64)
@@ -111,14 +111,14 @@ def for_scikit_bio(study: Path) -> tuple[np.ndarray, list[str], TreeNode]:
 
 
 def files_in_order(shards: Path) -> list[Path]:
-    """List the files of samples in the order of the manifest."""
+    """Return the files of samples in the order of the manifest."""
     return [shards / file.name for file in open_shards(shards).manifest.files if file.split]
 
 
 def scikit_bio(
     counts: np.ndarray, names: list[str], tree: TreeNode, metric: str, engine: str | None = None
 ) -> np.ndarray:
-    """Compute all pairs by scikit-bio."""
+    """Compute all pairs with scikit-bio."""
     return beta_diversity(metric, counts, taxa=names, tree=tree, engine=engine, validate=False).data
 
 
@@ -127,14 +127,14 @@ def ours(shards: Path, metric: str, num_samples: int, dtype: type = np.float64) 
     pairs = AllPairs(open_shards(shards), metric, None, Arithmetic(dtype))
     matrix = np.empty((pairs.num_samples, pairs.num_samples))
     if num_samples == pairs.num_samples:
-        pairs.fill(matrix, lambda share: None)
+        pairs.fill(matrix, lambda fraction: None)
         return matrix
     samples = pairs.read(pairs.blocks()[0])[:num_samples]
     return METRICS[metric].between(samples, samples, pairs.shards.metric_inputs, pairs.arithmetic)
 
 
 def seconds(work: Callable[[], object], times: int = 3) -> float:
-    """Give the median time of some calls."""
+    """Return the median time of some calls."""
     taken = []
     for _ in range(times):
         start = time.perf_counter()
@@ -143,9 +143,9 @@ def seconds(work: Callable[[], object], times: int = 3) -> float:
     return statistics.median(taken)
 
 
-def told(what: str, theirs: float, own: float) -> None:
-    """Print one comparison."""
-    print(f"  {what}: {theirs:.2f} s; ours {own:.2f} s; {theirs / own:.1f} times", flush=True)
+def print_comparison(label: str, theirs: float, own: float) -> None:
+    """Print the times of scikit-bio and ours, and their ratio."""
+    print(f"  {label}: {theirs:.2f} s; ours {own:.2f} s; {theirs / own:.1f} times", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ ROUNDS_PER_FILE = 20
 
 
 def write_big_shards(shards: Path, folder: Path, times: int) -> Manifest:
-    """Write a set with the training samples of another one, so many times over."""
+    """Write a set that repeats the training samples of another one."""
     manifest = read_manifest(shards)
     folder.mkdir()
     common = [file.name for file in manifest.files if not file.split]
@@ -52,7 +52,7 @@ def _groups(path: Path) -> range:
 
 
 def _renamed(group: pa.Table, number: int) -> pa.Table:
-    ids = [f"{one}.{number}" for one in group["sample_id"].to_pylist()]
+    ids = [f"{name}.{number}" for name in group["sample_id"].to_pylist()]
     return group.set_column(0, group.schema.field("sample_id"), pa.array(ids))
 
 

@@ -23,19 +23,19 @@ from .child_processes import Answer
 from .plain_transformer import PlainModel, pad
 
 SPLITS = ("train", "validation", "test")
-USUAL = {"bases_per_position": 1, "bases_by_position": False, "kmers": False}
+PLAIN_ARCHITECTURE = {"bases_per_position": 1, "bases_by_position": False, "kmers": False}
 SAMPLES_AT_ONCE = 8
 PART_BATCHES = 2
-"""The usual way embeds 16 samples of the study; it knows no ASV again, so its time follows the real slots."""
+"""The plain transformer embeds 16 samples; its time is scaled up by the number of real slots."""
 
 
 def embeddings(name: str, folder: Path, threads: int) -> Iterator[Answer]:
-    """Prepare one way; then embed the study each time."""
+    """Prepare a method; then embed the study for each answer."""
     torch.set_num_threads(threads)
     clock, shards = time.process_time if threads == 1 else time.perf_counter, open_shards(folder)
     if name == "plain":
         return _plain(shards, clock)
-    return _ours(shards, {} if name == "ours" else USUAL, clock)
+    return _ours(shards, {} if name == "ours" else PLAIN_ARCHITECTURE, clock)
 
 
 def _ours(shards: ShardSet, options: dict[str, object], clock: Callable[[], float]) -> Iterator[Answer]:
@@ -50,7 +50,7 @@ def _ours(shards: ShardSet, options: dict[str, object], clock: Callable[[], floa
 
 @torch.no_grad()
 def _plain(shards: ShardSet, clock: Callable[[], float]) -> Iterator[Answer]:
-    model = PlainModel(_model(shards, USUAL), dropout=0.1).eval()
+    model = PlainModel(_model(shards, PLAIN_ARCHITECTURE), dropout=0.1).eval()
     batches = list(_batches(shards, "train", PART_BATCHES))
     facts = _facts(shards)
     model(pad(next(_batches(shards, "train", 1, token_limit=4))))
@@ -60,8 +60,8 @@ def _plain(shards: ShardSet, clock: Callable[[], float]) -> Iterator[Answer]:
         for batch in batches:
             model(pad(batch))
         seconds = clock() - start
-        share = sum(int(one.is_real.sum()) for one in batches) / facts["real"]
-        yield {"seconds": seconds / share, "fraction": share, "peak_bytes": _peak_bytes()}
+        fraction = sum(int(batch.is_real.sum()) for batch in batches) / facts["real"]
+        yield {"seconds": seconds / fraction, "fraction": fraction, "peak_bytes": _peak_bytes()}
 
 
 def _model(shards: ShardSet, options: dict[str, object]) -> AamModel:

@@ -10,7 +10,7 @@ from aammodel.batch import Batch
 from aammodel.config.model import ModelConfig
 
 FORWARD_AND_BACKWARD = 3
-"""A product in the forward pass asks for two in the backward pass, one for each of its factors."""
+"""Each product of the forward pass needs two more in the backward pass, one for each factor."""
 
 
 def needed_by_step(config: ModelConfig, batch: Batch) -> float:
@@ -33,7 +33,7 @@ def needed_by_step(config: ModelConfig, batch: Batch) -> float:
 
 
 def measured_speed(clock: Callable[[], float], size: int = 1024, times: int = 4) -> float:
-    """Multiply square matrices: operations a second, the fastest of a few times."""
+    """Return operations per second of products of square matrices, the fastest of a few runs."""
     a, b = torch.randn(size, size), torch.randn(size, size)
     seconds = []
     for _ in range(times):
@@ -44,7 +44,7 @@ def measured_speed(clock: Callable[[], float], size: int = 1024, times: int = 4)
 
 
 def _block(config: ModelConfig, lengths: Tensor) -> float:
-    """Count one block's, over sequences of these lengths."""
+    """Count the operations of a block over sequences of these lengths."""
     linear = 2 * (4 + 2 * config.feed_forward) * config.width**2
     attention = 4 * config.width * lengths
     return float((lengths * (linear + attention)).sum())

@@ -1,8 +1,8 @@
-"""The usual way to compute the model, with the same weights: what the benchmarks of speed compare with.
+"""The model as PyTorch users would write it, with the same weights, to compare the speed of ours with.
 
 `nn.TransformerEncoder` with norms first and dropout everywhere; every real ASV of every sample encoded again,
 in chunks of 256, with a key-padding mask; nucleotide logits at every position; samples padded to the largest;
-activation checkpointing over each stack. A slot without an ASV is not encoded, as is usual, too.
+activation checkpointing over each stack. Empty slots are not encoded.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ THEIRS = {
     "expand": "linear1",
     "contract": "linear2",
 }
-"""Parts of our block, and of theirs."""
+"""Parts of our block, and their names in `nn.TransformerEncoderLayer`."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class PlainBatch:
     """Samples with their padding; B samples, S slots, L tokens."""
 
     tokens: Tensor
-    """Shape (B, S, L): the bases hidden are hidden wherever their ASV occurs."""
+    """Shape (B, S, L): masked bases are masked wherever their ASV occurs."""
     whole: Tensor
-    """The same with nothing hidden."""
+    """The same without masks."""
     count: Tensor
     """Shape (B, S)."""
     distance: Tensor
@@ -68,25 +68,25 @@ class PlainOutput:
 
 
 class PlainModel(nn.Module):
-    """The model of the same weights, computed the usual way.
+    """The model with the same weights, computed by `nn.TransformerEncoder`.
 
     Parameters
     ----------
     model : AamModel
-        A position a base, and no network over which base is where: that is the usual model.
+        With one position per base and no network over bases.
     dropout : float
-        At the four places of `nn.TransformerEncoderLayer`.
+        Of `nn.TransformerEncoderLayer`.
     """
 
     def __init__(self, model: AamModel, dropout: float = 0.1) -> None:
         super().__init__()
         if model.config.bases_per_position != 1 or model.config.bases_by_position:
-            raise ValueError("the usual model has a position a base and no network over bases")
+            raise ValueError("the plain transformer needs one position per base and no network over bases")
         self.rest = deepcopy(model)
         encoders = (self.rest.asv_encoder, self.rest.sample_encoder)
-        self.over_bases, self.over_asvs = (_usual_stack(one.transformer, dropout) for one in encoders)
-        for one in encoders:
-            one.transformer = nn.Identity()
+        self.over_bases, self.over_asvs = (_plain_stack(encoder.transformer, dropout) for encoder in encoders)
+        for encoder in encoders:
+            encoder.transformer = nn.Identity()
 
     def forward(self, batch: PlainBatch) -> PlainOutput:
         """Encode every real slot, then every sample."""
@@ -104,7 +104,7 @@ class PlainModel(nn.Module):
 
     def encode_asvs(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Embed ASVs [R, L] in chunks: embeddings [R, D], and hidden states [R, L, D]."""
-        parts = [self._saving(self._encode_chunk, one) for one in tokens.split(ASVS_AT_ONCE)]
+        parts = [self._saving(self._encode_chunk, chunk) for chunk in tokens.split(ASVS_AT_ONCE)]
         embedding, hidden = (torch.cat(part) for part in zip(*parts, strict=True))
         return embedding, hidden
 
@@ -120,7 +120,7 @@ class PlainModel(nn.Module):
         return encoder.pooling(hidden, is_real), hidden
 
     def _saving(self, function: Callable[..., Any], *inputs: Tensor | None) -> Any:
-        """Keep no activations of a stack, where there will be a backward pass."""
+        """Keep no activations of a stack if there is a backward pass."""
         if not torch.is_grad_enabled():
             return function(*inputs)
         return checkpoint(function, *inputs, use_reentrant=False)
@@ -137,17 +137,17 @@ def pad(batch: Batch) -> PlainBatch:
 
 
 def loss(output: PlainOutput, batch: PlainBatch, distance_weight: float) -> Tensor:
-    """Compute the loss that ours is: the mean over hidden bases, and over pairs."""
+    """Compute our loss: the mean over masked bases plus the weighted mean over pairs."""
     is_real = batch.is_real
-    is_hidden = (batch.tokens == vocabulary.MASK)[is_real]
-    nucleotide = F.cross_entropy(output.nucleotide_logits[is_hidden], batch.whole[is_real][is_hidden])
+    is_masked = (batch.tokens == vocabulary.MASK)[is_real]
+    nucleotide = F.cross_entropy(output.nucleotide_logits[is_masked], batch.whole[is_real][is_masked])
     chosen = batch.distance.isfinite().triu(diagonal=1)
     error = torch.where(chosen, output.distance - batch.distance, 0.0)
     return nucleotide + distance_weight * error.square().sum() / chosen.sum().clamp_min(1)
 
 
 def theirs(name: str) -> str:
-    """Give the name in `nn.TransformerEncoder` of a parameter of our stack."""
+    """Return the name in `nn.TransformerEncoder` of a parameter of our stack."""
     if not name.startswith("blocks."):
         return name
     _, number, part, kind = name.split(".")
@@ -155,7 +155,7 @@ def theirs(name: str) -> str:
     return f"layers.{number}.{THEIRS[part]}{joint}{kind}"
 
 
-def _usual_stack(transformer: Transformer, dropout: float) -> nn.TransformerEncoder:
+def _plain_stack(transformer: Transformer, dropout: float) -> nn.TransformerEncoder:
     block = transformer.blocks[0]
     layer = nn.TransformerEncoderLayer(
         block.qkv.in_features,

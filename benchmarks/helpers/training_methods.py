@@ -27,34 +27,34 @@ from .operation_counts import measured_speed, needed_by_step
 from .plain_transformer import PlainModel, loss, pad
 from .workloads import first_batch
 
-USUAL = {"bases_per_position": 1, "bases_by_position": False, "kmers": False}
-"""The usual model: a position a base, and no network over bases."""
+PLAIN_ARCHITECTURE = {"bases_per_position": 1, "bases_by_position": False, "kmers": False}
+"""Model options of the plain architecture: one position per base, and no network over bases."""
 DISTANCE_WEIGHT = 10.0
 WARM_SAMPLES, WARM_ASVS = 2, 8
 HELD_BYTES = 2.5e9
 PART_SAMPLES = 4
-"""The usual way takes its step with so many of the batch's samples; it knows no ASV again, so its time
-follows the real slots, and is scaled by them."""
+"""Number of samples in a step of the plain transformer. It encodes every ASV of every sample, so its time is
+proportional to the real slots, and is scaled up by them."""
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way of training."""
+class Method:
+    """A method of training."""
 
     model: dict[str, object] = field(default_factory=dict)
-    """Where the configuration is not the default one."""
+    """Options that differ from the default configuration."""
     asv_encode_fraction: float = 1.0
     plain_dropout: float | None = None
-    """With it, the model is computed the usual way."""
+    """With a value, the model is computed by the plain transformer with this dropout."""
 
 
-WAYS = {
-    "plain": Way(USUAL, plain_dropout=0.1),
-    "plain, no dropout": Way(USUAL, plain_dropout=0.0),
-    "ours": Way(asv_encode_fraction=TrainConfig().asv_encode_fraction),
-    "ours, all ASVs encoded": Way(),
-    "like for like, same dropout": Way(USUAL | {"dropout": 0.1, "inner_dropout": 0.1}),
-    "like for like, no dropout": Way(USUAL),
+METHODS = {
+    "plain": Method(PLAIN_ARCHITECTURE, plain_dropout=0.1),
+    "plain, no dropout": Method(PLAIN_ARCHITECTURE, plain_dropout=0.0),
+    "ours": Method(asv_encode_fraction=TrainConfig().asv_encode_fraction),
+    "ours, all ASVs encoded": Method(),
+    "like for like, same dropout": Method(PLAIN_ARCHITECTURE | {"dropout": 0.1, "inner_dropout": 0.1}),
+    "like for like, no dropout": Method(PLAIN_ARCHITECTURE),
 }
 
 
@@ -67,8 +67,8 @@ class Stages:
         self.peak_bytes: dict[str, int] = {}
 
     def run(self, name: str, work: Callable[[], torch.Tensor | None]) -> torch.Tensor | None:
-        """Do the work of one stage."""
-        # Linux: the high-water mark of resident memory starts anew.
+        """Do the work of a stage, and record its time and memory."""
+        # Linux: this resets the high-water mark of resident memory.
         Path("/proc/self/clear_refs").write_text("5")
         start = self.clock()
         value = work()
@@ -78,22 +78,22 @@ class Stages:
 
 
 def steps(name: str, shards: Path, batch_size: int, threads: int) -> Iterator[Answer]:
-    """Make the batch and the model, warm up; then take a step each time."""
+    """Make the batch and the model, and warm up; then take a step for each answer."""
     torch.set_num_threads(threads)
-    stages, way = Stages(time.process_time if threads == 1 else time.perf_counter), WAYS[name]
-    whole = batch = first_batch(shards, batch_size, way.asv_encode_fraction, None)
-    if way.plain_dropout is not None:
-        batch = first_batch(shards, min(batch_size, PART_SAMPLES), way.asv_encode_fraction, None)
-    share = int(batch.is_real.sum()) / int(whole.is_real.sum())
-    warm = first_batch(shards, WARM_SAMPLES, way.asv_encode_fraction, WARM_ASVS)
+    stages, method = Stages(time.process_time if threads == 1 else time.perf_counter), METHODS[name]
+    whole = batch = first_batch(shards, batch_size, method.asv_encode_fraction, None)
+    if method.plain_dropout is not None:
+        batch = first_batch(shards, min(batch_size, PART_SAMPLES), method.asv_encode_fraction, None)
+    fraction = int(batch.is_real.sum()) / int(whole.is_real.sum())
+    warm = first_batch(shards, WARM_SAMPLES, method.asv_encode_fraction, WARM_ASVS)
     torch.manual_seed(0)
-    config = ModelConfig(sequence_length=open_shards(shards).manifest.sequence_length, **way.model)
+    config = ModelConfig(sequence_length=open_shards(shards).manifest.sequence_length, **method.model)
     model = AamModel(config)
     model.init_from_batch(warm)
-    if way.plain_dropout is None:
+    if method.plain_dropout is None:
         trained, compute = model, lambda batch: _our_loss(model, batch)
     else:
-        trained = plain = PlainModel(model, way.plain_dropout)
+        trained = plain = PlainModel(model, method.plain_dropout)
         compute = lambda batch: _plain_loss(plain, batch)  # noqa: E731
     optimizer = make_optimizer(trained, TrainConfig())
     _step(trained, optimizer, lambda: compute(warm), Stages())
@@ -102,7 +102,7 @@ def steps(name: str, shards: Path, batch_size: int, threads: int) -> Iterator[An
         speed = measured_speed(stages.clock)
         _step(trained, optimizer, lambda: compute(batch), stages)
         update = stages.seconds["update"]
-        scaled = {name: one / share for name, one in stages.seconds.items()} | {"update": update}
+        scaled = {name: seconds / fraction for name, seconds in stages.seconds.items()} | {"update": update}
         seconds = sum(scaled.values())
         yield {
             "seconds": seconds,
@@ -142,8 +142,8 @@ def _step(
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     stages.run("update", lambda: optimizer.step())
     optimizer.zero_grad(set_to_none=True)
-    # Of the processes that wait for their turn, those that took much give it back (glibc). The others keep
-    # it, as in training: a step that has to ask the system for all of its memory takes a sixth longer.
+    # A process that holds much memory gives it back while it waits for its turn (glibc). The others keep it,
+    # as in training: a step that has to ask the system for all of its memory takes a sixth longer.
     if max(stages.peak_bytes.values()) > HELD_BYTES:
         ctypes.CDLL(None).malloc_trim(0)
 

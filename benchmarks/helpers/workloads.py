@@ -16,14 +16,14 @@ SIMULATED_SAMPLES, SIMULATED_ASVS = 400, 1000
 
 @dataclass(frozen=True)
 class Workload:
-    """A study and the most ASVs of a sample that are kept."""
+    """A study and its token limit."""
 
     name: str
     table: str
     token_limit: int = 512
 
     def shard(self, work: Path) -> Path:
-        """Make its shards; the simulated study, and its shards, are made from a fixed seed."""
+        """Write the shards of the study unless they exist, and return their folder."""
         shards = work / self.name
         if not shards.exists():
             _run("shard", _table(self, work), "--token-limit", self.token_limit, "--output", shards)

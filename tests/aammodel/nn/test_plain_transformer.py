@@ -73,6 +73,6 @@ def test_ours_is_the_usual_computation(dtype: torch.dtype, head: str) -> None:
     )
 
 
-def test_the_default_model_is_not_the_usual_one() -> None:
-    with pytest.raises(ValueError, match="a position a base"):
+def test_the_plain_transformer_refuses_the_default_model() -> None:
+    with pytest.raises(ValueError, match="one position per base"):
         PlainModel(awake())
