@@ -115,6 +115,6 @@ class ModelConfig:
         _require(kept >= 0, "checkpoint_positions must not be negative", kept)
 
     @property
-    def can_hide_bases(self) -> bool:
+    def can_mask_bases(self) -> bool:
         """Whether there is a token for a masked base. Published models of 6 tokens have none."""
         return self.vocabulary_size > vocabulary.MASK

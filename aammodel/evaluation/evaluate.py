@@ -1,4 +1,4 @@
-"""How good a model is on samples: distances beside the true ones and beside baselines, hidden bases."""
+"""How good a model is on samples: distances beside the true ones and beside baselines, masked bases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Nucleotides:
-    """How well hidden bases are guessed."""
+    """How well masked bases are guessed."""
 
     num_masked: int
     accuracy: float | None
@@ -96,7 +96,7 @@ def evaluate(
     token_limit : int or None
         Most ASVs of a sample; by default the shards' limit.
     seed : int
-        Of that draw, and of the hidden bases: 15 % of each ASV's.
+        Of that draw, and of the masked bases: 15 % of each ASV's.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def _baselines(
 
 @torch.no_grad()
 def _guess(model: AamModel, collator: Collator, samples: list[Sample]) -> Nucleotides:
-    if not model.config.can_hide_bases:
+    if not model.config.can_mask_bases:
         return Nucleotides(0, None, None)
     model.eval()
     objective = NucleotideObjective(weight=1.0)

@@ -16,7 +16,7 @@ from aam_schemas import vocabulary
 from aammodel.config.model import ModelConfig
 from aammodel.nn.chunks import Chunk, chunks_by_length
 from aammodel.nn.embeddings import BasesByPosition, CountEmbedding, Stem
-from aammodel.nn.parallel import Piece, compute_pieces
+from aammodel.nn.parallel import ChunkTask, compute_chunks
 from aammodel.nn.transformer import AttentionPooling, Transformer, zero_padding
 
 _ENOUGH_ASVS = 256
@@ -63,7 +63,7 @@ class AsvEncoder(nn.Module):
         is_real : Tensor of bool, shape (N, T), or None
             False where a token is padding; None where no token is.
         masked : Tensor of int, shape (M, 2), or None
-            Row and position of each hidden base.
+            Row and position of each masked base.
 
         Returns
         -------
@@ -72,7 +72,7 @@ class AsvEncoder(nn.Module):
         embedding : Tensor, shape (N, D)
             One vector per ASV, exactly zero where all of it is padding.
         """
-        hidden, embedding = self._read(tokens if masked is None else hide(tokens, masked), is_real)
+        hidden, embedding = self._read(tokens if masked is None else mask_tokens(tokens, masked), is_real)
         if self.bases is not None:
             embedding = embedding + self.bases(tokens, is_real)
         if is_real is not None:
@@ -94,7 +94,7 @@ class AsvEncoder(nn.Module):
         tokens : Tensor of int, shape (U, L)
             Token ids with padding at the end of each row.
         masked : Tensor of int, shape (M, 2)
-            Row and position of each hidden base; none is of an ASV that is not read.
+            Row and position of each masked base; none is of an ASV that is not read.
         is_encoded : Tensor of bool, shape (U,), or None
             False where the transformer is spared the ASV; None where it reads all.
 
@@ -102,7 +102,7 @@ class AsvEncoder(nn.Module):
         -------
         embedding : Tensor, shape (U, D)
         masked_hidden : Tensor, shape (M, D)
-            The vector of the position in which each hidden base lies.
+            The vector of the position in which each masked base lies.
         """
         if is_encoded is None:
             pooled, hidden = self._read_in_chunks(tokens, masked)
@@ -168,19 +168,19 @@ class AsvEncoder(nn.Module):
             (tokens[chunk.rows, : chunk.length], masked_here, chunk.is_even)
             for chunk, masked_here in zip(chunks, masked, strict=True)
         ]
-        pieces = list(map(Piece, [self._read_chunk] * len(chunks), arguments, positions, is_kept))
-        return compute_pieces(self, pieces)
+        tasks = list(map(ChunkTask, [self._read_chunk] * len(chunks), arguments, positions, is_kept))
+        return compute_chunks(self, tasks)
 
     def _read_chunk(
         self, tokens: Integer[Tensor, "N T"], masked: Int[Tensor, "M 2"], is_even: bool
     ) -> tuple[Float[Tensor, "N D"], Float[Tensor, "M D"]]:
         is_real = None if is_even else tokens != vocabulary.PAD
-        hidden, pooled = self._read(hide(tokens, masked), is_real)
+        hidden, pooled = self._read(mask_tokens(tokens, masked), is_real)
         place = masked[:, 0] * hidden.shape[1] + self.stem.position(masked[:, 1])
         return pooled, hidden.flatten(0, 1).index_select(0, place)
 
 
-def hide(tokens: Integer[Tensor, "U L"], masked: Int[Tensor, "M 2"]) -> Integer[Tensor, "U L"]:
+def mask_tokens(tokens: Integer[Tensor, "U L"], masked: Int[Tensor, "M 2"]) -> Integer[Tensor, "U L"]:
     """Write MASK over the bases that the model must guess."""
     hidden = tokens.clone()
     hidden[masked[:, 0], masked[:, 1]] = vocabulary.MASK
@@ -259,16 +259,16 @@ class SampleEncoder(nn.Module):
             True where a slot holds an ASV.
         """
         num_slots = is_real.shape[1]
-        places, pieces = [], []
+        places, tasks = [], []
         for chunk, front in self.chunks(is_real):
             rows = chunk.rows[:, None]
             x = asv_embedding.index_select(0, slot[rows, front].flatten()).unflatten(0, front.shape)
             is_real_here = None if chunk.is_even else is_real[rows, front]
             arguments = (x, count[rows, front], is_real_here, front)
             # `forward` itself, since hooks on this module must run once however many chunks there are.
-            pieces.append(Piece(lambda *chunk: (self.forward(*chunk),), arguments, cost=front.numel()))
+            tasks.append(ChunkTask(lambda *chunk: (self.forward(*chunk),), arguments, cost=front.numel()))
             places.append((rows * num_slots + front).flatten())
-        parts = compute_pieces(self, pieces)
+        parts = compute_chunks(self, tasks)
         values = torch.cat([encoded.flatten(0, 1) for (encoded,) in parts])
         empty = values.new_zeros(is_real.numel(), values.shape[1])
         return empty.index_copy(0, torch.cat(places), values).unflatten(0, is_real.shape)

@@ -51,7 +51,7 @@ from aam_schemas import vocabulary
 from aam_schemas.common.errors import UsageError
 from aammodel.batch import Batch
 from aammodel.config.model import ModelConfig
-from aammodel.nn.encoders import AsvEncoder, SampleEncoder, hide
+from aammodel.nn.encoders import AsvEncoder, SampleEncoder, mask_tokens
 from aammodel.nn.heads.base import Contents, DistanceHead, spread
 from aammodel.nn.heads.registry import distance_head
 from aammodel.nn.kmers import window_columns
@@ -157,7 +157,7 @@ class AamModel(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         """Compute each distinct ASV once, no padding, and logits only where a base is masked."""
-        self._check_hidden(batch)
+        self._check_masked(batch)
         embedding, hidden = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_encoded)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
         windows = self.windows(batch.tokens)[batch.slot[batch.is_real]]
@@ -248,8 +248,8 @@ class AamModel(nn.Module):
 
         Only weights are set: nothing that the model computes later depends on batch mates.
         """
-        self._check_hidden(batch)
-        self.asv_encoder.init_from_batch(hide(batch.tokens, batch.masked))
+        self._check_masked(batch)
+        self.asv_encoder.init_from_batch(mask_tokens(batch.tokens, batch.masked))
         embedding, _ = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_encoded)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
         windows = self.windows(batch.tokens)[batch.slot[batch.is_real]]
@@ -263,12 +263,12 @@ class AamModel(nn.Module):
         """The unit in which errors of each target count."""
         return torch.stack([head.spread for head in self._heads()])
 
-    def _check_hidden(self, batch: Batch) -> None:
-        if len(batch.masked) and not self.config.can_hide_bases:
+    def _check_masked(self, batch: Batch) -> None:
+        if len(batch.masked) and not self.config.can_mask_bases:
             raise UsageError(
-                f"a vocabulary of {self.config.vocabulary_size} has no token for a hidden base",
+                f"a vocabulary of {self.config.vocabulary_size} has no token for a masked base",
                 "this model",
-                "use it for embeddings and distances, without hiding bases from it",
+                "use it for embeddings and distances, without masking bases",
             )
 
     def windows(self, tokens: Integer[Tensor, "N L"]) -> Int[Tensor, "N P"]:

@@ -27,7 +27,7 @@ class _Here(threading.local):
     """What is each thread's own."""
 
     in_order = False
-    """Whether pieces are computed one after the other, in this thread."""
+    """Whether tasks are computed one after the other, in this thread."""
 
 
 _here = _Here()
@@ -36,14 +36,14 @@ Gradients = list[Tensor | None]
 
 
 @dataclass(eq=False)
-class Piece:
+class ChunkTask:
     """What is to be computed of one chunk."""
 
     compute: Callable[..., tuple[Tensor, ...]]
     arguments: tuple[Any, ...]
     """Of `compute`. Tensors among them that ask for a gradient get one."""
     cost: int
-    """How long it takes, in whatever unit all pieces have."""
+    """How long it takes, in whatever unit all tasks have."""
     is_kept: bool = True
     """False where its activations are computed again in the backward pass."""
     seed: int = 0
@@ -95,8 +95,8 @@ class Piece:
 
 
 @contextmanager
-def one_after_the_other() -> Iterator[None]:
-    """Compute pieces in the thread that asks, for what watches that thread alone: torch's modes and hooks."""
+def sequential() -> Iterator[None]:
+    """Compute tasks in the thread that asks, for what watches that thread alone: torch's modes and hooks."""
     before, _here.in_order = _here.in_order, True
     try:
         yield
@@ -104,30 +104,30 @@ def one_after_the_other() -> Iterator[None]:
         _here.in_order = before
 
 
-def compute_pieces(module: nn.Module, pieces: list[Piece]) -> list[tuple[Tensor, ...]]:
-    """Compute pieces: side by side in as many threads as torch has, or else one after the other.
+def compute_chunks(module: nn.Module, tasks: list[ChunkTask]) -> list[tuple[Tensor, ...]]:
+    """Compute tasks: side by side in as many threads as torch has, or else one after the other.
 
     Parameters
     ----------
     module : Module
-        All pieces are computed by it, or by parts of it.
-    pieces : list of Piece
+        All tasks are computed by it, or by parts of it.
+    tasks : list of ChunkTask
         Each gives as many tensors.
 
     Returns
     -------
     list of tuple of Tensor
-        What each piece gave.
+        What each task gave.
     """
     if module.training:
-        for piece, seed in zip(pieces, torch.randint(2**63 - 1, (len(pieces),)).tolist(), strict=True):
-            piece.seed = seed
-    if torch.get_num_threads() == 1 or len(pieces) == 1 or _here.in_order or not _is_plain(module):
-        return [piece.forward() for piece in pieces]
+        for task, seed in zip(tasks, torch.randint(2**63 - 1, (len(tasks),)).tolist(), strict=True):
+            task.seed = seed
+    if torch.get_num_threads() == 1 or len(tasks) == 1 or _here.in_order or not _is_plain(module):
+        return [task.forward() for task in tasks]
     weights = [one for one in module.parameters() if one.requires_grad]
-    asking = [*(one for piece in pieces for one in piece.inputs()), *weights]
-    outputs = _SideBySide.apply(pieces, weights, torch.is_grad_enabled() and bool(asking), *asking)
-    return _by_piece(outputs, len(pieces))
+    asking = [*(one for task in tasks for one in task.inputs()), *weights]
+    outputs = _SideBySide.apply(tasks, weights, torch.is_grad_enabled() and bool(asking), *asking)
+    return _by_piece(outputs, len(tasks))
 
 
 def _is_plain(module: nn.Module) -> bool:
@@ -145,28 +145,28 @@ def _minds(part: nn.Module) -> bool:
 
 
 class _SideBySide(torch.autograd.Function):
-    """Stands for the graphs of all pieces in the graph around them."""
+    """Stands for the graphs of all tasks in the graph around them."""
 
     @staticmethod
     def forward(
-        ctx: Any, pieces: list[Piece], weights: list[Tensor], records: bool, *_asking: Tensor
+        ctx: Any, tasks: list[ChunkTask], weights: list[Tensor], records: bool, *_asking: Tensor
     ) -> tuple[Tensor, ...]:
-        ctx.pieces, ctx.weights = pieces, weights
-        shares = _shares(pieces)
-        outputs = _in_threads(lambda share: [pieces[place].forward_apart(records) for place in share], shares)
+        ctx.tasks, ctx.weights = tasks, weights
+        shares = _shares(tasks)
+        outputs = _in_threads(lambda share: [tasks[place].forward_apart(records) for place in share], shares)
         return tuple(one for several in _in_order(shares, outputs) for one in several)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         if torch.is_grad_enabled():
-            raise RuntimeError("chunks side by side give no second derivatives: ask one_after_the_other()")
-        shares, of_piece = _shares(ctx.pieces), _by_piece(gradients, len(ctx.pieces))
+            raise RuntimeError("chunks side by side give no second derivatives: ask sequential()")
+        shares, of_piece = _shares(ctx.tasks), _by_piece(gradients, len(ctx.tasks))
 
         def go_back(share: list[int]) -> tuple[list[Gradients], Gradients]:
             of_inputs: list[Gradients] = []
             of_weights: Gradients = [None] * len(ctx.weights)
             for place in share:
-                inputs, here = ctx.pieces[place].backward_apart(of_piece[place], ctx.weights)
+                inputs, here = ctx.tasks[place].backward_apart(of_piece[place], ctx.weights)
                 of_inputs.append(inputs)
                 of_weights = _sum(of_weights, here)
             return of_inputs, of_weights
@@ -176,19 +176,19 @@ class _SideBySide(torch.autograd.Function):
         return None, None, None, *flat, *reduce(_sum, of_weights)
 
 
-def _shares(pieces: list[Piece]) -> list[list[int]]:
-    """Deal pieces out to threads, the dearest first, each to the thread that has the least to do."""
-    shares: list[list[int]] = [[] for _ in range(min(torch.get_num_threads(), len(pieces)))]
+def _shares(tasks: list[ChunkTask]) -> list[list[int]]:
+    """Deal tasks out to threads, the dearest first, each to the thread that has the least to do."""
+    shares: list[list[int]] = [[] for _ in range(min(torch.get_num_threads(), len(tasks)))]
     loads = [0.0] * len(shares)
-    for place in sorted(range(len(pieces)), key=lambda place: -pieces[place].cost):
+    for place in sorted(range(len(tasks)), key=lambda place: -tasks[place].cost):
         least = loads.index(min(loads))
         shares[least].append(place)
-        loads[least] += pieces[place].cost
+        loads[least] += tasks[place].cost
     return shares
 
 
 def _in_order(shares: list[list[int]], results: Sequence[list[T]]) -> list[T]:
-    """Put what was made of each share's pieces into the order of the pieces."""
+    """Put what was made of each share's tasks into the order of the tasks."""
     by_place = {
         place: result
         for share, several in zip(shares, results, strict=True)

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from aammodel.batch import Batch
 from aammodel.data.stream import BatchStream
 from aammodel.nn.model import AamModel
-from aammodel.nn.parallel import one_after_the_other
+from aammodel.nn.parallel import sequential
 from aammodel.training.precision import Precision
 from aammodel.training.throughput import forget_peak, peak_bytes
 from aammodel.training.trainer import Trainer
@@ -148,7 +148,7 @@ def _growth(trainer: Trainer, size: Size, kept_bytes: int) -> list[Size]:
 def _operations(model: AamModel, batch: Batch, precision: Precision) -> float:
     """Count the operations of a forward pass three times: backwards, each product makes two."""
     model.train()
-    with one_after_the_other(), FlopCounterMode(display=False) as counter, precision.autocast():
+    with sequential(), FlopCounterMode(display=False) as counter, precision.autocast():
         model(batch)
     return 3.0 * counter.get_total_flops()
 
@@ -179,7 +179,7 @@ class _Kept:
 @contextmanager
 def _kept() -> Iterator[_Kept]:
     kept = _Kept()
-    with one_after_the_other(), saved_tensors_hooks(kept.note, lambda tensor: tensor):
+    with sequential(), saved_tensors_hooks(kept.note, lambda tensor: tensor):
         yield kept
 
 

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from aam_schemas import vocabulary
 from aammodel.batch import Batch
-from aammodel.nn.encoders import hide
+from aammodel.nn.encoders import mask_tokens
 from aammodel.nn.heads.base import Contents
 from aammodel.nn.model import AamModel
 from aammodel.nn.transformer import Transformer
@@ -128,7 +128,7 @@ class PlainModel(nn.Module):
 
 def pad(batch: Batch) -> PlainBatch:
     """Write out every slot of every sample."""
-    hidden = hide(batch.tokens, batch.masked)
+    hidden = mask_tokens(batch.tokens, batch.masked)
     tokens = torch.zeros(*batch.slot.shape, batch.tokens.shape[1], dtype=torch.long)
     whole = tokens.clone()
     tokens[batch.is_real] = hidden[batch.slot[batch.is_real]].long()

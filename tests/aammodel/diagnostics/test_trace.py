@@ -20,7 +20,7 @@ from aammodel.diagnostics.nonfinite import Fault, watch_step
 from aammodel.diagnostics.stop import stop_at_non_finite
 from aammodel.diagnostics.trace import trace
 from aammodel.distributed.ranks import Ranks
-from aammodel.nn.encoders import hide
+from aammodel.nn.encoders import mask_tokens
 from aammodel.nn.model import AamModel
 from aammodel.objectives.registry import make_objectives
 from aammodel.runs.config_file import CONFIG_FILE
@@ -82,7 +82,7 @@ def of_rows(rows: Tensor, like: Tensor) -> Tensor:
 def spoil_reading(model: AamModel, batch: Batch, name: str, spoiler: Spoiler) -> None:
     """Spoil a module of the transformer over bases: the ASV is known by the tokens that the stem is given."""
     row = batch.asv_row.tolist().index(BAD_ASV)
-    tokens = hide(batch.tokens, batch.masked)[row]
+    tokens = mask_tokens(batch.tokens, batch.masked)[row]
     seen: list[Tensor] = []
     model.asv_encoder.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
 

@@ -203,7 +203,7 @@ def test_no_base_is_hidden_from_a_model_that_has_no_token_for_it() -> None:
     model = awake(vocabulary_size=6)
     batch = compact(some_samples(1, 3))
     for use in (model, model.init_from_batch):
-        with pytest.raises(UsageError, match="vocabulary of 6 has no token for a hidden base"):
+        with pytest.raises(UsageError, match="vocabulary of 6 has no token for a masked base"):
             use(batch)
 
 

@@ -18,7 +18,7 @@ from aam_schemas import vocabulary
 from aammodel.nn import parallel as side_by_side
 from aammodel.nn.encoders import AsvEncoder
 from aammodel.nn.model import AamModel
-from aammodel.nn.parallel import Piece, compute_pieces, one_after_the_other
+from aammodel.nn.parallel import ChunkTask, compute_chunks, sequential
 from tests.helpers.model_cases import (
     TOLERANCE,
     Case,
@@ -198,7 +198,7 @@ def test_what_depends_on_its_thread_is_computed_in_order(way: str, monkeypatch: 
         model.asv_encoder.transformer.compile(disable=True)
     if way in HOOKS:
         HOOKS[way](model.asv_encoder)
-    asked = one_after_the_other() if way == "asked" else nullcontext()
+    asked = sequential() if way == "asked" else nullcontext()
     with asked, torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
         seen = threads_of_chunks(lambda: said(model), monkeypatch)
     assert set(seen) == {threading.current_thread().name}
@@ -214,9 +214,9 @@ def test_torch_keeps_its_threads() -> None:
 
 def test_gradients_of_gradients_are_refused() -> None:
     layer = nn.Linear(2, 2)
-    pieces = [Piece(lambda x: (layer(x) ** 2,), (torch.ones(1, 2),), cost=1) for _ in range(3)]
-    value = torch.cat([one for (one,) in compute_pieces(layer, pieces)]).sum()
-    with pytest.raises(RuntimeError, match="one_after_the_other"):
+    pieces = [ChunkTask(lambda x: (layer(x) ** 2,), (torch.ones(1, 2),), cost=1) for _ in range(3)]
+    value = torch.cat([one for (one,) in compute_chunks(layer, pieces)]).sum()
+    with pytest.raises(RuntimeError, match="sequential"):
         torch.autograd.grad(value, layer.weight, create_graph=True)
 
 
@@ -238,9 +238,9 @@ def test_what_goes_wrong_in_a_thread_is_raised(backward: bool) -> None:
             y.register_hook(_refuse)
         return (y,)
 
-    pieces = [Piece(compute, (torch.ones(1, 2), place), cost=1) for place in range(5)]
+    pieces = [ChunkTask(compute, (torch.ones(1, 2), place), cost=1) for place in range(5)]
     with pytest.raises(MemoryError, match="too much"):
-        torch.cat([one for (one,) in compute_pieces(layer, pieces)]).sum().backward()
+        torch.cat([one for (one,) in compute_chunks(layer, pieces)]).sum().backward()
 
 
 def _refuse(_: Tensor) -> None:
@@ -251,8 +251,8 @@ def test_inputs_get_their_gradients_whoever_computes_them() -> None:
     layer = nn.Linear(3, 2, dtype=torch.float64)
     inputs = [torch.randn(4, 3, dtype=torch.float64, requires_grad=place != 2) for place in range(7)]
     factors = [torch.randn(4, 2, dtype=torch.float64) for _ in inputs]
-    pieces = [Piece(lambda x: (layer(x) ** 2,), (x,), cost=place % 3) for place, x in enumerate(inputs)]
-    parts = compute_pieces(layer, pieces)
+    pieces = [ChunkTask(lambda x: (layer(x) ** 2,), (x,), cost=place % 3) for place, x in enumerate(inputs)]
+    parts = compute_chunks(layer, pieces)
     sum((one * factor).sum() for (one,), factor in zip(parts, factors, strict=True)).backward()
     for place, (x, factor) in enumerate(zip(inputs, factors, strict=True)):
         if place == 2:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aammodel.nn.encoders import hide
+from aammodel.nn.encoders import mask_tokens
 from aammodel.nn.model import AamModel
 from tests.helpers import reference_model as reference
 from tests.helpers.model_cases import (
@@ -65,7 +65,7 @@ def by_reference(
 ) -> dict[str, torch.Tensor]:
     """Compute what the model gives for a batch, one sample at a time."""
     batch, heads = compact(samples, asv_encode_fraction=asv_encode_fraction), model.config.attention_heads
-    whole, read = batch.tokens.tolist(), hide(batch.tokens, batch.masked).tolist()
+    whole, read = batch.tokens.tolist(), mask_tokens(batch.tokens, batch.masked).tolist()
     encoded = [
         reference.encode_asv(weights, [t for t in hidden if t], heads, [t for t in row if t])
         if is_encoded
