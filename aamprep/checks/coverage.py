@@ -34,7 +34,7 @@ def note_what_was_checked(study: Study | None, rarefied: bool, findings: Finding
         if reason:
             findings.skip(rule, reason)
         else:
-            findings.held.append(rule)
+            findings.passed.append(rule)
 
 
 def _why_not(rule: Rule, study: Study | None, rarefied: bool) -> str:

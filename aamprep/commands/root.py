@@ -26,7 +26,7 @@ def root(
         raise refuse(error, json=False) from None
     for finding in rooted.findings:
         if finding.rule is not rules.NEWICK_UNROOTED:
-            say(f"{finding.where}: {finding.rule.rule}: {finding.value}")
+            say(f"{finding.where}: {finding.rule.requirement}: {finding.value}")
     if rooted.was_rooted:
         say(f"{tree}: this tree had a root already; with the new one, UniFrac distances differ")
     print(f"{rooted.num_tips:,} tips, rooted at the midpoint: {output}")

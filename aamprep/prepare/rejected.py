@@ -43,4 +43,4 @@ class Rejected:
 
 
 def _reason(rule: Rule, value: object) -> str:
-    return f"not so: {rule.rule}" + (f" ({value})" if value != "" else "")
+    return f"not so: {rule.requirement}" + (f" ({value})" if value != "" else "")

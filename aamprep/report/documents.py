@@ -75,7 +75,7 @@ def as_json(findings: Findings, figures: dict[str, Any]) -> dict[str, Any]:
         "facts": figures,
         "counts": {rule.code: number for rule, number in findings.counts().items()},
         "findings": [finding.as_dict() for finding in findings.found],
-        "held": [rule.code for rule in findings.held],
+        "held": [rule.code for rule in findings.passed],
         "not_checked": findings.not_checked,
     }
 
@@ -119,7 +119,7 @@ def as_fragment(title: str, findings: Findings) -> str:
     rows = []
     for rule, number in findings.counts().items():
         first = next(finding for finding in findings if finding.rule == rule)
-        cells = (rule.severity.value, rule.code, f"{number:,}", shortened(first), rule.rule, rule.remedy)
+        cells = (rule.severity.value, rule.code, f"{number:,}", shortened(first), rule.requirement, rule.fix)
         rows.append("".join(f'<td style="text-align: left">{escape(cell)}</td>' for cell in cells))
     table = f"<tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>"
     table += "".join(f"<tr>{row}</tr>" for row in rows)

@@ -112,8 +112,8 @@ def _article(rule: Rule, found: list[Finding]) -> str:
     return (
         f'<article class="{rule.severity.value}"><h3><span class="tag">{rule.severity.value}</span>'
         f"<code>{escape(rule.code)}</code>{times}</h3>"
-        f"<p>Should be: {escape(rule.rule)}.</p><ul>{examples}</ul>"
-        f"<p><b>To do:</b> {_with_code(rule.remedy)}.</p></article>"
+        f"<p>Should be: {escape(rule.requirement)}.</p><ul>{examples}</ul>"
+        f"<p><b>To do:</b> {_with_code(rule.fix)}.</p></article>"
     )
 
 
@@ -202,13 +202,15 @@ def _inputs(figures: dict[str, Any]) -> str:
 
 
 def _checked(findings: Findings) -> str:
-    held = "".join(f"<li><code>{rule.code}</code>: {escape(rule.rule)}</li>" for rule in findings.held)
+    held = "".join(
+        f"<li><code>{rule.code}</code>: {escape(rule.requirement)}</li>" for rule in findings.passed
+    )
     not_checked = "".join(
         f"<li>because {escape(reason)}: {', '.join(f'<code>{code}</code>' for code in codes)}</li>"
         for reason, codes in why_not_checked(findings).items()
     )
     details = [
-        _details(f"{len(findings.held)} rules were checked and found nothing", held),
+        _details(f"{len(findings.passed)} rules were checked and found nothing", held),
         _details(f"{len(findings.not_checked)} rules were not checked", not_checked, " open"),
     ]
     return "<h2>Rules without a finding</h2>\n" + "\n".join(details) if any(details) else ""

@@ -45,12 +45,12 @@ def _print_rule(rule: Rule, found: list[Finding], how_many: int, console: Consol
     style = _STYLES[rule.severity]
     times = f" [dim]x {how_many:,}[/]" if how_many > 1 else ""
     console.print(f"\n[{style}]{rule.severity.value}[/] [bold]{escape(rule.code)}[/]{times}")
-    _print_line("  should be", rule.rule, console)
+    _print_line("  should be", rule.requirement, console)
     for one in found[:EXAMPLES_PER_RULE]:
         _print_line("  found", shortened(one), console)
     if how_many > EXAMPLES_PER_RULE:
         _print_line("", f"and {how_many - EXAMPLES_PER_RULE:,} more (all with --json)", console)
-    _print_line("  to do", rule.remedy, console)
+    _print_line("  to do", rule.fix, console)
 
 
 def _print_line(label: str, text: str, console: Console) -> None:
@@ -65,8 +65,10 @@ def _print_line(label: str, text: str, console: Console) -> None:
 
 def _print_checked(findings: Findings, console: Console) -> None:
     console.print()
-    if findings.held:
-        console.print(f"[dim]checked, and found nothing: {len(findings.held)} more rules[/]", highlight=False)
+    if findings.passed:
+        console.print(
+            f"[dim]checked, and found nothing: {len(findings.passed)} more rules[/]", highlight=False
+        )
     for reason, codes in why_not_checked(findings).items():
         which = codes[0] if len(codes) == 1 else f"{len(codes)} rules"
         console.print(f"[dim]not checked, because {escape(visible(reason))}: {which}[/]", highlight=False)

@@ -1,4 +1,4 @@
-"""The page of rules in the documentation: `python -m aamprep.rules.page > docs/rules.md`."""
+"""Generate the documentation of the rules: `python -m aamprep.rules.page > docs/rules.md`."""
 
 import importlib
 import re
@@ -7,26 +7,29 @@ from pathlib import Path
 
 from aamprep.rules.rule import Rule
 
-_MODULES = {"aamprep.rules.tables": "Tables and what goes with them", "aamprep.rules.shards": "Shard sets"}
-"""Where rules are written; each module has section comments, which become headings."""
+_MODULES = {"aamprep.rules.tables": "Tables and accompanying files", "aamprep.rules.shards": "Shard sets"}
+"""Modules that define rules, and their headings. The section comments in a module become subheadings."""
 
 _SECTION = re.compile(r"# -{3,} (.+?) -{3,}")
 _RULE = re.compile(r"([A-Z_]+) = (?:error|warning|note)\(")
 
 _HEAD = """# Rules
 
-Everything that `aamprep` checks. A finding has the code of its rule, the place, the value found there, the
-rule in words and what to do. An **error** would be rejected: `aamprep validate` exits with 1; `aamprep shard`
-leaves such a sample out, on record, and goes on. A **warning** is kept but worth knowing. A **note** is good
-to know.
+`aamprep` checks the rules on this page. It reports each violation as a finding, with the code of the rule,
+the location, the value, the rule and a fix. There are three severities:
 
-Codes are stable: scripts may rely on them. This page is generated from the rules, with
+- **error**: the data are invalid. `aamprep validate` exits with 1. `aamprep shard` excludes invalid samples,
+  lists them in `rejected.parquet` and continues. It stops if a whole file is invalid.
+- **warning**: the data are kept, but you should look at them.
+- **note**: the data are fine. This is for your information.
+
+Codes are stable, so scripts can rely on them. This page is generated from the rules with
 `python -m aamprep.rules.page > docs/rules.md`.
 """
 
 
 def page() -> str:
-    """Write the page: a heading for each module and topic, then each rule."""
+    """Return the page as Markdown: a heading for each module and each topic, and an entry for each rule."""
     parts = [_HEAD]
     for name, title in _MODULES.items():
         if find_spec(name):
@@ -36,7 +39,10 @@ def page() -> str:
 
 
 def _topics(module_name: str) -> list[tuple[str, list[Rule]]]:
-    """Give the rules of a module in order, by the section comment that they stand under."""
+    """Return the rules of a module in order, grouped by the section comment above them.
+
+    Section comments exist in the source only, so the source is read in place of the module's attributes.
+    """
     module = importlib.import_module(module_name)
     topics: list[tuple[str, list[Rule]]] = []
     for line in Path(str(module.__file__)).read_text(encoding="utf-8").splitlines():
@@ -54,14 +60,14 @@ def _section(title: str, rules: list[Rule]) -> str:
 def _entry(rule: Rule) -> str:
     return (
         f"#### `{rule.code}`\n\n"
-        f"{rule.severity.value.capitalize()}. Should be: {rule.rule}.\n\n"
+        f"{rule.severity.value.capitalize()}. Rule: {rule.requirement}.\n\n"
         f"- Example: {_quoted(rule.example)}\n"
-        f"- To do: {rule.remedy}.\n"
+        f"- Fix: {rule.fix}.\n"
     )
 
 
 def _quoted(text: str) -> str:
-    """Quote as code, whatever backquotes are in it."""
+    """Return text as Markdown code. Two backquotes enclose text that contains one."""
     ticks = "``" if "`" in text else "`"
     return f"{ticks}{text}{ticks}"
 

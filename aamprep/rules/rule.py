@@ -1,22 +1,22 @@
-"""A rule: one thing that is checked, with a stable code, a severity and a remedy."""
+"""The type of a rule: a requirement on the data, with a stable code, a severity and a fix."""
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
 
 class Severity(StrEnum):
-    """How serious it is that a rule does not hold."""
+    """Consequence of violating a rule."""
 
     ERROR = "error"
     """The sample or file is rejected."""
     WARNING = "warning"
-    """The data are kept, but you should know."""
+    """The data are kept, but you should look at them."""
     NOTE = "note"
-    """The data are fine, and you may want to know."""
+    """The data are fine. This is for your information."""
 
 
 class Need(Enum):
-    """What a rule needs before it can be checked. The value is the reason given where that is missing."""
+    """Input that a rule needs. The value is the reason that is reported if the input is missing."""
 
     REP_SEQS = "no rep-seqs were given"
     TREE = "no tree was given"
@@ -24,38 +24,38 @@ class Need(Enum):
     TAXONOMY = "no taxonomy was given"
     DISTANCES = "no distances were given"
     ARTIFACT = "no QIIME 2 artifact was given"
-    FILTER = "no such filter was asked for"
-    SPLIT_BY = "no column was chosen to split by"
+    FILTER = "no such filter was given"
+    SPLIT_BY = "no column to split by was given"
     RAREFACTION = "no rarefaction depth was given"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that is checked."""
+    """A requirement on the data."""
 
     code: str
-    """Stable, in words joined by dashes; scripts rely on it."""
+    """Stable identifier: words joined by dashes. Scripts rely on it."""
     severity: Severity
-    rule: str
-    """What holds for valid data, as a sentence."""
-    remedy: str
-    """What to do where it does not hold."""
+    requirement: str
+    """Statement that is true of valid data, without a full stop: `counts are finite`."""
+    fix: str
+    """What the user can do about a violation, without a full stop."""
     example: str = ""
-    """A location and value that break it, for the documentation."""
+    """Location and value of a violation, for the documentation."""
     needs: Need | None = None
-    """What must be given before the rule can be checked; None where a table is enough."""
+    """Input without which the rule cannot be checked. None if a table is enough."""
 
 
-def error(code: str, rule: str, remedy: str, example: str, needs: Need | None = None) -> Rule:
-    """Return a rule whose violation rejects a sample or a file."""
-    return Rule(code, Severity.ERROR, rule, remedy, example, needs)
+def error(code: str, requirement: str, fix: str, example: str, needs: Need | None = None) -> Rule:
+    """Return a rule whose violation causes a sample or file to be rejected."""
+    return Rule(code, Severity.ERROR, requirement, fix, example, needs)
 
 
-def warning(code: str, rule: str, remedy: str, example: str, needs: Need | None = None) -> Rule:
-    """Return a rule whose violation is kept but reported as a warning."""
-    return Rule(code, Severity.WARNING, rule, remedy, example, needs)
+def warning(code: str, requirement: str, fix: str, example: str, needs: Need | None = None) -> Rule:
+    """Return a rule whose violation is reported as a warning. The data are kept."""
+    return Rule(code, Severity.WARNING, requirement, fix, example, needs)
 
 
-def note(code: str, rule: str, remedy: str, example: str, needs: Need | None = None) -> Rule:
-    """Return a rule whose violation is reported as a note."""
-    return Rule(code, Severity.NOTE, rule, remedy, example, needs)
+def note(code: str, requirement: str, fix: str, example: str, needs: Need | None = None) -> Rule:
+    """Return a rule whose violation is reported as a note. The data are kept."""
+    return Rule(code, Severity.NOTE, requirement, fix, example, needs)

@@ -141,7 +141,7 @@ def test_every_rule_was_broken_held_or_not_checked(study: Path, run: Programs) -
     assert "count-nan" in document["held"]
     assert document["not_checked"]["taxonomy-format"] == "no taxonomy was given"
     assert document["not_checked"]["sample-without-distance"] == "no distances were given"
-    assert document["not_checked"]["split-by-empty"] == "no column was chosen to split by"
+    assert document["not_checked"]["split-by-empty"] == "no column to split by was given"
     # The one that was given is not said to be another's.
     assert "tree-of-other-asvs" in document["held"]
 
@@ -159,7 +159,7 @@ def test_nothing_is_said_to_hold_where_nothing_was_read() -> None:
     findings = Findings()
     findings.add(rules.FILE_EMPTY, "table.biom")
     note_what_was_checked(None, False, findings)
-    assert findings.held == []
+    assert findings.passed == []
     assert len(findings.not_checked) == len(rules.catalogue()) - 1
 
 
