@@ -110,7 +110,20 @@ def model_file(model: Tensors, model_config: dict[str, object], preparation: Pre
     header = {"model_config": json.dumps(model_config)}
     if preparation is not None:
         header["preparation"] = json.dumps(preparation.as_dict())
-    return save(model, metadata=header)
+    return _with_sorted_header(save(model, metadata=header))
+
+
+def _with_sorted_header(content: bytes) -> bytes:
+    """Sort the metadata of a safetensors file, which the library writes in random order.
+
+    The header is JSON, padded with spaces, after its length as a 64-bit little-endian number. Sorted, it has
+    as many bytes, so equal models are equal files.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return content[:8] + text.ljust(end - 8) + content[end:]
 
 
 def _load_optimizer(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
