@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aam_schemas.common.cli import print_json, say
-from aam_schemas.common.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,23 +19,14 @@ def compare(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Lay runs side by side: in what they differ, and how well each did."""
-    if report is not None and report.suffix != ".html":
-        raise UsageError(
-            "the file for --report does not end in .html", str(report), f"name it {report.name}.html"
-        )
-    if report is not None and not report.parent.is_dir():
-        raise UsageError("there is no such folder", str(report.parent), "make it, or choose another")
-    from aam_schemas.common.publish import replace_file
-    from aammodel.reports import compare as side_by_side
+    from aammodel.reports import compare as reports
 
-    read = [side_by_side.read_run(one) for one in runs]
-    comparison = side_by_side.compare(read)
+    comparison = reports.compare(runs, report=report)
     if json:
         print_json(comparison.as_dict())
     else:
         _print(comparison)
     if report is not None:
-        replace_file(report, side_by_side.as_page(comparison, read))
         say(f"wrote {report}")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from aam_schemas.common.cli import say
-from aam_schemas.common.errors import InvalidDataError, UsageError
+from aam_schemas.common.errors import UsageError
 
 FAITH_PD = "faith_pd"
 
@@ -39,36 +39,23 @@ def distances(
 
     check_output(output, overwrite)
 
-    from aam_schemas.shards import SPLITS
     from aammodel.data.remote import parse_location
     from aammodel.data.shards import open_shards
-    from aammodel.distances.sparse import Arithmetic
-    from aammodel.training.device import pick_device
-    from aammodel.workflows.distance_matrix import AllPairs
+    from aammodel.workflows.distance_matrix import all_pairs, faith_pd
     from aammodel.workflows.matrix_files import matrix_on_disk, write_matrix, write_per_sample
 
-    if split not in (None, *SPLITS):
-        raise UsageError(f"there is no split {split!r}", "--split", f"choose among: {', '.join(SPLITS)}")
     opened = open_shards(parse_location(shards))
-    is_known = opened.has_tree if metric == FAITH_PD else METRICS[metric].is_available(opened.metric_inputs)
-    if not is_known:
-        raise InvalidDataError(
-            f"these shards lack what {metric} is computed from",
-            str(opened.folder),
-            "shard the table with its tree (--tree), or its matrix (--distances)",
-        )
-    place = str(pick_device(device)) if device else None
-    pairs = AllPairs(opened, metric, split, Arithmetic(device=place))
-    if not pairs.num_samples:
-        raise InvalidDataError(f"there is no {split} sample", str(opened.folder), "choose another --split")
     if metric == FAITH_PD:
-        write_per_sample(output, pairs.sample_ids(), metric, pairs.faith_pd())
+        sample_ids, values = faith_pd(opened, split)
+        write_per_sample(output, sample_ids, metric, values)
     else:
+        pairs = all_pairs(opened, metric, split, device)
+        sample_ids = pairs.sample_ids()
         check_suffix(output)
-        with matrix_on_disk(output, pairs.num_samples) as matrix:
+        with matrix_on_disk(output, len(sample_ids)) as matrix:
             pairs.fill(matrix, _Progress())
-            write_matrix(output, pairs.sample_ids(), matrix)
-    print(f"{pairs.num_samples:,} samples: {output}")
+            write_matrix(output, sample_ids, matrix)
+    print(f"{len(sample_ids):,} samples: {output}")
 
 
 class _Progress:

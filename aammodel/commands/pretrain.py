@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aam_schemas.common.cli import say
 from aam_schemas.common.errors import AamError, NonFiniteError, UsageError
 
 if TYPE_CHECKING:
-    from aammodel.training.setup import Plan
-    from aammodel.training.trainer import Trainer
-    from aammodel.workflows.resume import Resumed
+    from aammodel.workflows.pretrain import Outcome
 
 SECONDS_FOR_THE_MAIN_RANK = 10
 
@@ -72,18 +69,21 @@ def pretrain(
         "checkpoint_every": checkpoint_every,
     }
     with main_rank_speaks_first():
-        if resume is None and allow_changes:
-            raise UsageError("no run goes on", "--allow-changes", "name its folder with --resume")
-        if resume is not None and overwrite:
-            raise UsageError(
-                f"the run in {resume} goes on, and is not replaced", "--overwrite", "leave it out"
-            )
         if resume is None:
-            _begin(shards, output or Path("run"), given, config, overwrite)
-        elif output is None:
-            _resume(resume, shards, given, config, allow_changes)
+            _require(not allow_changes, "--allow-changes", "it requires --resume")
+            outcome = _begin(shards, output or Path("run"), given, config, overwrite)
         else:
-            raise UsageError(f"the run in {resume} goes on where it is", "--output", "leave it out")
+            _require(not overwrite, "--overwrite", "a resumed run is not replaced")
+            _require(output is None, "--output", "a resumed run keeps its folder")
+            outcome = _resume(resume, shards, given, config, allow_changes)
+    _print(outcome)
+    if outcome.stop_signal:
+        sys.exit(128 + outcome.stop_signal)
+
+
+def _require(holds: bool, option: str, rule: str) -> None:
+    if not holds:
+        raise UsageError(f"{option} cannot be used here: {rule}", option, "leave it out")
 
 
 @contextmanager
@@ -124,9 +124,9 @@ def _targets(given: list[str]) -> dict[str, float]:
 
 def _begin(
     shards: str | None, output: Path, given: dict[str, Any], config: Path | None, overwrite: bool
-) -> None:
+) -> "Outcome":
     if shards is None:
-        raise UsageError("no shards were named", "pretrain", "name the folder that holds them")
+        raise UsageError("no shards were given", "pretrain", "give the folder of a shard set")
     from aam_schemas.common.publish import check_target
     from aammodel.config.toml import read_config, with_options
     from aammodel.config.train import TrainConfig
@@ -136,108 +136,41 @@ def _begin(
     check_target(output, overwrite, "config.json")
 
     from aammodel.data.remote import parse_location
-    from aammodel.diagnostics.stop import stop_at_non_finite
-    from aammodel.distributed.ranks import joined
-    from aammodel.training.setup import make_plan, make_trainer
-    from aammodel.workflows.pretrain import begin_run
+    from aammodel.training.setup import make_plan
+    from aammodel.workflows.pretrain import pretrain as run_pretraining
 
-    plan = make_plan(parse_location(shards), tables["model"], train)
-    with joined() as ranks:
-        trainer = make_trainer(plan, output, False, ranks, stop_at_non_finite)
-        if ranks.is_main:
-            begin_run(plan, output, overwrite)
-            _describe(plan, trainer)
-        _train(plan, trainer)
+    return run_pretraining(make_plan(parse_location(shards), tables["model"], train), output, overwrite)
 
 
 def _resume(
-    run_folder: Path, shards: str | None, given: dict[str, Any], config: Path | None, allow_changes: bool
-) -> None:
+    run: Path, shards: str | None, given: dict[str, Any], config: Path | None, allow_changes: bool
+) -> "Outcome":
     from aammodel.config.toml import read_config, with_options
     from aammodel.data.remote import parse_location
-    from aammodel.diagnostics.stop import stop_at_non_finite
-    from aammodel.distributed.ranks import joined
-    from aammodel.reports.run_report import REPORT_FILE, remove_report
-    from aammodel.training.setup import make_trainer
-    from aammodel.workflows.resume import read_plan, record
+    from aammodel.workflows.pretrain import resume
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
     if tables["model"]:
-        raise UsageError("a run keeps its model", str(config), "leave [model] out, or begin a new run")
-    place = parse_location(shards) if shards is not None else None
-    resumed = read_plan(run_folder, place, with_options(tables["train"], given), allow_changes)
-    has_report = (run_folder / REPORT_FILE).exists()
-    with joined() as ranks:
-        trainer = make_trainer(resumed.plan, run_folder, True, ranks, stop_at_non_finite)
-        trainer.progress = resumed.adjust(trainer.progress)
-        is_over = trainer.progress.is_finished and has_report
-        ranks.wait()  # for those that still read what is written next
-        if resumed.changes and trainer.progress.step:
-            # A run that is killed next goes on from what the changes made of its checkpoint.
-            trainer.save()
-        if ranks.is_main:
-            if not is_over:
-                remove_report(run_folder)
-            _tell(run_folder, resumed, trainer.progress.step, is_over)
-            record(run_folder, resumed, trainer.progress.step)
-        if not is_over:
-            _train(resumed.plan, trainer)
+        raise UsageError(
+            "[model] cannot be changed when resuming", str(config), "leave [model] out, or start a new run"
+        )
+    location = parse_location(shards) if shards is not None else None
+    return resume(run, location, with_options(tables["train"], given), allow_changes)
 
 
-def _tell(run_folder: Path, resumed: "Resumed", step: int, is_over: bool) -> None:
-    if is_over:
-        say(f"{run_folder}: this run is finished, after {step} steps")
+def _print(outcome: "Outcome") -> None:
+    """Print the results of a run that reached its end."""
+    if not outcome.is_main or not outcome.is_trained:
         return
-    if resumed.changes:
-        say(f"{run_folder}: goes on with other {', '.join(resumed.changes)} than it began with")
-    say(f"{run_folder}: goes on after step {step}")
-
-
-def _train(plan: "Plan", trainer: "Trainer") -> None:
     from aammodel.distances.metrics import METRICS
-    from aammodel.workflows.pretrain import finish_run
 
-    if not trainer.progress.is_finished:
-        trainer.fit()
-    if trainer.stop_signal:
-        if trainer.ranks.is_main:
-            step, run = trainer.progress.step, trainer.run
-            say(f"stopped after step {step}; go on: aammodel pretrain --resume {run}")
-        trainer.ranks.wait()
-        sys.exit(128 + trainer.stop_signal)
-    if not trainer.ranks.is_main:
-        return
-    predictions = finish_run(plan, trainer)
-    best = trainer.progress
+    best = outcome.progress
     if best.best_loss is not None:
         print(f"best validation loss {best.best_loss:.4f}, at step {best.best_step} of {best.step}")
-    for one in predictions:
-        pairs = f"{len(one.true):,} pairs of {one.num_samples:,} validation samples"
+    for prediction in outcome.predictions:
+        pairs = f"{len(prediction.true):,} pairs of {prediction.num_samples:,} validation samples"
         print(
-            f"{METRICS[one.target].words}, {pairs}: r = {one.r:.3f}, "
-            f"mean absolute error {one.mean_absolute_error:.4f}"
+            f"{METRICS[prediction.target].words}, {pairs}: r = {prediction.r:.3f}, "
+            f"mean absolute error {prediction.mean_absolute_error:.4f}"
         )
-    print(f"model: {trainer.run}/model.safetensors, report: {trainer.run}/report.html")
-
-
-def _places(trainer: "Trainer") -> str:
-    size = trainer.ranks.size
-    return str(trainer.device) if size == 1 else f"{size} x {trainer.device.type}"
-
-
-def _describe(plan: "Plan", trainer: "Trainer") -> None:
-    num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    manifest = plan.shards.manifest
-    say(
-        f"{num_parameters:,} parameters on {_places(trainer)}; {manifest.num_rows('train'):,} training and "
-        f"{manifest.num_rows('validation'):,} validation samples; {trainer.num_steps:,} steps of "
-        f"{plan.train.batch_size * plan.train.accumulate} samples"
-    )
-    from aammodel.distances.metrics import METRICS
-
-    if not any(METRICS[target].is_available(plan.shards.metric_inputs) for target in plan.model.targets):
-        say("these shards have no tree: the model learns from hidden bases alone, not from UniFrac")
-    elif plan.train.batch_size == 1:
-        say("a batch of one sample has no pair: distances are not learned; give --batch-size 2 or more")
-    if not trainer.validation:
-        say("there is no validation sample: the last weights are kept, not the best")
+    print(f"model: {outcome.run}/model.safetensors, report: {outcome.run}/report.html")

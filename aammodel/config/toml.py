@@ -60,13 +60,27 @@ def read_config(path: Path) -> dict[str, dict[str, Any]]:
         if table not in _TABLES:
             raise UsageError(f"the table [{table}] is unknown", str(path), "use [train] and [model]")
         for key in values:
-            _check_key(table, key, path)
+            check_key(table, key, str(path))
     return {table: document.get(table, {}) for table in _TABLES}
 
 
-def _check_key(table: str, key: str, path: Path) -> None:
+def check_key(table: str, key: str, where: str) -> None:
+    """Refuse a key that a table does not have.
+
+    Parameters
+    ----------
+    table : {"train", "model"}
+    key : str
+    where : str
+        Where the key was found, for the message.
+
+    Raises
+    ------
+    UsageError
+        Naming today's key if the key was renamed, or else all keys of the table.
+    """
     renamed, keys = RENAMED_KEYS[table], [field.name for field in fields(_TABLES[table])]
     if key in renamed:
-        raise UsageError(f"the key {key} of [{table}] has a new name", str(path), f"write {renamed[key]}")
+        raise UsageError(f"the key {key} of [{table}] has a new name", where, f"write {renamed[key]}")
     if key not in keys:
-        raise UsageError(f"[{table}] has no key {key!r}", str(path), f"use one of: {', '.join(keys)}")
+        raise UsageError(f"[{table}] has no key {key!r}", where, f"use one of: {', '.join(keys)}")

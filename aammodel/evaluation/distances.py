@@ -9,9 +9,9 @@ import torch
 
 from aammodel.data.shards import ShardSet
 from aammodel.distances.metrics import pairwise_distances
-from aammodel.evaluation.embed import AsvCache
+from aammodel.evaluation.embed import AsvCache, Embeddings
 from aammodel.nn.model import AamModel
-from aammodel.sample import Sample
+from aammodel.sample import Float64Array, Sample
 
 
 @dataclass(frozen=True)
@@ -83,3 +83,35 @@ def predict_distances(
     true = pairwise_distances(targets, samples, samples, shards.metric_inputs)
     predictions = map(Prediction.of_pairs, targets, predicted, true)
     return [prediction for prediction in predictions if prediction.num_samples]
+
+
+@torch.no_grad()
+def predicted_matrix(
+    model: AamModel, embeddings: Embeddings, target: str, rows_at_once: int = 256
+) -> Float64Array:
+    """Return the predicted distances of all pairs of samples by one target.
+
+    The matrix is symmetric to the last bit, and its diagonal is zero: a model may predict a small distance
+    between two equal samples, but the distance of a sample to itself is no prediction.
+
+    Parameters
+    ----------
+    model : AamModel
+    embeddings : Embeddings
+        Of N samples, by this model.
+    target : str
+        One of the targets of the model.
+    rows_at_once : int
+        Rows of the matrix that are computed together, which bounds the memory.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, N)
+    """
+    features = torch.from_numpy(embeddings.distance_features).to(model.device)
+    index = model.config.targets.index(target)
+    parts = [model.distance(rows, features)[index].cpu().double() for rows in features.split(rows_at_once)]
+    matrix = torch.cat([torch.zeros((0, len(features)), dtype=torch.float64), *parts]).numpy()
+    matrix = (matrix + matrix.T) / 2
+    np.fill_diagonal(matrix, 0.0)
+    return matrix

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from aam_schemas.shards import SPLITS
 from aammodel.data.collate import arrange_slots
 from aammodel.data.order import Order
 from aammodel.data.samples import SampleReader
@@ -100,65 +101,71 @@ class AsvCache:
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """The two vectors of each sample of a split, in the order of the manifest."""
+class Embeddings:
+    """The two vectors of each sample of a shard set, in the order of the manifest."""
 
-    distance_features: npt.NDArray[np.float32]
-    """What distances compare, shape (samples, K). K is large: 6,784 at 150 bases by default."""
+    sample_ids: tuple[str, ...]
     embedding: npt.NDArray[np.float32]
-    """Mean of the states of a sample's ASVs, shape (samples, D): 128 by default."""
+    """Mean of the states of the sample's ASVs, shape (samples, D): 128 numbers by default."""
+    distance_features: npt.NDArray[np.float32]
+    """What distances compare, shape (samples, K). K is large: 6,784 numbers for 150 bases by default."""
 
 
 def sample_embeddings(
-    model: AamModel, shards: ShardSet, split: str, token_limit: int | None = None
-) -> Embedded:
-    """Embed every sample of a split.
+    model: AamModel, shards: ShardSet, split: str | None = None, token_limit: int | None = None
+) -> Embeddings:
+    """Return the embeddings of the samples of a shard set.
 
-    Memory grows with the embeddings that come out, and with nothing else.
+    Each distinct ASV is encoded once. Memory grows with the result alone.
 
     Parameters
     ----------
     model : AamModel
     shards : ShardSet
-    split : {"train", "validation", "test"}
+    split : {"train", "validation", "test"}, optional
+        By default the samples of all splits.
     token_limit : int, optional
-        Most ASVs of a sample; by default the shards' limit.
-
-    Returns
-    -------
-    Embedded
+        Largest number of ASVs per sample; by default that of the shards.
 
     Raises
     ------
     UsageError
-        If the token limit is larger than the shards'.
+        If the token limit is larger than that of the shards.
     InvalidDataError
-        If a file is damaged, or a sample is one that cannot be.
+        If a file is damaged, or a sample is invalid.
     """
     limit = shards.resolve_token_limit(token_limit)
-    cache = AsvCache(model, shards, _asvs_of(shards, split, limit))
-    parts = [cache.embed(samples, limit) for samples in _in_order(shards, split)]
-    # Arrays of no sample have their width, too.
-    parts = parts or [cache.embed([], limit)]
-    return Embedded(
-        distance_features=np.concatenate([part.distance_features.cpu().numpy() for part in parts]),
+    splits = [name for name in SPLITS if split in (None, name) and shards.manifest.num_rows(name)]
+    cache = AsvCache(model, shards, _asvs_of(shards, splits, limit))
+    ids: list[str] = []
+    # Without a sample, the arrays still have their widths.
+    parts = [cache.embed([], limit)]
+    for samples in _in_order(shards, splits):
+        ids += [sample.sample_id for sample in samples]
+        parts.append(cache.embed(samples, limit))
+    return Embeddings(
+        sample_ids=tuple(ids),
         embedding=np.concatenate([part.embedding.cpu().numpy() for part in parts]),
+        distance_features=np.concatenate([part.distance_features.cpu().numpy() for part in parts]),
     )
 
 
-def _asvs_of(shards: ShardSet, split: str, token_limit: int) -> npt.NDArray[np.integer]:
-    """Return the rows of the ASVs that the samples of a split keep."""
+def _asvs_of(shards: ShardSet, splits: Sequence[str], token_limit: int) -> npt.NDArray[np.integer]:
+    """Return the rows of the ASVs that the samples of some splits keep."""
     is_used = np.zeros(shards.manifest.num_kept_asvs, dtype=np.bool_)
-    for samples in _in_order(shards, split):
+    for samples in _in_order(shards, splits):
         for sample in samples:
             is_used[sample.asv[:token_limit]] = True
     return np.flatnonzero(is_used)
 
 
-def _in_order(shards: ShardSet, split: str) -> Iterator[list[Sample]]:
-    order = Order(shards.group_rows(split), seed=0, shuffled=False)
-    samples = SampleReader(shards).read_split(split, order)
-    return iter(lambda: list(islice(samples, SAMPLES_AT_ONCE)), [])
+def _in_order(shards: ShardSet, splits: Sequence[str]) -> Iterator[list[Sample]]:
+    """Yield the samples of some splits, a few at a time, in the order of the manifest."""
+    reader = SampleReader(shards)
+    for split in splits:
+        samples = reader.read_split(split, Order(shards.group_rows(split), seed=0, shuffled=False))
+        while taken := list(islice(samples, SAMPLES_AT_ONCE)):
+            yield taken
 
 
 def _array(shape: tuple[int, int], largest_in_memory: int) -> npt.NDArray[np.float32]:

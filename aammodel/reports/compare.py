@@ -3,11 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.html import page, picture, png, table
+from aam_schemas.common.publish import replace_file
 from aammodel.distances.metrics import METRICS
 from aammodel.objectives.registry import loss_labels
 from aammodel.reports.curves import RUN_COLOURS, draw_runs
@@ -65,7 +67,42 @@ def read_run(folder: Path) -> Run:
     return Run(str(folder), config, results, rows)
 
 
-def compare(runs: Sequence[Run]) -> Comparison:
+def compare(runs: Sequence[str | PathLike[str]], *, report: str | PathLike[str] | None = None) -> Comparison:
+    """Compare runs: the settings in which they differ, and their results.
+
+    Parameters
+    ----------
+    runs : sequence of path
+        Run folders, finished or not.
+    report : path, optional
+        HTML page to write, with tables and curves.
+
+    Raises
+    ------
+    UsageError
+        If there is no such run, it has no metrics yet, or the page cannot be written there.
+    InvalidDataError
+        If a file of a run is damaged.
+    """
+    page_path = None if report is None else _checked_page(Path(report))
+    read = [read_run(Path(run)) for run in runs]
+    comparison = compare_read(read)
+    if page_path is not None:
+        replace_file(page_path, as_page(comparison, read))
+    return comparison
+
+
+def _checked_page(path: Path) -> Path:
+    if path.suffix != ".html":
+        raise UsageError(
+            "the file for --report does not end in .html", str(path), f"name it {path.name}.html"
+        )
+    if not path.parent.is_dir():
+        raise UsageError("there is no such folder", str(path.parent), "create it, or choose another")
+    return path
+
+
+def compare_read(runs: Sequence[Run]) -> Comparison:
     """Lay runs side by side."""
     settings = [_flat(one.config) for one in runs]
     names = dict.fromkeys(name for one in settings for name in one)

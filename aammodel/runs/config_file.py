@@ -99,3 +99,21 @@ def machine() -> dict[str, str | int]:
     if torch.cuda.is_available():
         found["gpu"] = torch.cuda.get_device_name()
     return found
+
+
+def read_results(path: Path) -> dict[str, Any] | None:
+    """Read the `results.json` of a run; None if it has none yet.
+
+    Raises
+    ------
+    InvalidDataError
+        If the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InvalidDataError(
+            f"this file is damaged: {error}", str(path), "delete it, and resume the run to write it again"
+        ) from error

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from aammodel.objectives.registry import loss_labels
 from aammodel.runs.metrics_log import Row
+from aammodel.training.notebook import NotebookBar, in_notebook
 from aammodel.training.tensorboard import Events
 
 SECONDS_BETWEEN_LINES = 20
@@ -44,11 +45,11 @@ class Lines:
         """Tell about a step."""
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            _LOGGER.info("step %s/%s: %s; %s", row["step"], num_steps, _losses(row), ", ".join(_figures(row)))
+            _LOGGER.info("%s", describe_step(row, num_steps))
 
     def on_validation(self, row: Row) -> None:
         """Tell about a validation."""
-        _LOGGER.info("step %s: validation %s", row["step"], _losses(row, "val_"))
+        _LOGGER.info("%s", describe_validation(row))
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -79,7 +80,7 @@ class Bar:
 
     def on_validation(self, row: Row) -> None:
         """Tell about a validation."""
-        self.console.print(f"step {row['step']}: validation {_losses(row, 'val_')}", highlight=False)
+        self.console.print(describe_validation(row), highlight=False)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -123,8 +124,23 @@ class Several:
 
 
 def make_watcher(run: Path) -> Watcher:
-    """Make a bar where stderr is a terminal, else lines; and TensorBoard events in the run's folder."""
-    return Several((Bar() if sys.stderr.isatty() else Lines(), Events(run)))
+    """Return what shows a run: a bar in a terminal or notebook, else lines; and TensorBoard events."""
+    shown: Watcher = Lines()
+    if in_notebook():
+        shown = NotebookBar(describe_step, describe_validation)
+    elif sys.stderr.isatty():
+        shown = Bar()
+    return Several((shown, Events(run)))
+
+
+def describe_step(row: Row, num_steps: int) -> str:
+    """Return the losses and the speed of a step on one line."""
+    return f"step {row['step']}/{num_steps}: {_losses(row)}; {', '.join(_figures(row))}"
+
+
+def describe_validation(row: Row) -> str:
+    """Return the losses of a validation on one line."""
+    return f"step {row['step']}: validation {_losses(row, 'val_')}"
 
 
 def _losses(row: Row, prefix: str = "") -> str:

@@ -2,6 +2,7 @@
 
 import math
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -191,10 +192,13 @@ class Trainer:
         def stop(number: int, _: FrameType | None) -> None:
             self._signal = number
 
-        before = {one: signal.signal(one, stop) for one in STOP_SIGNALS}
+        # Python lets only its main thread handle signals. In another thread, the run cannot be stopped.
+        is_main_thread = threading.current_thread() is threading.main_thread()
+        signals = STOP_SIGNALS if is_main_thread else ()
+        before = {number: signal.signal(number, stop) for number in signals}
         try:
             yield
         finally:
             self.watcher.close()
-            for one, handler in before.items():
-                signal.signal(one, handler)
+            for number, handler in before.items():
+                signal.signal(number, handler)

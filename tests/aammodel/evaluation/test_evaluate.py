@@ -88,12 +88,13 @@ def test_it_reads_as_many_asvs_as_the_run_was_trained_with(run: Programs, tmp_pa
     assert ran.code == 0, ran.err
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     folders = (tmp_path / "run", max((tmp_path / "run" / "checkpoints").iterdir()))
-    ways = [(folder, (), "(as the run was trained)", 3) for folder in folders]
-    ways += [(tmp_path / "run" / "model.safetensors", (), "(as the run was trained)", 3)]
-    ways += [(tmp_path / "run", ("--token-limit", 4), "(--token-limit)", 4)]
-    for number, (where, more, words, limit) in enumerate(ways):
+    calls = [(folder, (), "(as the run was trained)", 3) for folder in folders]
+    calls += [(tmp_path / "run" / "model.safetensors", (), "(as the run was trained)", 3)]
+    calls += [(tmp_path / "run", ("--token-limit", 4), "(--token-limit)", 4)]
+    for number, (where, more, words, limit) in enumerate(calls):
         output = tmp_path / f"found-{number}"
-        ran = run("aammodel", "evaluate", where, tmp_path / "shards", "--output", output, *more)
+        options = ("--split", "validation", "--output", output, *more)
+        ran = run("aammodel", "evaluate", where, tmp_path / "shards", *options)
         assert ran.code == 0, ran.err
         assert f"of up to {limit} ASVs {words}" in ran.out
         assert json.loads((output / "evaluation.json").read_text())["token_limit"] == limit

@@ -250,7 +250,7 @@ def test_without_a_tree_it_learns_from_bases_alone_and_says_so(run: Programs, tm
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ([], 2, "no shards were named"),
+        ([], 2, "no shards were given"),
         (["absent"], 2, "no such folder"),
         (["."], 1, "not a shard set"),
         (["shards", "--max-steps", 0], 2, "max_steps must be at least 1"),
@@ -263,9 +263,9 @@ def test_without_a_tree_it_learns_from_bases_alone_and_says_so(run: Programs, tm
         (["shards", "--config", "compile.toml"], 2, "no-such-compiler"),
         (["shards", "--config", "loose.toml"], 2, "width is in no table"),
         (["shards", "--max-steps", 3, "--epochs", 2], 2, "--epochs was given, too"),
-        (["--resume", "taken", "--output", "other"], 2, "goes on where it is"),
-        (["--resume", "taken", "--overwrite"], 2, "is not replaced"),
-        (["shards", "--allow-changes"], 2, "no run goes on"),
+        (["--resume", "taken", "--output", "other"], 2, "a resumed run keeps its folder"),
+        (["--resume", "taken", "--overwrite"], 2, "a resumed run is not replaced"),
+        (["shards", "--allow-changes"], 2, "it requires --resume"),
         (["shards", "--output", "taken"], 2, "exists already"),
         (["--resume", "absent"], 2, "no run here"),
         (["--resume", "taken"], 1, "lacks"),

@@ -1,0 +1,457 @@
+"""The Python interface: one function for each task. The commands call the same functions.
+
+Shards may be a folder, a URL, or what `aamprep.shard` and `aamprep.open_shards` return. A `Model` also takes
+a table: the path of a BIOM file or QIIME 2 artifact, or a `biom.Table`. It prepares the table as the samples
+were that the model was trained on. Distances come out as `skbio.DistanceMatrix`.
+
+Nothing is printed. Messages go to the logger `aammodel`. `pretrain` and `resume` show their progress in a
+terminal and in a notebook.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aam_schemas.common.errors import InvalidDataError, UsageError
+from aam_schemas.common.publish import check_target
+from aam_schemas.preparation import Preparation
+from aam_schemas.shards import SPLITS
+from aammodel.config.toml import check_key, read_config, with_options
+from aammodel.config.train import TrainConfig
+from aammodel.data.shards import ShardSet
+from aammodel.distances.metrics import METRICS
+from aammodel.evaluation.distances import predicted_matrix
+from aammodel.evaluation.embed import Embeddings, sample_embeddings
+from aammodel.evaluation.evaluate import Evaluation
+from aammodel.evaluation.evaluate import evaluate as evaluate_model
+from aammodel.nn.model import AamModel
+from aammodel.planning.cost import Estimate, estimate
+from aammodel.reports.run_report import REPORT_FILE, RESULTS_FILE
+from aammodel.runs.config_file import CONFIG_FILE, read_config_of, read_results
+from aammodel.runs.load import check_fits, load_preparation, load_run, token_limit_of_training
+from aammodel.runs.metrics_log import Row, read_metrics
+from aammodel.training.device import pick_device
+from aammodel.training.setup import Plan, make_plan, make_trainer
+from aammodel.workflows import pretrain as pretraining
+from aammodel.workflows.distance_matrix import all_pairs
+from aammodel.workflows.prepared import open_any_shards, shards_of
+
+if TYPE_CHECKING:
+    from skbio import DistanceMatrix
+
+LOGGER = logging.getLogger("aammodel")
+
+
+def open_shards(shards: Any) -> ShardSet:
+    """Open a shard set, to read its samples, tokens and distances as the model does.
+
+    Parameters
+    ----------
+    shards : path, URL, or what `aamprep.shard` and `aamprep.open_shards` return
+
+    Raises
+    ------
+    UsageError
+        If there is no such folder, or it cannot be reached.
+    InvalidDataError
+        If the folder holds no shard set.
+    """
+    return open_any_shards(shards)
+
+
+def pretrain(
+    shards: Any,
+    *,
+    output: str | Path = "run",
+    overwrite: bool = False,
+    config: str | Path | None = None,
+    model: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> "Run":
+    """Pretrain a model on masked bases and on the distances of samples.
+
+    Ctrl-C stops the run after the current step, with a checkpoint. `resume` continues it.
+
+    Parameters
+    ----------
+    shards : path, URL, or what `aamprep.shard` and `aamprep.open_shards` return
+    output : path
+        Folder of the run.
+    overwrite : bool
+        Replace a run in this folder.
+    config : path, optional
+        TOML file with the tables `[train]` and `[model]`.
+    model : mapping, optional
+        Keys of `[model]`, see `ModelConfig`. They come before those of the file.
+    **settings
+        Keys of `[train]`, see `TrainConfig`, such as `max_steps`, `batch_size` or `seed`. They come before
+        those of the file. `targets` may be the name of a distance, several names, or a mapping of names to
+        weights.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    UsageError
+        If a key or value is invalid, or the folder exists and is not to be replaced.
+    InvalidDataError
+        If the shards are damaged, or have no training sample.
+    NonFiniteError
+        If a loss or gradient is NaN or infinite. The batch is kept in the run's folder.
+
+    Examples
+    --------
+    >>> run = pretrain("shards/", max_steps=300, targets=["unweighted_unifrac", "braycurtis"])
+    >>> run.results["targets"]["braycurtis"]["r"]
+    0.91
+    """
+    planned, folder = _plan(shards, config, model, settings), Path(output)
+    check_target(folder, overwrite, CONFIG_FILE)
+    return Run(pretraining.pretrain(planned, folder, overwrite).run)
+
+
+def resume(
+    run: "str | Path | Run", *, shards: Any = None, allow_changes: bool = False, **settings: Any
+) -> "Run":
+    """Resume a run from its last checkpoint, as if it had never been stopped.
+
+    Parameters
+    ----------
+    run : path or Run
+    shards : optional
+        Where the shards are now; by default where they were.
+    allow_changes : bool
+        Resume even if the shards or settings differ from those that the run began with.
+    **settings
+        Keys of `[train]`, as for `pretrain`.
+
+    Raises
+    ------
+    UsageError, InvalidDataError, NonFiniteError
+        As for `pretrain`, or if something differs and `allow_changes` is False.
+    """
+    location = None if shards is None else open_any_shards(shards).folder
+    given = with_options({}, _settings(settings))
+    return Run(pretraining.resume(_folder_of(run), location, given, allow_changes).run)
+
+
+def load(run: "str | Path | Run", *, device: str = "auto") -> "Model":
+    """Load the model of a run, with the weights that were best in validation.
+
+    Parameters
+    ----------
+    run : path or Run
+        Folder of a run, of one of its checkpoints, or a model file.
+    device : str
+        Such as "cpu" or "cuda". "auto" takes a GPU if there is one.
+
+    Raises
+    ------
+    UsageError
+        If there is no such run, or the device cannot be used.
+    InvalidDataError
+        If its file is damaged.
+    """
+    folder = _folder_of(run)
+    return Model(
+        network=load_run(folder, pick_device(device)),
+        preparation=load_preparation(folder),
+        token_limit=token_limit_of_training(folder),
+        source=folder,
+    )
+
+
+def distance_matrix(
+    shards: Any, metric: str = "unweighted_unifrac", *, split: str | None = None, device: str | None = None
+) -> "DistanceMatrix":
+    """Return the true distances of all pairs of samples, exact, as `aammodel distances` writes them.
+
+    Parameters
+    ----------
+    shards : path, URL, or what `aamprep.shard` and `aamprep.open_shards` return
+    metric : str
+        A name in `aammodel.distances.metrics.METRICS`.
+    split : {"train", "validation", "test"}, optional
+        By default the samples of all splits.
+    device : str, optional
+        Compute with torch on this device; by default with numpy.
+
+    Returns
+    -------
+    skbio.DistanceMatrix
+        Samples without a distance (for example without a read in the tree) are left out, and logged.
+
+    Raises
+    ------
+    UsageError
+        If there is no such metric or split.
+    InvalidDataError
+        If the shards lack what the metric needs, or there is no sample.
+    """
+    pairs = all_pairs(open_any_shards(shards), metric, split, device)
+    ids, matrix = pairs.sample_ids(), np.full((pairs.num_samples, pairs.num_samples), np.nan)
+    pairs.fill(matrix, lambda fraction: None)
+    has_distance = np.isfinite(matrix.diagonal())
+    if not has_distance.all():
+        names = ", ".join(np.array(ids)[~has_distance][:5])
+        LOGGER.warning("%s samples without a %s distance: %s", (~has_distance).sum(), metric, names)
+    kept = np.flatnonzero(has_distance)
+    return _distance_matrix(matrix[np.ix_(kept, kept)], [ids[row] for row in kept])
+
+
+def plan(
+    shards: Any,
+    *,
+    config: str | Path | None = None,
+    model: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Estimate:
+    """Estimate what a run would take here: parameters, memory, operations, steps and time.
+
+    The parameters and errors are those of `pretrain`. Nothing is written.
+    """
+    return estimate(make_trainer(_plan(shards, config, model, settings), Path("run"), resume=False))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, finished or not.
+
+    Parameters
+    ----------
+    path : path
+        Folder of the run.
+    """
+
+    path: Path
+
+    @cached_property
+    def model(self) -> "Model":
+        """The model, with the weights that were best in validation."""
+        return load(self.path)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `config.json` holds: model, training, shards, preparation, versions."""
+        return read_config_of(self.path)
+
+    @property
+    def results(self) -> dict[str, Any] | None:
+        """What `results.json` holds: best losses, quality of distances. None until the run is finished."""
+        return read_results(self.path / RESULTS_FILE)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run reached its end. `resume` continues one that did not."""
+        return (self.path / REPORT_FILE).is_file()
+
+    def metrics(self) -> list[Row]:
+        """Return the lines of `metrics.jsonl`: losses and speed by step."""
+        return read_metrics(self.path)
+
+    def __fspath__(self) -> str:
+        """Return the folder, so that a run can be given where a path is expected."""
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        """Return folder and state."""
+        return f"<Run {self.path}, {'finished' if self.is_finished else 'not finished'}>"
+
+    def _repr_html_(self) -> str:
+        """Return the results as a small table, for a notebook."""
+        results, rows = self.results, [("run", str(self.path))]
+        if results is None:
+            rows.append(("state", "not finished"))
+        else:
+            rows += [(name, f"{loss:.4g}") for name, loss in results["best"].items()]
+            for target, found in results["targets"].items():
+                r = "not defined" if found["r"] is None else f"{found['r']:.3f}"
+                rows.append((f"r of {METRICS[target].words}", r))
+            rows.append(("report", str(self.path / REPORT_FILE)))
+        cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+        return f"<table>{cells}</table>"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model, and how its samples were prepared. `load` makes one."""
+
+    network: AamModel
+    """The torch module."""
+    preparation: Preparation | None
+    """How its samples were prepared. None for a model written before this was stored."""
+    token_limit: int | None
+    """Largest number of ASVs per sample that it was trained with; None if not known."""
+    source: Path
+    """Where it was loaded from."""
+
+    def embed(self, data: Any, *, split: str | None = None, **files: Any) -> Embeddings:
+        """Embed samples.
+
+        Parameters
+        ----------
+        data : shards or table
+            As described at the top of `aammodel.api`.
+        split : {"train", "validation", "test"}, optional
+            By default the samples of all splits.
+        **files
+            What goes with a table, as for `aamprep.shard`: `rep_seqs`, `metadata`, `taxonomy`.
+
+        Returns
+        -------
+        Embeddings
+            `sample_ids`, `embedding` (one row per sample, as wide as the model) and `distance_features`.
+
+        Raises
+        ------
+        UsageError
+            If the model cannot read the samples (longer ASVs, for example), or it is given a table and does
+            not know how its samples were prepared.
+        InvalidDataError
+            If the shards are damaged, or the table is invalid.
+        """
+        _check_split(split)
+        with self._open(data, files) as shards:
+            limit = self._check(shards)
+            return sample_embeddings(self.network, shards, split, limit)
+
+    def distances(
+        self, data: Any, *, target: str | None = None, split: str | None = None, **files: Any
+    ) -> "DistanceMatrix":
+        """Predict the distances of all pairs of samples. No tree is needed.
+
+        Parameters
+        ----------
+        data, split, **files
+            As for `embed`.
+        target : str, optional
+            One of the distances that the model was trained on; by default the first.
+
+        Returns
+        -------
+        skbio.DistanceMatrix
+
+        Raises
+        ------
+        UsageError
+            If the model has no such target; otherwise as `embed`.
+        InvalidDataError
+            As `embed`.
+        """
+        targets = self.network.config.targets
+        chosen = targets[0] if target is None else target
+        if chosen not in targets:
+            raise UsageError(
+                f"this model was not trained on {chosen!r}", "target", f"choose among: {', '.join(targets)}"
+            )
+        embeddings = self.embed(data, split=split, **files)
+        return _distance_matrix(predicted_matrix(self.network, embeddings, chosen), embeddings.sample_ids)
+
+    def evaluate(
+        self,
+        shards: Any,
+        *,
+        split: str = "test",
+        max_samples: int = 1000,
+        token_limit: int | None = None,
+        seed: int = 0,
+    ) -> Evaluation:
+        """Measure the model: predicted distances beside the true ones and baselines, and masked bases.
+
+        Parameters
+        ----------
+        shards : path, URL, or what `aamprep.shard` and `aamprep.open_shards` return
+        split : {"test", "validation", "train"}
+            The model never saw the test samples. The validation samples chose its weights.
+        max_samples : int
+            A larger split is subsampled.
+        token_limit : int, optional
+            Largest number of ASVs per sample; by default as the model was trained, or as the shards have.
+        seed : int
+            Seed of the subsample and of the masked bases.
+
+        Raises
+        ------
+        UsageError
+            If the model cannot read the samples.
+        InvalidDataError
+            If there is no such sample, or a file is damaged.
+        """
+        _check_split(split)
+        opened = open_any_shards(shards)
+        self._log_mismatches(opened)
+        limit = self.limit_for(opened) if token_limit is None else token_limit
+        return evaluate_model(self.network, opened, split, max_samples, limit, seed)
+
+    def limit_for(self, shards: ShardSet) -> int:
+        """Return the token limit that suits the model and the shards: the smaller of both."""
+        kept = shards.manifest.choices.token_limit
+        return kept if self.token_limit is None else min(self.token_limit, kept)
+
+    def __repr__(self) -> str:
+        """Return size, targets and source."""
+        number = sum(parameter.numel() for parameter in self.network.parameters())
+        targets = ", ".join(self.network.config.targets)
+        return f"<Model {self.source}: {number:,} parameters, trained on {targets}>"
+
+    def _open(self, data: Any, files: Mapping[str, Any]) -> AbstractContextManager[ShardSet]:
+        return shards_of(data, self.preparation, files)
+
+    def _check(self, shards: ShardSet) -> int:
+        limit = self.limit_for(shards)
+        check_fits(self.network, shards, limit)
+        self._log_mismatches(shards)
+        return limit
+
+    def _log_mismatches(self, shards: ShardSet) -> None:
+        if self.preparation is not None:
+            for sentence in self.preparation.mismatches(shards.manifest, shards.tokens):
+                LOGGER.warning("%s: %s", shards.folder, sentence)
+
+
+def _plan(
+    shards: Any, config: str | Path | None, model: Mapping[str, Any] | None, settings: Mapping[str, Any]
+) -> Plan:
+    """Settle the configuration of a run: given settings come before those of the file."""
+    tables = read_config(Path(config)) if config is not None else {"train": {}, "model": {}}
+    for key in model or {}:
+        check_key("model", key, "model")
+    train = TrainConfig(**with_options(tables["train"], _settings(settings)))
+    return make_plan(open_any_shards(shards).folder, tables["model"] | dict(model or {}), train)
+
+
+def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    for key in settings:
+        check_key("train", key, key)
+    targets = settings.get("targets")
+    if isinstance(targets, str):
+        return {**settings, "targets": {targets: 1.0}}
+    if targets is not None and not isinstance(targets, Mapping):
+        return {**settings, "targets": dict.fromkeys(targets, 1.0)}
+    return dict(settings)
+
+
+def _check_split(split: str | None) -> None:
+    if split not in (None, *SPLITS):
+        raise UsageError(f"there is no split {split!r}", "split", f"choose among: {', '.join(SPLITS)}")
+
+
+def _folder_of(run: "str | Path | Run") -> Path:
+    return run.path if isinstance(run, Run) else Path(run)
+
+
+def _distance_matrix(matrix: Any, sample_ids: Sequence[str]) -> "DistanceMatrix":
+    from skbio import DistanceMatrix
+
+    if not len(sample_ids):
+        raise InvalidDataError("there is no sample", "shards", "choose another split")
+    return DistanceMatrix(matrix, list(sample_ids))
