@@ -8,8 +8,8 @@ pseudorandom number generators", OOPSLA 2014).
 import numpy as np
 import numpy.typing as npt
 
-_GOLDEN = 0x9E3779B97F4A7C15
-_MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+from aam_schemas.common.hashing import splitmix64, splitmix64_in_place
+
 _WORD = 0xFFFFFFFFFFFFFFFF
 
 
@@ -29,28 +29,9 @@ def hash64(*key: int, values: npt.NDArray[np.integer]) -> npt.NDArray[np.uint64]
     """
     state = 0
     for part in key:
-        state = _mix_one(state ^ _mix_one(part & _WORD))
+        state = splitmix64(state ^ splitmix64(part & _WORD))
     mixed = values.astype(np.uint64)
-    _mix(mixed)
+    splitmix64_in_place(mixed)
     mixed ^= np.uint64(state)
-    _mix(mixed)
+    splitmix64_in_place(mixed)
     return mixed
-
-
-def _mix(values: npt.NDArray[np.uint64]) -> None:
-    """Take one step of SplitMix64 in place: a one-to-one map of 64 bits in which each bit depends on all."""
-    values += np.uint64(_GOLDEN)
-    shifted = values >> np.uint64(30)
-    values ^= shifted
-    values *= np.uint64(_MULTIPLIERS[0])
-    values ^= np.right_shift(values, np.uint64(27), out=shifted)
-    values *= np.uint64(_MULTIPLIERS[1])
-    values ^= np.right_shift(values, np.uint64(31), out=shifted)
-
-
-def _mix_one(value: int) -> int:
-    """Take the same step for one number, without the cost of an array."""
-    value = (value + _GOLDEN) & _WORD
-    value = (value ^ value >> 30) * _MULTIPLIERS[0] & _WORD
-    value = (value ^ value >> 27) * _MULTIPLIERS[1] & _WORD
-    return value ^ value >> 31

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import torch
 
 from aam_schemas import vocabulary
+from aam_schemas.common.text import truncate_list
 from aammodel.batch import Batch
 from aammodel.config.model import ModelConfig
 from aammodel.objectives.base import Objective
 from aammodel.objectives.rules import BatchRule, asvs_where, samples_where
-
-_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,7 @@ class Check:
 
     def __str__(self) -> str:
         """One line."""
-        more = len(self.broken) - _MOST_NAMED
-        where = ", ".join(self.broken[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-        return f"{self.rule}: {where}" if self.broken else self.rule
+        return f"{self.rule}: {truncate_list(self.broken)}" if self.broken else self.rule
 
 
 @dataclass(frozen=True)

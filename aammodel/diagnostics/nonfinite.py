@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from aam_schemas.common.text import truncate_list
 from aammodel.batch import Batch
 from aammodel.diagnostics.attribution import Asv, Concerned, concerned
 from aammodel.diagnostics.hooks import CHANGED, INPUT, OUTPUT, Birth, Direction, Seen, Watch
@@ -16,8 +17,6 @@ from aammodel.diagnostics.statistics import describe
 from aammodel.distributed.fsdp import is_cut
 from aammodel.objectives.sums import LossSums
 from aammodel.training.step import Stepper
-
-_MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -161,5 +160,4 @@ def _fault_of_sums(losses: LossSums, norm: float) -> Fault | None:
 
 def _some(what: str, names: list[str]) -> str:
     """Name the first few and count the rest; nothing where there is none."""
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return f"{what} {', '.join(names[:_MOST_NAMED])}{more}" if names else ""
+    return f"{what} {truncate_list(names, most=10)}" if names else ""

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from aam_schemas.common.text import truncate_list
 from aammodel.diagnostics.batch_checks import Checked
 from aammodel.diagnostics.hooks import Seen
 from aammodel.diagnostics.nonfinite import Fault, shorten
@@ -17,8 +18,8 @@ from aammodel.diagnostics.trace import Trace, norm_of
 from aammodel.objectives.registry import loss_labels
 
 _WIDTH_OF_FILES = 110
-_MOST_NAMED = 5
 _WIDE = 104
+_NEXT_LINE = "\n       "
 _LEGEND = "output: shape of what a module gives; |gradient|: norm of the loss's gradient by it"
 _LEGEND_WIDE = (
     "output: shape of what a module gives (n of: in n chunks, the largest)\n"
@@ -190,11 +191,6 @@ def _print_fault(console: Console, fault: Fault) -> None:
     console.print(f"  what: {escape(fault.what)}")
     if fault.asvs:
         named = [f"row {one.row} of asvs.parquet, {shorten(one.sequence)}" for one in fault.asvs]
-        console.print(f"  ASV: {escape(_first_of(named))}")
+        console.print(f"  ASV: {escape(truncate_list(named, separator=_NEXT_LINE))}")
     if fault.samples:
-        console.print(f"  sample: {escape(_first_of(list(fault.samples)))}")
-
-
-def _first_of(names: list[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return "\n       ".join(names[:_MOST_NAMED]) + (f"\n       and {more} more" if more > 0 else "")
+        console.print(f"  sample: {escape(truncate_list(fault.samples, separator=_NEXT_LINE))}")

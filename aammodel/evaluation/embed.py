@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from aam_schemas.common.text import truncate_list
 from aam_schemas.shards import SPLITS
 from aammodel.data.collate import arrange_slots
 from aammodel.data.order import Order
@@ -23,7 +24,6 @@ from aammodel.sample import Sample
 
 SAMPLES_AT_ONCE = 32
 ASVS_AT_ONCE = 4096
-_MOST_NAMED = 5
 LARGEST_IN_MEMORY = 256 * 2**20
 """Bytes of embeddings above which they are kept in a file that is mapped into memory."""
 
@@ -93,7 +93,7 @@ class AsvCache:
         slots = arrange_slots(samples, token_limit, len(self._tokens))
         is_here = np.isin(slots.asv_row, self.asv_rows)
         if not is_here.all():
-            missing = ", ".join(map(str, slots.asv_row[~is_here][:_MOST_NAMED]))
+            missing = truncate_list(slots.asv_row[~is_here])
             raise ValueError(f"rows of asvs.parquet that were not encoded: {missing}")
         known = self.embedding[np.searchsorted(self.asv_rows, slots.asv_row)]
         arrays = (known, self._tokens[slots.asv_row], slots.slot, slots.count, slots.is_real)

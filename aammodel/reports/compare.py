@@ -10,6 +10,7 @@ from typing import Any
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.html import page, picture, png, table
 from aam_schemas.common.publish import replace_file
+from aam_schemas.common.text import format_number
 from aammodel.distances.metrics import METRICS
 from aammodel.objectives.registry import loss_labels
 from aammodel.reports.curves import RUN_COLOURS, draw_runs
@@ -115,7 +116,7 @@ def compare_read(runs: Sequence[Run]) -> Comparison:
 
 def as_rows(values: dict[str, list[Any]]) -> list[list[str]]:
     """Give a row of text for each name."""
-    return [[_words(name), *map(_told, each)] for name, each in values.items()]
+    return [[_words(name), *map(_cell, each)] for name, each in values.items()]
 
 
 def as_page(comparison: Comparison, runs: Sequence[Run]) -> bytes:
@@ -161,12 +162,10 @@ def _words(name: str) -> str:
     return _WORDS.get(name, name)
 
 
-def _told(value: Any) -> str:
+def _cell(value: Any) -> str:
     if value is None:
         return _MISSING
-    if isinstance(value, float) and value and not 1e-3 <= abs(value) < 100:
-        return f"{value:.3g}" if abs(value) < 1 else f"{value:,.0f}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return format_number(value) if isinstance(value, float) else str(value)
 
 
 def _short_names(names: Sequence[str]) -> list[str]:

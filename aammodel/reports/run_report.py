@@ -120,11 +120,11 @@ def _figures(results: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _rows_of(values: Any) -> list[list[str]]:
     if isinstance(values, dict):
-        return [[name, _told(value)] for name, value in values.items()]
-    return [[str(number), _told(value)] for number, value in enumerate(values, 1)]
+        return [[name, _cell(value)] for name, value in values.items()]
+    return [[str(number), _cell(value)] for number, value in enumerate(values, 1)]
 
 
-def _told(value: Any) -> str:
+def _cell(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

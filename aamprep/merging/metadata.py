@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from aam_schemas.common.text import exact_number
 from aam_schemas.manifest import InputFile
 from aamprep.read.types import Metadata
 from aamprep.rules import shards as rules
@@ -28,7 +29,7 @@ class StoredMetadata:
         values = self.table[column].to_pylist()
         if self.types[column] == "categorical":
             return tuple(values)
-        return tuple(None if value is None else _number(value) for value in values)
+        return tuple(None if value is None else exact_number(value) for value in values)
 
 
 def unite_metadata(parts: list[StoredMetadata], source: InputFile, findings: Findings) -> Metadata:
@@ -48,8 +49,3 @@ def unite_metadata(parts: list[StoredMetadata], source: InputFile, findings: Fin
         columns={column: tuple(cell for one in parts for cell in one.cells(column)) for column in types},
         types=types,
     )
-
-
-def _number(value: float) -> str:
-    """Write a number so that it reads back as the same; whole ones without a point."""
-    return repr(value).removesuffix(".0")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from aam_schemas.common.text import exact_number
 from aam_schemas.manifest import Choices
 from aam_schemas.shards import SAMPLES
 from aam_schemas.tables import sample_table, violations
@@ -258,8 +259,12 @@ def _split_keys(pipeline: SamplePipeline) -> dict[str, str]:
     if study.metadata is None or column is None:
         return {}
     values = zip(study.metadata.ids, study.metadata.columns[column], strict=True)
-    spelt = _number if study.metadata.types[column] == "numeric" else str
-    keys = {sample_id: spelt(value) for sample_id, value in values if value is not None}
+    is_numeric = study.metadata.types[column] == "numeric"
+    keys = {
+        sample_id: exact_number(float(value)) if is_numeric else value
+        for sample_id, value in values
+        if value is not None
+    }
     wanted = [i for table in study.tables for i in table.sample_ids if i not in pipeline.left_out]
     absent = [sample_id for sample_id in wanted if sample_id not in keys]
     if absent:
@@ -267,12 +272,6 @@ def _split_keys(pipeline: SamplePipeline) -> dict[str, str]:
         where = f"{study.metadata.source.name}: column {column}"
         pipeline.rejected.findings.add(rules.SPLIT_BY_EMPTY, where, value)
     return keys
-
-
-def _number(cell: str) -> str:
-    """Spell a number in one way: 6 and 6.0 are the same subject."""
-    value = float(cell)
-    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def _lists(indptr: npt.NDArray[np.int64], values: npt.NDArray[np.generic]) -> pa.ListArray:

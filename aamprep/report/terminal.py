@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from aam_schemas.common.cli import visible
+from aam_schemas.common.text import format_number
 from aamprep.checks.limits import KeptByLimits
 from aamprep.report.documents import EXAMPLES_PER_RULE, shortened, tally, verdict, why_not_checked
 from aamprep.rules.findings import Finding, Findings
@@ -154,17 +155,14 @@ def _depths_table(kept: KeptByLimits) -> Table | str:
 def _in_words(value: Any) -> str:
     if isinstance(value, dict):
         if set(value) == {"min", "low", "median", "high", "max"}:
+            text = {name: format_number(number) for name, number in value.items()}
             return (
-                f"median {_number(value['median'])}; nine of ten from {_number(value['low'])} to "
-                f"{_number(value['high'])}; all from {_number(value['min'])} to {_number(value['max'])}"
+                f"median {text['median']}; nine of ten from {text['low']} to {text['high']}; "
+                f"all from {text['min']} to {text['max']}"
             )
         return "\n".join(f"{name}: {_in_words(one)}" for name, one in value.items())
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     if isinstance(value, int | float):
-        return _number(value)
+        return format_number(value)
     return re.sub(r"[A-Z]{40,}", lambda match: f"{match[0][:20]}...({len(match[0])} bases)", str(value))
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:,.4g}"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from aam_schemas.common.text import truncate_list
 from aamprep.errors import ParameterError
 from aamprep.read.metadata import is_number
 from aamprep.read.types import Metadata
@@ -152,9 +153,6 @@ def _cells(
 def _refuse_all(conditions: list[Condition], metadata: Metadata) -> None:
     columns = {one.column for one in conditions}
     known = {c: sorted({cell for cell in metadata.columns[c] if cell is not None}) for c in sorted(columns)}
-    values = "; ".join(
-        f"{column}: {', '.join(cells[:_VALUES_SHOWN])}{', ...' if len(cells) > _VALUES_SHOWN else ''}"
-        for column, cells in known.items()
-    )
+    values = "; ".join(f"{column}: {truncate_list(cells, _VALUES_SHOWN)}" for column, cells in known.items())
     what = " and ".join(map(str, conditions))
     raise ParameterError(f"no sample of the table has {what}", _WHERE, f"the values are {values}")

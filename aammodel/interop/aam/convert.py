@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aam_schemas import vocabulary
 from aam_schemas.common.publish import published_folder
+from aam_schemas.common.text import truncate_list
 from aam_schemas.preparation import Preparation
 from aammodel.config.model import ModelConfig
 from aammodel.interop.aam.checkpoint import Published, read_published
@@ -18,9 +19,6 @@ from aammodel.interop.aam.names import encoder_tensors, has_nucleotides, publish
 from aammodel.nn.model import AamModel
 from aammodel.runs.checkpoint import MODEL_FILE, model_tensors, save_model
 from aammodel.runs.config_file import CONFIG_FILE, tool_versions
-
-_SHOWN = 5
-"""Names that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +103,8 @@ def write_imported(imported: Imported, run: Path, overwrite: bool) -> None:
 def _check_names(published: Published, tensors: Mapping[str, Tensor], expected: set[str]) -> None:
     for what, names in (("missing", expected - tensors.keys()), ("unexpected", tensors.keys() - expected)):
         if names:
-            shown = ", ".join(sorted(names)[:_SHOWN])
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            raise published.refuse(f"{what} name{'s' if len(names) > 1 else ''}: {shown}{more}")
+            plural = "s" if len(names) > 1 else ""
+            raise published.refuse(f"{what} name{plural}: {truncate_list(sorted(names))}")
 
 
 def _fill(

@@ -8,6 +8,8 @@ differs changes the sums of its sample and its feature, which names the cell.
 import numpy as np
 import numpy.typing as npt
 
+from aam_schemas.common.hashing import splitmix64_in_place
+from aam_schemas.common.text import truncate_list
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
 
@@ -48,19 +50,14 @@ def report_disagreement(
 
 
 def _some(positions: npt.NDArray[np.intp], ids: list[str], kind: str) -> str:
-    names = ", ".join(ids[position] for position in positions[:3])
-    return f"{len(positions):,} {kind}: {names}" + (" ..." if len(positions) > 3 else "")
+    return f"{len(positions):,} {kind}: {truncate_list(ids[position] for position in positions)}"
 
 
 def _hash(sample: Integers, feature: Integers, count: npt.NDArray[np.float64]) -> _Hash:
-    """Mix an entry into 64 bits, as splitmix64 does (Steele, Lea, Flood 2014)."""
-    bits = np.where(np.isnan(count), np.nan, count).view(np.uint64)
-    mixed = _splitmix(sample.astype(np.uint64) << np.uint64(32) | feature.astype(np.uint64))
-    return _splitmix(mixed ^ bits)
-
-
-def _splitmix(x: _Hash) -> _Hash:
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    """Mix an entry into 64 bits."""
+    mixed = sample.astype(np.uint64) << np.uint64(32) | feature.astype(np.uint64)
+    splitmix64_in_place(mixed)
+    # NaN has many bit patterns, which all count as one value.
+    mixed ^= np.where(np.isnan(count), np.nan, count).view(np.uint64)
+    splitmix64_in_place(mixed)
+    return mixed
