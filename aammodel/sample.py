@@ -1,4 +1,4 @@
-"""One sample in memory. Readers make it; rarefaction, distances and collation take it."""
+"""`Sample`, one sample in memory. Readers return it, and rarefaction, distances and collation take it."""
 
 from dataclasses import dataclass, field
 
@@ -28,11 +28,11 @@ class Sample:
     asv: UInt32Array
     """Rows of its ASVs in asvs.parquet, in the order of selection."""
     count: Float64Array
-    """Reads of each of these ASVs."""
+    """Number of reads of each of these ASVs."""
     dropped_asv: UInt32Array = field(default_factory=no_rows)
     """Rows of the ASVs that the token limit of the shards left out."""
     dropped_count: Float64Array = field(default_factory=no_values)
-    """Reads of each dropped ASV."""
+    """Number of reads of each dropped ASV."""
     branch: UInt32Array = field(default_factory=no_rows)
     """Rows in tree.parquet of the branches that the sample covers, with the root. Empty without a tree."""
     branch_count: Float64Array = field(default_factory=no_values)

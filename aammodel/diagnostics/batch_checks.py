@@ -92,8 +92,8 @@ def check_batch(batch: Batch, config: ModelConfig, objectives: Sequence[Objectiv
     for rule in _rules(objectives):
         # What points nowhere cannot be looked up by the rules that come after.
         if rule.comes_first or all(check.holds for check in checks if check.comes_first):
-            broken = tuple(rule.broken(batch, config))
-            checks.append(Check(rule.name, rule.says, broken, rule.comes_first))
+            broken = tuple(rule.find_violations(batch, config))
+            checks.append(Check(rule.name, rule.statement, broken, rule.comes_first))
     is_readable = all(check.holds for check in checks if check.comes_first)
     # Of a batch that the model cannot read, an objective cannot count anything.
     return Checked(tuple(checks), _figures(batch, objectives if is_readable else ()))

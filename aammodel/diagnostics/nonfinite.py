@@ -14,7 +14,7 @@ from aammodel.batch import Batch
 from aammodel.diagnostics.attribution import Asv, Concerned, concerned
 from aammodel.diagnostics.hooks import CHANGED, INPUT, OUTPUT, Birth, Direction, Seen, Watch
 from aammodel.diagnostics.statistics import describe
-from aammodel.distributed.fsdp import is_cut
+from aammodel.distributed.fsdp import is_sharded
 from aammodel.objectives.sums import LossSums
 from aammodel.training.step import Stepper
 
@@ -144,7 +144,7 @@ def _bad_weights(module: nn.Module) -> str:
         f"; its {name} is not finite ({describe(one)})"
         for name, one in module.named_parameters(recurse=False)
         # To look at weights that are cut, all ranks would have to come here.
-        if not is_cut(one) and not one.isfinite().all()
+        if not is_sharded(one) and not one.isfinite().all()
     ]
     return "".join(told)
 

@@ -1,4 +1,4 @@
-"""Sequences of like length together, so that little or no padding is computed."""
+"""Group sequences of similar length into chunks, so that little or no padding is computed."""
 
 import math
 from dataclasses import dataclass
@@ -12,31 +12,39 @@ class Chunk:
     """Sequences that are computed together."""
 
     rows: Int[Tensor, " N"]
-    """Row of each."""
+    """Row of each sequence."""
     length: int
-    """Length of the longest."""
+    """Length of the longest sequence."""
     is_even: bool
-    """True where all are of one length, so that there is no padding."""
+    """Whether all sequences have the same length, so that there is no padding."""
 
 
-def chunks_by_length(lengths: Int[Tensor, " N"], size: int, most_longer: float = math.inf) -> list[Chunk]:
-    """Put sequences in ascending order of length and cut that order into chunks, of at least one.
+def chunks_by_length(lengths: Int[Tensor, " N"], size: int, tolerance: float = math.inf) -> list[Chunk]:
+    """Sort sequences by length, and cut that order into chunks.
 
     Parameters
     ----------
     lengths : Tensor of int, shape (N,)
     size : int
-        Sequences per chunk; by default all chunks but the last have so many.
-    most_longer : float
-        By what share the longest of a chunk may be longer than the shortest; else a chunk is cut before.
+        Maximum number of sequences in a chunk.
+    tolerance : float
+        A chunk also ends before a sequence that is more than this fraction longer than its shortest sequence.
+
+    Returns
+    -------
+    list of Chunk
+        In ascending order of length. There is at least one chunk, which is empty if there are no sequences.
     """
     ordered, order = lengths.sort(stable=True)
     in_order = ordered.tolist()
     starts = [0]
-    for place, length in enumerate(in_order):
-        if place == starts[-1] + size or length > (1 + most_longer) * in_order[starts[-1]]:
-            starts.append(place)
+    for index, length in enumerate(in_order):
+        if index == starts[-1] + size or length > (1 + tolerance) * in_order[starts[-1]]:
+            starts.append(index)
     stops = [*starts[1:], len(in_order)]
-    inside = [in_order[start:stop] or [0] for start, stop in zip(starts, stops, strict=True)]
     rows = order.split([stop - start for start, stop in zip(starts, stops, strict=True)])
-    return [Chunk(here, one[-1], one[0] == one[-1]) for here, one in zip(rows, inside, strict=True)]
+    lengths_by_chunk = [in_order[start:stop] or [0] for start, stop in zip(starts, stops, strict=True)]
+    return [
+        Chunk(chunk_rows, chunk_lengths[-1], chunk_lengths[0] == chunk_lengths[-1])
+        for chunk_rows, chunk_lengths in zip(rows, lengths_by_chunk, strict=True)
+    ]

@@ -1,7 +1,4 @@
-"""From tokens to what the transformer over bases reads: neighbouring tokens together as one position.
-
-The cost of the transformer follows its positions. P positions hold L tokens, each the same number of them.
-"""
+"""Inputs of the transformers: embeddings of bases, of whole ASVs by position, and of counts."""
 
 import torch
 from jaxtyping import Bool, Float, Int, Integer
@@ -15,12 +12,16 @@ from aammodel.nn.transformer import init_linear
 
 
 class Stem(nn.Module):
-    """A learned vector for each token at each place within a position, summed, and one for the position.
+    """Embed neighboring tokens together as one position.
+
+    The vector of a position is the sum of a learned vector for each of its tokens, which depends on the
+    token's offset within the position, and of a learned vector for the position. With three tokens per
+    position, the transformer over bases costs a third. P is the number of positions of L tokens.
 
     Parameters
     ----------
     config : ModelConfig
-        Its `bases_per_position`: tokens to a position.
+        Its `bases_per_position` is the number of tokens per position.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -29,15 +30,17 @@ class Stem(nn.Module):
         self.vocabulary_size = config.vocabulary_size
         self.token_embedding = nn.Embedding(self.size * config.vocabulary_size, config.width)
         self.position_embedding = nn.Embedding(self.num_positions(config.sequence_length), config.width)
+        # A sum of `size` token vectors has the same spread as the vector of the position.
         nn.init.trunc_normal_(self.token_embedding.weight, std=0.5 * self.size**-0.5)
         nn.init.trunc_normal_(self.position_embedding.weight, std=0.5)
 
     def forward(
         self, tokens: Integer[Tensor, "N T"], is_real: Bool[Tensor, "N T"] | None
     ) -> Float[Tensor, "N P D"]:
-        """Embed the positions of each row; padded tokens add nothing."""
-        place = torch.arange(self.size, device=tokens.device) * self.vocabulary_size
-        x = self.token_embedding(self._grouped(tokens.long(), vocabulary.PAD) + place)
+        """Embed the positions of each row. Padded tokens add nothing."""
+        offset = torch.arange(self.size, device=tokens.device) * self.vocabulary_size
+        x = self.token_embedding(self._grouped(tokens.long(), vocabulary.PAD) + offset)
+        # With one token per position, padded positions are zeroed by the transformer anyway.
         if self.size > 1:
             real = torch.ones_like(tokens, dtype=torch.bool) if is_real is None else is_real
             x = torch.where(self._grouped(real, False)[..., None], x, 0.0)
@@ -45,43 +48,48 @@ class Stem(nn.Module):
         return x + self.position_embedding.weight[: x.shape[1]]
 
     def position_is_real(self, is_real: Bool[Tensor, "N T"] | None) -> Bool[Tensor, "N P"] | None:
-        """Tell which positions hold a real token; None where no token is padding."""
+        """Return which positions hold a real token. None if no token is padding."""
         return None if is_real is None else self._grouped(is_real, False).any(dim=2)
 
     def num_positions(self, num_tokens: int) -> int:
-        """Count the positions that hold so many tokens."""
+        """Return the number of positions that hold `num_tokens` tokens."""
         return -(-num_tokens // self.size)
 
     def position(self, token: Int[Tensor, " M"]) -> Int[Tensor, " M"]:
-        """Give the position in which each token lies."""
+        """Return the position of each token."""
         return token // self.size
 
     def logits_of_tokens(
         self, logits: Float[Tensor, "M W"], token: Int[Tensor, " M"]
     ) -> Float[Tensor, "M V"]:
-        """Choose, from what a position says of all its tokens, what it says of one.
+        """Select the logits of one token from those of its position.
 
         Parameters
         ----------
         logits : Tensor, shape (M, W)
-            W is V for each place within a position.
+            W is V times the number of tokens per position.
         token : Tensor of int, shape (M,)
-            Which token of its row each is.
+            Index of the token in its row.
+
+        Returns
+        -------
+        Tensor, shape (M, V)
         """
-        by_place = logits.unflatten(1, (self.size, -1))
-        return by_place[torch.arange(len(token), device=token.device), token % self.size]
+        by_offset = logits.unflatten(1, (self.size, -1))
+        return by_offset[torch.arange(len(token), device=token.device), token % self.size]
 
     def _grouped(self, x: Integer[Tensor, "N T"] | Bool[Tensor, "N T"], fill: int) -> Tensor:
-        """Cut rows into positions, [N, P, tokens to a position], the last one filled up."""
+        """Split rows into positions, (N, P, tokens per position). The last position is filled up."""
         return F.pad(x, (0, -x.shape[1] % self.size), value=fill).unflatten(1, (-1, self.size))
 
 
 class BasesByPosition(nn.Module):
-    """A small network over which base stands where: a vector for each token at each position, summed.
+    """Embed an ASV by a small network over the base at each position.
 
-    A mean over a hundred positions of a transformer that has learned nothing is nearly the same for all ASVs.
-    This sum is not: ASVs that share more bases are nearer from the start. It presumes what amplicons have, a
-    common primer at their beginning.
+    A learned vector for each token at each position is summed and normalized, then passes one linear layer.
+    Before any training, a mean over the positions of a transformer is nearly the same for all ASVs. This sum
+    is not: ASVs with more bases in common have more similar embeddings from the first step on. All ASVs must
+    start at the same primer, as amplicons do.
 
     Parameters
     ----------
@@ -97,19 +105,21 @@ class BasesByPosition(nn.Module):
         self.centre = nn.Parameter(torch.zeros(hidden_width))
         self.norm = nn.LayerNorm(hidden_width)
         self.out = nn.Linear(hidden_width, width)
+        # A sum over L tokens then has a spread of 1.
         nn.init.normal_(self.weight, std=sequence_length**-0.5)
         init_linear(self.out)
 
     def forward(
         self, tokens: Integer[Tensor, "N T"], is_real: Bool[Tensor, "N T"] | None
     ) -> Float[Tensor, "N D"]:
-        """Encode each row's real tokens."""
+        """Embed each row's real tokens."""
         return self.out(F.gelu(self.norm(self.sum(tokens, is_real) - self.centre)))
 
     def sum(
         self, tokens: Integer[Tensor, "N T"], is_real: Bool[Tensor, "N T"] | None
     ) -> Float[Tensor, "N H"]:
-        """Sum the vectors of each row's real tokens; zero where there is none."""
+        """Sum the vectors of each row's real tokens. Zero for a row without real tokens."""
+        # One matrix product with one-hot rows, instead of a gather of N * T vectors.
         chosen = F.one_hot(tokens.long(), self.weight.shape[1])
         if is_real is not None:
             chosen = torch.where(is_real[..., None], chosen, 0)
@@ -118,16 +128,18 @@ class BasesByPosition(nn.Module):
 
 
 class CountEmbedding(nn.Module):
-    """Bring log(1 + count) into the embedding of an ASV.
+    """Add log(1 + count) to the embedding of an ASV.
+
+    Counts span several orders of magnitude, so their logarithm is used.
 
     Parameters
     ----------
     width : int
-        Numbers per ASV, D.
+        Width of an embedding, D.
     how : {"add", "concat", "film", "none"}
-        "add" adds a vector that is linear in the logarithm; "concat" joins it to the embedding and projects
-        both to D; "film" scales and shifts the embedding (Perez et al., "FiLM", AAAI 2018); "none" leaves
-        counts out.
+        "add" adds a vector that is linear in the logarithm. "concat" concatenates it with the embedding, and
+        projects both to D. "film" scales and shifts the embedding (Perez et al., "FiLM: visual reasoning with
+        a general conditioning layer", AAAI 2018). "none" ignores counts.
     """
 
     def __init__(self, width: int, how: config.CountEmbedding) -> None:
@@ -136,10 +148,18 @@ class CountEmbedding(nn.Module):
         num_outputs = {"add": width, "concat": width, "film": 2 * width, "none": 0}[how]
         self.of_count = nn.Linear(1, num_outputs) if num_outputs else nn.Identity()
         self.project = nn.Linear(2 * width, width) if how == "concat" else nn.Identity()
-        self._start(width)
+        self._init_weights(width)
 
     def forward(self, x: Float[Tensor, "*N D"], count: Float[Tensor, "*N"]) -> Float[Tensor, "*N D"]:
-        """Embed the counts (in reads) of ASVs whose embeddings are `x`."""
+        """Combine ASV embeddings with counts.
+
+        Parameters
+        ----------
+        x : Tensor, shape (..., D)
+            Embeddings of ASVs.
+        count : Tensor, shape (...)
+            Number of reads of each ASV.
+        """
         if self.how == "none":
             return x
         of_count = self.of_count(count.to(x.dtype).log1p()[..., None])
@@ -150,10 +170,11 @@ class CountEmbedding(nn.Module):
         scale, shift = of_count.chunk(2, dim=-1)
         return x * (1 + scale) + shift
 
-    def _start(self, width: int) -> None:
-        """Start with the embedding nearly as it is: counts join in as the model learns."""
+    def _init_weights(self, width: int) -> None:
+        """Leave embeddings nearly unchanged at first. The model learns how counts matter."""
         for layer in (self.of_count, self.project):
             if isinstance(layer, nn.Linear):
+                # 0.02 is the standard deviation of BERT (Devlin et al. 2019).
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
         if isinstance(self.project, nn.Linear):

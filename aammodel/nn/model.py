@@ -1,42 +1,48 @@
-"""The whole model: a batch in, one typed output out. Shape letters: see `batch.py`.
+"""The whole model: a `Batch` goes in, one typed `Output` comes out. For the shape letters, see `batch.py`.
 
-    tokens [U, L]: distinct ASVs, START and bases, some of them masked
-     |-- Stem, 3 tokens a position -> Transformer over positions (of some of the ASVs)
+    tokens [U, L]: distinct ASVs (START, then bases), some bases masked
+     |-- Stem: three tokens become one position -> Transformer over positions (encoded ASVs only)
      |    |-- nucleotide_head -> logits of the masked bases [M, V]
      |    '-- AttentionPooling --.
-     '-- BasesByPosition, a small network over which base stands where, unmasked
+     '-- BasesByPosition: a small network over the base at each position, none masked
           '----------------------+-> asv_embedding [U, D]
     slot, count [B, S]: the ASVs of each sample and their reads
-     '-- asv_embedding of each slot + CountEmbedding of log(1 + count)
+     '-- asv_embedding of each slot, with CountEmbedding of log(1 + count)
           '-- Transformer over the ASVs of a sample -> asv_in_sample [B, S, D]
                |-- mean over the ASVs of a sample -> embedding [B, D]
-               |-- distance head of each target, pool -> distance_features [B, K]
-               |    '-- distance head of each target, distance of any two rows
-               '-- objective_heads: whatever objectives add (`objectives/base.py`)
+               |-- `pool` of each target's distance head -> distance_features [B, K]
+               |    '-- `distance` of each target's distance head -> distance of any two samples
+               '-- objective_heads: heads that objectives add (`objectives/base.py`)
 
-Padding and batch mates change no output. The model knows nothing of processes: an objective that compares
-samples of several ranks gathers their features, and sharding is applied from outside (`distributed/fsdp.py`).
+Neither padding nor the other samples of a batch change an output. The model does not know about ranks. An
+objective that compares samples of several ranks gathers their features, and sharding is applied from outside
+(`distributed/fsdp.py`).
 
-Initial weights follow from the configuration and `torch.manual_seed`:
+Initial weights depend on the configuration and `torch.manual_seed` only:
 
-    linear layers                    truncated normal, std fan_in ** -0.5; bias 0 (`init_linear`)
-    last layers of residual branches of ASVs: that times (2 * asv_layers) ** -0.5, as in GPT-2;
-                                     of samples: 0, so that each ASV is encoded on its own at first
-    nucleotide_head                  that times 0.1: every base is nearly as likely as any other
-    Stem                             truncated normal; tokens 0.5 * (tokens a position) ** -0.5, positions 0.5
+    linear layers                    truncated normal, std fan_in ** -0.5 (LeCun et al. 1998); bias 0
+    last layers of residual branches, ASV transformer: also times (2 * asv_layers) ** -0.5, as in GPT-2
+                                     (Radford et al. 2019), since 2 * asv_layers branches add up
+                                     sample transformer: 0, so that at first each ASV is encoded on its own
+    nucleotide_head                  also times 0.1, so that at first all bases are nearly equally likely
+    Stem                             truncated normal; std 0.5 * (tokens per position) ** -0.5 for tokens,
+                                     0.5 for positions
     BasesByPosition                  normal, std L ** -0.5, so that a sum over L bases has a spread of 1
-    CountEmbedding                   truncated normal, std 0.02: counts come in as training uses them
-    scale of AttentionPooling        0 beside BasesByPosition: the transformer comes in likewise; else 1
+    CountEmbedding                   truncated normal, std 0.02 as in BERT; at first counts hardly matter
+    scale of AttentionPooling's norm 0 beside BasesByPosition, so that the transformer has no effect at first;
+                                     1 without it
     layer norms, affine maps         scale 1, shift 0
-    weights of soft branches and of windows: all alike
+    weights of soft branches, k-mers equal
 
-and then, if `init_from_batch` is called, from a first batch of training samples:
+`init_from_batch` then sets some of them from a first batch of training samples:
 
-    centres of both parts of an ASV's embedding: the mean over the ASVs of the batch
-    soft branches                    logits with a spread of 5 over ASVs, biases for a mean occupancy of 1/2
-    windows of bases                 all of them together weigh as much as all soft branches
+    centers of both parts of an ASV embedding: mean over the ASVs of the batch
+    soft branches                    logits with a spread of 5 over ASVs; biases for a mean occupancy of 1/2
+    k-mers                           the same total weight as the soft branches
     affine maps of distances         mean and spread of the true distances
     spread (a buffer)                standard deviation of the true distances
+
+The measurements behind these choices are in `docs/experiments.md`.
 """
 
 from dataclasses import dataclass
@@ -53,29 +59,29 @@ from aammodel.batch import Batch
 from aammodel.config.model import ModelConfig
 from aammodel.nn.encoders import AsvEncoder, SampleEncoder, mask_tokens
 from aammodel.nn.heads.base import Contents, DistanceHead, spread
-from aammodel.nn.heads.registry import distance_head
-from aammodel.nn.kmers import window_columns
+from aammodel.nn.heads.registry import make_distance_head
+from aammodel.nn.kmers import kmer_columns
 from aammodel.nn.transformer import at_least_float32, init_linear, zero_padding
 
 
 @dataclass(frozen=True)
 class Output:
-    """What the model says about a batch."""
+    """Everything that the model computes for a batch."""
 
     asv_embedding: Float[Tensor, "U D"]
     """One vector per distinct ASV."""
     asv_in_sample: Float[Tensor, "B S D"]
-    """One vector per slot after the sample transformer, exactly zero where it holds no ASV."""
+    """One vector per slot, after the sample transformer. Exactly zero in slots without an ASV."""
     is_real: Bool[Tensor, "B S"]
     """True where a slot holds an ASV."""
     distance_features: Float[Tensor, "B K"]
-    """What distances compare: the features of a sample for each target, one after the other."""
+    """Vectors that distances compare: the features for each target, concatenated."""
     nucleotide_logits: Float[Tensor, "M V"]
-    """Logits of each token id at each masked base."""
+    """Logits of all token ids at each masked base."""
 
     @cached_property
     def embedding(self) -> Float[Tensor, "B D"]:
-        """One vector per sample (`mean_of_asvs`), computed only where it is asked for."""
+        """One vector per sample (`mean_of_asvs`), computed on first use."""
         return mean_of_asvs(self.asv_in_sample, self.is_real)
 
 
@@ -84,52 +90,59 @@ class SampleEmbeddings:
     """The two vectors of each sample."""
 
     distance_features: Float[Tensor, "B K"]
-    """What distances compare: the features of a sample for each target, one after the other."""
+    """Vectors that distances compare: the features for each target, concatenated."""
     embedding: Float[Tensor, "B D"]
-    """Mean of the states of a sample's ASVs (`mean_of_asvs`)."""
+    """Mean of the vectors of a sample's ASVs (`mean_of_asvs`)."""
 
 
 @dataclass(frozen=True)
 class DenseOutput:
-    """What the model says about samples whose padding is really there."""
+    """Everything that the model computes for samples in padded tensors."""
 
     asv_embedding: Float[Tensor, "B S D"]
-    """One vector per slot, exactly zero where it holds no ASV."""
+    """One vector per slot. Exactly zero in slots without an ASV."""
     asv_in_sample: Float[Tensor, "B S D"]
-    """One vector per slot after the sample transformer, exactly zero where it holds no ASV."""
+    """One vector per slot, after the sample transformer. Exactly zero in slots without an ASV."""
     embedding: Float[Tensor, "B D"]
     """One vector per sample (`mean_of_asvs`)."""
     distance_features: Float[Tensor, "B K"]
-    """What distances compare: the features of a sample for each target, one after the other."""
+    """Vectors that distances compare: the features for each target, concatenated."""
     distance: Float[Tensor, "T B B"]
-    """Predicted distance of each pair of samples by each target."""
+    """Predicted distance of each pair of samples, for each target."""
     nucleotide_logits: Float[Tensor, "B S L V"]
-    """Logits of each token id at every position; finite where there is padding, and without meaning."""
+    """Logits of all token ids at every position. At padding they are finite, but meaningless."""
 
 
 def mean_of_asvs(asv_in_sample: Float[Tensor, "B S D"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B D"]:
-    """Average the states of each sample's ASVs; zero for a sample that has none.
+    """Average the vectors of each sample's ASVs.
 
-    Every ASV counts alike. Its count is in its state already, as the logarithm. Weighted by reads, the mean
-    would be that of the few most abundant ASVs, and rare ones, by which unweighted UniFrac and richness tell
-    samples apart, would be lost. A mean, not a sum, so that samples of any number of ASVs lie on one scale.
-    It has no parameters, so every model has an embedding, published ones too.
+    All ASVs have the same weight. The logarithm of their counts is already in their vectors. A mean weighted
+    by reads would be dominated by the few most abundant ASVs. It would lose the rare ones, which matter for
+    unweighted UniFrac and richness. A sum would grow with the number of ASVs.
+
+    The mean has no parameters, so every model has an embedding, including published ones.
 
     Parameters
     ----------
     asv_in_sample : Tensor, shape (B, S, D)
-        States after the sample transformer. Padded slots may hold anything.
+        Vectors after the sample transformer. Padded slots may contain anything.
     is_real : Tensor of bool, shape (B, S)
         True where a slot holds an ASV.
+
+    Returns
+    -------
+    Tensor, shape (B, D)
+        Zero for a sample without ASVs. At least float32.
     """
     total = at_least_float32(zero_padding(asv_in_sample, is_real)).sum(dim=1)
     return total / is_real.sum(dim=1, keepdim=True).clamp_min(1)
 
 
 class AamModel(nn.Module):
-    """Encoders of ASVs and of samples, and the heads for masked bases and for distances.
+    """Encoders of ASVs and of samples, with heads for masked bases and for distances.
 
-    Initial weights depend on nothing but the configuration and `torch.manual_seed`.
+    Initial weights depend on the configuration and `torch.manual_seed` only. The docstring of this module
+    lists them.
 
     Parameters
     ----------
@@ -141,45 +154,62 @@ class AamModel(nn.Module):
         self.config = config
         self.asv_encoder = AsvEncoder(config)
         self.sample_encoder = SampleEncoder(config)
-        # A position of the stem guesses each of its bases.
+        # A position of the stem predicts each of its bases separately.
         num_logits = config.bases_per_position * config.vocabulary_size
         self.nucleotide_head = nn.Linear(config.width, num_logits)
-        self.distance_heads = nn.ModuleDict({name: distance_head(config, name) for name in config.targets})
+        self.distance_heads = nn.ModuleDict(
+            {name: make_distance_head(config, name) for name in config.targets}
+        )
         self.objective_heads = nn.ModuleDict()
-        """Heads that objectives added, by the name of the objective."""
-        # Small, so that at first every base is nearly as likely as any other.
+        """Heads that objectives added, by name of the objective."""
+        # With small weights, all bases are nearly equally likely at first. The loss then starts near log V.
         init_linear(self.nucleotide_head, scale=0.1)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.nucleotide_head.weight.device
 
     def forward(self, batch: Batch) -> Output:
-        """Compute each distinct ASV once, no padding, and logits only where a base is masked."""
+        """Compute the output for a batch.
+
+        Each distinct ASV is encoded once, nearly no padding is computed, and logits are computed for masked
+        bases only.
+
+        Parameters
+        ----------
+        batch : Batch
+
+        Raises
+        ------
+        UsageError
+            If bases are masked, and the vocabulary of the model has no MASK token.
+        """
         self._check_masked(batch)
         embedding, hidden = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_encoded)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
-        windows = self.windows(batch.tokens)[batch.slot[batch.is_real]]
+        kmers = self.kmers(batch.tokens)[batch.slot[batch.is_real]]
         return Output(
             asv_embedding=embedding,
             asv_in_sample=features,
             is_real=batch.is_real,
-            distance_features=self.pool(Contents(features, windows, batch.count, batch.is_real)),
+            distance_features=self.pool(Contents(features, kmers, batch.count, batch.is_real)),
             nucleotide_logits=self.asv_encoder.stem.logits_of_tokens(
                 self.nucleotide_head(hidden), batch.masked[:, 1]
             ),
         )
 
     def forward_dense(self, tokens: Integer[Tensor, "B S L"], count: Float[Tensor, "B S"]) -> DenseOutput:
-        """Compute the same the plain way: every slot of every sample, with padding masked.
+        """Compute the same values for padded tensors: every slot of every sample, with padding masked.
+
+        Tests compare this straightforward computation with `forward`.
 
         Parameters
         ----------
         tokens : Tensor of int, shape (B, S, L)
-            Token ids; a slot without an ASV is all padding.
+            Token ids. A slot without an ASV is all padding.
         count : Tensor, shape (B, S)
-            Reads of the ASV in each slot.
+            Number of reads of the ASV in each slot.
         """
         is_token = tokens != vocabulary.PAD
         is_real = is_token.any(dim=-1)
@@ -187,8 +217,8 @@ class AamModel(nn.Module):
         embedding = embedding.unflatten(0, is_real.shape)
         slot = torch.arange(is_real.shape[1], device=tokens.device).expand(is_real.shape)
         features = self.sample_encoder(embedding, count, is_real, slot)
-        distance_features = self.pool(Contents(features, self.windows(tokens[is_real]), count, is_real))
-        # What a position says of each of its tokens, one token after the other.
+        distance_features = self.pool(Contents(features, self.kmers(tokens[is_real]), count, is_real))
+        # Each position has logits for all of its tokens, one token after another.
         logits = self.nucleotide_head(hidden).flatten(1).unflatten(1, (-1, self.config.vocabulary_size))
         return DenseOutput(
             asv_embedding=embedding,
@@ -200,7 +230,7 @@ class AamModel(nn.Module):
         )
 
     def encode_asvs(self, tokens: Integer[Tensor, "U L"]) -> Float[Tensor, "U D"]:
-        """Embed distinct ASVs, none of whose bases is hidden."""
+        """Embed distinct ASVs, without masking any base."""
         return self.asv_encoder.encode(tokens, tokens.new_zeros((0, 2), dtype=torch.long))[0]
 
     def embed_samples(
@@ -211,32 +241,43 @@ class AamModel(nn.Module):
         count: Float[Tensor, "B S"],
         is_real: Bool[Tensor, "B S"],
     ) -> SampleEmbeddings:
-        """Embed samples whose distinct ASVs are embedded already.
+        """Embed samples whose distinct ASVs have already been embedded.
 
         Parameters
         ----------
         asv_embedding : Tensor, shape (U, D)
-            What `encode_asvs` gave.
+            Embeddings of the distinct ASVs, from `encode_asvs`.
         tokens : Tensor of int, shape (U, L)
-            What it was given.
+            Token ids of these ASVs.
         slot, count, is_real : Tensors, shape (B, S)
             As in `Batch`.
         """
         features = self.sample_encoder.encode(asv_embedding, slot, count, is_real)
-        contents = Contents(features, self.windows(tokens)[slot[is_real]], count, is_real)
+        contents = Contents(features, self.kmers(tokens)[slot[is_real]], count, is_real)
         return SampleEmbeddings(self.pool(contents), mean_of_asvs(features, is_real))
 
     def pool(self, contents: Contents) -> Float[Tensor, "B K"]:
-        """Make the features that distances compare, those of all targets one after the other."""
+        """Return the features that distances compare, those of all targets concatenated."""
         return torch.cat([head.pool(contents) for head in self._heads()], dim=1)
 
     @property
     def num_features(self) -> int:
-        """Numbers of a sample's distance features, K."""
+        """Number of distance features of a sample, K."""
         return sum(head.num_features for head in self._heads())
 
     def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "T B C"]:
-        """Predict the distance of each sample of `a` to each of `b` by each target."""
+        """Predict the distance from each sample of `a` to each sample of `b`, for each target.
+
+        Parameters
+        ----------
+        a : Tensor, shape (B, K)
+        b : Tensor, shape (C, K)
+            Distance features of samples.
+
+        Returns
+        -------
+        Tensor, shape (T, B, C)
+        """
         heads = self._heads()
         sizes = [head.num_features for head in heads]
         parts = zip(heads, a.split(sizes, dim=1), b.split(sizes, dim=1), strict=True)
@@ -244,24 +285,36 @@ class AamModel(nn.Module):
 
     @torch.no_grad()
     def init_from_batch(self, batch: Batch) -> None:
-        """Choose initial weights that suit a first batch, its bases hidden.
+        """Set some initial weights from a first batch of training samples, with its bases masked.
 
-        Only weights are set: nothing that the model computes later depends on batch mates.
+        Only weights and the buffer `spread` are set, once. Later outputs do not depend on the other samples
+        of a batch.
+
+        Parameters
+        ----------
+        batch : Batch
+            Samples with their true distances.
         """
         self._check_masked(batch)
         self.asv_encoder.init_from_batch(mask_tokens(batch.tokens, batch.masked))
         embedding, _ = self.asv_encoder.encode(batch.tokens, batch.masked, batch.is_encoded)
         features = self.sample_encoder.encode(embedding, batch.slot, batch.count, batch.is_real)
-        windows = self.windows(batch.tokens)[batch.slot[batch.is_real]]
-        contents = Contents(features, windows, batch.count, batch.is_real)
+        kmers = self.kmers(batch.tokens)[batch.slot[batch.is_real]]
+        contents = Contents(features, kmers, batch.count, batch.is_real)
         for head, distance in zip(self._heads(), batch.distance, strict=True):
             head.init_from_batch(contents, distance)
             head.spread.copy_(spread(distance))
 
     @property
     def spread(self) -> Float[Tensor, " T"]:
-        """The unit in which errors of each target count."""
+        """Standard deviation of each target's true distances, the unit of its errors in the loss."""
         return torch.stack([head.spread for head in self._heads()])
+
+    def kmers(self, tokens: Integer[Tensor, "N L"]) -> Int[Tensor, "N P"]:
+        """Return the columns of the k-mers of ASVs, with P = 0 if no head compares k-mers."""
+        is_needed = self.config.kmers and self.config.distance_head == "soft-branch"
+        # A single token holds no k-mer.
+        return kmer_columns(tokens if is_needed else tokens[:, :1])
 
     def _check_masked(self, batch: Batch) -> None:
         if len(batch.masked) and not self.config.can_mask_bases:
@@ -270,11 +323,6 @@ class AamModel(nn.Module):
                 "this model",
                 "use it for embeddings and distances, without masking bases",
             )
-
-    def windows(self, tokens: Integer[Tensor, "N L"]) -> Int[Tensor, "N P"]:
-        """Give the columns of ASVs' windows; no window where no head compares them."""
-        is_asked = self.config.kmers and self.config.distance_head == "soft-branch"
-        return window_columns(tokens if is_asked else tokens[:, :1])
 
     def _heads(self) -> list[DistanceHead]:
         return [cast(DistanceHead, head) for head in self.distance_heads.values()]

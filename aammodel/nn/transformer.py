@@ -1,11 +1,14 @@
-"""Pre-norm transformer blocks that padding cannot touch.
+"""Transformer blocks on whose output padding has no effect.
 
-Shape letters: N sequences (ASVs, or samples), T positions (tokens, or ASV slots), D model width, H heads, d
-width of a head. `is_real` is True for data and False for padding; None says that there is no padding, which
-spares the mask.
+The blocks are those of Vaswani et al., "Attention is all you need" (NeurIPS 2017), with the norm before each
+layer (Xiong et al., "On layer normalization in the transformer architecture", ICML 2020).
 
-`nn.TransformerEncoder` is not used: in torch 2.13 it gives NaN for a sequence that is all padding, in
-evaluation without gradients.
+Shape letters: N sequences (ASVs, or samples), T positions (of bases, or ASV slots), D model width, H
+attention heads, d width of a head. `is_real` is True for data and False for padding. If there is no padding,
+it is None, which saves the mask.
+
+`nn.TransformerEncoder` is not used. In torch 2.13, in evaluation without gradients, it returns NaN for a
+sequence that is all padding.
 """
 
 import torch
@@ -17,18 +20,20 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from aammodel.config.model import ModelConfig
 from aammodel.nn.dropout import Dropout
 
+# All kernels but cuDNN's: see `attend`.
 _KERNELS_BUT_CUDNN = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def zero_padding(x: Float[Tensor, "N T D"], is_real: Bool[Tensor, "N T"] | None) -> Float[Tensor, "N T D"]:
-    """Set padded positions to zero, whatever stands there: a product would keep NaN, a choice does not."""
+    """Set padded positions to zero, whatever they contain."""
+    # A product with the mask would keep NaN, since 0 * NaN is NaN.
     return x if is_real is None else torch.where(is_real[..., None], x, 0.0)
 
 
 def attendable(is_real: Bool[Tensor, "N T"]) -> Bool[Tensor, "N T"]:
-    """Tell which positions may be attended to: the real ones, or all where a sequence has none.
+    """Return which positions may be attended to: the real ones, or all in a sequence that is all padding.
 
-    So no softmax ever runs over nothing. Padded values are zero, so attending to them is harmless.
+    A softmax over no position would be NaN. Padded values are zero, so attending to them is harmless.
     """
     return is_real | ~is_real.any(dim=1, keepdim=True)
 
@@ -39,21 +44,22 @@ def attend(
     value: Float[Tensor, "N H T d"],
     may_attend: Bool[Tensor, "N 1 1 T"] | None,
 ) -> Float[Tensor, "N H T d"]:
-    """Compute scaled dot-product attention, on a GPU by any kernel but cuDNN's.
+    """Compute scaled dot-product attention. On a GPU, cuDNN's kernel is not used.
 
     With a mask, cuDNN's kernel returns NaN gradients at some lengths on H100 and H200 (pytorch issue 196678).
-    Torch chooses the kernel in the forward pass and keeps it for the backward pass. The switch is global, so
-    it is flipped for this call alone.
+    Torch chooses the kernel in the forward pass, and uses it in the backward pass, too. The switch is global,
+    so it is changed for this call only.
 
     Parameters
     ----------
     query, key, value : Tensor, shape (N, H, T, d)
     may_attend : Tensor of bool, shape (N, 1, 1, T), or None
-        False where a position is padding; None where none is.
+        False where a position is padding. None if no position is.
     """
     if not query.is_cuda:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=may_attend)
-    if torch.compiler.is_compiling():  # which can trace this context, but not read the switch
+    # The compiler can trace this context manager, but not the functions below.
+    if torch.compiler.is_compiling():
         with sdpa_kernel(_KERNELS_BUT_CUDNN):
             return F.scaled_dot_product_attention(query, key, value, attn_mask=may_attend)
     was_enabled = torch.backends.cuda.cudnn_sdp_enabled()
@@ -65,24 +71,24 @@ def attend(
 
 
 class Block(nn.Module):
-    """Self-attention and a feed-forward layer, each on normalised input and added to what came in.
-
-    Dropout is on the residual branches: dropout of attention weights takes the product off its fast kernel on
-    CPU, so it is a choice of its own.
+    """Self-attention and a feed-forward layer, each a residual branch on normalized input.
 
     Parameters
     ----------
     width : int
-        Numbers per position, D.
+        Number of features of a position, D.
     heads : int
-        Attention heads.
+        Number of attention heads.
     feed_forward : int
-        Width of the feed-forward layer in multiples of D.
-    dropout, inner_dropout : float
-        Share of each residual branch that is dropped while training, and of attention weights and what lies
-        within the feed-forward layer.
+        Width of the feed-forward layer, as a multiple of D.
+    dropout : float
+        Fraction of each residual branch that is dropped during training.
+    inner_dropout : float
+        Fraction of attention weights and of feed-forward units that is dropped during training. It is a
+        setting of its own, because attention with dropout cannot use its fast kernel on a CPU.
     branch_scale : float
-        How large the last weights of each residual branch start; with 0, a block starts by changing nothing.
+        Scale of the initial weights of the last layer of each residual branch. With 0, a new block returns
+        its input.
     """
 
     def __init__(
@@ -102,7 +108,7 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width)
         self.expand = nn.Linear(width, feed_forward * width)
         self.contract = nn.Linear(feed_forward * width, width)
-        # A module for each use, so that a fault is laid to the right one.
+        # One module for each use, so that diagnostics can name the one in which a value became non-finite.
         self.weights_dropout = Dropout(inner_dropout)
         self.attention_dropout = Dropout(dropout)
         self.wide_dropout = Dropout(inner_dropout)
@@ -115,7 +121,7 @@ class Block(nn.Module):
     def forward(
         self, x: Float[Tensor, "N T D"], is_real: Bool[Tensor, "N T"] | None = None
     ) -> Float[Tensor, "N T D"]:
-        """Transform every real position; padded ones come out zero."""
+        """Transform the real positions. Padded positions are zero in the output."""
         x = zero_padding(x, is_real)
         x = x + self.attention_dropout(self._attend(self.attention_norm(x), is_real))
         wide = F.gelu(self.expand(self.feed_forward_norm(x)))
@@ -125,11 +131,11 @@ class Block(nn.Module):
     def _attend(
         self, x: Float[Tensor, "N T D"], is_real: Bool[Tensor, "N T"] | None
     ) -> Float[Tensor, "N T D"]:
-        # Cut along the last axis: the gradient then flows back in one copy.
+        # Split along the last axis: the backward pass then needs a single copy.
         parts = self.qkv(x).chunk(3, dim=-1)
         query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         may_attend = None if is_real is None else attendable(is_real)[:, None, None, :]
-        if self.training and self.weights_dropout.share:
+        if self.training and self.weights_dropout.fraction:
             attended = self._attend_with_dropout(query, key, value, may_attend)
         else:
             attended = attend(query, key, value, may_attend)
@@ -142,6 +148,7 @@ class Block(nn.Module):
         value: Float[Tensor, "N H T d"],
         may_attend: Bool[Tensor, "N 1 1 T"] | None,
     ) -> Float[Tensor, "N H T d"]:
+        # Torch's function would draw dropout by itself, slowly, and not from the seed of the chunk.
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
         if may_attend is not None:
             scores = scores.masked_fill(~may_attend, -torch.inf)
@@ -150,16 +157,16 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of blocks and a last normalisation.
+    """A stack of blocks, and a final norm.
 
     Parameters
     ----------
     config : ModelConfig
-        Its width, heads, feed-forward and dropout.
+        Its width, attention heads, feed-forward width and dropout are used.
     layers : int
-        Number of blocks; a stack of none hands its input through.
+        Number of blocks. With 0, the transformer returns its input, with padding set to zero.
     branch_scale : float
-        As for `Block`.
+        As in `Block`.
     """
 
     def __init__(self, config: ModelConfig, layers: int, branch_scale: float = 1.0) -> None:
@@ -172,19 +179,30 @@ class Transformer(nn.Module):
             config.inner_dropout,
         )
         self.blocks = nn.ModuleList(Block(*shape, branch_scale) for _ in range(layers))
+        # 1e-6 is the value of published checkpoints.
         self.norm = nn.LayerNorm(config.width, eps=1e-6) if layers else nn.Identity()
 
     def forward(
         self, x: Float[Tensor, "N T D"], is_real: Bool[Tensor, "N T"] | None = None
     ) -> Float[Tensor, "N T D"]:
-        """Transform every real position; padded ones come out zero."""
+        """Transform the real positions. Padded positions are zero in the output."""
         for block in self.blocks:
             x = block(x, is_real)
         return zero_padding(self.norm(x), is_real)
 
 
 def init_linear(layer: nn.Linear, scale: float = 1.0) -> None:
-    """Draw weights that keep the spread of normalised input, times a scale; no bias."""
+    """Draw weights with which the output is as spread as normalized input, times a scale. The bias is 0.
+
+    The standard deviation is fan_in ** -0.5 (LeCun et al., "Efficient backprop", 1998).
+
+    Parameters
+    ----------
+    layer : Linear
+    scale : float
+        Factor on the weights. With 0, the layer returns 0 at first.
+    """
+    # The bounds of trunc_normal_ are -2 and 2, not multiples of the standard deviation. They rarely matter.
     nn.init.trunc_normal_(layer.weight, std=layer.in_features**-0.5)
     with torch.no_grad():
         layer.weight.mul_(scale)
@@ -193,20 +211,20 @@ def init_linear(layer: nn.Linear, scale: float = 1.0) -> None:
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Widen half precision, in which exponentials and sums lose too much."""
+    """Convert half precision to float32, since exponentials and sums would lose too many digits."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 class AttentionPooling(nn.Module):
-    """A weighted mean over real positions, weighted by a softmax of one learned query, then normalised.
+    """Pool sequences by attention: a mean over real positions, weighted by a softmax of one learned query.
 
-    Before the normalisation a learned centre is subtracted. Means over many positions are all nearly alike:
-    centred on the mean of a first batch, the normalisation widens what tells them apart.
+    The mean is centered and normalized. Means over many positions are all nearly alike. Once they are
+    centered on the mean of a first batch, the norm amplifies their differences.
 
     Parameters
     ----------
     width : int
-        Numbers per position, D.
+        Number of features of a position, D.
     """
 
     def __init__(self, width: int) -> None:
@@ -219,13 +237,13 @@ class AttentionPooling(nn.Module):
     def forward(
         self, x: Float[Tensor, "N T D"], is_real: Bool[Tensor, "N T"] | None = None
     ) -> Float[Tensor, "N D"]:
-        """Pool each sequence; one that is all padding pools zeros, evenly, and is finite."""
+        """Pool each sequence. The result is finite for a sequence that is all padding, too."""
         return self.norm(self.mean(x, is_real) - self.centre)
 
     def mean(
         self, x: Float[Tensor, "N T D"], is_real: Bool[Tensor, "N T"] | None = None
     ) -> Float[Tensor, "N D"]:
-        """Weigh the positions of each sequence and add them up, no more."""
+        """Return the weighted mean of each sequence, neither centered nor normalized."""
         x = zero_padding(x, is_real)
         scores = at_least_float32(self.query(x)[..., 0]) / x.shape[-1] ** 0.5
         if is_real is not None:

@@ -1,1 +1,1 @@
-"""Losses. One file is one objective: its loss, its head if it has one, and how its figures are labelled."""
+"""Losses, one file per objective: its loss, its head if it has one, and labels for plots and tables."""

@@ -1,11 +1,12 @@
 """The interface of a loss: an objective.
 
 To add a loss, write one file with a subclass of `Objective`, register the class (`registry.register`), and
-give it a weight in the configuration, below `[train.objectives]`. Everything that shows losses (the lines of
-`metrics.jsonl`, terminal, curves, report, comparison, TensorBoard, batch checks) asks the objectives.
+give it a weight in the configuration, under `[train.objectives]`. Everything that shows losses
+(`metrics.jsonl`, terminal, curves, report, comparison, TensorBoard, batch checks) gets them from the
+objectives.
 
-An objective has K terms, usually one. The objective of distances has one for each metric. Shape letters: see
-`batch.py`.
+An objective has K terms, usually one. The objective of distances has one for each metric. For the other shape
+letters, see `batch.py`.
 """
 
 from abc import ABC, abstractmethod
@@ -26,12 +27,12 @@ from aammodel.objectives.rules import BatchRule
 
 @dataclass(frozen=True)
 class Label:
-    """How the loss of a term is shown to people."""
+    """Text that describes the loss of a term to users."""
 
     words: str
-    """What the loss is about, such as "masked bases"."""
+    """Subject of the loss, such as "masked bases"."""
     unit: str
-    """How the loss is measured, such as "cross-entropy (nats)"."""
+    """Measure of the loss and its unit, such as "cross-entropy (nats)"."""
 
     def __str__(self) -> str:
         """Return the title of a plot."""
@@ -40,7 +41,7 @@ class Label:
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """One micro-batch and everything that a loss is computed from."""
+    """The forward pass of one micro-batch: everything that a loss is computed from."""
 
     model: AamModel
     batch: Batch
@@ -52,7 +53,7 @@ class ForwardPass:
         return self.model.objective_heads[name]
 
     def gather(self, rows: Float[Tensor, "B K"]) -> Float[Tensor, "C K"]:
-        """Collect rows of all ranks, in the order of the micro-batch. Gradients find their way back.
+        """Collect rows of all ranks, in the order of the micro-batch. The result is differentiable.
 
         All ranks must call this together.
 
@@ -70,11 +71,11 @@ class ForwardPass:
 
 
 class Objective(ABC):
-    """A loss that training minimises, as a sum over a micro-batch and the number of things summed over.
+    """A loss that training minimizes, as a sum over a micro-batch and the number of terms of that sum.
 
-    A step over several micro-batches, or several ranks, needs the mean over all of them, which no mean of
-    means gives. So an objective returns sums. The numbers to divide by are known from the batches alone,
-    before any forward pass.
+    A step over several micro-batches or ranks needs the mean over all of them. A mean of their means would
+    be wrong, since they differ in size. So an objective returns sums. The numbers to divide by depend on the
+    batches only, so they are known before any forward pass.
 
     Parameters
     ----------
@@ -83,16 +84,16 @@ class Objective(ABC):
     """
 
     name: ClassVar[str]
-    """Names the objective in the configuration, its head in the model, and its loss (`NAME_loss`) in
-    `metrics.jsonl`."""
+    """Name of the objective in the configuration, of its head in the model, and of its loss in
+    `metrics.jsonl` (`NAME_loss`)."""
     labels: ClassVar[Mapping[str, Label]]
-    """How each term that the class can have is shown, by the name of the term."""
+    """Labels of all possible terms of the class, by name of the term."""
     config_keys: ClassVar[frozenset[str]] = frozenset()
-    """Keys of `[train]` that change the meaning of this loss: losses from before and after do not compare."""
+    """Keys of `[train]` that define this loss. Losses before and after a change are not comparable."""
     rules: ClassVar[tuple[BatchRule, ...]] = ()
-    """Rules for what a batch carries for this objective."""
+    """Rules for the parts of a batch that this objective uses."""
     sum_dtype: ClassVar[torch.dtype] = torch.float64
-    """Type in which the sums of several micro-batches are added up for the log."""
+    """Data type in which the sums of several micro-batches are accumulated for the log."""
 
     def __init__(self, weight: float) -> None:
         self.weight = weight
@@ -106,19 +107,19 @@ class Objective(ABC):
     def make_head(cls, config: ModelConfig) -> nn.Module | None:
         """Make a head with parameters of its own, if the objective has one.
 
-        The model holds it in `objective_heads`, by the name of the objective. It is trained and stored with
+        The model holds it in `objective_heads`, under the name of the objective. It is trained and saved with
         the model.
 
         Parameters
         ----------
         config : ModelConfig
-            Of the model that is to hold the head.
+            Configuration of the model that will hold the head.
         """
         return None
 
     @abstractmethod
     def denominator(self, batch: Batch) -> Tensor:
-        """Return the number of things that each term sums over.
+        """Return the number of masked bases, pairs or other items that each term is a sum over.
 
         Returns
         -------
@@ -130,25 +131,25 @@ class Objective(ABC):
     def loss_sum(self, forward: ForwardPass) -> Tensor:
         """Return the sum of each term over the micro-batch.
 
-        It is called under the autocast of the run, so half precision must be widened before sums
-        (`at_least_float32`). All ranks call it together.
+        It is called within the autocast context of the run. So half precision must be converted before it is
+        summed (`at_least_float32`). All ranks call it together.
 
         Returns
         -------
         Tensor, shape (K,), or () for a single term
-            Differentiable, float32 at least.
+            Differentiable, at least float32.
         """
 
     def weights(self, model: AamModel) -> Float[Tensor, " K"]:
-        """Return the weight in the loss of the mean of each term."""
+        """Return the weight of each term's mean in the loss."""
         return torch.full((len(self.terms),), self.weight, dtype=torch.float64)
 
     def figures(self, means: Sequence[float | None]) -> dict[str, float | None]:
-        """Return what a line of `metrics.jsonl` says about this objective.
+        """Return the values of this objective for a line of `metrics.jsonl`.
 
         Parameters
         ----------
         means : sequence of float or None
-            Mean of each term; None where there was nothing to be a mean of.
+            Mean of each term. None if its denominator is 0.
         """
         return {f"{term}_loss": mean for term, mean in zip(self.terms, means, strict=True)}

@@ -1,4 +1,4 @@
-"""The objective of masked bases: the model guesses each of them from the bases around it."""
+"""The objective of masked bases: the model predicts each of them from the other bases of its ASV."""
 
 from typing import ClassVar
 
@@ -14,21 +14,25 @@ from aammodel.objectives.base import ForwardPass, Label, Objective
 from aammodel.objectives.rules import BatchRule, asvs_where
 
 
-def _masked_that_break(batch: Batch, config: ModelConfig) -> list[str]:
+def _invalid_masked_bases(batch: Batch, config: ModelConfig) -> list[str]:
     row, position = batch.masked.T
     outside = (row < 0) | (row >= len(batch.tokens)) | (position < 1) | (position >= batch.tokens.shape[1])
     if outside.any() or len(batch.masked_token) != len(row):
-        return [f"{int(outside.sum())} of {len(row)} lie nowhere"]
-    stands = batch.tokens[row, position].long()
-    is_known = (stands == batch.masked_token) | (batch.masked_token == IGNORED)
-    is_base = (stands != vocabulary.PAD) & (stands != vocabulary.START) & is_known
+        return [f"{int(outside.sum())} of {len(row)} are outside of the ASVs"]
+    token = batch.tokens[row, position].long()
+    # IGNORED counts on another rank, so its token is not checked here.
+    is_known = (token == batch.masked_token) | (batch.masked_token == IGNORED)
+    is_base = (token != vocabulary.PAD) & (token != vocabulary.START) & is_known
     is_bad = torch.zeros(len(batch.tokens), dtype=torch.bool)
     is_bad[row[~is_base | ~batch.is_encoded[row]]] = True
     return asvs_where(batch, is_bad)
 
 
 class NucleotideObjective(Objective):
-    """Cross-entropy, in nats, of the tokens at masked bases (Devlin et al. 2019, on bases for words)."""
+    """Cross-entropy of masked bases, in nats.
+
+    This is masked language modeling (Devlin et al., "BERT", NAACL 2019), with bases instead of words.
+    """
 
     name = "nucleotide"
     labels: ClassVar = {"nucleotide": Label("masked bases", "cross-entropy (nats)")}
@@ -36,18 +40,18 @@ class NucleotideObjective(Objective):
     rules = (
         BatchRule(
             "masked bases",
-            "masked bases are known, and of ASVs that are encoded",
-            _masked_that_break,
+            "masked bases are bases of encoded ASVs, and their tokens are known",
+            _invalid_masked_bases,
             comes_first=True,
         ),
     )
 
     def denominator(self, batch: Batch) -> Tensor:
-        """Return the number of masked bases that count on this rank, shape ()."""
+        """Return the number of masked bases that count on this rank. Shape ()."""
         return (batch.masked_token != IGNORED).sum()
 
     def loss_sum(self, forward: ForwardPass) -> Tensor:
-        """Return the cross-entropy summed over the masked bases, shape ()."""
+        """Return the sum of the cross-entropy over the masked bases. Shape ()."""
         return F.cross_entropy(
             at_least_float32(forward.output.nucleotide_logits),
             forward.batch.masked_token.long(),

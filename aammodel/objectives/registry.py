@@ -1,4 +1,4 @@
-"""From the configuration to the objectives of a run; and objectives from outside the package."""
+"""Make the objectives of a run, and register objectives from outside of the package."""
 
 from collections.abc import Iterable
 
@@ -9,25 +9,25 @@ from aammodel.objectives.base import Label, Objective
 from aammodel.objectives.distances import DistanceObjective
 from aammodel.objectives.nucleotides import NucleotideObjective
 
-_ALWAYS: tuple[type[Objective], ...] = (NucleotideObjective, DistanceObjective)
+_BUILTIN: tuple[type[Objective], ...] = (NucleotideObjective, DistanceObjective)
 _registered: dict[str, type[Objective]] = {}
 
 
 def register(kind: type[Objective]) -> type[Objective]:
-    """Make an objective known by its name, for `[train.objectives]`; also a decorator of its class.
+    """Register an objective under its name, for `[train.objectives]`. It can be used as a class decorator.
 
     Parameters
     ----------
     kind : subclass of Objective
-        It is made with its weight alone.
+        Its only parameter is the weight.
 
     Raises
     ------
     ValueError
-        If another objective has the name.
+        If another objective has the same name.
     """
-    if kind.name in {each.name for each in _ALWAYS} or _registered.get(kind.name, kind) is not kind:
-        raise ValueError(f"there is an objective {kind.name!r} already")
+    if kind.name in {builtin.name for builtin in _BUILTIN} or _registered.get(kind.name, kind) is not kind:
+        raise ValueError(f"an objective {kind.name!r} already exists")
     _registered[kind.name] = kind
     return kind
 
@@ -49,13 +49,13 @@ def make_objectives(config: TrainConfig) -> tuple[Objective, ...]:
 
 
 def add_heads(model: AamModel, names: Iterable[str]) -> None:
-    """Give a model the heads of objectives, with new weights, where it has none of that name.
+    """Add the heads of objectives to a model, with new weights, unless it has them.
 
     Parameters
     ----------
     model : AamModel
     names : iterable of str
-        Names of objectives; one that has no head, or is not registered, adds nothing.
+        Names of objectives. Objectives without a head, or that are not registered, are skipped.
     """
     for name in names:
         kind = _registered.get(name)
@@ -67,25 +67,25 @@ def add_heads(model: AamModel, names: Iterable[str]) -> None:
 
 
 def loss_labels() -> dict[str, Label]:
-    """Return how each known loss is shown, by its name in `metrics.jsonl`: the whole loss first."""
+    """Return the label of each known loss, by name in `metrics.jsonl`. The total loss comes first."""
     labels = {"loss": Label("loss", "")}
-    for kind in (*_ALWAYS, *_registered.values()):
+    for kind in (*_BUILTIN, *_registered.values()):
         labels |= {f"{term}_loss": label for term, label in kind.labels.items()}
     return labels
 
 
 def loss_defining_keys() -> frozenset[str]:
-    """Return the settings that define the loss. Losses from before and after a change do not compare."""
+    """Return the settings that define the loss. Losses before and after a change are not comparable."""
     keys = {"shards", "token_limit", "validation_samples", "objectives"}
-    return frozenset(keys).union(*(kind.config_keys for kind in (*_ALWAYS, *_registered.values())))
+    return frozenset(keys).union(*(kind.config_keys for kind in (*_BUILTIN, *_registered.values())))
 
 
 def _kind(name: str) -> type[Objective]:
     if name not in _registered:
-        known = ", ".join(_registered) or "none is registered"
+        registered = ", ".join(_registered) or "none"
         raise UsageError(
-            f"no objective of the name {name!r} is registered ({known})",
+            f"no objective named {name!r} is registered (registered: {registered})",
             "[train.objectives]",
-            "import the module that registers it before training, or leave it out",
+            "import the module that registers it before training, or remove it",
         )
     return _registered[name]

@@ -14,7 +14,7 @@ from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.common.files import Files
 from aam_schemas.common.publish import published_folder, remove_folder, replace_file
 from aam_schemas.preparation import Preparation
-from aammodel.distributed.fsdp import cut_like, whole
+from aammodel.distributed.fsdp import full_tensor, shard_like
 from aammodel.runs.metrics_log import METRICS_FILE, Row, append_metrics
 from aammodel.runs.progress import Progress
 
@@ -28,13 +28,13 @@ Tensors = dict[str, Tensor]
 
 def model_tensors(model: nn.Module) -> Tensors:
     """Collect weights and buffers by name, whole ones, for which all ranks call this together."""
-    return {name: whole(tensor.detach()).contiguous() for name, tensor in model.state_dict().items()}
+    return {name: full_tensor(tensor.detach()).contiguous() for name, tensor in model.state_dict().items()}
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:
     """Name the optimiser's tensors by the parameter that they belong to: `exp_avg|encoder.weight`."""
     return {
-        f"{key}|{name}": whole(torch.as_tensor(value))
+        f"{key}|{name}": full_tensor(torch.as_tensor(value))
         for name, parameter in model.named_parameters()
         for key, value in optimizer.state.get(parameter, {}).items()
     }
@@ -71,7 +71,7 @@ def load_checkpoint(
     try:
         weights = load_file(folder / MODEL_FILE, device=str(device))
         model.load_state_dict(
-            {name: cut_like(weights[name], one) for name, one in model.state_dict().items()}
+            {name: shard_like(weights[name], one) for name, one in model.state_dict().items()}
         )
         _load_optimizer(load_file(folder / OPTIMIZER_FILE, device=str(device)), model, optimizer)
         return Progress(**json.loads((folder / STATE_FILE).read_text()))
@@ -132,7 +132,7 @@ def _load_optimizer(tensors: dict[str, Tensor], model: nn.Module, optimizer: tor
         key, name = both.split("|", 1)
         # Optimisers that are not fused keep their count of steps on the CPU.
         value = tensor.cpu() if key == "step" and not optimizer.defaults.get("fused") else tensor
-        optimizer.state[parameters[name]][key] = cut_like(value, parameters[name])
+        optimizer.state[parameters[name]][key] = shard_like(value, parameters[name])
 
 
 @dataclass(frozen=True)

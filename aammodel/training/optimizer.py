@@ -6,7 +6,7 @@ from itertools import product
 from torch import nn, optim
 
 from aammodel.config.train import OptimizerConfig, ScheduleConfig, TrainConfig
-from aammodel.distributed.fsdp import is_cut
+from aammodel.distributed.fsdp import is_sharded
 
 _BETAS = (0.9, 0.98)
 _EPSILON = 1e-6
@@ -27,7 +27,7 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> optim.Optimizer
     kinds = product((True, False), (False, True))
     groups = [
         {
-            "params": [one for one in parameters if (one.ndim >= 2, is_cut(one)) == kind],
+            "params": [one for one in parameters if (one.ndim >= 2, is_sharded(one)) == kind],
             "weight_decay": config.weight_decay if kind[0] else 0.0,
         }
         for kind in kinds

@@ -112,7 +112,7 @@ class PlainModel(nn.Module):
         """Embed samples of ASV embeddings [B, S, D] and tokens [B, S, L] with padding: [B, K]."""
         x = self.rest.sample_encoder.count_embedding(x, count)
         features = self._saving(self.over_asvs, x, None, ~is_real)
-        return self.rest.pool(Contents(features, self.rest.windows(tokens[is_real]), count, is_real))
+        return self.rest.pool(Contents(features, self.rest.kmers(tokens[is_real]), count, is_real))
 
     def _encode_chunk(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         encoder, is_real = self.rest.asv_encoder, tokens != vocabulary.PAD

@@ -1,1 +1,1 @@
-"""Heads that predict the distance of two samples."""
+"""Heads that predict the distance between two samples."""

@@ -1,4 +1,4 @@
-"""The interface of distance heads, and what they share."""
+"""The interface of distance heads, and the parts that they share. For the shape letters, see `batch.py`."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -7,31 +7,32 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-_TINY = 1e-6
+EPSILON = 1e-6
+"""Smallest divisor. It is far below any spread or total that occurs, and only prevents division by zero."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What samples hold: their ASVs, encoded, and the reads of each."""
+    """ASVs of the samples of a batch, encoded, with their reads."""
 
     features: Float[Tensor, "B S D"]
-    """What the sample encoder gave."""
-    windows: Int[Tensor, "R P"]
-    """Columns of the windows of the ASV in each real slot, one sample after the other."""
+    """Vectors of the ASVs, from the sample encoder."""
+    kmers: Int[Tensor, "R P"]
+    """Columns of the k-mers of the ASV in each real slot, one sample after another (`kmers.py`)."""
     count: Float[Tensor, "B S"]
-    """Reads of each ASV."""
+    """Number of reads of each ASV."""
     is_real: Bool[Tensor, "B S"]
     """True where a slot holds an ASV."""
 
 
 class DistanceHead(nn.Module, ABC):
-    """What the model asks of a head."""
+    """Predict the distance of two samples by one metric. Implement it to add a kind of head."""
 
     num_features: int
-    """Numbers of a sample's features, K."""
+    """Number of features of a sample, K."""
     spread: Tensor
-    """Standard deviation of the first batch's true distances: the unit in which errors count, so that metrics
-    of any range are learned alike."""
+    """Standard deviation of the true distances of the first batch. The loss measures errors in this unit, so
+    that metrics of any range are learned at the same rate. Shape ()."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,24 +40,31 @@ class DistanceHead(nn.Module, ABC):
 
     @abstractmethod
     def pool(self, contents: Contents) -> Float[Tensor, "B K"]:
-        """Make the features of each sample; finite for one that has no ASV."""
+        """Return the features of each sample. They must be finite for a sample without ASVs."""
 
     @abstractmethod
     def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
-        """Predict the distance of each sample of `a` to each of `b`."""
+        """Predict the distance from each sample of `a` to each sample of `b`."""
 
     @abstractmethod
     def init_from_batch(self, contents: Contents, true_distance: Float[Tensor, "B B"]) -> None:
-        """Choose initial weights that suit a first batch; nothing of the batch stays but the weights."""
+        """Set initial weights from a first batch.
+
+        Parameters
+        ----------
+        contents : Contents
+        true_distance : Tensor, shape (B, B)
+            NaN where a pair has no true distance.
+        """
 
 
 class Affine(nn.Module):
-    """Distances on the scale of the true ones: a learned factor and offset.
+    """Map distances to the scale of the true ones, by a learned factor and offset.
 
     Parameters
     ----------
     largest : float
-        The largest that a distance can be.
+        Largest possible distance.
     """
 
     def __init__(self, largest: float) -> None:
@@ -66,35 +74,66 @@ class Affine(nn.Module):
         self.offset = nn.Parameter(torch.zeros(()))
 
     def forward(self, distance: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
-        """Scale distances; outside of training, into the range that they can have."""
+        """Scale distances. In evaluation, also clip them to the possible range."""
         scaled = self.scale * distance + self.offset
+        # Not in training: a clipped distance has no gradient, so it would never come back into the range.
         return scaled if self.training else scaled.clamp(0.0, self.largest)
 
     @torch.no_grad()
     def fit(self, distance: Float[Tensor, "B B"], true_distance: Float[Tensor, "B B"]) -> None:
-        """Give the pairs that have a true distance its mean and spread; stays as it is where none has.
+        """Match the mean and spread of the true distances, over the pairs that have one.
 
-        Not least squares: at the start distances hardly follow the true ones, so its factor would be small,
-        and with it every gradient that passes through.
+        A least-squares fit is worse. At first, distances hardly correlate with the true ones, so its factor
+        would be small, and would scale down every gradient that passes through it (`docs/experiments.md`).
+
+        Parameters
+        ----------
+        distance : Tensor, shape (B, B)
+            Distances before scaling.
+        true_distance : Tensor, shape (B, B)
+            NaN where a pair has no true distance. If no pair has one, nothing changes.
         """
         is_pair = true_distance.isfinite().triu(diagonal=1)
         if not is_pair.any():
             return
         x, y = distance[is_pair].double(), true_distance[is_pair].double()
-        # True distances that are all alike, of two samples for example, say nothing about the scale.
+        # If all true distances are equal, as with two samples, they do not determine a factor.
         slope = (y.std(correction=0) / x.std(correction=0)).nan_to_num(0.0, 0.0, 0.0)
         self.scale.copy_(slope if slope > 0 else torch.ones(()))
         self.offset.copy_(y.mean() - self.scale.double() * x.mean())
 
 
-def _sum_by_sample(values: Float[Tensor, "R K"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B K"]:
-    """Add up the values of all real slots, which stand one sample after the other."""
+def sum_by_sample(values: Float[Tensor, "R K"], is_real: Bool[Tensor, "B S"]) -> Float[Tensor, "B K"]:
+    """Sum the values of the ASVs of each sample.
+
+    Parameters
+    ----------
+    values : Tensor, shape (R, K)
+        Values of the ASVs in the real slots, one sample after another.
+    is_real : Tensor of bool, shape (B, S)
+
+    Returns
+    -------
+    Tensor, shape (B, K)
+    """
+    # Each sample is summed by itself, so that the other samples of the batch cannot change its result.
     by_sample = values.split(is_real.sum(dim=1).tolist())
-    return torch.stack([one.sum(dim=0) for one in by_sample])
+    return torch.stack([rows.sum(dim=0) for rows in by_sample])
 
 
 def spread(distance: Float[Tensor, "B B"]) -> Float[Tensor, ""]:
-    """Give the standard deviation of the distances of pairs; 1 where there are none, or all are alike."""
+    """Return the standard deviation of the distances of pairs.
+
+    Parameters
+    ----------
+    distance : Tensor, shape (B, B)
+        NaN where a pair has no distance.
+
+    Returns
+    -------
+    Tensor, shape ()
+        1 if there are no distances, or all of them are equal.
+    """
     known = distance[distance.isfinite().triu(diagonal=1)]
     deviation = known.double().std(correction=0) if len(known) else known.new_zeros(())
-    return torch.where(deviation > _TINY, deviation, 1.0)
+    return torch.where(deviation > EPSILON, deviation, 1.0)

@@ -1,4 +1,4 @@
-"""Distance head: Euclidean distance between projected sample states."""
+"""Distance head that compares pooled sample vectors by their Euclidean distance."""
 
 import torch
 from jaxtyping import Float
@@ -11,15 +11,18 @@ from aammodel.nn.transformer import AttentionPooling, Transformer
 
 
 class EuclideanHead(DistanceHead):
-    """Attention pooling over a sample's ASVs, and the Euclidean distance.
+    """Pool a sample's ASVs by attention, and compare samples by the Euclidean distance.
+
+    This is the head of published checkpoints, without the learned affine map.
 
     Parameters
     ----------
     config : ModelConfig
-        With `distance_head_layers`, a transformer over the ASVs comes first, as published checkpoints have
-        it; with the head "tanh-euclidean", distances go through their tanh(distance / 10).
+        With `distance_head_layers`, a transformer over the ASVs comes first, as in published checkpoints.
+        With the head "tanh-euclidean", the distance is tanh(distance / 10), as in published checkpoints, and
+        not scaled.
     target : str
-        The metric that it learns.
+        Name of the metric to learn.
     """
 
     def __init__(self, config: ModelConfig, target: str) -> None:
@@ -30,22 +33,23 @@ class EuclideanHead(DistanceHead):
         self.affine = None if config.distance_head == "tanh-euclidean" else Affine(METRICS[target].largest)
 
     def pool(self, contents: Contents) -> Float[Tensor, "B K"]:
-        """Pool the ASVs of each sample; K is D. Their counts are in the features."""
+        """Pool the ASVs of each sample. K is D. Counts are already part of the vectors."""
         is_real = contents.is_real
         return self.pooling(self.transformer(contents.features, is_real), is_real)
 
     def distance(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
-        """Compare features by their Euclidean distance, then scale."""
-        apart = self._euclidean(a, b)
-        return torch.tanh(apart / 10) if self.affine is None else self.affine(apart)
+        """Return the Euclidean distance between features, scaled."""
+        distance = self._euclidean(a, b)
+        return torch.tanh(distance / 10) if self.affine is None else self.affine(distance)
 
     def _euclidean(self, a: Float[Tensor, "B K"], b: Float[Tensor, "C K"]) -> Float[Tensor, "B C"]:
-        # Not by a matrix product, which loses small distances to cancellation. Equal rows have gradient 0.
+        # A matrix product would be faster, but loses small distances to cancellation. `cdist` defines the
+        # gradient between equal rows as 0, where the square root has none.
         return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
     @torch.no_grad()
     def init_from_batch(self, contents: Contents, true_distance: Float[Tensor, "B B"]) -> None:
-        """Fit the affine map, if there is one."""
+        """Fit the affine map, if there is one. Nothing else depends on the batch."""
         if self.affine is not None:
-            embedding = self.pool(contents)
-            self.affine.fit(self._euclidean(embedding, embedding), true_distance)
+            features = self.pool(contents)
+            self.affine.fit(self._euclidean(features, features), true_distance)

@@ -63,14 +63,14 @@ def alone(study: Path) -> Path:
 def assert_same_losses(run_folder: Path, expected_run: Path) -> None:
     got, expected = read_metrics(run_folder), read_metrics(expected_run)
     assert [row["step"] for row in got] == [row["step"] for row in expected]
-    for one, other in zip(got, expected, strict=True):
+    for value, other in zip(got, expected, strict=True):
         for name in LOSSES:
             if other.get(name) is None:
-                assert one.get(name) is None
+                assert value.get(name) is None
             else:
                 # The norm of a gradient has all its rounding.
                 tolerance = 1e-4 if name == "gradient_norm" else 1e-5
-                assert one[name] == pytest.approx(other[name], rel=tolerance, abs=1e-6), name
+                assert value[name] == pytest.approx(other[name], rel=tolerance, abs=1e-6), name
 
 
 def cut_back(run_folder: Path, step: int) -> None:
@@ -108,7 +108,7 @@ def test_two_ranks_have_the_losses_of_one_and_write_once(alone: Path, study: Pat
         (4, ("--batch-size", 1)),
         (4, ("--batch-size", 8, "--target", "weighted_unifrac")),
     ],
-    ids=lambda one: "".join(map(str, one)) if isinstance(one, tuple) else str(one),
+    ids=lambda value: "".join(map(str, value)) if isinstance(value, tuple) else str(value),
 )
 def test_any_number_of_ranks_has_the_losses_of_one(
     size: int, options: tuple[object, ...], study: Path, tmp_path: Path
@@ -137,8 +137,8 @@ def test_two_ranks_go_on_bit_for_bit_with_dropout(study: Path, tmp_path: Path) -
     pretrain_on(2, tmp_path, "--resume", tmp_path / "part")
     names = ("step-000009/model.safetensors", "step-000009/optimizer.safetensors")
     for name in names:
-        one, other = (tmp_path / run / "checkpoints" / name for run in ("whole", "part"))
-        assert one.read_bytes() == other.read_bytes()
+        value, other = (tmp_path / run / "checkpoints" / name for run in ("whole", "part"))
+        assert value.read_bytes() == other.read_bytes()
 
 
 @pytest.mark.parametrize("after", [2, pytest.param(1, marks=pytest.mark.long)])
@@ -238,6 +238,6 @@ def test_under_torchrun_an_error_of_all_ranks_is_told_once(poisoned: ShardSet, t
     options = ["--batch-size", 7, "--output", tmp_path / "run"]
     call = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", 2, *program, *options]
     for told in ("a number stopped being finite at step 4", "this output exists already"):
-        ran = subprocess.run([str(one) for one in call], capture_output=True, text=True, check=False)
+        ran = subprocess.run([str(value) for value in call], capture_output=True, text=True, check=False)
         assert ran.returncode != 0
         assert ran.stderr.count(told) == 1

@@ -61,11 +61,11 @@ def assert_equal_to(model: AamModel, tokens: Tensor, counts: Tensor, expected: l
         asvs, slot = tokens.flatten(0, 1).unique(dim=0, return_inverse=True)
         is_real, slot = tokens.any(dim=2), slot.view(counts.shape)
         frugal = model.embed_samples(model.encode_asvs(asvs), asvs, slot, counts, is_real).distance_features
-    for row, one in enumerate(expected):
-        assert_near(got.distance_features[row], one.embedding)
-        assert_near(frugal[row], one.embedding)
-        assert_near(got.asv_in_sample[row, one.slots], one.asvs)
-        for slot_number, logits in zip(one.slots, one.logits, strict=True):
+    for row, value in enumerate(expected):
+        assert_near(got.distance_features[row], value.embedding)
+        assert_near(frugal[row], value.embedding)
+        assert_near(got.asv_in_sample[row, value.slots], value.asvs)
+        for slot_number, logits in zip(value.slots, value.logits, strict=True):
             assert_near(got.nucleotide_logits[row, slot_number, : len(logits)], logits)
 
 
@@ -121,10 +121,10 @@ def test_the_number_of_heads_is_what_was_asked_for(tmp_path: Path) -> None:
 
 WRAPPED: dict[str, tuple[Callable[[Weights], object], list[str]]] = {
     "predictor": (predictor, ["count_encoder", "output_scale", "target_head", "target_pooling"]),
-    "compiled": (lambda state: {f"_orig_mod.{name}": one for name, one in state.items()}, []),
-    "parallel": (lambda state: {f"module.{name}": one for name, one in state.items()}, []),
+    "compiled": (lambda state: {f"_orig_mod.{name}": value for name, value in state.items()}, []),
+    "parallel": (lambda state: {f"module.{name}": value for name, value in state.items()}, []),
     "faith-head": (lambda state: state | {"output_head.weight": torch.randn(1, 16)}, ["output_head"]),
-    "float64": (lambda state: {name: one.double() for name, one in state.items()}, []),
+    "float64": (lambda state: {name: value.double() for name, value in state.items()}, []),
 }
 
 
@@ -141,7 +141,7 @@ def test_an_encoder_is_found_in_whatever_it_was_saved_with(
     tokens, counts = random_inputs(Sizes())
     assert_equal_to(load_run(tmp_path / "run"), tokens, counts, by_published(state, 4, tokens, counts))
     weights = load_file(tmp_path / "run" / "model.safetensors")
-    assert {one.dtype for one in weights.values()} == {torch.float32}
+    assert {value.dtype for value in weights.values()} == {torch.float32}
 
 
 def test_a_state_dict_by_itself_is_a_checkpoint(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_state_dict_by_itself_is_a_checkpoint(tmp_path: Path) -> None:
 
 def test_without_a_head_for_bases_all_are_equally_likely(run: Programs, tmp_path: Path) -> None:
     state = random_state(Sizes())
-    kept = {name: one for name, one in state.items() if "nucleotide_head" not in name}
+    kept = {name: value for name, value in state.items() if "nucleotide_head" not in name}
     path = write(tmp_path / "published.pt", kept)
     ran = run("aammodel", "import", path, "--output", tmp_path / "run")
     assert ran.code == 0
@@ -162,8 +162,8 @@ def test_without_a_head_for_bases_all_are_equally_likely(run: Programs, tmp_path
     with torch.no_grad():
         got = load_run(tmp_path / "run").forward_dense(tokens, counts)
     assert not got.nucleotide_logits.any()
-    for row, one in enumerate(by_published(state, 4, tokens, counts)):
-        assert_near(got.distance_features[row], one.embedding)
+    for row, value in enumerate(by_published(state, 4, tokens, counts)):
+        assert_near(got.distance_features[row], value.embedding)
 
 
 def test_the_run_says_where_it_came_from(run: Programs, tmp_path: Path) -> None:
@@ -183,7 +183,10 @@ def test_the_run_says_where_it_came_from(run: Programs, tmp_path: Path) -> None:
     assert config["model"]["attention_heads"] == 2
     assert config["model"]["targets"] == ["weighted_unifrac"]
     assert load_run(tmp_path / "run").config.sequence_length == 13
-    assert sorted(one.name for one in (tmp_path / "run").iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+    ]
 
 
 @pytest.mark.parametrize("vocabulary", [6, 7])

@@ -28,7 +28,7 @@ TOKENS = "sample_encoder.asv_encoder.token_embedding.weight"
 
 
 def without(name: str) -> Callable[[Weights], Weights]:
-    return lambda state: {key: one for key, one in state.items() if key != name}
+    return lambda state: {key: value for key, value in state.items() if key != name}
 
 
 def instead(name: str, value: object) -> Callable[[Weights], object]:
@@ -45,7 +45,9 @@ BAD_STATES: dict[str, tuple[Callable[[Weights], object], str]] = {
         "missing name: sample_encoder.asv_encoder.nucleotide_head.bias",
     ),
     "no-third-stack": (
-        lambda state: {key: one for key, one in state.items() if not key.startswith("encoder_transformer.")},
+        lambda state: {
+            key: value for key, value in state.items() if not key.startswith("encoder_transformer.")
+        },
         "missing names: encoder_transformer.encoder.layers.0.linear1.bias",
     ),
     "unexpected": (

@@ -1,4 +1,4 @@
-"""Configuration, initial weights, and that a model learns from the first steps on."""
+"""The configuration, the initial weights, and learning in the first steps."""
 
 import numpy as np
 import pytest
@@ -31,28 +31,28 @@ from tests.helpers.objectives import BASES, DISTANCES, distance_loss_sum, nucleo
     ],
 )
 def test_a_wrong_configuration_is_refused(wrong: dict[str, object], message: str) -> None:
-    # A TypeError where annotations are checked, too.
+    # It is a TypeError if jaxtyping checks the annotations.
     with pytest.raises((ValueError, TypeError), match=message):
         ModelConfig(**({"sequence_length": 16} | wrong))
 
 
 def test_initial_weights_follow_from_the_seed() -> None:
     torch.manual_seed(4)
-    one = AamModel(ModelConfig(**TINY)).state_dict()
+    first = AamModel(ModelConfig(**TINY)).state_dict()
     torch.manual_seed(4)
-    other = AamModel(ModelConfig(**TINY)).state_dict()
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    second = AamModel(ModelConfig(**TINY)).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def started(batch: Batch, **options: object) -> AamModel:
+def initialized(batch: Batch, **options: object) -> AamModel:
     torch.manual_seed(0)
     model = AamModel(ModelConfig(**(TINY | options)))
     model.init_from_batch(batch)
     return model
 
 
-def test_asvs_of_a_sample_start_apart() -> None:
-    model = started(compact(some_samples(1, 3)), count_embedding="none")
+def test_asvs_of_a_sample_are_encoded_on_their_own_at_first() -> None:
+    model = initialized(compact(some_samples(1, 3)), count_embedding="none")
     x = torch.randn(2, 5, TINY["width"])
     position = torch.zeros(2, 5, dtype=torch.int64)
     together = model.sample_encoder(x, torch.ones(2, 5), None, position)
@@ -60,20 +60,20 @@ def test_asvs_of_a_sample_start_apart() -> None:
     assert_close(together[:, :1], alone, 1e-6)
 
 
-def test_a_start_from_data_spreads_the_logits_and_half_fills_the_branches() -> None:
+def test_init_from_batch_gives_branches_a_mean_occupancy_of_one_half() -> None:
     batch = compact([random_sample(seed, 12) for seed in range(8)])
-    model = started(batch)
+    model = initialized(batch)
     output = model(batch)
-    soft, windows = output.distance_features.detach().split([24, model.num_features - 24], dim=1)
+    soft, kmers = output.distance_features.detach().split([24, model.num_features - 24], dim=1)
     assert soft.mean(dim=0).numpy() == pytest.approx(0.5, abs=0.01)
     head = model.distance_heads["unweighted_unifrac"]
     nothing = torch.zeros_like
-    of_soft = head._total(torch.cat([soft, nothing(windows)], dim=1)).sum()
-    of_windows = head._total(torch.cat([nothing(soft), windows], dim=1)).sum()
-    assert of_windows.item() == pytest.approx(of_soft.item(), rel=1e-4)
+    of_soft = head._total(torch.cat([soft, nothing(kmers)], dim=1)).sum()
+    of_kmers = head._total(torch.cat([nothing(soft), kmers], dim=1)).sum()
+    assert of_kmers.item() == pytest.approx(of_soft.item(), rel=1e-4)
     pairs = np.triu_indices(8, 1)
-    guessed, true = predicted(model, output)[0].detach().numpy()[pairs], batch.distance[0].numpy()[pairs]
-    assert guessed.mean() == pytest.approx(true.mean(), abs=1e-4)
+    guess, true = predicted(model, output)[0].detach().numpy()[pairs], batch.distance[0].numpy()[pairs]
+    assert guess.mean() == pytest.approx(true.mean(), abs=1e-4)
 
 
 @pytest.mark.parametrize("head", ["soft-branch", "euclidean", "tanh-euclidean"])
@@ -82,18 +82,18 @@ def test_a_start_from_data_spreads_the_logits_and_half_fills_the_branches() -> N
     [[random_sample(1, 1)], [random_sample(1, 4)] * 3, [random_sample(1, 0), random_sample(2, 3)]],
     ids=["one ASV", "equal samples", "an empty one"],
 )
-def test_a_start_from_little_is_finite(samples: list, head: str) -> None:
+def test_init_from_few_data_is_finite(samples: list, head: str) -> None:
     batch = compact(samples)
-    model = started(batch, distance_head=head)
+    model = initialized(batch, distance_head=head)
     output = model(batch)
-    assert all(one.isfinite().all() for one in vars(output).values())
+    assert all(tensor.isfinite().all() for tensor in vars(output).values())
     loss = distance_loss_sum(model, output, batch).sum() + nucleotide_loss_sum(model, output, batch)
-    assert all(one.isfinite().all() for one in gradients(model, loss).values())
+    assert all(gradient.isfinite().all() for gradient in gradients(model, loss).values())
 
 
 def test_predicted_distances_lie_between_0_and_1() -> None:
     batch = compact(some_samples(1, 6))
-    model = started(batch)
+    model = initialized(batch)
     with torch.no_grad():
         model.distance_heads["unweighted_unifrac"].affine.offset.add_(0.9)
         assert predicted(model, model(batch)).max() > 1
@@ -103,7 +103,7 @@ def test_predicted_distances_lie_between_0_and_1() -> None:
 
 
 def shared_asvs(samples: list) -> torch.Tensor:
-    """Give the Jaccard distance of each pair, which the ASVs alone can tell."""
+    """Return the Jaccard distance of each pair, which the ASVs determine."""
     sets = [set(sample.asvs) for sample in samples]
     return torch.tensor([[1 - len(a & b) / len(a | b) for b in sets] for a in sets])
 
@@ -112,7 +112,7 @@ def test_thirty_steps_lower_both_losses() -> None:
     samples = [random_sample(seed, 12, pool=20) for seed in range(8)]
     first = compact(samples)
     first.distance.copy_(shared_asvs(samples))
-    model = started(first)
+    model = initialized(first)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
     for step in range(30):
@@ -125,6 +125,6 @@ def test_thirty_steps_lower_both_losses() -> None:
         (nucleotide + 10 * distance.sum()).backward()
         optimizer.step()
         losses.append((nucleotide.item(), distance.item()))
-    start, end = np.mean(losses[:3], axis=0), np.mean(losses[-3:], axis=0)
-    assert end[0] < 0.8 * start[0]
-    assert end[1] < 0.8 * start[1]
+    before, after = np.mean(losses[:3], axis=0), np.mean(losses[-3:], axis=0)
+    assert after[0] < 0.8 * before[0]
+    assert after[1] < 0.8 * before[1]

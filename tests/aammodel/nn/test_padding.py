@@ -1,6 +1,6 @@
-"""Padding changes nothing (P1), everywhere (P4): a sample alone, and the same one beside others and padding.
+"""Padding changes nothing (P1), everywhere (P4): a sample alone equals the same sample in a padded batch.
 
-The whole matrix has over two thousand cells; `make test` runs a fixed sample of them.
+The whole matrix has over two thousand cells. `make test` runs a fixed sample of them.
 """
 
 from collections.abc import Callable
@@ -53,13 +53,13 @@ MATRIX = list(
 OF_THE_BATCH = ("way", "dtype", "mode", "token_limit", "batch_size")
 
 
-def matters(case: Case) -> bool:
-    """Tell whether a cell is of its own: chunks and checkpoints are of the compact way alone."""
+def is_distinct(case: Case) -> bool:
+    """Return whether a cell differs from all others: only the compact way has chunks and checkpoints."""
     return case["way"] == "compact" or (case["chunk_size"], case["checkpoint_positions"]) == (1, 0)
 
 
 def compact_outputs(model: AamModel, batch: Batch, row: int) -> list[Tensor]:
-    """Take what the model says about one sample of a batch, its ASVs and their hidden bases."""
+    """Return the outputs for one sample of a batch, its ASVs and their masked bases."""
     output = model(batch)
     asvs = batch.slot[row][batch.is_real[row]].sort().values
     is_of_asv = (batch.masked[:, :1] == asvs).any(dim=1)
@@ -68,7 +68,7 @@ def compact_outputs(model: AamModel, batch: Batch, row: int) -> list[Tensor]:
 
 
 def dense_outputs(model: AamModel, tokens: Tensor, count: Tensor, row: int, num_asvs: int) -> list[Tensor]:
-    """Take the same from the dense view, and more."""
+    """Return the same outputs, and more, of the dense computation."""
     output = model.forward_dense(tokens, count)
     real = tokens[row, :num_asvs] > 0
     return [
@@ -97,9 +97,9 @@ def check(
     target: Sample = TARGET,
     **made: object,
 ) -> None:
-    """Compare the target alone with the target among others, outputs and gradients.
+    """Check that a sample alone and in a batch with others has the same outputs and gradients.
 
-    `made` is how batches are made; `others` are by default drawn.
+    By default, the others are drawn at random. `made` is passed on to the functions that make batches.
     """
     dtype, way, token_limit = case["dtype"], case["way"], case["token_limit"]
     options = {name: value for name, value in case.items() if name not in OF_THE_BATCH}
@@ -111,15 +111,15 @@ def check(
     with torch.set_grad_enabled(has_gradient), under(dtype, device):
         alone = outputs(model, way, [target], 0, length=12, **made)
         together = outputs(model, way, among, among.index(target), slots=token_limit, length=LENGTH, **made)
-        for one, other in zip(alone, together, strict=True):
-            assert_close(other, one, TOLERANCE[dtype])
+        for expected, value in zip(alone, together, strict=True):
+            assert_close(value, expected, TOLERANCE[dtype])
         values = (all_of(*alone), all_of(*together)) if has_gradient else None
     if values:
         expected = gradients(model, values[0])
         assert_gradients_close(gradients(model, values[1]), expected, TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("case", sampled(filter(matters, MATRIX), 50))
+@pytest.mark.parametrize("case", sampled(filter(is_distinct, MATRIX), 50))
 def test_padding_changes_nothing(case: Case) -> None:
     check(case)
 
@@ -129,7 +129,7 @@ CHOICES: dict[str, Case] = {
     "film": {"count_embedding": "film"},
     "no counts": {"count_embedding": "none"},
     "no bases by position": {"bases_by_position": False},
-    "no windows": {"kmers": False},
+    "no k-mers": {"kmers": False},
     "no sample transformer": {"sample_layers": 0},
     "two targets": {"targets": ("weighted_unifrac", "unweighted_unifrac")},
     "as published": {
@@ -150,14 +150,14 @@ def test_every_choice_of_model(way: str, choice: str) -> None:
 
 
 @pytest.mark.parametrize("asv_encode_fraction", [0.7, 0.4])
-def test_which_asvs_are_read_depends_on_no_batch_mate(asv_encode_fraction: float) -> None:
+def test_which_asvs_are_encoded_depends_on_no_other_sample(asv_encode_fraction: float) -> None:
     for dtype in (torch.float64, torch.float32):
         check(cell(dtype=dtype, batch_size=6, token_limit=256), asv_encode_fraction=asv_encode_fraction)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("way", ["compact", "dense"])
-def test_beside_samples_of_nothing_and_of_one_base(way: str, dtype: torch.dtype) -> None:
+def test_beside_empty_samples_and_asvs_of_one_base(way: str, dtype: torch.dtype) -> None:
     one_base = [asv for asv in range(200) if len(asv_tokens(asv)) == 2][:2]
     others = [Sample((), ()), Sample((one_base[0],), (1.0,)), Sample(tuple(one_base), (2.0, 1e6))]
     check(cell(way=way, dtype=dtype), others=others)
@@ -165,11 +165,11 @@ def test_beside_samples_of_nothing_and_of_one_base(way: str, dtype: torch.dtype)
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("mode", ["train", "train-no-grad", "eval", "eval-no-grad"])
-def test_beside_samples_of_nearly_its_size(mode: str, dtype: torch.dtype) -> None:
-    """Which are computed with it, over slots that it has not; others are computed apart."""
+def test_beside_samples_of_similar_size(mode: str, dtype: torch.dtype) -> None:
+    """Samples of similar size share a chunk, which is padded. Others have chunks of their own."""
     target, *others = (random_sample(60 + number, number) for number in (24, 25, 26, 27))
     is_real = compact([target, *others]).is_real
-    (chunk,) = [one for one, _ in awake().sample_encoder.chunks(is_real)]
+    (chunk,) = [chunk for chunk, _ in awake().sample_encoder.chunks(is_real)]
     assert not chunk.is_even
     check(cell(dtype=dtype, mode=mode), others=others, target=target)
 
@@ -185,8 +185,8 @@ def test_one_real_asv_among_1023_padded(num_bases: int, way: str, mode: str) -> 
         with torch.set_grad_enabled(mode == "train"):
             alone = outputs(model, way, [lonely], 0)
             among = outputs(model, way, samples, 0, slots=1024)
-        for one, other in zip(alone, among, strict=True):
-            assert_close(other, one, 1e-12)
+        for expected_value, value in zip(alone, among, strict=True):
+            assert_close(value, expected_value, 1e-12)
         if mode == "train":
             expected = gradients(model, all_of(*alone))
             assert_gradients_close(gradients(model, all_of(*among)), expected, 1e-12)
@@ -230,18 +230,19 @@ def test_a_sample_without_reads_is_finite() -> None:
     output = model.forward_dense(tokens, torch.zeros_like(count))
     assert output.distance_features.isfinite().all()
     assert output.embedding.isfinite().all()
-    assert all(one.isfinite().all() for one in gradients(model, output.distance_features.sum()).values())
+    by_name = gradients(model, output.distance_features.sum())
+    assert all(gradient.isfinite().all() for gradient in by_name.values())
 
 
 @pytest.mark.parametrize("way", ["compact", "dense"])
-def test_order_of_asvs_is_of_no_account(way: str) -> None:
+def test_the_order_of_asvs_has_no_effect(way: str) -> None:
     model = awake(torch.float64)
     order = torch.randperm(len(TARGET.asvs), generator=torch.Generator().manual_seed(0)).tolist()
-    turned = Sample(tuple(TARGET.asvs[i] for i in order), tuple(TARGET.counts[i] for i in order))
-    # The two vectors of the sample, before its logits.
-    expected, got = outputs(model, way, [TARGET], 0)[-3:-1], outputs(model, way, [turned], 0)[-3:-1]
-    for one, other in zip(got, expected, strict=True):
-        assert_close(one, other, 1e-12)
+    permuted = Sample(tuple(TARGET.asvs[i] for i in order), tuple(TARGET.counts[i] for i in order))
+    # The two vectors of the sample are before the logits.
+    expected, got = outputs(model, way, [TARGET], 0)[-3:-1], outputs(model, way, [permuted], 0)[-3:-1]
+    for value, expected_value in zip(got, expected, strict=True):
+        assert_close(value, expected_value, 1e-12)
 
 
 @pytest.mark.parametrize("way", ["compact", "dense"])
@@ -256,14 +257,14 @@ def test_slots_may_be_padded_anywhere(way: str) -> None:
     else:
         embedding = model.encode_asvs(batch.tokens)
         expected = model.embed_samples(embedding, batch.tokens, batch.slot, batch.count, batch.is_real)
-        moved = (one[:, spread] for one in (batch.slot, batch.count, batch.is_real))
+        moved = (tensor[:, spread] for tensor in (batch.slot, batch.count, batch.is_real))
         got = model.embed_samples(embedding, batch.tokens, *moved)
     assert_close(got.distance_features, expected.distance_features, 1e-12)
     assert_close(got.embedding, expected.embedding, 1e-12)
 
 
 def cell(**values: object) -> Case:
-    """Take one cell of the matrix, the rest of it as is usual."""
+    """Return a cell of the matrix, with usual values for those not given."""
     usual = {
         "way": "compact",
         "dtype": torch.float32,
@@ -283,7 +284,7 @@ COMPILED = [
         mode=["train", "train-no-grad", "eval", "eval-no-grad"],
         checkpoint_positions=[0, 10**9],
     )
-    # The dense way keeps all activations.
+    # The dense computation keeps all activations.
     if case["way"] == "compact" or not case["checkpoint_positions"]
 ]
 
@@ -293,7 +294,7 @@ def check_compiled(case: Case, device: str = "cpu") -> None:
     check(case, device, compile_transformers)
 
 
-# The compiler of torch warns of itself.
+# The compiler of torch raises warnings about its own code.
 @pytest.mark.filterwarnings("ignore")
 def test_compiled_and_activations_computed_again(without_shape_checks: None) -> None:
     check_compiled(cell(checkpoint_positions=0))
@@ -306,7 +307,7 @@ def test_compiled(case: Case, without_shape_checks: None) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("case", sampled(filter(matters, MATRIX), 50))
+@pytest.mark.parametrize("case", sampled(filter(is_distinct, MATRIX), 50))
 def test_on_a_gpu(case: Case) -> None:
     check(case, device="cuda")
 
@@ -322,7 +323,7 @@ def test_compiled_on_a_gpu(case: Case, without_shape_checks: None) -> None:
 @pytest.mark.parametrize(
     "backend",
     [SDPBackend.MATH, SDPBackend.EFFICIENT_ATTENTION],
-    ids=lambda one: one.name,
+    ids=lambda backend: backend.name,
 )
 def test_every_attention_kernel_of_a_gpu_that_takes_masks(backend: SDPBackend) -> None:
     for dtype in (torch.float32, torch.bfloat16, torch.float16):

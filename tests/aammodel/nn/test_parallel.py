@@ -1,7 +1,7 @@
-"""Chunks in threads of their own: the numbers of one after the other, and of every run.
+"""Parallel chunks give the same bits as sequential ones, in every run.
 
-One after the other, in one thread, is what the promises about padding are proven for (`test_padding.py`), so
-the same numbers to the last bit carry them over.
+The other tests, those of padding among them, compute sequentially in one thread. Their results carry over,
+since both ways give the same bits.
 """
 
 import math
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aam_schemas import vocabulary
-from aammodel.nn import parallel as side_by_side
+from aammodel.nn import parallel
 from aammodel.nn.encoders import AsvEncoder
 from aammodel.nn.model import AamModel
 from aammodel.nn.parallel import ChunkTask, compute_chunks, sequential
@@ -56,12 +56,12 @@ def threads() -> Iterator[None]:
 
 
 def encoders(dtype: torch.dtype = torch.float32, **options: object) -> AamModel:
-    """Make a model all of whose ASV embedding comes from chunks."""
+    """Return a model whose ASV embeddings are computed in chunks only."""
     return awake(dtype, bases_by_position=False, **options)
 
 
-def said(model: AamModel) -> list[Tensor]:
-    """Take what the encoders say: the rest of a model is computed by all threads together."""
+def encoded(model: AamModel) -> list[Tensor]:
+    """Return the outputs of the encoders. The rest of a model is not computed in chunks."""
     embedding, hidden = model.asv_encoder.encode(BATCH.tokens, BATCH.masked)
     count = BATCH.count.to(embedding)
     in_sample = model.sample_encoder.encode(embedding, BATCH.slot, count, BATCH.is_real)
@@ -77,39 +77,39 @@ def in_one_thread(compute: Callable[[], object]) -> object:
 
 def differentiate(model: AamModel) -> tuple[list[Tensor], dict[str, Tensor]]:
     torch.manual_seed(0)
-    outputs = said(model)
+    outputs = encoded(model)
     return outputs, gradients(model, all_of(*outputs))
 
 
 def threads_of_chunks(compute: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note the thread in which each chunk of ASVs is read."""
-    seen, read = [], AsvEncoder._read_chunk
+    """Return the name of the thread in which each chunk of ASVs is computed."""
+    seen, read = [], AsvEncoder._transform_chunk
 
     def noting(self: AsvEncoder, *arguments: object) -> tuple[Tensor, ...]:
         seen.append(threading.current_thread().name)
         return read(self, *arguments)
 
-    monkeypatch.setattr(AsvEncoder, "_read_chunk", noting)
+    monkeypatch.setattr(AsvEncoder, "_transform_chunk", noting)
     compute()
     return seen
 
 
 @pytest.mark.parametrize("case", sampled(MATRIX, 16))
-def test_numbers_are_those_of_one_after_the_other(case: Case) -> None:
+def test_parallel_chunks_equal_sequential_ones(case: Case) -> None:
     dtype, is_training = case["dtype"], case["is_training"]
     options = {name: value for name, value in case.items() if name not in ("dtype", "is_training")}
-    # With 0 the size of chunks follows the number of threads, which changes the last bit.
+    # With 0, the chunk size depends on the number of threads, which would change the last bit.
     size = case["chunk_size"] or math.ceil(len(BATCH.tokens) / THREADS)
     model = encoders(dtype, **options).train(is_training)
     same = encoders(dtype, **options | {"chunk_size": size}).train(is_training)
     outputs, gradient = differentiate(model)
     expected, expected_gradient = in_one_thread(lambda: differentiate(same))
-    for one, other in zip(outputs, expected, strict=True):
-        assert torch.equal(one, other)
+    for output, expected_output in zip(outputs, expected, strict=True):
+        assert torch.equal(output, expected_output)
     assert_gradients_close(gradient, expected_gradient, TOLERANCE[dtype])
     with torch.no_grad():
         torch.manual_seed(0)
-        assert all(map(torch.equal, said(model), expected))
+        assert all(map(torch.equal, encoded(model), expected))
 
 
 @pytest.mark.parametrize("options", [{}, DROPOUT], ids=["plain", "dropout"])
@@ -119,7 +119,7 @@ def test_every_run_gives_the_same_numbers(options: dict[str, float]) -> None:
     for _ in range(3):
         outputs_again, again = differentiate(model)
         assert all(map(torch.equal, outputs, outputs_again))
-        assert all(torch.equal(again[name], one) for name, one in gradient.items())
+        assert all(torch.equal(again[name], value) for name, value in gradient.items())
 
 
 @pytest.mark.parametrize("options", [{}, DROPOUT], ids=["plain", "dropout"])
@@ -144,7 +144,9 @@ def test_dropout_is_drawn_for_each_chunk_anew(name: str) -> None:
 
 
 @pytest.mark.parametrize("again", range(4))
-def test_only_what_exceeds_the_budget_is_computed_again(again: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_chunks_beyond_the_budget_are_computed_again(
+    again: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokens = torch.full((9, 12), vocabulary.A)
     model = encoders(chunk_size=3, checkpoint_positions=(3 - again) * 3 * 4)
 
@@ -154,32 +156,32 @@ def test_only_what_exceeds_the_budget_is_computed_again(again: int, monkeypatch:
     assert len(threads_of_chunks(compute, monkeypatch)) == 3 + again
 
 
-READING = ["asv_encoder.stem", "asv_encoder.transformer", "asv_encoder.pooling"]
+ASV_MODULES = ["asv_encoder.stem", "asv_encoder.transformer", "asv_encoder.pooling"]
 
 
 @pytest.mark.parametrize(
     "frozen",
-    [["asv_encoder"], READING[1:2], ["sample_encoder.transformer"], READING[:2], READING],
+    [["asv_encoder"], ASV_MODULES[1:2], ["sample_encoder.transformer"], ASV_MODULES[:2], ASV_MODULES],
     ids=", ".join,
 )
-def test_weights_that_are_not_learned_get_no_gradient(frozen: list[str]) -> None:
+def test_frozen_weights_get_no_gradient(frozen: list[str]) -> None:
     model = awake(chunk_size=2)
     expected = differentiate(model)[1]
     for part in frozen:
         model.get_submodule(part).requires_grad_(False)
     differentiate(model)
-    for name, one in model.named_parameters():
+    for name, parameter in model.named_parameters():
         if name.startswith(tuple(f"{part}." for part in frozen)):
-            assert one.grad is None
+            assert parameter.grad is None
         elif expected[name].any():
-            assert torch.equal(one.grad, expected[name])
+            assert torch.equal(parameter.grad, expected[name])
 
 
-def test_every_thread_takes_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = threads_of_chunks(lambda: said(encoders(chunk_size=1)), monkeypatch)
-    shares = [seen.count(name) for name in set(seen)]
-    assert len(shares) == THREADS
-    assert max(shares) - min(shares) <= len(seen) // 3
+def test_threads_get_similar_numbers_of_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = threads_of_chunks(lambda: encoded(encoders(chunk_size=1)), monkeypatch)
+    counts = [seen.count(name) for name in set(seen)]
+    assert len(counts) == THREADS
+    assert max(counts) - min(counts) <= len(seen) // 3
 
 
 HOOKS: dict[str, Callable[[AsvEncoder], object]] = {
@@ -191,22 +193,22 @@ HOOKS: dict[str, Callable[[AsvEncoder], object]] = {
 }
 
 
-@pytest.mark.parametrize("way", ["autocast", "compiled", "asked", *HOOKS])
-def test_what_depends_on_its_thread_is_computed_in_order(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", ["autocast", "compiled", "sequential", *HOOKS])
+def test_unsafe_modules_are_computed_sequentially(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = encoders(chunk_size=4)
     if way == "compiled":
         model.asv_encoder.transformer.compile(disable=True)
     if way in HOOKS:
         HOOKS[way](model.asv_encoder)
-    asked = sequential() if way == "asked" else nullcontext()
-    with asked, torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
-        seen = threads_of_chunks(lambda: said(model), monkeypatch)
+    context = sequential() if way == "sequential" else nullcontext()
+    with context, torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
+        seen = threads_of_chunks(lambda: encoded(model), monkeypatch)
     assert set(seen) == {threading.current_thread().name}
 
 
 def test_torch_keeps_its_threads() -> None:
-    side_by_side._threads.cache_clear()
-    said(encoders(chunk_size=1))
+    parallel._thread_pool.cache_clear()
+    encoded(encoders(chunk_size=1))
     assert torch.get_num_threads() == THREADS
     with ThreadPoolExecutor(1) as another:
         assert another.submit(torch.get_num_threads).result() == THREADS
@@ -214,48 +216,48 @@ def test_torch_keeps_its_threads() -> None:
 
 def test_gradients_of_gradients_are_refused() -> None:
     layer = nn.Linear(2, 2)
-    pieces = [ChunkTask(lambda x: (layer(x) ** 2,), (torch.ones(1, 2),), cost=1) for _ in range(3)]
-    value = torch.cat([one for (one,) in compute_chunks(layer, pieces)]).sum()
+    tasks = [ChunkTask(lambda x: (layer(x) ** 2,), (torch.ones(1, 2),), cost=1) for _ in range(3)]
+    value = torch.cat([tensor for (tensor,) in compute_chunks(layer, tasks)]).sum()
     with pytest.raises(RuntimeError, match="sequential"):
         torch.autograd.grad(value, layer.weight, create_graph=True)
 
 
 def test_evaluation_draws_nothing() -> None:
     model, before = encoders(chunk_size=2, **DROPOUT).eval(), torch.get_rng_state()
-    said(model)
+    encoded(model)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("backward", [False, True])
-def test_what_goes_wrong_in_a_thread_is_raised(backward: bool) -> None:
+def test_an_error_in_a_thread_is_raised(backward: bool) -> None:
     layer = nn.Linear(2, 2)
 
-    def compute(x: Tensor, place: int) -> tuple[Tensor]:
+    def compute(x: Tensor, index: int) -> tuple[Tensor]:
         y = layer(x)
-        if place == 3:
+        if index == 3:
             if not backward:
                 raise MemoryError("too much")
             y.register_hook(_refuse)
         return (y,)
 
-    pieces = [ChunkTask(compute, (torch.ones(1, 2), place), cost=1) for place in range(5)]
+    tasks = [ChunkTask(compute, (torch.ones(1, 2), index), cost=1) for index in range(5)]
     with pytest.raises(MemoryError, match="too much"):
-        torch.cat([one for (one,) in compute_chunks(layer, pieces)]).sum().backward()
+        torch.cat([value for (value,) in compute_chunks(layer, tasks)]).sum().backward()
 
 
 def _refuse(_: Tensor) -> None:
     raise MemoryError("too much")
 
 
-def test_inputs_get_their_gradients_whoever_computes_them() -> None:
+def test_inputs_get_their_gradients() -> None:
     layer = nn.Linear(3, 2, dtype=torch.float64)
-    inputs = [torch.randn(4, 3, dtype=torch.float64, requires_grad=place != 2) for place in range(7)]
+    inputs = [torch.randn(4, 3, dtype=torch.float64, requires_grad=index != 2) for index in range(7)]
     factors = [torch.randn(4, 2, dtype=torch.float64) for _ in inputs]
-    pieces = [ChunkTask(lambda x: (layer(x) ** 2,), (x,), cost=place % 3) for place, x in enumerate(inputs)]
-    parts = compute_chunks(layer, pieces)
-    sum((one * factor).sum() for (one,), factor in zip(parts, factors, strict=True)).backward()
-    for place, (x, factor) in enumerate(zip(inputs, factors, strict=True)):
-        if place == 2:
+    tasks = [ChunkTask(lambda x: (layer(x) ** 2,), (x,), cost=index % 3) for index, x in enumerate(inputs)]
+    parts = compute_chunks(layer, tasks)
+    sum((value * factor).sum() for (value,), factor in zip(parts, factors, strict=True)).backward()
+    for index, (x, factor) in enumerate(zip(inputs, factors, strict=True)):
+        if index == 2:
             assert x.grad is None
             continue
         expected = (2 * factor * layer(x).detach()) @ layer.weight.detach()

@@ -1,6 +1,6 @@
-"""Ours against the usual way with the same weights, `nn.TransformerEncoder` over padding: the same numbers.
+"""Our model computes the same as `nn.TransformerEncoder` over padding, with the same weights.
 
-It is the way that `benchmarks/step.py` measures ours against, so this is what makes that comparison one.
+`benchmarks/step.py` compares speeds with that model. The comparison is only fair if both compute the same.
 """
 
 import pytest
@@ -23,12 +23,12 @@ from tests.helpers.model_cases import (
 )
 from tests.helpers.objectives import predicted
 
-USUAL = {"bases_per_position": 1, "bases_by_position": False, "kmers": False}
+PLAIN = {"bases_per_position": 1, "bases_by_position": False, "kmers": False}
 STACKS = {"asv_encoder.transformer.": "over_bases.", "sample_encoder.transformer.": "over_asvs."}
 
 
-def said_by_ours(model: AamModel, batch: Batch) -> list[Tensor]:
-    """Take what ours says about each slot, and about its hidden bases as often as they occur."""
+def our_outputs(model: AamModel, batch: Batch) -> list[Tensor]:
+    """Return our outputs for each slot, with those of masked bases once for each slot of their ASV."""
     output = model(batch)
     slots = batch.slot[batch.is_real]
     logits = [output.nucleotide_logits[batch.masked[:, 0] == slot] for slot in slots.tolist()]
@@ -40,32 +40,32 @@ def said_by_ours(model: AamModel, batch: Batch) -> list[Tensor]:
     ]
 
 
-def said_by_plain(output: PlainOutput, batch: PlainBatch) -> list[Tensor]:
-    is_hidden = (batch.tokens == vocabulary.MASK)[batch.is_real]
-    logits = output.nucleotide_logits[is_hidden]
+def plain_outputs(output: PlainOutput, batch: PlainBatch) -> list[Tensor]:
+    is_masked = (batch.tokens == vocabulary.MASK)[batch.is_real]
+    logits = output.nucleotide_logits[is_masked]
     return [output.asv_embedding, output.sample_embedding, output.distance, logits]
 
 
-def our_name_of_theirs(model: AamModel) -> dict[str, str]:
-    """Name the plain model's parameter of each of ours."""
+def plain_names(model: AamModel) -> dict[str, str]:
+    """Return the name in the plain model of each of our parameters."""
     names = {}
     for name, _ in model.named_parameters():
-        stack = next((one for one in STACKS if name.startswith(one)), None)
+        stack = next((prefix for prefix in STACKS if name.startswith(prefix)), None)
         names[name] = STACKS[stack] + theirs(name.removeprefix(stack)) if stack else f"rest.{name}"
     return names
 
 
 @pytest.mark.parametrize("head", ["soft-branch", "euclidean"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_ours_is_the_usual_computation(dtype: torch.dtype, head: str) -> None:
-    model = awake(dtype, distance_head=head, chunk_size=3, checkpoint_positions=40, **USUAL)
+def test_our_model_equals_the_plain_transformer(dtype: torch.dtype, head: str) -> None:
+    model = awake(dtype, distance_head=head, chunk_size=3, checkpoint_positions=40, **PLAIN)
     batch = compact(some_samples(6, 4), slots=12)
     padded = pad(batch)
     plain = PlainModel(model, dropout=0.0)
-    ours, usual = said_by_ours(model, batch), said_by_plain(plain(padded), padded)
-    for one, other in zip(ours, usual, strict=True):
-        assert_close(one, other, TOLERANCE[dtype])
-    expected, names = gradients(plain, all_of(*usual)), our_name_of_theirs(model)
+    ours, plain_values = our_outputs(model, batch), plain_outputs(plain(padded), padded)
+    for value, other in zip(ours, plain_values, strict=True):
+        assert_close(value, other, TOLERANCE[dtype])
+    expected, names = gradients(plain, all_of(*plain_values)), plain_names(model)
     assert_gradients_close(
         gradients(model, all_of(*ours)),
         {name: expected[names[name]] for name in names},

@@ -1,4 +1,4 @@
-"""All-padding is zero, not NaN (P2); what stands in padded positions stays there (P3), with dropout too."""
+"""All-padding is zero, not NaN (P2). Values in padded positions affect nothing (P3), with dropout too."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from aammodel.config.model import ModelConfig
 from aammodel.nn.encoders import SampleEncoder
 from aammodel.nn.heads.base import Contents
-from aammodel.nn.heads.registry import distance_head
+from aammodel.nn.heads.registry import make_distance_head
 from aammodel.nn.kmers import COLUMNS
 from aammodel.nn.transformer import AttentionPooling, Block, Transformer, attendable, zero_padding
 from tests.helpers.model_cases import (
@@ -31,7 +31,7 @@ from tests.helpers.objectives import predicted
 
 POISONS = [math.nan, math.inf, -math.inf, 1e30]
 NUM_REAL = [7, 1, 0, 4]
-"""Real positions of each sequence: one has a single one, one has none."""
+"""Number of real positions of each sequence."""
 
 
 class SampleEncoding(nn.Module):
@@ -51,11 +51,11 @@ class Pooling(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.head = distance_head(config, config.targets[0])
+        self.head = make_distance_head(config, config.targets[0])
 
     def forward(self, x: Tensor, is_real: Tensor) -> Tensor:
-        windows = torch.arange(2 * int(is_real.sum()), device=x.device).reshape(-1, 2) % COLUMNS
-        return self.head.pool(Contents(x, windows, x[..., 0].abs(), is_real))
+        kmers = torch.arange(2 * int(is_real.sum()), device=x.device).reshape(-1, 2) % COLUMNS
+        return self.head.pool(Contents(x, kmers, x[..., 0].abs(), is_real))
 
 
 BLOCKS: dict[str, Callable[[ModelConfig], nn.Module]] = {
@@ -75,8 +75,8 @@ BLOCKS: dict[str, Callable[[ModelConfig], nn.Module]] = {
 }
 
 
-def made(name: str, dropout: float) -> nn.Module:
-    """Make a public block in which no weight is zero."""
+def make_module(name: str, dropout: float) -> nn.Module:
+    """Return a module in which no weight is zero."""
     torch.manual_seed(0)
     module = BLOCKS[name](ModelConfig(**TINY, dropout=dropout, inner_dropout=dropout))
     with torch.no_grad():
@@ -86,7 +86,7 @@ def made(name: str, dropout: float) -> nn.Module:
 
 
 def padded(poison: float) -> tuple[Tensor, Tensor]:
-    """Make sequences whose padded positions hold a poison."""
+    """Return sequences whose padded positions contain a poison, and which positions are real."""
     is_real = torch.arange(9) < torch.tensor(NUM_REAL)[:, None]
     x = torch.randn(4, 9, TINY["width"], generator=torch.Generator().manual_seed(0))
     return torch.where(is_real[..., None], x, poison).requires_grad_(), is_real
@@ -104,41 +104,41 @@ MATRIX = list(
 
 
 @pytest.mark.parametrize("case", sampled(MATRIX, 120))
-def test_poison_stays_where_it_is(case: Case) -> None:
+def test_poison_has_no_effect(case: Case) -> None:
     check_poison(case, "cpu")
 
 
 COMPILED = [
-    one
-    for one in MATRIX
-    if one["name"] == "transformer" and math.isnan(one["poison"]) and one["mode"] != "eval"
+    case
+    for case in MATRIX
+    if case["name"] == "transformer" and math.isnan(case["poison"]) and case["mode"] != "eval"
 ]
 
 
-# The compiler of torch warns of itself.
+# The compiler of torch raises warnings about its own code.
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", sampled(COMPILED, 0))
-def test_poison_stays_where_it_is_compiled(case: Case, without_shape_checks: None) -> None:
+def test_poison_has_no_effect_compiled(case: Case, without_shape_checks: None) -> None:
     torch.compiler.reset()
     check_poison(case, "cpu", is_compiled=True)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("case", sampled(MATRIX, 60))
-def test_poison_stays_where_it_is_on_a_gpu(case: Case) -> None:
+def test_poison_has_no_effect_on_a_gpu(case: Case) -> None:
     check_poison(case, "cuda")
 
 
 def check_poison(case: Case, device: str, is_compiled: bool = False) -> None:
-    """Compare poisoned padding with padding of zeros, to the last bit."""
+    """Check that poisoned padding gives the same bits as padding of zeros."""
     mode, dtype = case["mode"], case["dtype"]
-    module = made(case["name"], case["dropout"]).train(mode == "train").to(device)
+    module = make_module(case["name"], case["dropout"]).train(mode == "train").to(device)
     if is_compiled:
         module.compile(dynamic=True)
 
     def run(value: float) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         torch.manual_seed(1)
-        x, is_real = (one.detach().to(device) for one in padded(value))
+        x, is_real = (tensor.detach().to(device) for tensor in padded(value))
         x.requires_grad_()
         with torch.set_grad_enabled(not mode.endswith("no-grad")), under(dtype, device):
             output = module(x, is_real)
@@ -150,9 +150,9 @@ def check_poison(case: Case, device: str, is_compiled: bool = False) -> None:
     poisoned, poisoned_gradients, gradient_of_x = run(case["poison"])
     assert poisoned.isfinite().all()
     assert torch.equal(poisoned, clean)
-    for key, one in clean_gradients.items():
-        assert one.isfinite().all(), key
-        assert torch.equal(poisoned_gradients[key], one), key
+    for key, gradient in clean_gradients.items():
+        assert gradient.isfinite().all(), key
+        assert torch.equal(poisoned_gradients[key], gradient), key
     if gradient_of_x is not None:
         is_real = padded(0.0)[1].to(device)
         assert gradient_of_x.isfinite().all()
@@ -160,16 +160,16 @@ def check_poison(case: Case, device: str, is_compiled: bool = False) -> None:
 
 
 @pytest.mark.parametrize("name", ["block", "transformer", "sample encoder"])
-def test_padded_positions_come_out_exactly_zero(name: str) -> None:
+def test_padded_positions_are_exactly_zero(name: str) -> None:
     x, is_real = padded(math.nan)
-    assert not made(name, 0.0)(x, is_real)[~is_real].any()
+    assert not make_module(name, 0.0)(x, is_real)[~is_real].any()
 
 
 def test_a_sequence_of_padding_is_pooled_evenly_over_zeros() -> None:
-    pooling = made("attention pooling", 0.0)
+    pooling = make_module("attention pooling", 0.0)
     x, is_real = padded(5.0)
     assert torch.equal(pooling.mean(x, is_real)[2], torch.zeros(TINY["width"]))
-    # What attention sees of a sequence without a real position: all of it, and all of it zero.
+    # In a sequence without real positions, attention sees all positions, and all are zero.
     assert attendable(is_real)[2].all()
     assert torch.equal(attendable(is_real)[[0, 1, 3]], is_real[[0, 1, 3]])
     assert not zero_padding(x, is_real)[2].any()
@@ -184,11 +184,11 @@ def test_padded_slots_are_zero_and_give_no_gradient(head: str, mode: str, dropou
     tokens, count = dense(samples, slots=12)
     is_real = (tokens > 0).any(dim=-1)
     output = model.forward_dense(tokens, count)
-    assert all(one.isfinite().all() for one in vars(output).values())
+    assert all(tensor.isfinite().all() for tensor in vars(output).values())
     assert not output.asv_embedding[~is_real].any()
     assert not output.asv_in_sample[~is_real].any()
     value = all_of(output.asv_embedding[~is_real], output.asv_in_sample[~is_real])
-    assert not any(one.any() for one in gradients(model, value).values())
+    assert not any(gradient.any() for gradient in gradients(model, value).values())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
@@ -204,10 +204,10 @@ def test_poisoned_counts_and_distances(poison: float, dtype: torch.dtype) -> Non
             (model(batch), model(type(batch)(**(vars(batch) | {"count": dirty})))),
         ):
             assert torch.equal(clean.embedding, poisoned.embedding)
-            for one, other in zip(vars(clean).values(), vars(poisoned).values(), strict=True):
-                assert torch.equal(one, other)
+            for expected, actual in zip(vars(clean).values(), vars(poisoned).values(), strict=True):
+                assert torch.equal(expected, actual)
             value = all_of(poisoned.distance_features, predicted(model, poisoned), poisoned.embedding)
-            assert all(one.isfinite().all() for one in gradients(model, value).values())
+            assert all(gradient.isfinite().all() for gradient in gradients(model, value).values())
 
 
 @pytest.mark.parametrize("head", ["soft-branch", "euclidean", "tanh-euclidean"])
@@ -216,15 +216,15 @@ def test_equal_embeddings_have_a_finite_gradient(head: str) -> None:
     batch = compact([random_sample(1, 5)] * 3 + [random_sample(0, 0)] * 2)
     value = all_of(predicted(model, model(batch)))
     assert value.isfinite()
-    assert all(one.isfinite().all() for one in gradients(model, value).values())
+    assert all(gradient.isfinite().all() for gradient in gradients(model, value).values())
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("length", [64, 192, 320])
 def test_gradients_where_cudnn_attention_gives_nan(length: int) -> None:
-    block = made("block", 0.0).to("cuda")
+    block = make_module("block", 0.0).to("cuda")
     is_real = torch.arange(length, device="cuda") < torch.tensor([length, 5, 0], device="cuda")[:, None]
     x = 100 * torch.randn(3, length, TINY["width"], device="cuda")
     with under(torch.bfloat16, "cuda"):
         value = all_of(block(x, is_real))
-    assert all(one.isfinite().all() for one in gradients(block, value).values())
+    assert all(gradient.isfinite().all() for gradient in gradients(block, value).values())

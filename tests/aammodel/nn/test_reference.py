@@ -1,4 +1,4 @@
-"""The model against a float64 model in loops without padding: outputs and gradients (P1, P2)."""
+"""Outputs and gradients of the model equal those of a float64 model in loops without padding (P1, P2)."""
 
 import pytest
 import torch
@@ -39,8 +39,10 @@ COUNTS = ["add", "concat", "film", "none"]
 
 
 def double_weights(model: AamModel) -> reference.Weights:
-    """Copy the weights in float64, each to be differentiated by."""
-    return {name: one.detach().double().requires_grad_() for name, one in model.named_parameters()}
+    """Return a copy of the weights in float64 that requires gradients."""
+    return {
+        name: parameter.detach().double().requires_grad_() for name, parameter in model.named_parameters()
+    }
 
 
 def embedded_by(
@@ -63,7 +65,7 @@ def distance_by(weights: reference.Weights, target: str, a: torch.Tensor, b: tor
 def by_reference(
     model: AamModel, samples: list[Sample], weights: reference.Weights, asv_encode_fraction: float = 1.0
 ) -> dict[str, torch.Tensor]:
-    """Compute what the model gives for a batch, one sample at a time."""
+    """Compute the outputs of the model for a batch, one sample at a time."""
     batch, heads = compact(samples, asv_encode_fraction=asv_encode_fraction), model.config.attention_heads
     whole, read = batch.tokens.tolist(), mask_tokens(batch.tokens, batch.masked).tolist()
     encoded = [
@@ -90,23 +92,23 @@ def by_reference(
     ]
     embedded = {
         target: [
-            embedded_by(weights, target, one, tokens, list(sample.counts), heads)
-            for one, tokens, sample in zip(features, asvs, samples, strict=True)
+            embedded_by(weights, target, value, tokens, list(sample.counts), heads)
+            for value, tokens, sample in zip(features, asvs, samples, strict=True)
         ]
         for target in model.config.targets
     }
-    guesses = [reference.guess(weights, encoded[row][0], place) for row, place in batch.masked.tolist()]
+    guesses = [reference.guess(weights, encoded[row][0], index) for row, index in batch.masked.tolist()]
     return {
         "asv_embedding": torch.stack([embedding for _, embedding in encoded]),
-        "distance_features": torch.cat([torch.stack(one) for one in embedded.values()], dim=1),
-        "embedding": torch.stack([one.mean(dim=0) for one in features]),
+        "distance_features": torch.cat([torch.stack(value) for value in embedded.values()], dim=1),
+        "embedding": torch.stack([value.mean(dim=0) for value in features]),
         "nucleotide_logits": torch.stack(guesses) if guesses else torch.zeros(0, 8),
         "distance": torch.stack(
             [
                 torch.stack(
-                    [distance_by(weights, target, a, b) for i, a in enumerate(one) for b in one[i + 1 :]]
+                    [distance_by(weights, target, a, b) for i, a in enumerate(value) for b in value[i + 1 :]]
                 )
-                for target, one in embedded.items()
+                for target, value in embedded.items()
             ]
         ),
     }
@@ -131,18 +133,19 @@ def test_outputs_and_gradients_are_those_of_the_reference(
     samples = some_samples(2, 2)
     weights = double_weights(model)
     expected, got = by_reference(model, samples, weights), by_model(model, samples, slots=12)
-    for name, one in expected.items():
-        assert_close(got[name], one, TOLERANCE[dtype])
+    for name, weight in expected.items():
+        assert_close(got[name], weight, TOLERANCE[dtype])
     all_of(*expected.values()).backward()
     expected_gradients = {
-        name: torch.zeros_like(one) if one.grad is None else one.grad for name, one in weights.items()
+        name: torch.zeros_like(weight) if weight.grad is None else weight.grad
+        for name, weight in weights.items()
     }
     got_gradients = gradients(model, all_of(*(got[name] for name in expected)))
     assert_gradients_close(got_gradients, expected_gradients, TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("asv_encode_fraction", [0.5, 1e-9], ids=["half", "none"])
-def test_asvs_that_are_not_read_are_known_by_their_bases_alone(asv_encode_fraction: float) -> None:
+def test_asvs_that_are_not_encoded_are_represented_by_base_positions(asv_encode_fraction: float) -> None:
     model = awake(torch.float64)
     samples = some_samples(2, 3)
     weights = double_weights(model)
@@ -151,11 +154,12 @@ def test_asvs_that_are_not_read_are_known_by_their_bases_alone(asv_encode_fracti
     assert not is_encoded.all()
     got = by_model(model, samples, slots=12, asv_encode_fraction=asv_encode_fraction)
     expected = by_reference(model, samples, weights, asv_encode_fraction)
-    for name, one in expected.items():
-        assert_close(got[name], one, 1e-12)
+    for name, weight in expected.items():
+        assert_close(got[name], weight, 1e-12)
     all_of(*expected.values()).backward()
     expected_gradients = {
-        name: torch.zeros_like(one) if one.grad is None else one.grad for name, one in weights.items()
+        name: torch.zeros_like(weight) if weight.grad is None else weight.grad
+        for name, weight in weights.items()
     }
     got_gradients = gradients(model, all_of(*(got[name] for name in expected)))
     assert_gradients_close(got_gradients, expected_gradients, 1e-12)
@@ -170,8 +174,8 @@ def test_the_dense_view_is_that_of_the_reference(head: dict[str, object]) -> Non
     weights = double_weights(model)
     for row, sample in enumerate(samples[:-1]):
         number = len(sample.asvs)
-        unpadded = [[one for one in asv if one] for asv in tokens[row, :number].tolist()]
-        encoded = [reference.encode_asv(weights, one, model.config.attention_heads) for one in unpadded]
+        unpadded = [[value for value in asv if value] for asv in tokens[row, :number].tolist()]
+        encoded = [reference.encode_asv(weights, value, model.config.attention_heads) for value in unpadded]
         embeddings = [embedding for _, embedding in encoded]
         features = reference.encode_sample(
             weights, embeddings, list(sample.counts), model.config.attention_heads
@@ -186,10 +190,10 @@ def test_the_dense_view_is_that_of_the_reference(head: dict[str, object]) -> Non
         assert_close(got.distance_features[row], embedding, 1e-12)
         assert_close(got.embedding[row], features.mean(dim=0), 1e-12)
         for slot, (hidden, _) in enumerate(encoded):
-            places = range(len(unpadded[slot]))
-            logits = torch.stack([reference.guess(weights, hidden, place) for place in places])
-            assert_close(got.nucleotide_logits[row, slot, : len(places)], logits, 1e-12)
-    assert all(one.isfinite().all() for one in vars(got).values())
+            indices = range(len(unpadded[slot]))
+            logits = torch.stack([reference.guess(weights, hidden, index) for index in indices])
+            assert_close(got.nucleotide_logits[row, slot, : len(indices)], logits, 1e-12)
+    assert all(value.isfinite().all() for value in vars(got).values())
 
 
 @settings(max_examples=6, deadline=None)
@@ -209,18 +213,19 @@ def test_any_shape_is_that_of_the_reference(
     checkpoint_positions: int,
     asv_encode_fraction: float,
 ) -> None:
-    """One sample at a time, in loops: sequences of one base and samples of one ASV among them."""
+    """Samples include sequences of one base, and samples of one ASV."""
     model = awake(torch.float64, chunk_size=chunk_size, checkpoint_positions=checkpoint_positions)
     samples = [random_sample(row, size, pool) for row, size in enumerate(sizes)]
     weights = double_weights(model)
     expected = by_reference(model, samples, weights, asv_encode_fraction)
     got = by_model(model, samples, max(sizes) + padding, asv_encode_fraction)
-    for name, one in expected.items():
-        assert_close(got[name], one, 1e-12)
-    names = [name for name, one in expected.items() if one.requires_grad]
+    for name, weight in expected.items():
+        assert_close(got[name], weight, 1e-12)
+    names = [name for name, weight in expected.items() if weight.requires_grad]
     all_of(*(expected[name] for name in names)).backward()
     expected_gradients = {
-        name: torch.zeros_like(one) if one.grad is None else one.grad for name, one in weights.items()
+        name: torch.zeros_like(weight) if weight.grad is None else weight.grad
+        for name, weight in weights.items()
     }
     got_gradients = gradients(model, all_of(*(got[name] for name in names)))
     assert_gradients_close(got_gradients, expected_gradients, 1e-12)

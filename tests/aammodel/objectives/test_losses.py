@@ -43,13 +43,13 @@ def mean_loss(model: AamModel, outputs: list[Output], batches: list[Batch]) -> t
 
 def accumulate(model: AamModel, batches: list[Batch]) -> dict[str, torch.Tensor]:
     """Add up gradients as training does: one micro-batch at a time, divided by the counts of all."""
-    num_bases, pairs = (sum(map(one.denominator, batches)) for one in (BASES, DISTANCES))
+    num_bases, pairs = (sum(map(parameter.denominator, batches)) for parameter in (BASES, DISTANCES))
     model.zero_grad()
     for batch in batches:
         output = model(batch)
         nucleotide = nucleotide_loss_sum(model, output, batch) / num_bases
         (nucleotide + distance_loss_sum(model, output, batch).sum() / pairs.clamp_min(1)).backward()
-    return {name: one.grad.clone() for name, one in model.named_parameters()}
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 
 @pytest.mark.parametrize("sizes", [[3], [2, 5], [4, 1, 3], [1, 2, 6, 1]], ids=str)
@@ -68,7 +68,7 @@ def test_a_batch_of_one_has_no_pair_and_a_finite_gradient() -> None:
     (batch,) = micro_batches([1])
     assert DISTANCES.denominator(batch) == 0
     assert mean_or_none(float(distance_loss_sum(model, model(batch), batch).detach()), 0) is None
-    assert all(one.isfinite().all() for one in accumulate(model, [batch]).values())
+    assert all(value.isfinite().all() for value in accumulate(model, [batch]).values())
 
 
 def test_a_missing_distance_takes_part_in_nothing() -> None:
@@ -79,7 +79,7 @@ def test_a_missing_distance_takes_part_in_nothing() -> None:
     value = distance_loss_sum(model, model(batch), batch).sum()
     turned = replace(batch, distance=batch.distance.mT)
     assert_close(value, distance_loss_sum(model, model(batch), turned).sum(), 1e-6)
-    assert all(one.isfinite().all() for one in gradients(model, value).values())
+    assert all(gradient.isfinite().all() for gradient in gradients(model, value).values())
 
 
 def test_nothing_hidden_has_no_loss() -> None:

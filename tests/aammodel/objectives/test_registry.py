@@ -107,8 +107,8 @@ def test_a_resumed_run_is_bit_equal(trained: Path, run: Programs, tmp_path: Path
     ran = run("aammodel", "pretrain", "--resume", part)
     assert ran.code == 0, ran.err
     for name in ("model.safetensors", "optimizer.safetensors"):
-        one, other = (folder / "checkpoints/step-000012" / name for folder in (trained, part))
-        assert one.read_bytes() == other.read_bytes()
+        value, other = (folder / "checkpoints/step-000012" / name for folder in (trained, part))
+        assert value.read_bytes() == other.read_bytes()
 
 
 def test_without_it_the_model_is_read_and_the_run_is_refused(
@@ -118,7 +118,7 @@ def test_without_it_the_model_is_read_and_the_run_is_refused(
     assert not load_run(trained).objective_heads
     ran = run("aammodel", "pretrain", "--resume", trained)
     assert ran.code == 2
-    assert "no objective of the name 'richness' is registered" in ran.err
+    assert "no objective named 'richness' is registered" in ran.err
 
 
 def test_other_weights_of_it_change_the_loss() -> None:
