@@ -1,1 +1,1 @@
-"""What both programs share and is no schema: errors, files, publishing of folders, exit codes."""
+"""What both programs share and is no part of the contract: errors, files, publishing, text, start and end."""
