@@ -1,0 +1,55 @@
+"""The Python examples of pages and the notebook run as written, on simulated studies, with fewer steps."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+import aamprep
+from tests.helpers.paths import ROOT
+
+EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that holds the files that the examples name."""
+    folder = tmp_path_factory.mktemp("examples")
+    aamprep.simulate(folder / "study", samples=40, asvs=60)
+    for name in ("table.biom", "tree.nwk"):
+        shutil.copy(folder / "study" / name, folder / name)
+    shutil.copy(folder / "table.biom", folder / "new-table.biom")
+    return folder
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_examples_run(page: str, folder: Path) -> None:
+    """All examples of a page, one after the other, in one interpreter."""
+    examples = EXAMPLE.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert examples
+    code = re.sub(r"max_steps=\d+", "max_steps=2", "\n".join(examples))
+    for written in ("shards", "run", "small-run"):
+        # Every page begins in a folder without output.
+        shutil.rmtree(folder / written, ignore_errors=True)
+        code = code.replace(f'output="{written}"', f'output="{written}", overwrite=True')
+    script = "import warnings; warnings.simplefilter('error')\n" + code
+    ran = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_notebook_runs(tmp_path: Path) -> None:
+    notebook = nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4)
+    for cell in notebook.cells:
+        cell.source = re.sub(r"max_steps=\d+", "max_steps=2", cell.source).replace(
+            "samples=200", "samples=60"
+        )
+    NotebookClient(notebook, timeout=200, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    kinds = {
+        kind for cell in notebook.cells for each in cell.get("outputs", []) for kind in each.get("data", {})
+    }
+    assert {"text/html", "image/png"} <= kinds
