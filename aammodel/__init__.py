@@ -4,8 +4,9 @@ Every name below is imported when it is first used. Importing the package takes 
 torch nor matplotlib.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aam_schemas.common.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from aam_schemas.common.errors import AamError, InvalidDataError, NonFiniteError, UsageError
@@ -54,36 +55,28 @@ __all__ = [
     "resume",
 ]
 
-_ELSEWHERE = {
+_MODULES = {
     "AamError": "aam_schemas.common.errors",
     "Embeddings": "aammodel.evaluation.embed",
     "Evaluation": "aammodel.evaluation.evaluate",
     "InvalidDataError": "aam_schemas.common.errors",
+    "Model": "aammodel.api",
     "ModelConfig": "aammodel.config.model",
     "NonFiniteError": "aam_schemas.common.errors",
     "Objective": "aammodel.objectives.base",
     "Preparation": "aam_schemas.preparation",
+    "Run": "aammodel.api",
     "TrainConfig": "aammodel.config.train",
-    "compare": "aammodel.reports.compare",
     "UsageError": "aam_schemas.common.errors",
+    "compare": "aammodel.reports.compare",
+    "distance_matrix": "aammodel.api",
+    "load": "aammodel.api",
+    "open_shards": "aammodel.api",
+    "plan": "aammodel.api",
+    "pretrain": "aammodel.api",
+    "register_objective": "aammodel.objectives.registry:register",
+    "resume": "aammodel.api",
 }
-"""The module of each name that is not in `aammodel.api`."""
+"""The module of each public name."""
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used (PEP 562)."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "__version__":
-        value: Any = import_module("importlib.metadata").version("aamprep")
-    elif name == "register_objective":
-        value = import_module("aammodel.objectives.registry").register
-    else:
-        value = getattr(import_module(_ELSEWHERE.get(name, "aammodel.api")), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Return the public names, too."""
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(__name__, _MODULES)

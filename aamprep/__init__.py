@@ -3,8 +3,9 @@
 Every name below is imported when it is first used, so that importing the package takes no time.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aam_schemas.common.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from aam_schemas.common.errors import AamError, InvalidDataError, UsageError
@@ -50,27 +51,22 @@ __all__ = [
 _MODULES = {
     "AamError": "aam_schemas.common.errors",
     "InvalidDataError": "aam_schemas.common.errors",
-    "UsageError": "aam_schemas.common.errors",
     "InvalidStudyError": "aamprep.report.report",
     "Report": "aamprep.report.report",
     "ShardSet": "aamprep.shards.shard_set",
     "ShardSummary": "aamprep.report.sharded",
+    "UsageError": "aam_schemas.common.errors",
+    "find_beside": "aamprep.api",
+    "inspect": "aamprep.api",
+    "limits": "aamprep.api",
+    "merge": "aamprep.api",
+    "open_shards": "aamprep.api",
+    "root": "aamprep.api",
+    "shard": "aamprep.api",
+    "simulate": "aamprep.api",
+    "validate": "aamprep.api",
+    "verify": "aamprep.api",
 }
-"""Where a name is defined that is not in `aamprep.api`."""
+"""The module of each public name."""
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used (PEP 562)."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "__version__":
-        value: Any = import_module("importlib.metadata").version("aamprep")
-    else:
-        value = getattr(import_module(_MODULES.get(name, "aamprep.api")), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Return the public names, too."""
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(__name__, _MODULES)

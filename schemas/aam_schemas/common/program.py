@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-DISTRIBUTION = "aamprep"
-"""What both programs are installed as."""
+from aam_schemas.common.lazy import DISTRIBUTION
 
 
 def make_program(about: str, commands: Mapping[str, Callable[..., None]]) -> typer.Typer:
