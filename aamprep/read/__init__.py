@@ -1,9 +1,7 @@
-"""One module for each kind of file that researchers have, and one function for each role that a file plays.
+"""Readers of input files: one function for each role of a file, and one module for each format.
 
-Bad data never raises out of these functions: they add findings, and give None where nothing can be used. A
-file that does not exist raises `aam_schemas.common.errors.UsageError`.
-
-Imports wait for the call, since the process that reads a table (`aamprep.read.isolate`) has to start fast.
+These functions do not raise exceptions for invalid data. They add findings, and return None if nothing in the
+file can be used. A file that does not exist raises `aam_schemas.common.errors.UsageError`.
 """
 
 from __future__ import annotations
@@ -12,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from aamprep.rules.findings import Findings
 
+# The functions import their modules when called: the process that reads a table (`aamprep.read.isolate`)
+# imports this package first, and must start fast.
 if TYPE_CHECKING:
     from aamprep.read.source import InputPath, Limits
     from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
@@ -25,25 +25,30 @@ def read_table(
     isolate: bool = True,
     limits: Limits | None = None,
 ) -> CountTable | None:
-    """Read a feature table: BIOM 2 or 1, gzipped or not, or a QIIME 2 artifact of one.
+    """Read a feature table: BIOM 1 or 2, gzipped or not, or a QIIME 2 artifact that contains one.
 
     Parameters
     ----------
     path : Path or ObjectFile
     findings : Findings
-        Takes what is wrong.
+        Receives the problems of the file.
     study : str, optional
-        Name of the study; by default the file's name.
+        Name of the study. The default is derived from the file name.
     isolate : bool
-        Read in a child process with a limit of memory and time.
+        Whether to read in a child process with limits on memory and time.
     limits : Limits, optional
-        What a file may ask for.
+        Limits on the resources that the file may require.
 
     Returns
     -------
     CountTable or None
-        None where nothing can be used. Counts that are NaN, infinite or negative, and duplicated ids, are
-        findings, and still in the table.
+        None if nothing can be used. Invalid counts (NaN, infinite, negative) and duplicate ids are reported
+        as findings, but remain in the table.
+
+    Raises
+    ------
+    UsageError
+        If the file does not exist or cannot be opened.
     """
     from aamprep.read.roles import table
 
@@ -51,35 +56,50 @@ def read_table(
 
 
 def read_sequences(path: InputPath, findings: Findings, *, limits: Limits | None = None) -> Sequences | None:
-    """Read the sequences of features: FASTA, gzipped or not, or a FeatureData[Sequence] artifact."""
+    """Read the sequences of features: FASTA, gzipped or not, or a FeatureData[Sequence] artifact.
+
+    Parameters, None and errors are those of `read_table`.
+    """
     from aamprep.read.roles import sequences
 
     return sequences(path, findings, limits)
 
 
 def read_tree(path: InputPath, findings: Findings, *, limits: Limits | None = None) -> Tree | None:
-    """Read a phylogeny: newick, gzipped or not, or a Phylogeny[Rooted] artifact."""
+    """Read a phylogeny: Newick, gzipped or not, or a Phylogeny[Rooted] artifact.
+
+    Parameters, None and errors are those of `read_table`.
+    """
     from aamprep.read.roles import tree
 
     return tree(path, findings, limits)
 
 
 def read_metadata(path: InputPath, findings: Findings, *, limits: Limits | None = None) -> Metadata | None:
-    """Read sample metadata: tab-separated text by QIIME 2's rules, or an artifact that serves as metadata."""
+    """Read sample metadata: tab-separated text in QIIME 2's format, or an artifact of metadata.
+
+    Parameters, None and errors are those of `read_table`.
+    """
     from aamprep.read.roles import metadata
 
     return metadata(path, findings, limits)
 
 
 def read_distances(path: InputPath, findings: Findings, *, limits: Limits | None = None) -> Distances | None:
-    """Read a distance matrix: tab-separated text, or a DistanceMatrix artifact."""
+    """Read a distance matrix: tab-separated text, .npy, HDF5 or a DistanceMatrix artifact.
+
+    Parameters, None and errors are those of `read_table`.
+    """
     from aamprep.read.roles import distances
 
     return distances(path, findings, limits)
 
 
 def read_taxonomy(path: InputPath, findings: Findings, *, limits: Limits | None = None) -> Taxonomy | None:
-    """Read the taxa of features: tab-separated text, or a FeatureData[Taxonomy] artifact."""
+    """Read the taxa of features: tab-separated text, or a FeatureData[Taxonomy] artifact.
+
+    Parameters, None and errors are those of `read_table`.
+    """
     from aamprep.read.roles import taxonomy
 
     return taxonomy(path, findings, limits)

@@ -1,8 +1,8 @@
-"""Reading a table in a process of its own, so that a hostile file can end that process and nothing else.
+"""Read a table in a child process, so that a damaged or malicious file cannot crash the program.
 
-HDF5 is a large C library: a damaged file can make it abort, or ask for any amount of memory. The child has a
-limit of memory and of time, writes arrays into a folder, and says what it found as JSON. It imports numpy and
-h5py alone, which takes a third of a second.
+HDF5 is a large C library. A damaged file can make it abort or request any amount of memory. The child process
+has limits on memory and time. It writes arrays to a folder and reports its findings as JSON. To start within
+a third of a second, it imports only numpy and h5py.
 """
 
 import json
@@ -18,31 +18,33 @@ import aam_schemas
 from aam_schemas.common.errors import DISK_FULL, is_disk_full
 from aamprep.read.biom.table import Spooled, spool_table
 from aamprep.read.sniff import Kind
-from aamprep.read.source import Limits, Source, size_in_words
+from aamprep.read.source import Limits, Source, format_bytes
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 
 _ANSWER = "answer.json"
 _OUT_OF_MEMORY = 86
+"""Exit code of the child. Any number works that is neither 1, a signal nor an error number of a full disk."""
 
 
 def spool_isolated(source: Source, folder: Path, findings: Findings, limits: Limits) -> Spooled | None:
-    """Do what `spool_table` does, in a child process.
+    """Call `spool_table` in a child process.
 
     Returns
     -------
     Spooled or None
-        None where nothing of the table can be used, or the child died; the findings say why.
+        None if nothing in the table can be used or the child failed. The findings give the reason.
 
     Raises
     ------
     OSError
-        If the folder's disk is full.
+        If the disk of the folder is full.
     """
-    seconds = limits.seconds + source.bytes / 1e6
+    seconds = limits.seconds + source.bytes / 1e6  # one second per MB
     job = {"source": asdict(source) | {"path": str(source.path.absolute())}, "limits": asdict(limits)}
     try:
         child = subprocess.run(
+            # -P: modules in the user's folder, such as a json.py, must not be imported.
             [sys.executable, "-P", "-m", "aamprep.read.isolate", str(folder)],
             input=json.dumps(job),
             env=_environment(),
@@ -58,13 +60,13 @@ def spool_isolated(source: Source, folder: Path, findings: Findings, limits: Lim
     if child.returncode in DISK_FULL:
         raise OSError(child.returncode, os.strerror(child.returncode))
     if child.returncode != 0:
-        findings.add(rules.READER_CRASHED, source.name, _reason(child, limits))
+        findings.add(rules.READER_CRASHED, source.name, _failure(child, limits))
         return None
-    return _take_answer(folder, findings)
+    return _load_answer(folder, findings)
 
 
 def _environment() -> dict[str, str]:
-    """Return the user's environment, in which the child finds both packages and HDF5 loads no plugins."""
+    """Return the environment of the child: the user's, with both packages on the path and no HDF5 plugins."""
     roots = [
         str(Path(__file__).resolve().parents[2]),
         str(Path(str(aam_schemas.__file__)).resolve().parents[1]),
@@ -73,21 +75,22 @@ def _environment() -> dict[str, str]:
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "HDF5_PLUGIN_PRELOAD": "::",
-        "OPENBLAS_NUM_THREADS": "1",  # each thread takes address space, of which the child has little
+        # Every thread reserves address space, which is limited in the child.
+        "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }
 
 
-def _reason(child: subprocess.CompletedProcess[str], limits: Limits) -> str:
+def _failure(child: subprocess.CompletedProcess[str], limits: Limits) -> str:
     if child.returncode == _OUT_OF_MEMORY:
-        return f"more than {size_in_words(limits.memory_bytes)} of memory were needed"
+        return f"the reader needed more than {format_bytes(limits.memory_bytes)} of memory"
     if child.returncode < 0:
         return f"the reader ended with signal {signal.Signals(-child.returncode).name}"
-    last = child.stderr.strip().splitlines()[-1:] or ["without a word"]
+    last = child.stderr.strip().splitlines()[-1:] or ["no message"]
     return f"the reader failed: {last[0]}"
 
 
-def _take_answer(folder: Path, findings: Findings) -> Spooled | None:
+def _load_answer(folder: Path, findings: Findings) -> Spooled | None:
     path = folder / _ANSWER
     answer = json.loads(path.read_text(encoding="utf-8"))
     known = rules.catalogue()
@@ -96,8 +99,8 @@ def _take_answer(folder: Path, findings: Findings) -> Spooled | None:
     return Spooled(**answer["spooled"]) if answer["spooled"] else None
 
 
-def _limit(limits: Limits) -> None:
-    """Limit this process; where the system has no such limits (Windows), the time limit is what remains."""
+def _limit_memory(limits: Limits) -> None:
+    """Limit the memory of this process. On Windows, which has no such limits, only the time limit applies."""
     try:
         import resource
     except ImportError:
@@ -106,23 +109,24 @@ def _limit(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
 
 
-def _child(folder: Path, job: dict[str, Any]) -> int:
+def _run_child(folder: Path, job: dict[str, Any]) -> int:
     limits = Limits(**job["limits"])
     source = Source(**job["source"])
     source = replace(source, path=Path(source.path), kind=Kind(source.kind))
-    _limit(limits)
+    _limit_memory(limits)
     try:
-        _answer(source, folder, limits)
+        _write_answer(source, folder, limits)
     except MemoryError:
         return _OUT_OF_MEMORY
     except OSError as error:
         if is_disk_full(error):
-            return error.errno or 0  # the exit code says it: there is no room for words
+            # The error is reported as exit code: there is no space left for a message.
+            return error.errno or 0
         raise
     return 0
 
 
-def _answer(source: Source, folder: Path, limits: Limits) -> None:
+def _write_answer(source: Source, folder: Path, limits: Limits) -> None:
     findings = Findings()
     spooled = spool_table(source, folder, findings, limits)
     answer = {
@@ -133,4 +137,4 @@ def _answer(source: Source, folder: Path, limits: Limits) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(_child(Path(sys.argv[1]), json.load(sys.stdin)))
+    sys.exit(_run_child(Path(sys.argv[1]), json.load(sys.stdin)))

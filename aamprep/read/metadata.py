@@ -1,8 +1,9 @@
-"""Sample metadata: tab-separated text by QIIME 2's rules (https://docs.qiime2.org/2024.10/tutorials/metadata/).
+"""Sample metadata: tab-separated text in QIIME 2's format.
 
-Rows that are empty or begin with `#` are comments; `#q2:types` and `#q2:missing` are directives. Cells lose
-blanks at both ends, and trailing empty cells do not count. Ids are text, always: read as a number, an id such
-as 2538.1001130 or 15e38 becomes another one.
+The format is described at https://docs.qiime2.org/2024.10/tutorials/metadata/. Empty rows and rows that begin
+with `#` are ignored, except for the directives `#q2:types` and `#q2:missing`. Blanks around cells are
+removed, and so are trailing empty cells. Ids are always text: as numbers, 2538.1001130 and 15e38 would
+change.
 """
 
 import csv
@@ -23,62 +24,71 @@ _INSDC = {"not applicable", "missing", "not collected", "not provided", "restric
 _WORDS_FOR_MISSING = _INSDC | {"na", "n/a", "nan", "none", "null", "unknown", "unspecified", "not available"}
 
 Row = tuple[int, list[str]]
-"""Line of the file, and its cells."""
+"""Line number in the file, and cells."""
 Parsed = tuple[tuple[str, ...], dict[str, tuple[str | None, ...]], dict[str, str]]
 
 
 @dataclass
 class _Column:
-    """A column as it is read."""
+    """A column while it is being read."""
 
     name: str
-    position: int
+    index: int
     declared: str = ""
+    """Type that #q2:types declares, or empty."""
     scheme: str = "blank"
+    """Missing-value scheme that #q2:missing declares."""
     cells: list[str] = field(default_factory=list)
 
 
 def parse_metadata(text: str, where: str, findings: Findings) -> Parsed:
-    """Parse metadata; every problem is a finding, with its line and column.
+    """Parse metadata. Problems are reported as findings, with line and column.
+
+    Parameters
+    ----------
+    text : str
+    where : str
+        Name of the file, for findings.
+    findings : Findings
 
     Returns
     -------
     ids : tuple of str
     columns : dict of str to tuple of (str or None)
-        Cells as text, None where missing, in the order of `ids`.
+        Cells of each column in the order of `ids`, as text. None if missing.
     types : dict of str to str
-        numeric or categorical.
+        Type of each column: numeric or categorical.
 
     Raises
     ------
     RefusedError
-        If there is no table to be read.
+        If the text is not a table, or has no rows.
     """
     rows = _read_rows(text, where)
-    start = _find_header(rows, where)
-    line, header = rows[start]
+    header_index = _find_header(rows, where)
+    line, header = rows[header_index]
     _check_id_header(header[0], f"{where}, line {line}", findings)
-    columns = _columns(header, f"{where}, line {line}", findings)
-    data = _directives(rows[start + 1 :], columns, len(header), where, findings)
-    ids, lines = _ids_and_cells(data, columns, len(header), where, findings)
+    columns = _make_columns(header, f"{where}, line {line}", findings)
+    data = _apply_directives(rows[header_index + 1 :], columns, len(header), where, findings)
+    ids, lines = _fill_columns(data, columns, len(header), where, findings)
     if not ids:
         raise RefusedError(rules.METADATA_EMPTY, where, "no rows after the header")
 
     types: dict[str, str] = {}
     cells: dict[str, tuple[str | None, ...]] = {}
     for column in columns:
-        cells[column.name] = _without_missing(column, lines, where, findings)
-        types[column.name] = _type_of(column, cells[column.name], lines, where, findings)
+        cells[column.name] = _replace_missing(column, lines, where, findings)
+        types[column.name] = _column_type(column, cells[column.name], lines, where, findings)
     return tuple(ids), cells, types
 
 
 def is_id_header(cell: str) -> bool:
-    """Tell whether QIIME 2 takes a cell for the header of the id column."""
+    """Return whether QIIME 2 recognizes a cell as the header of the id column."""
     return cell in _EXACT_ID_HEADERS or cell.lower() in _ID_HEADERS
 
 
 def _read_rows(text: str, where: str) -> list[Row]:
-    """Give all rows that hold anything, blanks stripped, trailing empty cells left out."""
+    """Return all rows that are not empty, without surrounding blanks and trailing empty cells."""
     reader = csv.reader(io.StringIO(text, newline=None), dialect="excel-tab", strict=True)
     rows: list[Row] = []
     line = 1
@@ -96,20 +106,25 @@ def _read_rows(text: str, where: str) -> list[Row]:
 
 
 def _find_header(rows: list[Row], where: str) -> int:
-    """Find the header: the first row with an id header, else the first row that is no comment."""
+    """Return the index of the header row.
+
+    It is the first row that begins with an id header. Otherwise it is the first row that is not a comment, or
+    the comment directly above it if that has the same number of cells: many programs write headers such as
+    `#Run`.
+    """
     first_plain = next((i for i, (_, cells) in enumerate(rows) if not cells[0].startswith("#")), len(rows))
-    for position, (_, cells) in enumerate(rows[: first_plain + 1]):
+    for index, (_, cells) in enumerate(rows[: first_plain + 1]):
         if is_id_header(cells[0]):
-            return position
+            return index
     if first_plain == len(rows):
         raise RefusedError(rules.METADATA_EMPTY, where, "no header")
     before = rows[first_plain - 1][1] if first_plain else []
     is_header = len(before) > 1 and len(before) == len(rows[first_plain][1]) and before[0][:4] != "#q2:"
-    position = first_plain - 1 if is_header else first_plain
-    line, cells = rows[position]
+    index = first_plain - 1 if is_header else first_plain
+    line, cells = rows[index]
     if len(cells) == 1 and "," in cells[0]:
         raise RefusedError(rules.METADATA_FORMAT, f"{where}, line {line}", "cells are separated by commas")
-    return position
+    return index
 
 
 def _check_id_header(cell: str, where: str, findings: Findings) -> None:
@@ -117,50 +132,53 @@ def _check_id_header(cell: str, where: str, findings: Findings) -> None:
         findings.add(rules.METADATA_ID_HEADER, where, repr(cell))
 
 
-def _columns(header: list[str], where: str, findings: Findings) -> list[_Column]:
+def _make_columns(header: list[str], where: str, findings: Findings) -> list[_Column]:
     columns: dict[str, _Column] = {}
-    for position, name in enumerate(header[1:], start=1):
-        place = f"{where}, column {position + 1}"
+    for index, name in enumerate(header[1:], start=1):
+        location = f"{where}, column {index + 1}"
         if not name:
-            findings.add(rules.METADATA_COLUMN_EMPTY, place)
+            findings.add(rules.METADATA_COLUMN_EMPTY, location)
         elif name in columns:
-            first = columns[name].position + 1
-            findings.add(rules.METADATA_COLUMN_DUPLICATE, place, f"{name!r}, first in column {first}")
+            first = columns[name].index + 1
+            findings.add(rules.METADATA_COLUMN_DUPLICATE, location, f"{name!r}, first in column {first}")
         else:
             if is_id_header(name):
-                findings.add(rules.METADATA_COLUMN_RESERVED, place, repr(name))
-            columns[name] = _Column(name, position)
+                findings.add(rules.METADATA_COLUMN_RESERVED, location, repr(name))
+            columns[name] = _Column(name, index)
     return list(columns.values())
 
 
-def _directives(
+def _apply_directives(
     rows: list[Row], columns: list[_Column], width: int, where: str, findings: Findings
 ) -> list[Row]:
-    """Apply the directives between header and data; give the rows of data."""
+    """Apply the directives between the header and the data, and return the rows of data."""
     data: list[Row] = []
     seen: set[str] = set()
     for line, cells in rows:
-        place = f"{where}, line {line}"
+        location = f"{where}, line {line}"
         if not cells[0].startswith("#"):
             data.append((line, cells))
-        elif cells[0].startswith(("#q2:", "#sk:")):  # QIIME 2's and scikit-bio's spelling
+        elif cells[0].startswith(("#q2:", "#sk:")):
+            # scikit-bio writes the same directives with its own prefix.
             cells[0] = cells[0].replace("#sk:", "#q2:")
             if cells[0] not in ("#q2:types", "#q2:missing"):
-                findings.add(rules.METADATA_DIRECTIVE, place, f"{cells[0]!r} is no directive")
+                findings.add(rules.METADATA_DIRECTIVE, location, f"{cells[0]!r} is not a directive")
             elif cells[0] in seen or data:
-                problem = "is there twice" if cells[0] in seen else "comes after the first sample"
-                findings.add(rules.METADATA_DIRECTIVE, place, f"{cells[0]} {problem}")
+                problem = "occurs twice" if cells[0] in seen else "comes after the first sample"
+                findings.add(rules.METADATA_DIRECTIVE, location, f"{cells[0]} {problem}")
             else:
                 seen.add(cells[0])
-                _apply(cells, columns, width, place, findings)
+                _apply_directive(cells, columns, width, location, findings)
     return data
 
 
-def _apply(cells: list[str], columns: list[_Column], width: int, where: str, findings: Findings) -> None:
+def _apply_directive(
+    cells: list[str], columns: list[_Column], width: int, where: str, findings: Findings
+) -> None:
     if len(cells) > width:
         findings.add(rules.METADATA_ROW_LENGTH, where, f"{len(cells)} cells, but {width} columns")
     for column in columns:
-        word = cells[column.position] if column.position < len(cells) else ""
+        word = cells[column.index] if column.index < len(cells) else ""
         if cells[0] == "#q2:types" and word.lower() in _TYPES:
             column.declared = word.lower()
         elif cells[0] == "#q2:missing" and word in _SCHEMES:
@@ -169,67 +187,69 @@ def _apply(cells: list[str], columns: list[_Column], width: int, where: str, fin
             findings.add(rules.METADATA_DIRECTIVE, f"{where}, column {column.name!r}", repr(word))
 
 
-def _ids_and_cells(
+def _fill_columns(
     rows: list[Row], columns: list[_Column], width: int, where: str, findings: Findings
 ) -> tuple[list[str], list[int]]:
-    """Sort the cells of valid rows into columns; give the ids and the lines that they stand in."""
+    """Append the cells of valid rows to the columns, and return the ids with their line numbers."""
     first_line: dict[str, int] = {}
     for line, cells in rows:
-        place, one = f"{where}, line {line}", cells[0]
+        location, name = f"{where}, line {line}", cells[0]
         if len(cells) > width:
-            findings.add(rules.METADATA_ROW_LENGTH, place, f"{len(cells)} cells, but {width} columns")
-        if not one:
-            findings.add(rules.METADATA_ID_EMPTY, place)
-        elif is_id_header(one):
-            findings.add(rules.METADATA_ID_RESERVED, place, repr(one))
-        elif one in first_line:
-            findings.add(rules.METADATA_ID_DUPLICATE, place, f"{one!r}, first in line {first_line[one]}")
+            findings.add(rules.METADATA_ROW_LENGTH, location, f"{len(cells)} cells, but {width} columns")
+        if not name:
+            findings.add(rules.METADATA_ID_EMPTY, location)
+        elif is_id_header(name):
+            findings.add(rules.METADATA_ID_RESERVED, location, repr(name))
+        elif name in first_line:
+            findings.add(rules.METADATA_ID_DUPLICATE, location, f"{name!r}, first in line {first_line[name]}")
         else:
-            first_line[one] = line
+            first_line[name] = line
             for column in columns:
-                column.cells.append(cells[column.position] if column.position < len(cells) else "")
+                column.cells.append(cells[column.index] if column.index < len(cells) else "")
     return list(first_line), list(first_line.values())
 
 
-def _without_missing(
+def _replace_missing(
     column: _Column, lines: list[int], where: str, findings: Findings
 ) -> tuple[str | None, ...]:
-    """Put None where a cell is missing, by the scheme that the column declares."""
+    """Return the cells with None for missing values, according to the scheme of the column."""
     words = _INSDC if column.scheme == "INSDC:missing" else set()
     if column.scheme == "no-missing":
         empty = [line for line, cell in zip(lines, column.cells, strict=True) if not cell]
-        places = ((f"{where}, line {line}, column {column.name!r}", "") for line in empty)
-        findings.add_each(rules.METADATA_NOT_MISSING, places)
+        violations = ((f"{where}, line {line}, column {column.name!r}", "") for line in empty)
+        findings.add_each(rules.METADATA_NOT_MISSING, violations)
     return tuple(None if not cell or cell in words else cell for cell in column.cells)
 
 
-def _type_of(
+def _column_type(
     column: _Column, cells: tuple[str | None, ...], lines: list[int], where: str, findings: Findings
 ) -> str:
-    """Take the declared type, or infer it: numeric where every given cell is a finite number."""
+    """Return the declared type of a column, or infer it: numeric if all given cells are finite numbers."""
     if column.declared == "categorical":
         return "categorical"
-    wrong = [(line, cell) for line, cell in zip(lines, cells, strict=True) if cell and not is_number(cell)]
-    if not wrong:
+    words = [(line, cell) for line, cell in zip(lines, cells, strict=True) if cell and not is_number(cell)]
+    if not words:
         return "numeric"
-    place = f"column {column.name!r}"
+    location = f"column {column.name!r}"
     if column.declared == "numeric":
         findings.add_each(
-            rules.METADATA_NUMBER, ((f"{where}, line {line}, {place}", repr(cell)) for line, cell in wrong)
+            rules.METADATA_NUMBER, ((f"{where}, line {line}, {location}", repr(cell)) for line, cell in words)
         )
-    elif len(wrong) < sum(cell is not None for cell in cells) and all(_is_missing(cell) for _, cell in wrong):
-        word, number = Counter(cell for _, cell in wrong).most_common(1)[0]
-        findings.add(rules.METADATA_WORDS, f"{where}, {place}", f"{word!r} in {number:,} cells")
+    elif len(words) < sum(map(bool, cells)) and all(_means_missing(cell) for _, cell in words):
+        # Numbers, and words that mean a missing value: the column was probably meant to be numeric.
+        word, number = Counter(cell for _, cell in words).most_common(1)[0]
+        findings.add(rules.METADATA_WORDS, f"{where}, {location}", f"{word!r} in {number:,} cells")
     return "categorical"
 
 
 def is_number(cell: str) -> bool:
-    """Tell whether a cell is a finite number, as people write them."""
+    """Return whether a cell is a finite number."""
     try:
+        # float() also accepts underscores between digits, and digits of other scripts.
         return math.isfinite(float(cell)) and "_" not in cell and cell.isascii()
     except ValueError:
         return False
 
 
-def _is_missing(cell: str) -> bool:
+def _means_missing(cell: str) -> bool:
     return cell.lower().removeprefix("missing:").strip() in _WORDS_FOR_MISSING

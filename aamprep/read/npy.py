@@ -1,4 +1,4 @@
-"""Numpy's array files, opened without reading the numbers."""
+"""NumPy array files (.npy), opened without reading the values."""
 
 import tokenize
 import warnings
@@ -12,19 +12,20 @@ _DAMAGED = (
     AttributeError, EOFError, LookupError, MemoryError, OSError, OverflowError, RecursionError, SyntaxError,
     TypeError, tokenize.TokenError,
 )  # fmt: skip
-"""What numpy raises for a header that cannot be, beside ValueError."""
+"""Exceptions of numpy for invalid headers, besides ValueError."""
 
 
 def open_npy(path: Path) -> npt.NDArray[Any]:
-    """Map the array of a .npy file.
+    """Return the array of a .npy file, mapped into memory.
 
     Raises
     ------
     ValueError
-        If the file is damaged, or holds objects, which are never unpickled.
+        If the file is damaged, or contains Python objects, which are never unpickled.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # of headers that numpy has to mend
+        # numpy warns of headers of old versions, which it can still read.
+        with warnings.catch_warnings(action="ignore"):
             return np.lib.format.open_memmap(path, mode="r")
     except _DAMAGED as error:
-        raise ValueError(f"no sound .npy file: {error}") from error
+        raise ValueError(f"invalid .npy file: {error}") from error

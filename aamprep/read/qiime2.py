@@ -1,8 +1,8 @@
-"""QIIME 2 artifacts: zip archives of `<uuid>/VERSION`, `<uuid>/metadata.yaml` and `<uuid>/data/...`.
+"""QIIME 2 artifacts: zip archives with `<uuid>/VERSION`, `<uuid>/metadata.yaml` and `<uuid>/data/...`.
 
-The layout is the same in every archive version, from 0 on; checksums.md5 came with version 5
-(https://develop.qiime2.org/en/latest/framework/explanations/archives.html). Members are read by name, in
-memory or piece by piece; nothing is ever extracted under a name that the archive chooses.
+This layout is the same in all archive versions. Version 5 added checksums.md5
+(https://develop.qiime2.org/en/latest/framework/explanations/archives.html). Members are read by name and
+never extracted, so an archive cannot choose a path on the disk.
 """
 
 import hashlib
@@ -12,13 +12,14 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aamprep.read.source import PIECE_BYTES, Limits, RefusedError, Source, check_size
+from aamprep.read.source import CHUNK_BYTES, Limits, RefusedError, Source, check_size
 from aamprep.rules import tables as rules
 
 _ROOT = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/VERSION")
-_MOST_MEMBERS = 100_000
-_MOST_HEADER_BYTES = 1 << 20
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# Real artifacts stay far below these limits, which protect against malicious archives.
+_MAX_MEMBERS = 100_000
+_MAX_HEADER_BYTES = 1 << 20
+_COMPRESSION_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
 _MEMBERS = {
@@ -33,40 +34,47 @@ _MEMBERS = {
     "distances": {"DistanceMatrix": "data/distance-matrix.tsv"},
     "taxonomy": {"FeatureData[Taxonomy]": "data/taxonomy.tsv"},
 }
-"""Semantic types that serve each role, and the member that holds the data."""
+"""Accepted semantic types for each role, with the path of the data in the artifact."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A QIIME 2 artifact of the type that its role needs."""
+    """A QIIME 2 artifact of a type that its role accepts."""
 
     source: Source
     uuid: str
     type: str
     member: str
-    """Path of the data within the artifact, below the UUID."""
+    """Path of the data in the artifact, without the UUID."""
 
 
 def open_artifact(source: Source, role: str, limits: Limits) -> Artifact:
-    """Check that an artifact serves a role.
+    """Check that an artifact has a type that a role accepts.
+
+    Parameters
+    ----------
+    source : Source
+    role : str
+        Key of `_MEMBERS`, such as `table`.
+    limits : Limits
 
     Raises
     ------
     RefusedError
-        If it is damaged, or of a type that does not serve.
+        If the artifact is damaged or of another type.
     """
-    header = header_of(source, limits)
+    header = read_header(source, limits)
     semantic_type = header.get("type", "")
     return Artifact(source, header["uuid"], semantic_type, _member_for(role, semantic_type, source.name))
 
 
-def header_of(source: Source, limits: Limits) -> dict[str, str]:
-    """Read what an artifact says of itself: `uuid`, and `type` and `format` where they are given.
+def read_header(source: Source, limits: Limits) -> dict[str, str]:
+    """Read the header of an artifact: `uuid`, and `type` and `format` if given.
 
     Raises
     ------
     RefusedError
-        If it is damaged.
+        If the artifact is damaged.
     """
     try:
         with zipfile.ZipFile(source.path) as archive:
@@ -74,19 +82,20 @@ def header_of(source: Source, limits: Limits) -> dict[str, str]:
             header = _read_small(archive, f"{uuid}/metadata.yaml", source, limits)
     except _DAMAGED as error:
         raise _damaged(source, error) from None
+    # The header has one `key: value` per line, which needs no YAML parser.
     fields = dict(re.findall(r"^(type|format):[ \t]*(.*?)[ \t]*\r?$", header, re.MULTILINE))
     return {"uuid": uuid} | {name: value.strip("\"'") for name, value in fields.items()}
 
 
-def role_of(semantic_type: str) -> str | None:
-    """Name the role that artifacts of a semantic type play; None where they play none."""
-    plain = semantic_type.split("%")[0].strip()
-    found = (role for role, types in _MEMBERS.items() if plain in types and role != "tree to root")
-    return next(found, None)
+def role_for_type(semantic_type: str) -> str | None:
+    """Return the role that accepts a semantic type, or None."""
+    plain = _without_properties(semantic_type)
+    roles = (role for role, types in _MEMBERS.items() if plain in types and role != "tree to root")
+    return next(roles, None)
 
 
-def pieces_of(artifact: Artifact, limits: Limits) -> Iterator[bytes]:
-    """Read the data of an artifact piece by piece, and check it against checksums.md5 where there is one.
+def read_chunks(artifact: Artifact, limits: Limits) -> Iterator[bytes]:
+    """Yield the data of an artifact in chunks, and check them against checksums.md5 if the artifact has one.
 
     Raises
     ------
@@ -99,9 +108,9 @@ def pieces_of(artifact: Artifact, limits: Limits) -> Iterator[bytes]:
             expected = _checksum(archive, artifact, limits)
             digest = hashlib.md5(usedforsecurity=False)
             with archive.open(_info(archive, name, source, limits)) as member:
-                while piece := member.read(PIECE_BYTES):
-                    digest.update(piece)
-                    yield piece
+                while chunk := member.read(CHUNK_BYTES):
+                    digest.update(chunk)
+                    yield chunk
     except _DAMAGED as error:
         raise _damaged(source, error) from None
     if expected is not None and digest.hexdigest() != expected:
@@ -109,22 +118,27 @@ def pieces_of(artifact: Artifact, limits: Limits) -> Iterator[bytes]:
 
 
 def _member_for(role: str, semantic_type: str, where: str) -> str:
-    """Find the member that serves a role; properties (`% Properties(...)`) do not matter."""
-    plain = semantic_type.split("%")[0].strip()
-    wanted = _MEMBERS[role]
-    if plain in wanted:
-        return wanted[plain]
+    """Return the path of the data for a role."""
+    plain = _without_properties(semantic_type)
+    accepted = _MEMBERS[role]
+    if plain in accepted:
+        return accepted[plain]
     if role == "table" and plain.startswith("FeatureTable["):
         raise RefusedError(rules.ARTIFACT_NOT_COUNTS, where, plain)
     if role == "tree" and plain == "Phylogeny[Unrooted]":
         raise RefusedError(rules.ARTIFACT_UNROOTED, where, plain)
-    needed = " or ".join(wanted)
+    needed = " or ".join(accepted)
     raise RefusedError(rules.ARTIFACT_TYPE, where, f"{plain or 'no type given'}; {needed} is needed")
+
+
+def _without_properties(semantic_type: str) -> str:
+    """Return a type such as `DistanceMatrix % Properties('phylogenetic')` without its properties."""
+    return semantic_type.split("%")[0].strip()
 
 
 def _uuid(archive: zipfile.ZipFile, source: Source) -> str:
     names = archive.namelist()
-    if len(names) > _MOST_MEMBERS:
+    if len(names) > _MAX_MEMBERS:
         raise RefusedError(rules.FILE_TOO_LARGE, source.name, f"{len(names):,} members")
     roots = {match[1] for match in map(_ROOT.fullmatch, names) if match}
     if len(roots) != 1:
@@ -136,7 +150,7 @@ def _info(archive: zipfile.ZipFile, name: str, source: Source, limits: Limits) -
     if name not in archive.NameToInfo:
         raise RefusedError(rules.ARTIFACT_MEMBER, source.name, f"{name.partition('/')[2]} is missing")
     info = archive.getinfo(name)
-    if info.compress_type not in _METHODS:
+    if info.compress_type not in _COMPRESSION_METHODS:
         raise RefusedError(rules.FILE_UNREADABLE, source.name, f"compression method {info.compress_type}")
     check_size(info.file_size, info.compress_size, f"{source.name}, {name.partition('/')[2]}", limits)
     return info
@@ -144,7 +158,7 @@ def _info(archive: zipfile.ZipFile, name: str, source: Source, limits: Limits) -
 
 def _read_small(archive: zipfile.ZipFile, name: str, source: Source, limits: Limits) -> str:
     info = _info(archive, name, source, limits)
-    if info.file_size > _MOST_HEADER_BYTES:
+    if info.file_size > _MAX_HEADER_BYTES:
         raise RefusedError(
             rules.FILE_TOO_LARGE, source.name, f"{name.partition('/')[2]}: {info.file_size:,} bytes"
         )
@@ -152,12 +166,13 @@ def _read_small(archive: zipfile.ZipFile, name: str, source: Source, limits: Lim
 
 
 def _checksum(archive: zipfile.ZipFile, artifact: Artifact, limits: Limits) -> str | None:
-    """Find the MD5 of the data; None in archives before version 5, which have none."""
+    """Return the MD5 checksum of the data, or None for archives before version 5, which have no checksums."""
     name = f"{artifact.uuid}/checksums.md5"
     if name not in archive.NameToInfo:
         return None
     lines = _read_small(archive, name, artifact.source, limits).splitlines()
     sums = {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+    # A file without a checksum was added later. "none" equals no digest, so it is refused.
     return sums.get(artifact.member, "none")
 
 

@@ -1,4 +1,4 @@
-"""From the file that plays a role to the type that the pipeline takes."""
+"""Read the file of each role: open it, decode it, parse it, and return the data class of its role."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,7 +11,7 @@ from aamprep.read.fasta import parse_fasta
 from aamprep.read.isolate import spool_isolated
 from aamprep.read.metadata import parse_metadata
 from aamprep.read.newick import parse_newick
-from aamprep.read.qiime2 import open_artifact, pieces_of
+from aamprep.read.qiime2 import open_artifact, read_chunks
 from aamprep.read.sniff import Kind
 from aamprep.read.source import (
     InputPath,
@@ -19,9 +19,9 @@ from aamprep.read.source import (
     ObjectFile,
     RefusedError,
     Source,
-    content_of,
+    decode_text,
     open_source,
-    text_of,
+    read_content,
 )
 from aamprep.read.taxonomy import parse_taxonomy
 from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree, study_name
@@ -36,7 +36,7 @@ _KINDS = {
     "distances": {Kind.TSV},
     "taxonomy": {Kind.TSV},
 }
-"""Kinds of text that serve each role, beside artifacts."""
+"""Accepted text formats for each role, besides artifacts."""
 
 Product = TypeVar("Product")
 
@@ -50,20 +50,21 @@ def table(
     except RefusedError as refused:
         refused.report(findings)
         return None
-    is_object = isinstance(path, ObjectFile)  # written by this process, so reading it needs no other
+    # Files of Python objects were written by this process, so they are safe to read in it.
+    is_object = isinstance(path, ObjectFile)
     spool = spool_isolated if isolate and not is_object else spool_table
     with temporary_folder() as folder:
         spooled = spool(source, folder, findings, limits or Limits())
         if spooled is None:
             return None
-        # The arrays are mapped, so they outlive the folder: nothing is left behind from here on.
+        # The arrays are mapped into memory, so they remain usable after the folder is removed.
         arrays = load(folder)
     file = _input_file(source, "table", spooled.kind, spooled.uuid)
-    return CountTable(source=file, study=study or _study_of(path), **arrays)
+    return CountTable(source=file, study=study or _study_name(path), **arrays)
 
 
 def sequences(path: InputPath, findings: Findings, limits: Limits | None) -> Sequences | None:
-    """Read the sequences of features."""
+    """Read the sequences of features (see `aamprep.read.read_sequences`)."""
 
     def make(file: InputFile, text: str) -> Sequences:
         by_id = parse_fasta(text, file.name, findings)
@@ -73,7 +74,7 @@ def sequences(path: InputPath, findings: Findings, limits: Limits | None) -> Seq
 
 
 def tree(path: InputPath, findings: Findings, limits: Limits | None, role: str = "tree") -> Tree | None:
-    """Read a phylogeny; in the role "tree to root" one that may have no root yet."""
+    """Read a phylogeny (see `aamprep.read.read_tree`). "tree to root" also accepts unrooted artifacts."""
 
     def make(file: InputFile, text: str) -> Tree:
         parent, length, names = parse_newick(text, file.name, findings)
@@ -83,7 +84,7 @@ def tree(path: InputPath, findings: Findings, limits: Limits | None, role: str =
 
 
 def metadata(path: InputPath, findings: Findings, limits: Limits | None) -> Metadata | None:
-    """Read sample metadata."""
+    """Read sample metadata (see `aamprep.read.read_metadata`)."""
 
     def make(file: InputFile, text: str) -> Metadata:
         ids, columns, types = parse_metadata(text, file.name, findings)
@@ -93,7 +94,7 @@ def metadata(path: InputPath, findings: Findings, limits: Limits | None) -> Meta
 
 
 def distances(path: InputPath, findings: Findings, limits: Limits | None) -> Distances | None:
-    """Read a distance matrix."""
+    """Read a distance matrix (see `aamprep.read.read_distances`)."""
     binary = {Kind.NPY: read_npy, Kind.HDF5: read_hdf5}
 
     def make(file: InputFile, text: str) -> Distances:
@@ -112,7 +113,7 @@ def distances(path: InputPath, findings: Findings, limits: Limits | None) -> Dis
 
 
 def taxonomy(path: InputPath, findings: Findings, limits: Limits | None) -> Taxonomy | None:
-    """Read the taxa of features."""
+    """Read the taxa of features (see `aamprep.read.read_taxonomy`)."""
 
     def make(file: InputFile, text: str) -> Taxonomy:
         return Taxonomy(file, parse_taxonomy(text, file.name, findings))
@@ -127,11 +128,11 @@ def _read(
     limits: Limits | None,
     make: Callable[[InputFile, str], Product],
 ) -> Product | None:
-    """Read a role that is played by text; what makes the file unusable becomes a finding."""
+    """Read a text file or an artifact. If it cannot be used, add a finding and return None."""
     try:
         source = open_source(path)
         file, content = _content(source, role, limits or Limits())
-        return make(file, text_of(content, source.name))
+        return make(file, decode_text(content, source.name))
     except RefusedError as refused:
         refused.report(findings)
         return None
@@ -140,16 +141,16 @@ def _read(
 def _content(source: Source, role: str, limits: Limits) -> tuple[InputFile, bytes]:
     if source.kind is Kind.ARTIFACT:
         artifact = open_artifact(source, role, limits)
-        words = f"{source.kind}, {artifact.type}"
-        return _input_file(source, role, words, artifact.uuid), b"".join(pieces_of(artifact, limits))
+        kind = f"{source.kind}, {artifact.type}"
+        return _input_file(source, role, kind, artifact.uuid), b"".join(read_chunks(artifact, limits))
     if source.kind not in _KINDS[role]:
         needed = " or ".join(sorted(_KINDS[role], reverse=True))
         raise RefusedError(rules.FILE_KIND, source.name, f"{source.kind}; {needed} or an artifact is needed")
-    words = f"{source.kind}, gzipped" if source.is_gzip else str(source.kind)
-    return _input_file(source, role, words), content_of(source, limits)
+    kind = f"{source.kind}, gzipped" if source.is_gzip else str(source.kind)
+    return _input_file(source, role, kind), read_content(source, limits)
 
 
-def _study_of(file: InputPath) -> str:
+def _study_name(file: InputPath) -> str:
     return file.study if isinstance(file, ObjectFile) else study_name(file)
 
 

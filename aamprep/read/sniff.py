@@ -1,6 +1,6 @@
-"""What a file is, told by its content and never by its name.
+"""Detect the format of a file from its content, never from its name.
 
-Nothing is parsed here and no library is called on the content, so this is safe on any file.
+This is safe for any file: nothing is parsed, and no library reads the content.
 """
 
 import mmap
@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 
 HEAD_BYTES = 1 << 16
+"""Number of bytes read from the beginning and the end of a file."""
+
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NPY_SIGNATURE = b"\x93NUMPY"
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -24,7 +26,7 @@ _NEWICK = re.compile(rb"(?:\s|\[[^\]]*\])*\(")
 
 
 class Kind(StrEnum):
-    """What a file holds, in words."""
+    """Format of a file. The values are shown to users and stored in manifests."""
 
     BIOM_HDF5 = "BIOM 2 table (HDF5)"
     BIOM_JSON = "BIOM 1 table (JSON)"
@@ -33,20 +35,20 @@ class Kind(StrEnum):
     NEWICK = "newick tree"
     TSV = "tab-separated text"
     SHARDS = "shard set"
-    HDF5 = "HDF5 file that is no BIOM table"
+    HDF5 = "HDF5 file that is not a BIOM table"
     NPY = "numpy array (.npy)"
-    JSON = "JSON that is no BIOM table"
-    ZIP = "zip archive that is no QIIME 2 artifact"
+    JSON = "JSON that is not a BIOM table"
+    ZIP = "zip archive that is not a QIIME 2 artifact"
     HTML = "web page (HTML)"
     LFS_POINTER = "Git LFS pointer"
     EMPTY = "empty file"
     TEXT = "plain text"
-    FOLDER = "folder that is no shard set"
+    FOLDER = "folder that is not a shard set"
     UNKNOWN = "unknown content"
 
 
 def sniff(path: Path) -> Kind:
-    """Tell what a file is; for a gzipped file, what is inside.
+    """Return the format of a file, or that of the content if it is gzipped.
 
     Raises
     ------
@@ -61,25 +63,25 @@ def sniff(path: Path) -> Kind:
         tail = file.read()
     if head.startswith(_HDF5_SIGNATURE):
         return Kind.BIOM_HDF5 if _holds_observations(path) else Kind.HDF5
-    if head.startswith(b"PK"):
+    if head.startswith(b"PK"):  # zip archive
         return Kind.ARTIFACT if _is_artifact(path, head) else Kind.ZIP
     return sniff_bytes(_inflate(head), tail) if is_gzip(head) else sniff_bytes(head, tail)
 
 
-def head_of(path: Path) -> bytes:
-    """Read the first bytes of a file; of a gzipped file, of what is inside."""
+def read_head(path: Path) -> bytes:
+    """Return the first bytes of a file, unpacked if it is gzipped."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     return _inflate(head) if is_gzip(head) else head
 
 
 def is_gzip(head: bytes) -> bool:
-    """Tell whether content is gzipped, by its first bytes (RFC 1952)."""
+    """Return whether content is gzipped, from its first bytes (RFC 1952)."""
     return head.startswith(b"\x1f\x8b\x08")
 
 
 def sniff_bytes(head: bytes, tail: bytes = b"") -> Kind:
-    """Tell what content is by its first bytes and, where its kind needs them, its last."""
+    """Return the format of content, from its first bytes. BIOM 1 may need the last bytes, too."""
     if not head:
         return Kind.EMPTY
     if head.startswith(_HDF5_SIGNATURE):
@@ -109,22 +111,22 @@ def _sniff_text(text: bytes, tail: bytes) -> Kind:
 
 
 def _is_text(head: bytes) -> bool:
-    """Text may be in any encoding (that is for the reader to say), but holds no control characters."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, as spreadsheets write it
+    """Return whether content is text: in any encoding, but without control characters."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, as some spreadsheets write it
         return True
     return not re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", head)
 
 
 def _inflate(head: bytes) -> bytes:
-    """Unpack the first bytes of gzipped content, as far as they go."""
+    """Unpack the first bytes of gzipped content, as far as possible."""
     try:
         return zlib.decompressobj(wbits=31).decompress(head, HEAD_BYTES)
     except zlib.error:
-        return b"\x00"
+        return b"\x00"  # Neither empty nor text: Kind.UNKNOWN.
 
 
 def _holds_observations(path: Path) -> bool:
-    """Tell whether an HDF5 file names the group that every BIOM table has; it may lie anywhere."""
+    """Return whether an HDF5 file contains the name of a group that every BIOM table has, at any position."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(b"observation") >= 0
 
@@ -134,5 +136,5 @@ def _is_artifact(path: Path, head: bytes) -> bool:
         with zipfile.ZipFile(path) as archive:
             return any(_ARTIFACT_VERSION.fullmatch(name) for name in archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        # Cut short: the first member's name, 30 bytes into the file, still tells.
+        # The archive is cut short. The name of its first member, at byte 30, is still there.
         return bool(_ARTIFACT_START.match(head[30:100]))

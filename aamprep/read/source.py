@@ -1,7 +1,6 @@
-"""From a path to its content: what the file is, its identity for the manifest, and its bytes within limits.
+"""Open input files: detect the format, compute the hash for the manifest, and read the content within limits.
 
-A gzipped file is unpacked and an artifact's member is taken out on the way, so that the reader of a format
-never meets either.
+Gzipped files are unpacked here, so that the parsers of the formats do not see compression.
 """
 
 import hashlib
@@ -18,55 +17,58 @@ from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Rule
 
-PIECE_BYTES = 1 << 20
-_NO_DATA = {
+CHUNK_BYTES = 1 << 20
+_PLACEHOLDERS = {
     Kind.EMPTY: rules.FILE_EMPTY,
     Kind.HTML: rules.FILE_HTML,
     Kind.LFS_POINTER: rules.FILE_LFS_POINTER,
 }
+"""Files in place of the data, with the rule that refuses each."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a file may ask for before it is refused."""
+    """Limits on the resources that a file may require."""
 
     declared_bytes: int = int(DEFAULT_BUDGET * 2**30)
-    """Largest size of a file, unpacked, and of the arrays that an HDF5 table declares."""
+    """Maximum size of an unpacked file, and of the arrays that an HDF5 table declares."""
     ratio: int = 200
-    """Largest ratio of unpacked to packed bytes, above `ratio_above`."""
+    """Maximum ratio of unpacked to packed bytes for content larger than `ratio_above`."""
     ratio_above: int = 256 << 20
-    """Honest tables compress well, too, but none above this size compresses beyond `ratio`."""
+    """Unpacked size from which `ratio` applies, in bytes. Smaller real tables can compress even better."""
     memory_bytes: int = 4 << 30
-    """Address space of the process that reads a table."""
+    """Maximum address space of the process that reads a table, in bytes."""
     seconds: float = 600.0
-    """Time for reading a table, beside a second for each MB of the file."""
+    """Maximum time for reading a table, in addition to one second per MB of the file."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file that exists and holds something."""
+    """An input file that exists and is not empty."""
 
     path: Path
     name: str
-    """As the user typed it, for findings."""
+    """Path as given by the user, for findings."""
     kind: Kind
+    """Format of the content. For gzipped files, that of the unpacked content."""
     is_gzip: bool
     bytes: int
+    """Size of the file."""
     sha256: str
 
 
 @dataclass(frozen=True)
 class ObjectFile:
-    """A file that a Python object was written to, to be read as any other."""
+    """A file that holds a Python object and is read like any other file."""
 
     path: Path
     name: str
-    """What findings and the manifest call it, such as `<biom.Table>`."""
+    """Name in findings and in the manifest, such as `<biom.Table>`."""
     study: str = "study"
-    """Name of the study, where the object is a table."""
+    """Name of the study, if the object is a table."""
 
     def __str__(self) -> str:
-        """Return its name."""
+        """Return the name."""
         return self.name
 
 
@@ -74,26 +76,26 @@ InputPath = Path | ObjectFile
 
 
 class RefusedError(Exception):
-    """A file cannot be used; carries the finding."""
+    """A file cannot be used. The attributes are those of a finding."""
 
     def __init__(self, rule: Rule, where: str, value: object = "") -> None:
         super().__init__(f"{rule.code} {where}: {value}")
         self.rule, self.where, self.value = rule, where, value
 
     def report(self, findings: Findings) -> None:
-        """Add the finding that this carries."""
+        """Add the error to the findings."""
         findings.add(self.rule, self.where, self.value)
 
 
 def open_source(file: InputPath) -> Source:
-    """Identify a file.
+    """Detect the format of a file and compute its hash.
 
     Raises
     ------
     UsageError
-        If there is no such file, it may not be read, or it is a pipe.
+        If the file does not exist, cannot be opened, or is a pipe or device.
     RefusedError
-        If it is empty, a web page or a pointer to the data.
+        If the file is a folder, is empty, or is a web page or a Git LFS pointer in place of the data.
     """
     path, name = (file.path if isinstance(file, ObjectFile) else file), str(file)
     if not path.exists():
@@ -102,7 +104,7 @@ def open_source(file: InputPath) -> Source:
         raise UsageError("this is a pipe or a device, not a file", name, "write it to a file first")
     try:
         kind = sniff(path)
-        refuse_no_data(kind, name)
+        refuse_placeholder(kind, name)
         if path.is_dir():
             raise RefusedError(rules.FILE_KIND, name, f"{kind}; a file is needed")
         with path.open("rb") as content:
@@ -117,19 +119,19 @@ def open_source(file: InputPath) -> Source:
     return Source(path, name, kind, packed, size, digest)
 
 
-def refuse_no_data(kind: Kind, where: str) -> None:
-    """Refuse what takes the place of data: an empty file, a web page, a pointer."""
-    if kind in _NO_DATA:
-        raise RefusedError(_NO_DATA[kind], where, kind)
+def refuse_placeholder(kind: Kind, where: str) -> None:
+    """Raise RefusedError for a file in place of the data: empty, a web page or a Git LFS pointer."""
+    if kind in _PLACEHOLDERS:
+        raise RefusedError(_PLACEHOLDERS[kind], where, kind)
 
 
 def unpack(source: Source, limits: Limits) -> Iterator[bytes]:
-    """Unpack a gzipped file piece by piece.
+    """Yield the content of a gzipped file in chunks.
 
     Raises
     ------
     RefusedError
-        If it is cut short or damaged, or unpacks to more than the limits allow.
+        If the file is cut short or damaged, or unpacks to more than the limits allow.
     """
     with source.path.open("rb") as file:
         try:
@@ -138,23 +140,30 @@ def unpack(source: Source, limits: Limits) -> Iterator[bytes]:
             raise RefusedError(rules.FILE_UNREADABLE, source.name, f"gzip: {error}") from None
 
 
-def content_of(source: Source, limits: Limits) -> bytes:
-    """Read a whole file that is no artifact, unpacked where it is gzipped."""
+def read_content(source: Source, limits: Limits) -> bytes:
+    """Return the whole content of a file that is not an artifact, unpacked if it is gzipped.
+
+    Raises
+    ------
+    RefusedError
+        If the file is damaged, or larger than the limits allow.
+    """
     if source.is_gzip:
-        for _ in unpack(source, limits):  # once for its size, so that a bomb is never held in memory
+        # The first pass only checks the size, so that a zip bomb is never held in memory.
+        for _ in unpack(source, limits):
             pass
         return b"".join(unpack(source, limits))
     check_size(source.bytes, source.bytes, source.name, limits)
     return source.path.read_bytes()
 
 
-def text_of(content: bytes, where: str) -> str:
+def decode_text(content: bytes, where: str) -> str:
     """Decode UTF-8, with or without a byte order mark.
 
     Raises
     ------
     RefusedError
-        If it is not UTF-8; names the line.
+        If the content is not UTF-8, with the line.
     """
     try:
         return content.decode("utf-8-sig")
@@ -166,17 +175,17 @@ def text_of(content: bytes, where: str) -> str:
 
 
 def check_size(unpacked: int, packed: int, where: str, limits: Limits) -> None:
-    """Refuse content that is, or says it is, larger than the limits allow."""
+    """Raise RefusedError if the actual or declared size of content exceeds the limits. Sizes are in bytes."""
     if unpacked > limits.declared_bytes:
-        budget = size_in_words(limits.declared_bytes)
-        raise RefusedError(rules.FILE_TOO_LARGE, where, f"{size_in_words(unpacked)}; the budget is {budget}")
+        budget = format_bytes(limits.declared_bytes)
+        raise RefusedError(rules.FILE_TOO_LARGE, where, f"{format_bytes(unpacked)}; the budget is {budget}")
     if unpacked > limits.ratio_above and unpacked > limits.ratio * packed:
-        value = f"{size_in_words(packed)} unpack to {size_in_words(unpacked)} or more"
+        value = f"{format_bytes(packed)} unpacks to {format_bytes(unpacked)} or more"
         raise RefusedError(rules.FILE_RATIO, where, value)
 
 
-def size_in_words(size: float) -> str:
-    """Say a number of bytes as people do."""
+def format_bytes(size: float) -> str:
+    """Return a number of bytes with a unit, such as `1.5 MiB`."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if size < 1024:
             return f"{size:.0f} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
@@ -184,38 +193,34 @@ def size_in_words(size: float) -> str:
     return f"{size:.1f} TiB"
 
 
-def _is_dense(unpacked: int, packed: int, limits: Limits) -> bool:
-    """Tell whether the first piece is packed so tightly that the file may be a bomb.
-
-    Only then is the size believed that the file gives in its last bytes, which spares unpacking what is
-    refused anyway: behind an honest table may stand bytes that mean nothing.
-    """
-    return unpacked > limits.ratio * packed
-
-
 def _declared_bytes(path: Path) -> int:
-    """Read the unpacked size that a gzip file gives in its last four bytes (RFC 1952)."""
+    """Return the unpacked size that a gzip file declares in its last four bytes (RFC 1952)."""
     with path.open("rb") as file:
         file.seek(-4, 2)
         return int.from_bytes(file.read(4), "little")
 
 
 def _inflate(file: IO[bytes], source: Source, limits: Limits) -> Iterator[bytes]:
-    """Unpack all members of a gzip file; bytes after the last one that are no member are ignored."""
-    total, pending = 0, file.read(PIECE_BYTES)
+    """Yield the content of all members of a gzip file. Other bytes after the last member are ignored."""
+    total, pending = 0, file.read(CHUNK_BYTES)
     while is_gzip(pending):
         member = zlib.decompressobj(wbits=31)
         while not member.eof:
-            piece = member.decompress(pending, PIECE_BYTES)
+            chunk = member.decompress(pending, CHUNK_BYTES)
             pending = member.unconsumed_tail
-            total += len(piece)
+            total += len(chunk)
             check_size(total, source.bytes, source.name, limits)
-            if total == len(piece) and _is_dense(len(piece), file.tell() - len(pending), limits):
+            # If the first chunk is packed very tightly, the file may be a zip bomb. Then the declared size is
+            # checked now, which saves unpacking it. It cannot be trusted in general, since other bytes may
+            # follow the last member.
+            num_read = file.tell() - len(pending)
+            if total == len(chunk) and total > limits.ratio * num_read:
                 check_size(_declared_bytes(source.path), source.bytes, source.name, limits)
-            yield piece
+            yield chunk
             if not pending and not member.eof:
-                pending = file.read(PIECE_BYTES)
+                pending = file.read(CHUNK_BYTES)
                 if not pending:
                     raise RefusedError(rules.FILE_UNREADABLE, source.name, "gzip: the file is cut short")
         pending = member.unused_data
-        pending += file.read(PIECE_BYTES) if len(pending) < 8 else b""
+        # The next member is recognized by its first bytes, of which the chunk may hold too few.
+        pending += file.read(CHUNK_BYTES) if len(pending) < 8 else b""

@@ -1,4 +1,4 @@
-"""Taxonomy: tab-separated feature ids and taxa, with QIIME 2's header or none."""
+"""Taxonomy: tab-separated feature ids and taxa, with or without the header of QIIME 2."""
 
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
@@ -9,17 +9,24 @@ _TAXON_HEADERS = {"taxon", "taxonomy", "consensuslineage"}
 
 
 def parse_taxonomy(text: str, where: str, findings: Findings) -> dict[str, str]:
-    """Parse a taxonomy.
+    """Parse a taxonomy. Invalid rows are reported as findings and skipped.
+
+    Parameters
+    ----------
+    text : str
+    where : str
+        Name of the file, for findings.
+    findings : Findings
 
     Returns
     -------
     dict of str to str
-        Taxon by feature id; the first, where a feature occurs twice.
+        Taxon by feature id. If a feature occurs twice, the first row is kept.
 
     Raises
     ------
     RefusedError
-        If there is no row.
+        If there are no rows.
     """
     rows = [(number, line.split("\t")) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     column = 1
@@ -31,13 +38,13 @@ def parse_taxonomy(text: str, where: str, findings: Findings) -> dict[str, str]:
     first_line: dict[str, int] = {}
     taxa: dict[str, str] = {}
     for number, cells in rows:
-        place, name = f"{where}, line {number}", cells[0].strip()
+        location, name = f"{where}, line {number}", cells[0].strip()
         if len(cells) <= column:
-            findings.add(rules.TAXONOMY_FORMAT, place, f"{len(cells)} cells")
+            findings.add(rules.TAXONOMY_FORMAT, location, f"{len(cells)} cells")
         elif not name:
-            findings.add(rules.TAXONOMY_ID, place, "no feature id")
+            findings.add(rules.TAXONOMY_ID, location, "no feature id")
         elif name in first_line:
-            findings.add(rules.TAXONOMY_ID, place, f"{name!r}, first in line {first_line[name]}")
+            findings.add(rules.TAXONOMY_ID, location, f"{name!r}, first in line {first_line[name]}")
         else:
             taxa[name] = cells[column].strip()
             first_line[name] = number

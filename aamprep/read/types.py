@@ -1,4 +1,4 @@
-"""What the readers give: one frozen type for each thing that a researcher has."""
+"""Data that the readers return: one class for each role of an input file."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,73 +12,77 @@ from aam_schemas.manifest import InputFile
 
 @dataclass(frozen=True)
 class CountTable:
-    """A feature table, sample by sample.
+    """A feature table in compressed sparse form, by sample.
 
-    Sample i has the entries `indptr[i]` to `indptr[i + 1]` of `feature` and `count`. The arrays may be
-    memory-mapped, so take slices of them and never the whole.
+    The entries of sample i are `indptr[i]` to `indptr[i + 1]` in `feature` and `count`. These arrays may be
+    memory-mapped, so read them in slices.
     """
 
     source: InputFile
     study: str
-    """Name of the study: the file's name, or its folder's where that says nothing."""
+    """Name of the study: that of the file, or of its folder if the file has a generic name."""
     sample_ids: tuple[str, ...]
     feature_ids: tuple[str, ...]
     indptr: npt.NDArray[np.int64]
+    """Offsets of the samples, shape (samples + 1,)."""
     feature: npt.NDArray[np.int32]
-    """Position in `feature_ids` of each entry; in no particular order within a sample, and possibly twice."""
+    """Index into `feature_ids` of each entry, shape (entries,). Unordered within a sample. A feature can
+    occur twice."""
     count: npt.NDArray[np.float64]
-    """Reads of each entry as the file has them: zero, negative, NaN and infinite ones, too."""
+    """Reads of each entry as in the file, shape (entries,). Can be zero, negative, NaN or infinite."""
     in_order: bool = False
-    """Whether the entries of a sample lie in its order of selection already, as in a shard set."""
+    """Whether the entries of each sample are in order of selection already, as in a shard set."""
 
     @property
     def path(self) -> str:
-        """The file, as the user named it."""
+        """Path of the file as given by the user."""
         return self.source.name
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """Sequences by feature id, as written in the file (case and U not yet folded)."""
+    """Sequences of features."""
 
     source: InputFile
     by_id: dict[str, str]
+    """Sequences by feature id, as written in the file: in either case, with U or T."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A phylogeny, parents before children; node 0 is the root."""
+    """A phylogeny. Node 0 is the root, and parents precede their children."""
 
     source: InputFile
     parent: npt.NDArray[np.int64]
-    """Node number of the parent; -1 at the root."""
+    """Node number of the parent of each node, -1 for the root. Shape (nodes,)."""
     length: npt.NDArray[np.float64]
-    """Length of the branch above each node; NaN where the file gives none."""
+    """Length of the branch above each node, NaN if the file gives none. Shape (nodes,)."""
     names: tuple[str, ...]
-    """Names of all nodes as read, quotes removed; empty where there is none."""
+    """Name of each node without quotes, empty if it has none."""
 
     @cached_property
     def num_children(self) -> npt.NDArray[np.int64]:
-        """Children of each node; 0 for a tip."""
+        """Number of children of each node, 0 for a tip. Shape (nodes,)."""
         return np.bincount(self.parent[1:], minlength=len(self.parent))
 
     @cached_property
     def tips(self) -> dict[str, int]:
-        """Node number of each tip by its name (the first, where a name occurs twice)."""
+        """Node number of each tip by name. If a name occurs twice, the first tip counts."""
         tips = np.flatnonzero(self.num_children == 0)
+        # In reverse order, so that the first tip of a name is the last to be set.
         return {self.names[tip]: int(tip) for tip in tips[::-1]}
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """A table of text about samples, with a type for each column."""
+    """Sample metadata: text cells, with a type for each column."""
 
     source: InputFile
     ids: tuple[str, ...]
     columns: dict[str, tuple[str | None, ...]]
-    """Cells as text, None where missing, in the order of `ids`."""
+    """Cells of each column in the order of `ids`, as text. None if missing."""
     types: dict[str, str]
-    """numeric or categorical, by column."""
+    """Type of each column: numeric or categorical."""
 
 
 @dataclass(frozen=True)
@@ -88,19 +92,20 @@ class Distances:
     source: InputFile
     ids: tuple[str, ...]
     matrix: npt.NDArray[np.float64]
-    """Shape (N, N)."""
+    """Distances, shape (ids, ids)."""
 
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """The taxon of each feature, as text such as `k__Bacteria; p__Firmicutes`."""
+    """Taxa of features."""
 
     source: InputFile
     by_id: dict[str, str]
+    """Taxon by feature id, such as `k__Bacteria; p__Firmicutes`."""
 
 
 def study_name(path: Path) -> str:
-    """Name a study after its file, or after the folder where the file's name says nothing (`table.biom`)."""
+    """Return the name of a study: that of its file, or of the folder if the file is called `table.biom`."""
     stem = path.name.split(".")[0]
-    plain = stem in ("table", "feature-table", "")
-    return (path.absolute().parent.name or "study") if plain else stem
+    is_generic = stem in ("table", "feature-table", "")
+    return (path.absolute().parent.name or "study") if is_generic else stem

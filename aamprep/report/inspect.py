@@ -16,8 +16,8 @@ from aam_schemas.vocabulary import is_sequence
 from aamprep import read
 from aamprep.checks.limits import measure
 from aamprep.read.metadata import is_id_header
-from aamprep.read.qiime2 import header_of, role_of
-from aamprep.read.sniff import Kind, head_of, sniff
+from aamprep.read.qiime2 import read_header, role_for_type
+from aamprep.read.sniff import Kind, read_head, sniff
 from aamprep.read.source import Limits, RefusedError, open_source
 from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
 from aamprep.rules import shards as rules_shards
@@ -94,8 +94,8 @@ def inspect_path(path: Path, findings: Findings) -> Facts:
         source = open_source(path)
         facts |= {"kind": str(source.kind), "bytes": source.bytes, "sha256": source.sha256}
         if source.kind is Kind.ARTIFACT:
-            header = header_of(source, Limits())
-            return facts | header | _contents(path, role_of(header.get("type", "")), findings)
+            header = read_header(source, Limits())
+            return facts | header | _contents(path, role_for_type(header.get("type", "")), findings)
         role = _role(path, source.kind)
         if role is None:
             known = "a table, artifact, FASTA, newick, tab-separated text or shard set is known"
@@ -110,7 +110,7 @@ def _role(path: Path, kind: Kind) -> str | None:
     """Tell which role a file plays: text by its first cells."""
     if kind not in (Kind.TSV, Kind.TEXT):
         return _ROLE_OF_KIND.get(kind)
-    first = head_of(path).removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
+    first = read_head(path).removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
     if kind is Kind.TEXT:  # metadata may have no column but that of the ids
         return "metadata" if is_id_header(first.decode("utf-8", "replace").strip()) else None
     if first.startswith((b"#OTU ID", b"# Constructed from biom")):

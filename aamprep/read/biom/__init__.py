@@ -1,1 +1,1 @@
-"""Readers of BIOM tables: HDF5 and JSON."""
+"""Read BIOM tables from HDF5 and JSON, and write them as HDF5."""

@@ -1,8 +1,8 @@
-"""BIOM 2.0 and 2.1: HDF5 (https://biom-format.org/documentation/format_versions/biom-2.1.html).
+"""BIOM 2.0 and 2.1 in HDF5 (https://biom-format.org/documentation/format_versions/biom-2.1.html).
 
-The matrix lies in the file twice, by sample (`sample/matrix`) and by feature (`observation/matrix`), each in
-compressed sparse form. Structure is checked with numpy before anything is built; both halves are read slice
-by slice and held against each other; taxonomy and other metadata are never touched.
+The file holds the matrix twice, by sample (`sample/matrix`) and by feature (`observation/matrix`), both in
+compressed sparse form. The structure is checked before the entries are read. Both matrices are read in slices
+and compared. Taxonomy and other metadata are not read.
 """
 
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_schemas.common.errors import is_disk_full
-from aamprep.read.biom.consistency import Fingerprint, report_disagreement
-from aamprep.read.biom.hdf5_guard import dataset_in, group_in
+from aamprep.read.biom.consistency import Fingerprint, refuse_disagreement
+from aamprep.read.biom.hdf5_guard import open_dataset, open_group
 from aamprep.read.biom.spool import SLICE, TableWriter, as_counts, check_ids, check_indptr
 from aamprep.read.source import Limits, RefusedError
 from aamprep.rules import tables as rules
@@ -26,11 +26,12 @@ Counts = npt.NDArray[np.float64]
 
 _IDS_AT_ONCE = 4096
 _AXES = {"sample": "sample", "observation": "feature"}
+"""Name of each axis in the file, and in our findings."""
 
 
 @dataclass(frozen=True)
-class _Half:
-    """One orientation of the matrix: a row for each id of its axis."""
+class _Matrix:
+    """The matrix in one orientation, with a row for each id of its axis."""
 
     axis: str
     ids: list[str]
@@ -41,38 +42,40 @@ class _Half:
 
 
 def spool_hdf5(path: Path, folder: Path, where: str, findings: Findings, limits: Limits) -> None:
-    """Read a BIOM 2 table into a folder.
+    """Read a BIOM 2 table and write its arrays to a folder.
 
     Parameters
     ----------
     path : Path
-        An HDF5 file.
+        HDF5 file.
     folder : Path
-        Where the arrays go.
+        Empty folder for the arrays.
     where : str
-        The file as the user named it, for findings.
+        Path of the file as given by the user, for findings.
+    findings : Findings
+    limits : Limits
 
     Raises
     ------
     RefusedError
-        If nothing of the table can be used.
+        If nothing in the table can be used.
     """
     try:
         with h5py.File(path, "r", locking=False) as file:
             _read(file, folder, where, findings, limits)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
-        if is_disk_full(error):  # where the arrays are written: the file may be sound
+        # The disk of the folder is full, and the table may be valid.
+        if is_disk_full(error):
             raise
-        # The library names the file that it opened, which may be our own unpacked copy.
-        words = str(error).replace(str(path), where)
-        raise RefusedError(rules.FILE_UNREADABLE, where, f"HDF5: {words}") from error
+        # The message of the library has the path of the file that it opened, which may be an unpacked copy.
+        message = str(error).replace(str(path), where)
+        raise RefusedError(rules.FILE_UNREADABLE, where, f"HDF5: {message}") from error
 
 
 def _read(file: h5py.File, folder: Path, where: str, findings: Findings, limits: Limits) -> None:
     arrays = _open_arrays(file, where, limits)
     _check_version(file, where)
-    halves = {axis: _half(arrays, axis, where, findings) for axis in _AXES}
-    samples, features = halves["sample"], halves["observation"]
+    samples, features = (_open_matrix(arrays, axis, where, findings) for axis in _AXES)
     if samples.data.size != features.data.size:
         value = f"{samples.data.size:,} entries by sample, {features.data.size:,} by feature"
         raise RefusedError(rules.BIOM_HALVES, where, value)
@@ -87,54 +90,55 @@ def _read(file: h5py.File, folder: Path, where: str, findings: Findings, limits:
     for row, column, count in _slices(features, shape[0]):
         by_feature.add(column, row, count)
     writer.finish(where, findings)
-    report_disagreement(by_sample, by_feature, samples.ids, features.ids, where)
+    refuse_disagreement(by_sample, by_feature, samples.ids, features.ids, where)
 
 
 def _open_arrays(file: h5py.File, where: str, limits: Limits) -> dict[str, h5py.Dataset]:
-    """Open the eight arrays of a table, each refused where it declares too much or lies elsewhere."""
+    """Open the eight arrays of a table. Refuse external arrays, and those larger than the limits allow."""
     arrays = {}
     for axis in _AXES:
-        group = group_in(file, axis, where)
-        matrix = group_in(group, "matrix", f"{where}, {axis}")
-        arrays[f"{axis}/ids"] = dataset_in(group, "ids", f"{where}, {axis}", limits)
+        group = open_group(file, axis, where)
+        matrix = open_group(group, "matrix", f"{where}, {axis}")
+        arrays[f"{axis}/ids"] = open_dataset(group, "ids", f"{where}, {axis}", limits)
         for name in ("data", "indices", "indptr"):
-            arrays[f"{axis}/{name}"] = dataset_in(matrix, name, f"{where}, {axis}/matrix", limits)
+            arrays[f"{axis}/{name}"] = open_dataset(matrix, name, f"{where}, {axis}/matrix", limits)
     total = sum(array.size * array.dtype.itemsize for array in arrays.values())
     if total > limits.declared_bytes:
-        raise RefusedError(rules.FILE_TOO_LARGE, where, f"declares {total:,} bytes in all")
+        raise RefusedError(rules.FILE_TOO_LARGE, where, f"declares {total:,} bytes in total")
     return arrays
 
 
-def _half(arrays: dict[str, h5py.Dataset], axis: str, where: str, findings: Findings) -> _Half:
-    place = f"{where}, {axis}/matrix"
+def _open_matrix(arrays: dict[str, h5py.Dataset], axis: str, where: str, findings: Findings) -> _Matrix:
+    location = f"{where}, {axis}/matrix"
     indptr, indices, data = (arrays[f"{axis}/{name}"] for name in ("indptr", "indices", "data"))
-    _check_type(indptr, "iu", f"{place}/indptr")
-    _check_type(indices, "iu", f"{place}/indices")
-    _check_type(data, "iuf", f"{place}/data")
+    _check_type(indptr, "iu", f"{location}/indptr")
+    _check_type(indices, "iu", f"{location}/indices")
+    _check_type(data, "iuf", f"{location}/data")
     if indices.size != data.size:
-        raise RefusedError(rules.BIOM_LENGTH, place, f"{indices.size:,} indices and {data.size:,} values")
+        raise RefusedError(rules.BIOM_LENGTH, location, f"{indices.size:,} indices and {data.size:,} values")
     ids = _read_ids(arrays[f"{axis}/ids"], axis, where)
     check_ids(ids, _AXES[axis], where, findings)
     offsets = indptr[:].astype(np.int64)
-    check_indptr(offsets, len(ids), data.size, f"{place}/indptr")
-    return _Half(axis, ids, offsets, indices, data, place)
+    check_indptr(offsets, len(ids), data.size, f"{location}/indptr")
+    return _Matrix(axis, ids, offsets, indices, data, location)
 
 
-def _slices(half: _Half, num_columns: int) -> Iterator[tuple[Integers, Integers, Counts]]:
-    """Read a half slice by slice; yields row, column and count of the entries."""
-    for start in range(0, half.data.size, SLICE):
-        column = half.indices[start : start + SLICE]
+def _slices(matrix: _Matrix, num_columns: int) -> Iterator[tuple[Integers, Integers, Counts]]:
+    """Yield the row, column and count of the entries of a matrix, in slices."""
+    for start in range(0, matrix.data.size, SLICE):
+        column = matrix.indices[start : start + SLICE]
         outside = np.flatnonzero((column < 0) | (column >= num_columns))
         if len(outside):
-            at = int(outside[0])
+            first = int(outside[0])
             raise RefusedError(
                 rules.BIOM_INDEX,
-                f"{half.where}/indices[{start + at}]",
-                f"{column[at]}; allowed are 0 to {num_columns - 1}",
+                f"{matrix.where}/indices[{start + first}]",
+                f"{column[first]}; must be between 0 and {num_columns - 1}",
             )
-        count = as_counts(half.data[start : start + SLICE])
+        count = as_counts(matrix.data[start : start + SLICE])
+        # Entry i belongs to the row whose offsets enclose i.
         positions = np.arange(start, start + len(column))
-        row = np.searchsorted(half.indptr, positions, side="right") - 1
+        row = np.searchsorted(matrix.indptr, positions, side="right") - 1
         yield row, column.astype(np.int64), count
 
 
@@ -146,19 +150,19 @@ def _check_type(array: h5py.Dataset, kinds: str, where: str) -> None:
 
 
 def _read_ids(array: h5py.Dataset, axis: str, where: str) -> list[str]:
-    """Read ids as text, whatever kind of string they are stored as."""
+    """Return ids as text, from any string type."""
     if array.ndim != 1:
         raise RefusedError(rules.BIOM_TYPE, f"{where}, {axis}/ids", f"{array.ndim} dimensions")
     if array.size and h5py.check_string_dtype(array.dtype) is None:
         raise RefusedError(rules.BIOM_TYPE, f"{where}, {axis}/ids", array.dtype)
     ids: list[str] = []
     for start in range(0, array.size, _IDS_AT_ONCE):
-        for one in array[start : start + _IDS_AT_ONCE].tolist():
+        for name in array[start : start + _IDS_AT_ONCE].tolist():
             try:
-                ids.append(one.decode("utf-8"))
+                ids.append(name.decode("utf-8"))
             except UnicodeDecodeError:
-                position = f"{where}, {axis}/ids[{len(ids)}]"
-                raise RefusedError(rules.ID_NOT_TEXT, position, one[:60]) from None
+                location = f"{where}, {axis}/ids[{len(ids)}]"
+                raise RefusedError(rules.ID_NOT_TEXT, location, name[:60]) from None
     return ids
 
 
@@ -172,12 +176,12 @@ def _check_version(file: h5py.File, where: str) -> None:
 
 
 def _check_attributes(
-    file: h5py.File, samples: _Half, features: _Half, where: str, findings: Findings
+    file: h5py.File, samples: _Matrix, features: _Matrix, where: str, findings: Findings
 ) -> None:
     shape, nnz = _attribute(file, "shape"), _attribute(file, "nnz")
-    real = [len(features.ids), len(samples.ids)]
-    if shape != real:
-        value = f"{shape}; there are {real[0]:,} features and {real[1]:,} samples"
+    actual = [len(features.ids), len(samples.ids)]
+    if shape != actual:
+        value = f"{shape}; there are {actual[0]:,} features and {actual[1]:,} samples"
         findings.add(rules.BIOM_SHAPE, f"{where}, attribute shape", value)
     if nnz != [samples.data.size]:
         value = f"{nnz[0] if nnz else nnz}; there are {samples.data.size:,} entries"
@@ -188,7 +192,7 @@ def _check_attributes(
 
 
 def _attribute(file: h5py.File, name: str) -> list[int] | None:
-    """Read an attribute of one or two whole numbers; None where it is missing or something else."""
+    """Return an attribute of one or two integers, or None if it is missing or has another type or size."""
     if name not in file.attrs:
         return None
     stored = file.attrs.get_id(name)

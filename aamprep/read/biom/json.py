@@ -1,4 +1,4 @@
-"""BIOM 1.0: JSON (https://biom-format.org/documentation/format_versions/biom-1.0.html)."""
+"""BIOM 1.0 in JSON (https://biom-format.org/documentation/format_versions/biom-1.0.html)."""
 
 import json
 from pathlib import Path
@@ -8,32 +8,33 @@ import numpy as np
 import numpy.typing as npt
 
 from aamprep.read.biom.spool import SLICE, TableWriter, as_counts, check_ids
-from aamprep.read.source import RefusedError, text_of
+from aamprep.read.source import RefusedError, decode_text
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 
 _KEYS = ("id", "format", "format_url", "type", "generated_by", "date", "matrix_type", "matrix_element_type")
-"""Mandatory keys without which a table can still be read."""
+"""Keys that the format requires, but that are not needed to read a table."""
 
 
 def spool_json(path: Path, folder: Path, where: str, findings: Findings) -> None:
-    """Read a BIOM 1.0 table into a folder.
+    """Read a BIOM 1.0 table and write its arrays to a folder.
 
     Parameters
     ----------
     path : Path
-        A JSON file, not compressed.
+        JSON file, not compressed.
     folder : Path
-        Where the arrays go.
+        Empty folder for the arrays.
     where : str
-        The file as the user named it, for findings.
+        Path of the file as given by the user, for findings.
+    findings : Findings
 
     Raises
     ------
     RefusedError
-        If nothing of the table can be used.
+        If nothing in the table can be used.
     """
-    document = _parse(text_of(path.read_bytes(), where), where)
+    document = _parse(decode_text(path.read_bytes(), where), where)
     for key in _KEYS:
         if key not in document:
             findings.add(rules.BIOM_JSON_KEY, where, f"{key!r} is missing")
@@ -44,6 +45,7 @@ def spool_json(path: Path, folder: Path, where: str, findings: Findings) -> None
         value = f"{document.get('shape')}; there are {len(features)} features and {len(samples)} samples"
         findings.add(rules.BIOM_SHAPE, f"{where}, shape", value)
 
+    # The file is sorted by feature or not at all. A stable sort keeps the order of entries within a sample.
     order = np.argsort(sample, kind="stable")
     sizes = np.bincount(sample, minlength=len(samples))
     writer = TableWriter(folder, samples, features, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
@@ -59,41 +61,44 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise RefusedError(rules.FILE_UNREADABLE, where, f"JSON: {error}") from None
     if not isinstance(document, dict):
-        raise RefusedError(rules.FILE_KIND, where, "JSON that is no BIOM table")
+        raise RefusedError(rules.FILE_KIND, where, "JSON that is not a BIOM table")
     return document
 
 
 def _ids(document: dict[str, Any], key: str, kind: str, where: str, findings: Findings) -> list[str]:
     ids: list[str] = []
-    for position, row in enumerate(_list(document, key, where)):
-        one = row.get("id") if isinstance(row, dict) else None
-        if not isinstance(one, str) or not _is_utf8(one):
-            raise RefusedError(rules.ID_NOT_TEXT, f"{where}, {key}[{position}]", repr(one)[:60])
-        ids.append(one)
+    for index, row in enumerate(_list(document, key, where)):
+        name = row.get("id") if isinstance(row, dict) else None
+        if not isinstance(name, str) or not _is_utf8(name):
+            raise RefusedError(rules.ID_NOT_TEXT, f"{where}, {key}[{index}]", repr(name)[:60])
+        ids.append(name)
     check_ids(ids, kind, where, findings)
     return ids
 
 
 def _is_utf8(text: str) -> bool:
-    """JSON may escape half of a surrogate pair, which no encoding can write."""
+    """Return whether text can be encoded. JSON can contain half of a surrogate pair, which cannot."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _entries(
     document: dict[str, Any], num_features: int, num_samples: int, where: str
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Give feature, sample and count of every entry."""
+    """Return the feature, sample and count of every entry."""
     data = _list(document, "data", where)
     kind = document.get("matrix_type", _guess_type(data, num_samples))
     if kind == "dense":
         return _dense(data, num_features, num_samples, where)
     if kind == "sparse":
         return _sparse(data, num_features, num_samples, where)
-    raise RefusedError(rules.BIOM_TYPE, f"{where}, matrix_type", f"{kind!r}; sparse or dense are allowed")
+    raise RefusedError(rules.BIOM_TYPE, f"{where}, matrix_type", f"{kind!r}; must be sparse or dense")
 
 
 def _guess_type(data: list[Any], num_samples: int) -> str | None:
-    """Tell sparse from dense by the length of the rows, where the file does not say and it is plain."""
+    """Return sparse or dense from the length of the rows, or None if it is ambiguous.
+
+    A sparse entry is a list of three numbers: feature, sample and count.
+    """
     lengths = {len(row) for row in data if isinstance(row, list)}
     if num_samples == 3 or len(lengths) != 1:
         return None
@@ -101,11 +106,11 @@ def _guess_type(data: list[Any], num_samples: int) -> str | None:
 
 
 def _list(document: dict[str, Any], key: str, where: str) -> list[Any]:
-    found = document.get(key)
-    if not isinstance(found, list):
-        value = "missing" if found is None else "no list"
+    items = document.get(key)
+    if not isinstance(items, list):
+        value = "missing" if items is None else "not a list"
         raise RefusedError(rules.BIOM_PART_MISSING, f"{where}, {key}", value)
-    return found
+    return items
 
 
 def _dense(
@@ -140,17 +145,19 @@ def _indices(values: list[Any], size: int, where: str, part: str) -> npt.NDArray
         if type(value) is not int:
             raise RefusedError(rules.BIOM_TYPE, f"{where}, data[{position}], {part}", repr(value)[:60])
         if not 0 <= value < size:
-            allowed = f"{value}; allowed are 0 to {size - 1}"
-            raise RefusedError(rules.BIOM_INDEX, f"{where}, data[{position}], {part}", allowed)
+            problem = f"{value}; must be between 0 and {size - 1}"
+            raise RefusedError(rules.BIOM_INDEX, f"{where}, data[{position}], {part}", problem)
     return np.array(values, dtype=np.int64)
 
 
 def _numbers(values: list[Any], where: str) -> npt.NDArray[np.float64]:
-    """Check that values are numbers; Python's own numbers, since true is not a count."""
+    """Check that all values are numbers, and return them as counts."""
     for position, value in enumerate(values):
+        # Not isinstance: true and false are instances of int.
         if type(value) is not int and type(value) is not float:
             raise RefusedError(rules.BIOM_TYPE, f"{where}, value {position + 1}", repr(value)[:60])
-    # Whole numbers are held against 2^53 before they are rounded; one beyond 64 bits is too large anyway.
+    # Integers are compared with 2^53 before they are rounded. Integers beyond 64 bits are clipped: they are
+    # reported as too large in any case.
     exact = [max(min(value, 1 << 62), -(1 << 62)) if type(value) is int else value for value in values]
     if all(type(value) is int for value in exact):
         return as_counts(np.array(exact, dtype=np.int64))

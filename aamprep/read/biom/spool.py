@@ -1,7 +1,8 @@
-"""A table on its way from its reader to the pipeline: three arrays and the ids in a folder.
+"""Tables in transit from a reader to the pipeline: three arrays and the ids in a temporary folder.
 
-The reader writes slices as it goes, so memory does not grow with the table; the pipeline maps the arrays. No
-pickle is involved: arrays are .npy, the rest is JSON.
+The reader writes slices, and the pipeline maps the arrays into memory, so the memory does not grow with the
+table. The arrays are .npy files and the ids JSON. Pickle is not used, since it could run code of a malicious
+file.
 """
 
 import json
@@ -22,10 +23,11 @@ from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Rule
 
 SLICE = 1 << 18
-"""Entries handled at once: small enough for the processor's cache."""
+"""Number of entries read and checked at a time. It is small enough for the processor cache."""
 
 _NPY_HEADER = 128
-_BAD_COUNTS = (
+"""Size of the header of our .npy files, in bytes."""
+_INVALID_COUNTS = (
     (rules.COUNT_NAN, np.isnan),
     (rules.COUNT_INFINITE, np.isinf),
     (rules.COUNT_NEGATIVE, lambda count: count < 0),
@@ -34,15 +36,15 @@ _BAD_COUNTS = (
 
 
 class TableWriter:
-    """Writes a table, sample by sample, into a folder.
+    """Write a table to a folder, sample by sample.
 
     Parameters
     ----------
     folder : Path
-        An empty folder.
+        Empty folder.
     sample_ids, feature_ids : list of str
     indptr : ndarray of int64, shape (samples + 1,)
-        Checked: starts at 0, never falls.
+        Offsets of the samples. They start at 0 and never decrease.
     """
 
     def __init__(
@@ -54,45 +56,52 @@ class TableWriter:
         self._feature = new_array(folder / "feature.npy", np.dtype(np.int32), (int(indptr[-1]),))
         self._count = new_array(folder / "count.npy", np.dtype(np.float64), (int(indptr[-1]),))
         self._written = 0
-        self._bad: dict[tuple[Rule, int], tuple[str, int]] = {}
+        self._invalid: dict[tuple[Rule, int], tuple[str, int]] = {}
 
     def write(self, feature: npt.NDArray[Any], count: npt.NDArray[np.float64]) -> None:
-        """Write the next entries."""
+        """Append entries.
+
+        Parameters
+        ----------
+        feature : ndarray of int, shape (entries,)
+            Index of the feature of each entry.
+        count : ndarray of float64, shape (entries,)
+        """
         if not ((count >= 0) & (count <= LARGEST_COUNT)).all():
-            self._gather_bad(self._written, feature, count)
+            self._collect_invalid(self._written, feature, count)
         self._feature.write(feature.astype(np.int32).tobytes())
         self._count.write(count.tobytes())
         self._written += len(count)
 
     def finish(self, where: str, findings: Findings) -> None:
-        """Write the ids, and report the counts that are none, sample by sample."""
+        """Write the ids, and add a finding for each sample with invalid counts."""
         self._feature.close()
         self._count.close()
-        for (rule, sample), (first, number) in self._bad.items():
+        for (rule, sample), (first, number) in self._invalid.items():
             more = f" and {number - 1:,} more" if number > 1 else ""
             findings.add(rule, f"{where}: sample {self.sample_ids[sample]}", first + more)
         ids = {"samples": self.sample_ids, "features": self.feature_ids}
         (self.folder / "ids.json").write_text(json.dumps(ids), encoding="utf-8")
 
-    def _gather_bad(self, start: int, feature: npt.NDArray[Any], count: npt.NDArray[Any]) -> None:
-        for rule, test in _BAD_COUNTS:
+    def _collect_invalid(self, start: int, feature: npt.NDArray[Any], count: npt.NDArray[Any]) -> None:
+        for rule, test in _INVALID_COUNTS:
             entries = np.flatnonzero(test(count))
             samples = np.searchsorted(self.indptr, start + entries, side="right") - 1
-            found, first, number = np.unique(samples, return_index=True, return_counts=True)
-            for sample, entry, total in zip(found.tolist(), entries[first], number.tolist(), strict=True):
-                words = f"{count[entry]:.16g} in {self.feature_ids[feature[entry]]}"
-                known, before = self._bad.get((rule, sample), (words, 0))
-                self._bad[rule, sample] = known, before + total
+            affected, first, number = np.unique(samples, return_index=True, return_counts=True)
+            for sample, entry, total in zip(affected.tolist(), entries[first], number.tolist(), strict=True):
+                example = f"{count[entry]:.16g} in {self.feature_ids[feature[entry]]}"
+                known, before = self._invalid.get((rule, sample), (example, 0))
+                self._invalid[rule, sample] = known, before + total
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """Map the arrays of a finished table, and read its ids.
+    """Map the arrays of a finished table into memory, and read its ids.
 
     Returns
     -------
     dict
-        `sample_ids`, `feature_ids`, `indptr`, `feature` and `count`. The arrays stay usable after the folder
-        is removed: the system keeps a mapped file until its last map is gone.
+        `sample_ids`, `feature_ids`, `indptr`, `feature` and `count`, as in `CountTable`. The arrays remain
+        usable after the folder is removed: the system keeps a file while it is mapped.
     """
     ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
     return {
@@ -105,36 +114,37 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def as_counts(stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Turn stored numbers into counts, so that a whole number too large to be exact is still seen as such."""
+    """Convert stored numbers to float64 counts. Integers above 2^53 stay above it, so they are reported."""
     counts = stored.astype(np.float64)
     if stored.dtype.kind in "iu" and stored.dtype.itemsize == 8:
+        # 2^53 + 1 would be rounded to 2^53, which is valid.
         large = stored > int(LARGEST_COUNT)
         counts[large] = np.maximum(counts[large], LARGEST_COUNT + 2)
     return counts
 
 
 def check_ids(ids: list[str], kind: str, where: str, findings: Findings) -> None:
-    """Report empty and duplicated ids; kind is sample or feature."""
-    empty, twice = {
+    """Add a finding for each empty or duplicate id. `kind` is sample or feature."""
+    empty, duplicate = {
         "sample": (rules.SAMPLE_ID_EMPTY, rules.SAMPLE_ID_DUPLICATE),
         "feature": (rules.FEATURE_ID_EMPTY, rules.FEATURE_ID_DUPLICATE),
     }[kind]
     first: dict[str, int] = {}
-    for position, one in enumerate(ids):
-        if not one.strip():
-            findings.add(empty, f"{where}: {kind} {position + 1}", repr(one))
-        elif one in first:
-            findings.add(twice, f"{where}: {kind} {one}", f"{kind}s {first[one] + 1} and {position + 1}")
-        first.setdefault(one, position)
+    for index, name in enumerate(ids):
+        if not name.strip():
+            findings.add(empty, f"{where}: {kind} {index + 1}", repr(name))
+        elif name in first:
+            findings.add(duplicate, f"{where}: {kind} {name}", f"{kind}s {first[name] + 1} and {index + 1}")
+        first.setdefault(name, index)
 
 
 def check_indptr(indptr: npt.NDArray[np.int64], num_rows: int, num_entries: int, where: str) -> None:
-    """Refuse an indptr that does not cut `num_entries` entries into `num_rows` rows.
+    """Check that an indptr divides `num_entries` entries into `num_rows` rows.
 
     Raises
     ------
     RefusedError
-        Names the position.
+        If it does not, with the position of the first invalid value.
     """
     if len(indptr) != num_rows + 1:
         raise RefusedError(rules.BIOM_LENGTH, where, f"{len(indptr):,} numbers for {num_rows:,} ids")
@@ -142,8 +152,9 @@ def check_indptr(indptr: npt.NDArray[np.int64], num_rows: int, num_entries: int,
         raise RefusedError(rules.BIOM_INDPTR, f"{where}[0]", indptr[0])
     falls = np.flatnonzero(np.diff(indptr) < 0)
     if len(falls):
-        at = int(falls[0]) + 1
-        raise RefusedError(rules.BIOM_INDPTR, f"{where}[{at}]", f"{indptr[at]} after {indptr[at - 1]}")
+        first = int(falls[0]) + 1
+        value = f"{indptr[first]} after {indptr[first - 1]}"
+        raise RefusedError(rules.BIOM_INDPTR, f"{where}[{first}]", value)
     if indptr[-1] != num_entries:
         raise RefusedError(
             rules.BIOM_INDPTR, f"{where}[{num_rows}]", f"{indptr[-1]}; there are {num_entries} entries"
@@ -152,22 +163,23 @@ def check_indptr(indptr: npt.NDArray[np.int64], num_rows: int, num_entries: int,
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Give a folder that goes at the end.
+    """Create a temporary folder that is removed after the block.
 
     Raises
     ------
     UsageError
-        If no disk takes temporary files, or the one that does is full.
+        If there is no folder for temporary files, or its disk is full.
     """
     fix = "free some space there, or set TMPDIR to a folder on another disk"
     try:
-        place = tempfile.gettempdir()
+        parent = tempfile.gettempdir()
     except FileNotFoundError as error:
-        raise UsageError("no folder takes temporary files", str(error.strerror), fix) from error
-    with naming_full_disk(place, fix), tempfile.TemporaryDirectory(prefix="aamprep-") as folder:
+        raise UsageError("there is no folder for temporary files", str(error.strerror), fix) from error
+    with naming_full_disk(parent, fix), tempfile.TemporaryDirectory(prefix="aamprep-") as folder:
         yield Path(folder)
 
 
 def _map(path: Path) -> npt.NDArray[Any]:
-    has_entries = path.stat().st_size > _NPY_HEADER  # what has none cannot be mapped
+    # An empty array cannot be mapped.
+    has_entries = path.stat().st_size > _NPY_HEADER
     return np.load(path, mmap_mode="r" if has_entries else None)

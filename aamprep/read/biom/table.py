@@ -1,12 +1,12 @@
-"""Any kind of feature table into a folder of arrays: unpacked or taken out of its artifact, checked."""
+"""Read a feature table of any accepted format, and write its arrays to a folder."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aamprep.read.qiime2 import open_artifact, pieces_of
+from aamprep.read.qiime2 import open_artifact, read_chunks
 from aamprep.read.sniff import Kind, sniff
-from aamprep.read.source import Limits, RefusedError, Source, refuse_no_data, unpack
+from aamprep.read.source import Limits, RefusedError, Source, refuse_placeholder, unpack
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 
@@ -15,19 +15,21 @@ _UNPACKED = "unpacked"
 
 @dataclass(frozen=True)
 class Spooled:
-    """What the reader learned of a table beside its arrays."""
+    """Facts about a table that was read, besides its arrays."""
 
     kind: str
+    """Format, for the manifest."""
     uuid: str = ""
+    """UUID of the QIIME 2 artifact, or empty."""
 
 
 def spool_table(source: Source, folder: Path, findings: Findings, limits: Limits) -> Spooled | None:
-    """Read a table into a folder.
+    """Read a table and write its arrays to a folder.
 
     Returns
     -------
     Spooled or None
-        None where nothing of the table can be used; the findings say why.
+        None if nothing in the table can be used. The findings give the reason.
     """
     try:
         return _spool(source, folder, findings, limits)
@@ -41,7 +43,7 @@ def spool_table(source: Source, folder: Path, findings: Findings, limits: Limits
 def _spool(source: Source, folder: Path, findings: Findings, limits: Limits) -> Spooled:
     if source.kind is Kind.ARTIFACT:
         artifact = open_artifact(source, "table", limits)
-        path = _write(folder / _UNPACKED, pieces_of(artifact, limits))
+        path = _write(folder / _UNPACKED, read_chunks(artifact, limits))
         _spool_plain(path, folder, source.name, findings, limits)
         return Spooled(f"{source.kind}, {artifact.type}", artifact.uuid)
     if source.is_gzip:
@@ -51,10 +53,10 @@ def _spool(source: Source, folder: Path, findings: Findings, limits: Limits) -> 
 
 
 def _spool_plain(path: Path, folder: Path, where: str, findings: Findings, limits: Limits) -> Kind:
-    """Read a BIOM file that is neither packed nor in an artifact; gives what it turned out to be."""
-    # Imported here: reading JSON needs no HDF5, and reading HDF5 no more than h5py.
+    """Read a BIOM file that is neither gzipped nor in an artifact, and return its format."""
+    # The parsers are imported here, since reading JSON does not need h5py.
     kind = sniff(path)
-    refuse_no_data(kind, where)
+    refuse_placeholder(kind, where)
     if kind in (Kind.BIOM_HDF5, Kind.HDF5):
         from aamprep.read.biom.hdf5 import spool_hdf5
 
@@ -70,8 +72,8 @@ def _spool_plain(path: Path, folder: Path, where: str, findings: Findings, limit
     raise RefusedError(rules.FILE_KIND, where, f"{kind}; a BIOM table or a QIIME 2 artifact is needed")
 
 
-def _write(path: Path, pieces: Iterable[bytes]) -> Path:
+def _write(path: Path, chunks: Iterable[bytes]) -> Path:
     with path.open("wb") as file:
-        for piece in pieces:
-            file.write(piece)
+        for chunk in chunks:
+            file.write(chunk)
     return path

@@ -1,4 +1,4 @@
-"""Write a table as a BIOM file: simulated studies, and tables that exist in Python alone."""
+"""Write tables as BIOM files: simulated studies, and tables from Python."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
 
 NO_TABLE_ID = "No Table ID"
-"""What biom-format writes for a table without an id, and returns when it reads one."""
+"""Id that the biom-format library writes for a table without an id."""
 
 
 def write_biom(
@@ -29,6 +29,7 @@ def write_biom(
         file.attrs["format-url"] = "http://biom-format.org"
         file.attrs["format-version"] = (2, 1)
         file.attrs["generated-by"] = "aamprep simulate"
+        # A fixed date, so that the same study gives the same bytes.
         file.attrs["creation-date"] = "2026-01-01T00:00:00"
         file.attrs["shape"] = (len(feature_ids), len(sample_ids))
         file.attrs["nnz"] = counts.nnz
@@ -42,5 +43,6 @@ def write_biom(
             group.create_group("group-metadata")
             arrays = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr}
             for name, values in arrays.items():
-                packed = {"compression": "gzip", "compression_opts": 1} if len(values) else {}
-                group.create_dataset(f"matrix/{name}", data=values, **packed)
+                # HDF5 cannot compress an empty array.
+                compression = {"compression": "gzip", "compression_opts": 1} if len(values) else {}
+                group.create_dataset(f"matrix/{name}", data=values, **compression)

@@ -1,4 +1,4 @@
-"""Every awkward file gets the right finding or is read, with and without a process of its own."""
+"""Unusual files are read or get the right finding, with and without a child process."""
 
 import pytest
 
@@ -56,7 +56,7 @@ OTHERS = {
 @pytest.mark.real
 @pytest.mark.parametrize("isolate", [True, False])
 @pytest.mark.parametrize("name", TABLES)
-def test_an_awkward_table(real_data: RealData, name: str, isolate: bool) -> None:
+def test_an_unusual_table_gets_the_expected_findings(real_data: RealData, name: str, isolate: bool) -> None:
     findings = Findings()
     table = read_table(real_data(f"awkward/{name}"), findings, isolate=isolate)
     assert {rule.code for rule in findings.counts()} == set(TABLES[name])
@@ -65,7 +65,7 @@ def test_an_awkward_table(real_data: RealData, name: str, isolate: bool) -> None
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", OTHERS)
-def test_an_awkward_file_in_another_role(real_data: RealData, name: str) -> None:
+def test_an_unusual_file_in_another_role_gets_the_expected_findings(real_data: RealData, name: str) -> None:
     reader, expected = OTHERS[name]
     findings = Findings()
     reader(real_data(f"awkward/{name}"), findings)

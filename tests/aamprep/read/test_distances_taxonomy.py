@@ -41,7 +41,7 @@ def write_npy(folder: Path, matrix: np.ndarray, ids: str) -> Path:
 
 def write_hdf5(folder: Path, matrix: np.ndarray, ids: list[str], name: str = "matrix") -> Path:
     with h5py.File(folder / "file.h5", "w") as file:
-        file["order"] = np.array([one.encode() for one in ids])
+        file["order"] = np.array([name.encode() for name in ids])
         file[name] = matrix
     return folder / "file.h5"
 
@@ -66,7 +66,7 @@ HEADER = "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 2), }"
     "header",
     [HEADER[:-1], HEADER.replace("2", f"{10**30}"), HEADER.replace("<f8", ","), "-" * 9000, "{1: 1, 'a': 1}"],
 )
-def test_a_header_that_cannot_be_is_refused(header: str, tmp_path: Path) -> None:
+def test_an_invalid_npy_header_is_refused(header: str, tmp_path: Path) -> None:
     path = write_npy(tmp_path, MATRIX[:2, :2], "a\nb")
     size = len(header).to_bytes(2, "little")
     path.write_bytes(b"\x93NUMPY\1\0" + size + header.encode() + bytes(32))
@@ -75,7 +75,7 @@ def test_a_header_that_cannot_be_is_refused(header: str, tmp_path: Path) -> None
     assert [finding.rule for finding in findings.found] == [rules.DISTANCES_FORMAT]
 
 
-def test_a_binary_file_that_is_no_matrix_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_binary_matrix_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "alone.npy", MATRIX)
     (tmp_path / "cut.npy").write_bytes((tmp_path / "alone.npy").read_bytes()[:-4])
     (tmp_path / "cut.ids.txt").write_text("a\nb\nc\n")
@@ -116,7 +116,7 @@ def test_a_binary_file_that_is_no_matrix_is_refused(tmp_path: Path) -> None:
         ("\ta\tb\tc", "\ta\ta\tc", rules.DISTANCES_ID.code),
     ],
 )
-def test_what_is_no_matrix_is_refused(tmp_path: Path, old: str, new: str, code: str) -> None:
+def test_text_that_is_not_a_square_matrix_is_refused(tmp_path: Path, old: str, new: str, code: str) -> None:
     findings = Findings()
     assert read_distances(write(tmp_path, GOOD.replace(old, new)), findings) is None
     assert [finding.rule.code for finding in findings.found] == [code]
@@ -126,7 +126,7 @@ def test_what_is_no_matrix_is_refused(tmp_path: Path, old: str, new: str, code: 
     ("old", "new"),
     [("b\t1\t0\t3", "b\t7\t0\t3"), ("a\t0", "a\t1"), ("\t3", "\t-3"), ("\t3", "\tnan"), ("\t3", "\tinf")],
 )
-def test_values_that_are_no_distances_are_refused(tmp_path: Path, old: str, new: str) -> None:
+def test_invalid_distances_are_refused(tmp_path: Path, old: str, new: str) -> None:
     findings = Findings()
     assert read_distances(write(tmp_path, GOOD.replace(old, new)), findings) is None
     assert [finding.rule for finding in findings.found] == [rules.DISTANCES_VALUE]
@@ -148,7 +148,7 @@ def test_a_taxonomy_is_read_with_or_without_a_header(tmp_path: Path, text: str) 
     assert taxonomy.by_id == {"f1": "k__A; p__B", "f2": "Unassigned"}
 
 
-def test_rows_that_are_wrong_are_found(tmp_path: Path) -> None:
+def test_invalid_rows_of_a_taxonomy_are_found(tmp_path: Path) -> None:
     findings = Findings()
     taxonomy = read_taxonomy(write(tmp_path, "Feature ID\tTaxon\nf1\tA\nf1\tB\nf2\n\tC\n"), findings)
     assert taxonomy.by_id == {"f1": "A"}

@@ -62,7 +62,7 @@ def test_a_greater_sign_within_a_header_begins_no_entry(tmp_path: Path) -> None:
         (b">a\nAC\xff\n", rules.FILE_ENCODING.code),
     ],
 )
-def test_what_is_no_fasta_is_named(tmp_path: Path, content: bytes, code: str) -> None:
+def test_a_file_that_is_not_fasta_is_refused(tmp_path: Path, content: bytes, code: str) -> None:
     sequences, found = read(tmp_path, content)
     assert sequences is None
-    assert [one[0] for one in found] == [code]
+    assert [finding[0] for finding in found] == [code]

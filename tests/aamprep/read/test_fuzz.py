@@ -1,4 +1,4 @@
-"""Any table comes back as it was written; any damage is a finding or does no harm, and never a crash."""
+"""Any table is read as it was written. Damaged files are reported or read correctly, and never crash."""
 
 import gzip
 import io
@@ -60,19 +60,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(deadline=None)
 @given(tables(), st.booleans())
-def test_any_table_comes_back_from_json(folder: Path, table: tuple, is_dense: bool) -> None:
+def test_any_table_is_read_from_json(folder: Path, table: tuple, is_dense: bool) -> None:
     check_equal(write_json(folder / "t.json", as_json(*table, dense=is_dense)), *table)
 
 
 @settings(deadline=None)
 @given(tables())
-def test_any_table_comes_back_from_hdf5(folder: Path, table: tuple) -> None:
+def test_any_table_is_read_from_hdf5(folder: Path, table: tuple) -> None:
     check_equal(write_hdf5(folder / "t.biom", *table), *table)
 
 
 @settings(deadline=None)
 @given(tables())
-def test_any_table_that_biom_writes_comes_back(folder: Path, table: tuple) -> None:
+def test_any_table_written_by_biom_is_read(folder: Path, table: tuple) -> None:
     matrix, samples, features = table
     with h5py.File(folder / "b.biom", "w") as file:
         biom.Table(matrix, features, samples).to_hdf5(file, "tests")
@@ -83,7 +83,7 @@ edits = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255
 
 
 def mutated(raw: bytes, edits: list[tuple[float, int]], keep: float) -> bytes:
-    """Overwrite some bytes, and cut the rest off behind the share that is kept."""
+    """Overwrite some bytes, and keep the fraction `keep` of the beginning."""
     changed = bytearray(raw)
     for position, byte in edits:
         changed[int(position * len(raw))] = byte
@@ -102,12 +102,11 @@ def same(table: CountTable) -> bool:
 
 @settings(max_examples=settings.default.max_examples // 3, deadline=None)
 @given(edits=edits, keep=st.sampled_from([1.0, 1.0, 0.9]))
-def test_damaged_hdf5_is_found_or_does_no_harm(
+def test_damaged_hdf5_is_found_or_read_correctly(
     folder: Path, edits: list[tuple[float, int]], keep: float
 ) -> None:
-    path = write_hdf5(
-        folder / "m.biom", fixed_ids=True
-    )  # packed with checksums: variable-length ids have none
+    # Ids of fixed length have checksums. Ids of variable length have none.
+    path = write_hdf5(folder / "m.biom", fixed_ids=True)
     path.write_bytes(mutated(path.read_bytes(), edits, keep))
     table, findings = read_mutated(path, isolate=True)
     assert findings.found or (table is not None and same(table))
@@ -116,7 +115,7 @@ def test_damaged_hdf5_is_found_or_does_no_harm(
 @settings(deadline=None)
 @given(edits=edits, keep=st.sampled_from([1.0, 1.0, 0.9]))
 @pytest.mark.parametrize("kind", ["artifact", "gzip"])
-def test_damaged_archives_are_found_or_do_no_harm(
+def test_damaged_archives_are_found_or_read_correctly(
     folder: Path, edits: list[tuple[float, int]], keep: float, kind: str
 ) -> None:
     raw = json.dumps(as_json()).encode()

@@ -1,4 +1,4 @@
-"""A table is read in a process of its own, whose end is a finding and nothing more."""
+"""A table is read in a child process, and the failure of that process is a finding."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def test_too_little_memory_is_a_finding(tmp_path: Path) -> None:
     findings = Findings()
     assert read_table(path, findings, limits=Limits(memory_bytes=180 << 20)) is None
     assert [finding.rule for finding in findings.found] == [rules.READER_CRASHED]
-    assert findings.found[0].value == "more than 180.0 MiB of memory were needed"
+    assert findings.found[0].value == "the reader needed more than 180.0 MiB of memory"
 
 
 def test_too_little_time_is_a_finding(tmp_path: Path) -> None:
@@ -48,6 +48,6 @@ def test_tables_of_paths_with_odd_names_are_read(tmp_path: Path) -> None:
     assert dense(table).sum() == 15
 
 
-def test_the_reading_process_starts_light(tmp_path: Path) -> None:
+def test_the_child_process_imports_no_heavy_library(tmp_path: Path) -> None:
     heavy = {"polars", "pandera", "pyarrow", "biom", "scipy", "torch", "skbio", "pandas"}
     assert loaded_after([isolate, hdf5], heavy, tmp_path) == set()

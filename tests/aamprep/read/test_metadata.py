@@ -1,4 +1,4 @@
-"""Metadata by QIIME 2's rules, against scikit-bio's reader where that reads a file at all."""
+"""Metadata in QIIME 2's format, compared with the reader of scikit-bio."""
 
 import io
 from pathlib import Path
@@ -41,7 +41,7 @@ def read(folder: Path, text: str) -> tuple[Metadata | None, list[tuple[str, str,
         *("#SampleID", "#Sample ID", "#OTUID", "#OTU ID", "sample_name"),
     ],
 )
-def test_every_id_header_of_qiime_2_is_known(tmp_path: Path, header: str) -> None:
+def test_every_id_header_of_qiime_2_is_recognized(tmp_path: Path, header: str) -> None:
     metadata, found = read(tmp_path, f"{header}\tage\nS1\t4\n")
     assert found == []
     assert metadata.ids == ("S1",)
@@ -56,7 +56,7 @@ def test_another_id_header_is_a_warning(tmp_path: Path, header: str) -> None:
     assert metadata.ids == ("S1",)
 
 
-def test_blanks_comments_byte_order_mark_quotes_and_line_ends(tmp_path: Path) -> None:
+def test_blanks_comments_quotes_line_ends_and_byte_order_mark_are_handled(tmp_path: Path) -> None:
     text = (
         "\ufeff# exported\r\n\r\n sample-id \t age\tnote\t\t\r\n#q2:types\tnumeric\tcategorical\r\n"
         '# S0\t1\t2\r\n S1 \t 4 \t"a ""b""\tc"\r\n\t\t\r\nS2\r\nS3\t\t7\t\t\r\n'
@@ -70,7 +70,7 @@ def test_blanks_comments_byte_order_mark_quotes_and_line_ends(tmp_path: Path) ->
 
 def test_ids_stay_text(tmp_path: Path) -> None:
     ids = ["2538.1001130", "15e38", "250e8", "03497", "1.0", "TRUE", "NA"]
-    metadata, found = read(tmp_path, "id\tx\n" + "".join(f"{one}\t1\n" for one in ids))
+    metadata, found = read(tmp_path, "id\tx\n" + "".join(f"{name}\t1\n" for name in ids))
     assert found == []
     assert metadata.ids == tuple(ids)
 
@@ -94,7 +94,7 @@ def test_a_column_of_finite_numbers_is_numeric(tmp_path: Path, cells: list[str],
     assert metadata.types == {"x": kind}
 
 
-def test_declared_types_and_missing_words(tmp_path: Path) -> None:
+def test_declared_types_and_missing_values_are_applied(tmp_path: Path) -> None:
     text = (
         "id\ta\tb\tc\n#q2:types\tCategorical\tnumeric\n#q2:missing\t\tINSDC:missing\tno-missing\n"
         "S1\t1\t2\tx\nS2\t2\tnot collected\ty\n"
@@ -117,7 +117,7 @@ def test_all_errors_are_found_at_once_with_line_and_column(tmp_path: Path) -> No
         (rules.METADATA_COLUMN_RESERVED.code, ", line 1, column 4", "'id'"),
         (rules.METADATA_COLUMN_EMPTY.code, ", line 1, column 5", ""),
         (rules.METADATA_DIRECTIVE.code, ", line 2, column 'sex'", "'number'"),
-        (rules.METADATA_DIRECTIVE.code, ", line 3", "'#q2:units' is no directive"),
+        (rules.METADATA_DIRECTIVE.code, ", line 3", "'#q2:units' is not a directive"),
         (rules.METADATA_ID_EMPTY.code, ", line 5", ""),
         (rules.METADATA_ID_DUPLICATE.code, ", line 6", "'S1', first in line 4"),
         (rules.METADATA_ROW_LENGTH.code, ", line 7", "7 cells, but 6 columns"),
@@ -127,7 +127,7 @@ def test_all_errors_are_found_at_once_with_line_and_column(tmp_path: Path) -> No
     }
 
 
-def test_an_empty_cell_where_none_may_be(tmp_path: Path) -> None:
+def test_an_empty_cell_in_a_no_missing_column_is_found(tmp_path: Path) -> None:
     _, found = read(tmp_path, "id\tage\n#q2:missing\tno-missing\nS1\t\nS2\t4\n")
     assert found == [(rules.METADATA_NOT_MISSING.code, ", line 3, column 'age'", "")]
 
@@ -135,7 +135,7 @@ def test_an_empty_cell_where_none_may_be(tmp_path: Path) -> None:
 def test_words_that_keep_a_column_from_being_numeric_are_noted(tmp_path: Path) -> None:
     metadata, found = read(tmp_path, "id\tage\nS1\tMissing: Not provided\nS2\t4\nS3\tn/a\n")
     assert metadata.types == {"age": "categorical"}
-    assert [one[0] for one in found] == [rules.METADATA_WORDS.code]
+    assert [code for code, _, _ in found] == [rules.METADATA_WORDS.code]
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ def test_words_that_keep_a_column_from_being_numeric_are_noted(tmp_path: Path) -
         (">a\nACGT\n", rules.FILE_KIND.code),
     ],
 )
-def test_what_is_no_metadata_is_named(tmp_path: Path, text: str, code: str) -> None:
+def test_a_file_that_is_not_metadata_is_refused(tmp_path: Path, text: str, code: str) -> None:
     metadata, found = read(tmp_path, text)
     assert metadata is None
-    assert [one[0] for one in found] == [code]
+    assert [finding[0] for finding in found] == [code]
 
 
 cells = st.text(st.sampled_from("ab1 .-e0\u00e9'\"#"), max_size=5)
@@ -163,15 +163,15 @@ ids = st.lists(
 
 @settings(deadline=None)
 @given(ids, st.data())
-def test_any_table_reads_as_scikit_bio_reads_it(
+def test_any_table_is_read_as_by_scikit_bio(
     tmp_path_factory: pytest.TempPathFactory, sample_ids: list[str], data: st.DataObject
 ) -> None:
-    rows = [[one, *(data.draw(cells) for _ in "xyz")] for one in sample_ids]
+    rows = [[name, *(data.draw(cells) for _ in "xyz")] for name in sample_ids]
     quoted = ["\t".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows]
     text = "\n".join(["sample-id\tx\ty\tz", *quoted]) + "\n"
     metadata, found = read(tmp_path_factory.getbasetemp(), text)
     expected = SampleMetadata.load(io.StringIO(text))
-    assert [one for one in found if one[0] != rules.METADATA_WORDS.code] == []
+    assert {code for code, _, _ in found} <= {rules.METADATA_WORDS.code}
     assert metadata.ids == expected.ids
     assert metadata.types == {name: column.type for name, column in expected.columns.items()}
     for name, column in metadata.columns.items():

@@ -1,4 +1,4 @@
-"""Newick, against scikit-bio where both can read it."""
+"""Newick trees, compared with scikit-bio."""
 
 import gzip
 import io
@@ -25,7 +25,7 @@ def read(folder: Path, text: str) -> tuple[Tree | None, Findings]:
     return read_tree(path, findings), findings
 
 
-def test_nodes_come_parents_first_with_names_and_lengths(tmp_path: Path) -> None:
+def test_parents_precede_children_and_names_and_lengths_are_kept(tmp_path: Path) -> None:
     tree, findings = read(tmp_path, "((a:1,b:2e-1)0.98:.5,c:3)root;")
     assert findings.found == []
     assert tree.names == ("root", "0.98", "a", "b", "c")
@@ -58,9 +58,9 @@ def test_names_are_taken_literally(tmp_path: Path, written: str, name: str) -> N
     ("text", "where", "words"),
     [
         ("(a,b)", "line 1, column 6", "ends without"),
-        ("(a,\n(b,c;", "line 2, column 5", "before all brackets"),
+        ("(a,\n(b,c;", "line 2, column 5", "before all parentheses"),
         ("(a,b));", "line 1, column 6", "without '('"),
-        ("(a,b),c;", "line 1, column 6", "outside of all brackets"),
+        ("(a,b),c;", "line 1, column 6", "outside of all parentheses"),
         ("(a,b)(c,d);", "line 1, column 6", "a comma is needed"),
         ("(a(b,c));", "line 1, column 3", "a comma is needed"),
         ("(a:x,b);", "line 1, column 3", "unexpected ':'"),
@@ -71,7 +71,7 @@ def test_names_are_taken_literally(tmp_path: Path, written: str, name: str) -> N
         ("([a,b);", "line 1, column 2", "unexpected '['"),
     ],
 )
-def test_syntax_errors_name_their_place(tmp_path: Path, text: str, where: str, words: str) -> None:
+def test_syntax_errors_name_line_and_column(tmp_path: Path, text: str, where: str, words: str) -> None:
     tree, findings = read(tmp_path, text)
     assert tree is None
     (finding,) = findings.found
@@ -89,7 +89,7 @@ def test_syntax_errors_name_their_place(tmp_path: Path, text: str, where: str, w
         ("(a:1,b:-0.1);", rules.NEWICK_LENGTH_NEGATIVE),
     ],
 )
-def test_a_tree_that_is_odd_is_kept(tmp_path: Path, text: str, rule: Rule) -> None:
+def test_an_unusual_tree_is_kept_with_a_finding(tmp_path: Path, text: str, rule: Rule) -> None:
     tree, findings = read(tmp_path, text)
     assert [finding.rule for finding in findings.found] == [rule]
     assert len(tree.parent) == 3
@@ -110,7 +110,7 @@ def test_a_tree_of_great_depth_is_read(tmp_path: Path) -> None:
     assert len(tree.parent) == 2 * depth + 1
 
 
-def test_gzip_and_not_utf8(tmp_path: Path) -> None:
+def test_gzip_is_read_and_invalid_utf8_refused(tmp_path: Path) -> None:
     path = tmp_path / "t"
     path.write_bytes(gzip.compress(b"(a:1,b:1);"))
     assert read_tree(path, Findings()) is not None

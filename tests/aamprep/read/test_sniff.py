@@ -1,4 +1,4 @@
-"""What a file is, whatever it is called."""
+"""File formats are detected from the content, not from the name."""
 
 import gzip
 import json
@@ -43,14 +43,14 @@ CONTENTS = {
 
 
 @pytest.mark.parametrize(("content", "kind"), CONTENTS.items(), ids=lambda value: str(value)[:30])
-def test_content_decides(tmp_path: Path, content: bytes, kind: Kind) -> None:
+def test_the_content_decides_the_format(tmp_path: Path, content: bytes, kind: Kind) -> None:
     path = tmp_path / "table.biom"
     path.write_bytes(content)
     assert sniff(path) is kind
 
 
 @pytest.mark.parametrize("content", [HTML, POINTER, b">a\nACGT\n", b"(a,b);", b"a\tb\n", b"", b"\x00\x01"])
-def test_gzip_is_looked_through(tmp_path: Path, content: bytes) -> None:
+def test_the_content_of_gzipped_files_is_detected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(gzip.compress(content))
     assert sniff(path) is CONTENTS.get(content, sniff_plain(tmp_path, content))
@@ -61,7 +61,7 @@ def sniff_plain(folder: Path, content: bytes) -> Kind:
     return sniff(folder / "plain")
 
 
-def test_hdf5_tables_artifacts_and_archives(tmp_path: Path) -> None:
+def test_hdf5_tables_artifacts_and_archives_are_told_apart(tmp_path: Path) -> None:
     table = write_hdf5(tmp_path / "a.qza")
     assert sniff(table) is Kind.BIOM_HDF5
     packed = tmp_path / "b"
@@ -90,7 +90,7 @@ def test_hdf5_tables_artifacts_and_archives(tmp_path: Path) -> None:
         (b"\x00\x01", rules.FILE_KIND),
     ],
 )
-def test_what_is_no_table_is_named(
+def test_a_file_that_is_not_a_table_is_refused(
     tmp_path: Path, content: bytes, rule: Rule, pack: Callable[[bytes], bytes]
 ) -> None:
     path = tmp_path / "table.biom"
@@ -100,18 +100,18 @@ def test_what_is_no_table_is_named(
     assert [finding.rule for finding in findings.found] == [rule]
 
 
-def test_a_folder_is_no_table(tmp_path: Path) -> None:
+def test_a_folder_is_refused_as_a_table(tmp_path: Path) -> None:
     findings = Findings()
     assert read_table(tmp_path, findings) is None
     assert [finding.rule for finding in findings.found] == [rules.FILE_KIND]
 
 
-def test_folders(tmp_path: Path) -> None:
+def test_shard_sets_and_other_folders_are_told_apart(tmp_path: Path) -> None:
     assert sniff(tmp_path) is Kind.FOLDER
     (tmp_path / "manifest.json").write_text("{}")
     assert sniff(tmp_path) is Kind.SHARDS
 
 
-def test_telling_what_a_file_is_loads_no_library_of_its_format(tmp_path: Path) -> None:
+def test_detection_imports_no_library_of_a_format(tmp_path: Path) -> None:
     heavy = {"h5py", "biom", "polars", "numpy", "pandera"}
     assert loaded_after([sniff_module], heavy, tmp_path) == set()

@@ -1,4 +1,4 @@
-"""BIOM 2: every edit that the reference validator lets through, bombs, and what is none of the file's own."""
+"""BIOM 2: damage that the reference validator misses, bombs, and data outside of the file."""
 
 import os
 import tempfile
@@ -52,10 +52,10 @@ def test_a_table_is_read_exactly(tmp_path: Path) -> None:
     assert len(table.source.sha256) == 64
 
 
-def test_a_table_is_the_same_with_and_without_a_process_of_its_own(tmp_path: Path) -> None:
+def test_a_table_is_the_same_with_and_without_a_child_process(tmp_path: Path) -> None:
     path = write_hdf5(tmp_path / "t.biom")
-    one, other = read(path)[0], read(path, isolate=False)[0]
-    assert (dense(one) == dense(other)).all()
+    isolated, direct = read(path)[0], read(path, isolate=False)[0]
+    assert (dense(isolated) == dense(direct)).all()
 
 
 def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_a_pipe_is_wrong_usage(tmp_path: Path) -> None:
         read(tmp_path / "pipe")
 
 
-def test_memory_of_a_mapped_table_can_be_given_back(tmp_path: Path) -> None:
+def test_memory_of_a_mapped_table_can_be_released(tmp_path: Path) -> None:
     table, _ = read(write_hdf5(tmp_path / "t.biom"))
     before = dense(table)
     forget_pages(table.count)
@@ -88,7 +88,7 @@ def test_memory_of_a_mapped_table_can_be_given_back(tmp_path: Path) -> None:
 
 
 def set_value(file: h5py.File, axes: tuple[str, ...], value: float) -> None:
-    """Change the count of the first feature in the first sample, which comes first in both halves."""
+    """Change the count of the first feature in the first sample, the first entry of both matrices."""
     for axis in axes:
         file[f"{axis}/matrix/data"][0] = value
 
@@ -97,7 +97,7 @@ def set_value(file: h5py.File, axes: tuple[str, ...], value: float) -> None:
     ("value", "rule"),
     [(np.nan, rules.COUNT_NAN), (-3, rules.COUNT_NEGATIVE), (np.inf, rules.COUNT_INFINITE)],
 )
-def test_a_count_that_is_none_is_found_and_the_table_kept(tmp_path: Path, value: float, rule: Rule) -> None:
+def test_an_invalid_count_is_found_and_the_table_kept(tmp_path: Path, value: float, rule: Rule) -> None:
     path = edited(tmp_path / "t.biom", lambda file: set_value(file, AXES, value))
     findings = Findings()
     table = read_table(path, findings)
@@ -109,13 +109,13 @@ def test_a_count_that_is_none_is_found_and_the_table_kept(tmp_path: Path, value:
 
 @pytest.mark.parametrize("axis", AXES)
 @pytest.mark.parametrize("value", [7.0, np.nan, -3.0])
-def test_a_value_in_one_half_alone_is_found(tmp_path: Path, axis: str, value: float) -> None:
+def test_a_value_in_one_matrix_only_is_found(tmp_path: Path, axis: str, value: float) -> None:
     table, found = read(edited(tmp_path / "t.biom", lambda file: set_value(file, (axis,), value)))
     assert table is None
     assert rules.BIOM_HALVES in found
 
 
-def test_halves_that_disagree_name_sample_and_feature(tmp_path: Path) -> None:
+def test_disagreeing_matrices_name_sample_and_feature(tmp_path: Path) -> None:
     findings = Findings()
     read_table(edited(tmp_path / "t.biom", lambda file: set_value(file, ("sample",), 7)), findings)
     assert findings.found[0].value == f"1 samples: S1; 1 features: {FEATURES[0]}"
@@ -136,7 +136,7 @@ def test_an_index_out_of_range_is_found(tmp_path: Path, axis: str, index: int) -
 @pytest.mark.parametrize(
     "indptr", [[0, 4, 2, 5], [1, 2, 3, 5], [0, 2, 3, 4], [0, 2, 3, 99], [0, -2, 3, 5]], ids=str
 )
-def test_an_indptr_that_is_none_is_found(tmp_path: Path, axis: str, indptr: list[int]) -> None:
+def test_an_invalid_indptr_is_found(tmp_path: Path, axis: str, indptr: list[int]) -> None:
     table, found = read(
         edited(tmp_path / "t.biom", lambda file: replace(file, f"{axis}/matrix/indptr", indptr))
     )
@@ -162,7 +162,7 @@ def test_an_indptr_that_is_none_is_found(tmp_path: Path, axis: str, indptr: list
     ],
     ids=lambda value: value.code if isinstance(value, Rule) else None,
 )
-def test_an_array_of_another_kind_is_found(
+def test_an_array_of_another_type_or_length_is_found(
     tmp_path: Path, axis: str, name: str, values: np.ndarray, rule: Rule
 ) -> None:
     table, found = read(edited(tmp_path / "t.biom", lambda file: replace(file, f"{axis}/{name}", values)))
@@ -233,7 +233,7 @@ def test_a_missing_metadata_group_is_a_warning(tmp_path: Path, axis: str) -> Non
     assert (dense(table) == COUNTS).all()
 
 
-def test_explicit_zeros_and_entries_given_twice_do_no_harm(tmp_path: Path) -> None:
+def test_explicit_zeros_and_duplicate_entries_are_read(tmp_path: Path) -> None:
     def edit(file: h5py.File) -> None:
         for axis in AXES:
             replace(file, f"{axis}/matrix/data", [1.0, 2.0, 0.0])
@@ -318,7 +318,7 @@ def use_other_filter(file: h5py.File) -> None:
         use_other_filter,
     ],
 )
-def test_what_lies_elsewhere_is_refused(tmp_path: Path, edit: Callable[[h5py.File], None]) -> None:
+def test_data_outside_of_the_file_is_refused(tmp_path: Path, edit: Callable[[h5py.File], None]) -> None:
     table, found = read(edited(tmp_path / "t.biom", edit))
     assert table is None
     assert found == {rules.BIOM_FOREIGN: 1}
@@ -356,7 +356,7 @@ def test_the_budget_can_be_set(tmp_path: Path) -> None:
     assert rules.FILE_TOO_LARGE in found
 
 
-def test_a_presence_table_that_compresses_honestly_is_read(tmp_path: Path) -> None:
+def test_a_presence_table_that_compresses_well_is_read(tmp_path: Path) -> None:
     counts = np.ones((100, 3000))
     samples, features = [f"S{i}" for i in range(3000)], [f"F{i}" for i in range(100)]
     table, found = read(write_hdf5(tmp_path / "t.biom", counts, samples, features))
@@ -364,7 +364,7 @@ def test_a_presence_table_that_compresses_honestly_is_read(tmp_path: Path) -> No
     assert table.count.sum() == 300_000
 
 
-def test_hdf5_that_is_no_table_is_named(tmp_path: Path) -> None:
+def test_hdf5_that_is_not_a_table_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "cells.h5ad", "w") as file:
         file["X"] = np.zeros(3)
     table, found = read(tmp_path / "cells.h5ad")
@@ -372,10 +372,10 @@ def test_hdf5_that_is_no_table_is_named(tmp_path: Path) -> None:
     assert found == {rules.BIOM_PART_MISSING: 1}
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
-def test_a_table_cut_short_is_found(tmp_path: Path, share: float) -> None:
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9, 0.999])
+def test_a_table_cut_short_is_found(tmp_path: Path, fraction: float) -> None:
     path = write_hdf5(tmp_path / "t.biom")
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * fraction)])
     table, found = read(path)
     assert table is None
     assert found

@@ -124,7 +124,7 @@ def test_missing_keys_that_do_not_matter_are_warnings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ['{"rows": [', "{" * 5, '{"rows":' + "[" * 100_000, '{"rows": 1' + "0" * 10_000 + "}"]
 )
-def test_text_that_is_no_json_is_found(tmp_path: Path, text: str) -> None:
+def test_invalid_json_is_found(tmp_path: Path, text: str) -> None:
     path = tmp_path / "t.biom"
     path.write_text(text)
     table, found = read(path)
