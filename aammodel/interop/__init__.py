@@ -1,1 +1,1 @@
-"""Models of other programs."""
+"""Import models of other programs."""

@@ -1,1 +1,1 @@
-"""The run folder: configuration, checkpoints, metrics, the trained model."""
+"""Read and write run folders: configuration, checkpoints, metrics, the trained model."""

@@ -1,4 +1,8 @@
-"""What a run keeps on disk so that it can go on: safetensors and JSON, no pickle, published whole."""
+"""Write checkpoints and model files, and load checkpoints to resume from.
+
+Files are safetensors and JSON. Pickle is not used, since loading it can run code. A checkpoint appears whole
+or not at all, so an interrupted run leaves none that is incomplete.
+"""
 
 import json
 import re
@@ -27,12 +31,15 @@ Tensors = dict[str, Tensor]
 
 
 def model_tensors(model: nn.Module) -> Tensors:
-    """Collect weights and buffers by name, whole ones, for which all ranks call this together."""
+    """Return whole weights and buffers by name. All ranks must call this together."""
     return {name: full_tensor(tensor.detach()).contiguous() for name, tensor in model.state_dict().items()}
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:
-    """Name the optimiser's tensors by the parameter that they belong to: `exp_avg|encoder.weight`."""
+    """Return the tensors of the optimizer by name and parameter, such as `exp_avg|encoder.weight`.
+
+    All ranks must call this together. Names, not indices, so that order does not matter on loading.
+    """
     return {
         f"{key}|{name}": full_tensor(torch.as_tensor(value))
         for name, parameter in model.named_parameters()
@@ -41,7 +48,19 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Ten
 
 
 def save_checkpoint(run: Path, progress: Progress, model: bytes, optimizer: Tensors, files: Files) -> None:
-    """Write `checkpoints/step-NNNNNN/` with a model's file in it; it appears whole or not at all."""
+    """Write the folder `checkpoints/step-NNNNNN`. It appears whole or not at all.
+
+    Parameters
+    ----------
+    run : Path
+    progress : Progress
+    model : bytes
+        Content of the model file, from `model_file`.
+    optimizer : dict of str to Tensor
+        Tensors from `optimizer_tensors`.
+    files : Files
+        Functions that change the disk.
+    """
     target = checkpoint_folder(run, progress.step)
     with published_folder(target, STATE_FILE, overwrite=True, files=files) as folder:
         files.write(folder / MODEL_FILE, model)
@@ -51,7 +70,7 @@ def save_checkpoint(run: Path, progress: Progress, model: bytes, optimizer: Tens
 
 
 def remove_checkpoints(run: Path, keep: int, best_step: int, files: Files) -> None:
-    """Remove the checkpoints that are neither the best nor among the last `keep`."""
+    """Remove checkpoints, except the best one and the last `keep`."""
     best = checkpoint_folder(run, best_step)
     for old in list_checkpoints(run)[:-keep]:
         if old != best:
@@ -61,17 +80,17 @@ def remove_checkpoints(run: Path, keep: int, best_step: int, files: Files) -> No
 def load_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> Progress:
-    """Bring model and optimiser to where a checkpoint was written.
+    """Load a checkpoint into a model and an optimizer, and return its progress.
 
     Raises
     ------
     InvalidDataError
-        If the checkpoint is damaged or of another model.
+        If the checkpoint is damaged, or belongs to another model.
     """
     try:
         weights = load_file(folder / MODEL_FILE, device=str(device))
         model.load_state_dict(
-            {name: shard_like(weights[name], one) for name, one in model.state_dict().items()}
+            {name: shard_like(weights[name], tensor) for name, tensor in model.state_dict().items()}
         )
         _load_optimizer(load_file(folder / OPTIMIZER_FILE, device=str(device)), model, optimizer)
         return Progress(**json.loads((folder / STATE_FILE).read_text()))
@@ -79,18 +98,18 @@ def load_checkpoint(
         raise InvalidDataError(
             f"this checkpoint cannot be read: {error}",
             str(folder),
-            "remove its folder; the one before is used then",
+            "remove this folder. The checkpoint before it is then used",
         ) from error
 
 
 def list_checkpoints(run: Path) -> list[Path]:
     """List the checkpoints of a run, oldest first."""
-    found = [path for path in (run / CHECKPOINTS).glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    folders = [path for path in (run / CHECKPOINTS).glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
+    return sorted(folders, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:
-    """Name the checkpoint after a step."""
+    """Return the folder of the checkpoint of a step."""
     return run / CHECKPOINTS / f"step-{step:06d}"
 
 
@@ -128,27 +147,30 @@ def _with_sorted_header(content: bytes) -> bytes:
 
 def _load_optimizer(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     parameters = dict(model.named_parameters())
-    for both, tensor in tensors.items():
-        key, name = both.split("|", 1)
-        # Optimisers that are not fused keep their count of steps on the CPU.
+    for full_name, tensor in tensors.items():
+        key, name = full_name.split("|", 1)
+        # Optimizers that are not fused keep their number of steps on the CPU.
         value = tensor.cpu() if key == "step" and not optimizer.defaults.get("fused") else tensor
         optimizer.state[parameters[name]][key] = shard_like(value, parameters[name])
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a run."""
+    """The folder of a run, to write to.
+
+    All ranks call its methods together. Only the main rank writes.
+    """
 
     path: Path
     model_config: dict[str, object]
     keep: int
-    """Checkpoints kept: so many of the last ones, and the best."""
+    """Number of latest checkpoints that are kept, beside the best one."""
     is_written: bool = True
-    """False on every rank but the main one: nothing is written there."""
+    """Whether this rank writes. It is False on all ranks but the main one."""
     files: Files = field(default_factory=Files)
-    """The calls that change the disk."""
+    """Functions that change the disk."""
     preparation: Preparation | None = None
-    """How the samples are prepared; None on ranks that write nothing."""
+    """How the samples are prepared. None on ranks that do not write."""
 
     def append(self, row: Row) -> None:
         """Add a line of metrics."""
@@ -156,17 +178,17 @@ class RunFolder:
             append_metrics(self.path, row)
 
     def save_best(self, model: nn.Module) -> None:
-        """Write the best weights so far."""
+        """Write the weights as the best so far."""
         weights = model_tensors(model)
         if self.is_written:
             path = self.path / MODEL_FILE
             save_model(path, weights, self.model_config, self.preparation, self.files)
 
     def save_checkpoint(self, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Write a checkpoint, then remove those that are neither among the last nor the best."""
+        """Write a checkpoint, then remove old ones."""
         weights, moments = model_tensors(model), optimizer_tensors(model, optimizer)
         if self.is_written:
-            # A checkpoint on the disk means that the lines before it are there, too.
+            # Metrics are flushed first, so that a checkpoint on the disk implies the lines before it.
             self.files.flush(self.path / METRICS_FILE)
             content = model_file(weights, self.model_config, self.preparation)
             save_checkpoint(self.path, progress, content, moments, self.files)

@@ -1,4 +1,4 @@
-"""Which versions of the tools, and which machine, made a run."""
+"""Read `config.json` of a run, and collect the tool versions and the machine that it records."""
 
 import json
 import os
@@ -23,15 +23,13 @@ def read_config_of(run: Path) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        If there is no such run, or it was imported.
+        If there is no such run, or the run was imported from a checkpoint of another program.
     InvalidDataError
         If the file is damaged.
     """
     path = run / CONFIG_FILE
     if not path.is_file():
-        raise UsageError(
-            f"there is no run here: it has no {CONFIG_FILE}", str(run), "name the folder of a run"
-        )
+        raise UsageError(f"this is not a run folder: it has no {CONFIG_FILE}", str(run), "give a run folder")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         missing = {name for name in _TABLES if not isinstance(config.get(name), dict)}
@@ -39,7 +37,7 @@ def read_config_of(run: Path) -> dict[str, Any]:
         raise InvalidDataError(f"this file is damaged: {error}", str(path), "begin a new run") from error
     if "imported" in config:
         raise UsageError(
-            "this run was imported, so it has nothing to go on with", str(run), "begin a new run"
+            "this run was imported, so it has no training to resume", str(run), "begin a new run"
         )
     if missing:
         raise InvalidDataError(f"this file lacks {', '.join(sorted(missing))}", str(path), "begin a new run")
@@ -47,26 +45,26 @@ def read_config_of(run: Path) -> dict[str, Any]:
 
 
 def _with_current_keys(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a `config.json` with today's keys, whichever version wrote it."""
-    now = config | {table: with_current_keys(table, config[table]) for table in ("model", "train")}
+    """Return the content of a `config.json` with current names of keys, whichever version wrote it."""
+    current = config | {table: with_current_keys(table, config[table]) for table in ("model", "train")}
     if "changes" in config:
-        renamed = RENAMED_KEYS["train"]
-        now["changes"] = [
-            each | {"was": {renamed.get(key, key): value for key, value in each["was"].items()}}
-            for each in config["changes"]
+        new_names = RENAMED_KEYS["train"]
+        current["changes"] = [
+            change | {"was": {new_names.get(key, key): value for key, value in change["was"].items()}}
+            for change in config["changes"]
         ]
-    return now
+    return current
 
 
 def limit_in_config(run: Path) -> int | None:
-    """Return the token limit in a run's `config.json`; None if it was its shards' limit, or is not known.
+    """Return the token limit in a run's `config.json`. None if it was the limit of the shards, or is unknown.
 
-    For runs written before model files held a `Preparation`: see `load.token_limit_of_training`.
+    This is for runs from before model files held a `Preparation`. See `load.token_limit_of_training`.
 
     Parameters
     ----------
     run : Path
-        The folder of a run or of one of its checkpoints.
+        Folder of the run, or of one of its checkpoints.
 
     Raises
     ------
@@ -87,18 +85,18 @@ def limit_in_config(run: Path) -> int | None:
 
 
 def tool_versions() -> dict[str, str]:
-    """Give the version of each tool that numbers depend on."""
+    """Return the version of each tool that the results depend on."""
     tools = {tool: version(tool) for tool in ("aamprep", "torch", "numpy", "pyarrow")}
     return {"python": platform.python_version(), **tools}
 
 
 def machine() -> dict[str, str | int]:
-    """Say what a run computes on, which decides its speed and its last bits."""
-    found: dict[str, str | int] = {"system": platform.platform(), "cpus": os.cpu_count() or 1}
-    found["threads"] = torch.get_num_threads()
+    """Return a description of the machine, on which speed and the last bits of the results depend."""
+    description: dict[str, str | int] = {"system": platform.platform(), "cpus": os.cpu_count() or 1}
+    description["threads"] = torch.get_num_threads()
     if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
+        description["gpu"] = torch.cuda.get_device_name()
+    return description
 
 
 def read_results(path: Path) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""From a run's folder to its model, with the weights that were best in validation."""
+"""Load the model of a run, with the weights of the best validation, and check whether shards fit it."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ from aammodel.runs.config_file import limit_in_config
 _LOGGER = logging.getLogger(__name__)
 
 _HEADS = "objective_heads."
-_REMEDY = "copy the run again, or train it anew"
+_FIX = "copy the run again, or train a new model"
 
 
 def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
@@ -32,8 +32,8 @@ def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
     Parameters
     ----------
     run : Path
-        The run's folder, the folder of one of its checkpoints, or a `model.safetensors` by itself: it knows
-        the model's configuration.
+        Folder of the run, folder of one of its checkpoints, or a file `model.safetensors`, which includes the
+        configuration of the model.
     device : torch.device or str
 
     Returns
@@ -55,7 +55,7 @@ def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
         model = AamModel(config)
         model.load_state_dict(_with_heads(model, load_file(path)))
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
-        raise InvalidDataError(f"this model cannot be read: {error}", str(path), _REMEDY) from error
+        raise InvalidDataError(f"this model cannot be read: {error}", str(path), _FIX) from error
     return model.to(device).eval()
 
 
@@ -70,8 +70,8 @@ def load_preparation(run: Path) -> Preparation | None:
     Returns
     -------
     Preparation or None
-        None if the model was written before preparations were stored. See `token_limit_of_training`, which
-        knows a little more of such runs.
+        None if the model was written before preparations were stored. `token_limit_of_training` also works
+        for such runs.
 
     Raises
     ------
@@ -86,11 +86,11 @@ def load_preparation(run: Path) -> Preparation | None:
             stored = (file.metadata() or {}).get("preparation")
         return None if stored is None else Preparation.from_dict(json.loads(stored))
     except (SafetensorError, TypeError, ValueError, OSError) as error:
-        raise InvalidDataError(f"this model cannot be read: {error}", str(path), _REMEDY) from error
+        raise InvalidDataError(f"this model cannot be read: {error}", str(path), _FIX) from error
 
 
 def token_limit_of_training(run: Path) -> int | None:
-    """Return the largest number of ASVs per sample that a model was trained with; None if not known.
+    """Return the largest number of ASVs per sample that a model was trained with. None if it is unknown.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def token_limit_of_training(run: Path) -> int | None:
 
 
 def log_mismatches(run: Path, shards: ShardSet) -> None:
-    """Warn of each way in which shards were prepared differently from the samples that a model learned.
+    """Log a warning for each difference between the preparation of shards and that of the training samples.
 
     Parameters
     ----------
@@ -130,17 +130,17 @@ def _model_path(run: Path) -> Path:
     if not path.is_file():
         is_shards = (run / MANIFEST_FILE).is_file()
         raise UsageError(
-            f"there is no trained model here: it has no {MODEL_FILE}",
+            f"there is no trained model here: {MODEL_FILE} is missing",
             str(run),
-            "this is a shard set: name the run first" if is_shards else "name the folder of a run",
+            "this is a shard set: give the run first" if is_shards else "give a run folder",
         )
     return path
 
 
 def _with_heads(model: AamModel, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give a model the heads of objectives that its file has, and return the weights that it then takes.
+    """Add the heads of objectives in a model file to a model, and return the weights to load.
 
-    Heads of objectives that are not registered here are left out: nothing but their own loss needs them.
+    Heads of objectives that are not registered are left out, since only their own loss needs them.
     """
     add_heads(model, {name.split(".")[1] for name in weights if name.startswith(_HEADS)})
     kept = tuple(f"{_HEADS}{name}." for name in model.objective_heads)
@@ -152,29 +152,30 @@ def _with_heads(model: AamModel, weights: dict[str, Tensor]) -> dict[str, Tensor
 
 
 def check_fits(model: AamModel, shards: ShardSet, token_limit: int | None = None) -> None:
-    """Refuse shards that a model cannot read.
+    """Raise an error if a model cannot process the samples of shards.
 
     Parameters
     ----------
     model : AamModel
     shards : ShardSet
     token_limit : int or None
-        Most ASVs of a sample, if fewer than the shards have.
+        Maximum number of ASVs in a sample, if it is below the limit of the shards.
 
     Raises
     ------
     UsageError
-        If ASVs are longer, or samples have more ASVs, than the model has positions for.
+        If ASVs have more bases, or samples more ASVs, than the model has positions for.
     InvalidDataError
-        If an ASV has a base that the model has no token for.
+        If an ASV has an ambiguity code, and the model has no token for it.
     """
     config = model.config
-    most, found = config.sequence_length - 1, shards.manifest.sequence_length - 1
-    if found > most:
+    # One token is START.
+    supported, longest = config.sequence_length - 1, shards.manifest.sequence_length - 1
+    if longest > supported:
         raise UsageError(
-            f"these shards have ASVs of up to {found} bases, and the model reads {most}",
+            f"these shards have ASVs of up to {longest} bases, and the model has positions for {supported}",
             str(shards.folder),
-            "trim the sequences to the length of those that the model was trained on, and shard them again",
+            "trim the sequences to the length of the training samples' sequences, and shard them again",
         )
     limit = min(token_limit or shards.manifest.choices.token_limit, shards.manifest.choices.token_limit)
     if 0 < config.slot_positions < limit:
@@ -189,12 +190,12 @@ def check_fits(model: AamModel, shards: ShardSet, token_limit: int | None = None
 
 
 def _check_bases(shards: ShardSet, vocabulary_size: int) -> None:
-    """Refuse ambiguity codes, which published models do not know."""
-    is_strange = (shards.tokens == vocabulary.N).any(axis=1)
-    if is_strange.any():
+    """Raise an error for ambiguity codes. Published models have no token for them."""
+    is_ambiguous = (shards.tokens == vocabulary.N).any(axis=1)
+    if is_ambiguous.any():
         raise InvalidDataError(
-            f"this ASV has an ambiguity code such as N ({int(is_strange.sum())} in all do), and the model's "
+            f"this ASV has an ambiguity code such as N ({int(is_ambiguous.sum())} ASVs do), and the model's "
             f"vocabulary of {vocabulary_size} has no token for it",
-            shards.asv_id(int(is_strange.argmax())),
+            shards.asv_id(int(is_ambiguous.argmax())),
             "remove these ASVs from the table, and shard it again",
         )

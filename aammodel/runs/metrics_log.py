@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one JSON object per line, only ever appended to."""
+"""Read and write `metrics.jsonl`, which has one JSON object per line."""
 
 import json
 import math
@@ -16,24 +16,24 @@ Row = dict[str, float | int | None]
 
 
 def append_metrics(run: Path, row: Mapping[str, float | int | None]) -> None:
-    """Add a line; a number that is not finite is written as null, which JSON has."""
+    """Append a line. Non-finite values are written as null, since JSON has no NaN."""
     finite = {name: value if value is None or math.isfinite(value) else None for name, value in row.items()}
     with (run / METRICS_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(finite, allow_nan=False) + "\n")
 
 
 def read_metrics(run: Path) -> list[Row]:
-    """Read all lines; a last line that was cut short by a kill is left out.
+    """Read all lines. A last line without a line feed is skipped: the run was killed while writing it.
 
     Raises
     ------
     InvalidDataError
-        Naming a line that is damaged.
+        If a line is damaged.
     """
     path = run / METRICS_FILE
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    whole = [line for line in lines if line.endswith(b"\n")]
-    return [_read_row(line, f"{path}, line {number}") for number, line in enumerate(whole, 1)]
+    complete = [line for line in lines if line.endswith(b"\n")]
+    return [_read_row(line, f"{path}, line {number}") for number, line in enumerate(complete, 1)]
 
 
 def _read_row(line: bytes, where: str) -> Row:
@@ -45,20 +45,20 @@ def _read_row(line: bytes, where: str) -> Row:
     return row
 
 
-def cut_metrics(run: Path, step: int) -> None:
-    """Take back the lines after a step, for a run that goes on from its checkpoint."""
+def discard_metrics_after(run: Path, step: int) -> None:
+    """Discard the lines after a step, since a resumed run writes them again."""
     rows = [row for row in read_metrics(run) if (row["step"] or 0) <= step]
     replace_file(run / METRICS_FILE, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def comparable(rows: list[Row], changes: list[dict[str, Any]]) -> list[Row]:
-    """Leave out what came before the validation loss changed its meaning, for the last time.
+    """Return the lines after the last change of a setting that defines the validation loss.
 
     Parameters
     ----------
     rows : list of Row
     changes : list of dict
-        Those that `config.json` lists.
+        Changes of the configuration, from `config.json`.
     """
     keys = loss_defining_keys()
     since = max((change["until_step"] for change in changes if keys & change["was"].keys()), default=0)
@@ -66,6 +66,6 @@ def comparable(rows: list[Row], changes: list[dict[str, Any]]) -> list[Row]:
 
 
 def column(rows: list[Row], name: str) -> tuple[list[float], list[float]]:
-    """Give the steps and values of one metric, where it is known."""
+    """Return the steps and values of one metric, for the lines that have it."""
     known = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
     return [float(step or 0) for step, _ in known], [float(value or 0) for _, value in known]

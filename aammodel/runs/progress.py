@@ -5,29 +5,29 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """How far a run has come: all that the next step depends on, besides weights and the optimiser."""
+    """State of a run: everything that the next step depends on, beside weights and optimizer."""
 
     step: int = 0
-    """Optimiser steps taken."""
+    """Number of optimizer steps."""
     batches: int = 0
-    """Micro-batches consumed."""
+    """Number of micro-batches consumed."""
     best_loss: float | None = None
     """Lowest validation loss so far."""
     best_step: int = 0
     validations_since_best: int = 0
     validations_since_reduction: int = 0
-    """Since the best validation, or since the learning rate was reduced."""
+    """Number of validations since the best one, or since the learning rate was last reduced."""
     reductions: int = 0
-    """Times that the learning rate was reduced where validation stopped getting better."""
+    """Number of times that the plateau schedule reduced the learning rate."""
     skipped: int = 0
-    """Steps that were skipped since float16 overflowed."""
+    """Number of steps that were skipped because float16 overflowed."""
     skipped_in_a_row: int = 0
     scaling: dict[str, float] = field(default_factory=dict)
-    """State of the loss scaling of float16; empty where there is none."""
+    """State of loss scaling for float16. Empty without loss scaling."""
     is_finished: bool = False
 
     def after_step(self, num_batches: int, is_skipped: bool) -> "Progress":
-        """Give the progress after one more step."""
+        """Return the progress after one more step."""
         return replace(
             self,
             step=self.step + 1,
@@ -37,7 +37,7 @@ class Progress:
         )
 
     def after_validation(self, loss: float, plateau_patience: int) -> "Progress":
-        """Give the progress after one more validation."""
+        """Return the progress after one more validation."""
         if self.best_loss is None or loss < self.best_loss:
             return replace(
                 self,

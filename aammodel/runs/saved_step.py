@@ -16,25 +16,25 @@ from aammodel.batch import Batch, Labels
 _LABELS = "labels"
 
 OLD_FIELDS = {"is_read": "is_encoded"}
-"""Current names of fields of `Batch` that older files have under another name."""
+"""Current names of fields of `Batch`, by their names in older files."""
 
 
 @dataclass(frozen=True)
 class SavedStep:
-    """What one rank took a step with, as it lies in a file."""
+    """A step of one rank, as stored in a file."""
 
     batches: list[Batch]
-    """Its micro-batches."""
+    """Micro-batches of the step."""
     step: int = 0
     rank: int = 0
-    """Dropout follows from the step and the rank."""
+    """Rank that took the step. Dropout is seeded by step and rank."""
     scaling: dict[str, float] = field(default_factory=dict)
-    """State of loss scaling before the step; empty where there is none."""
+    """State of loss scaling before the step. Empty without loss scaling."""
 
 
 def save_step(saved: SavedStep, path: Path) -> None:
     """Write a step as safetensors: tensors by micro-batch and name, the rest as JSON in the header."""
-    # Those of a rank as its own: there is no other to compare distances with.
+    # The file holds the samples of this rank only, so their distances to those of other ranks are left out.
     batches = [batch.alone() for batch in saved.batches]
     content = {
         f"{number}.{name}": tensor.cpu().contiguous()
@@ -42,7 +42,7 @@ def save_step(saved: SavedStep, path: Path) -> None:
         for name, tensor in batch.tensors().items()
     }
     labels = {number: batch.labels for number, batch in enumerate(batches) if batch.labels}
-    content |= {f"{number}.{_LABELS}": each.values.cpu().contiguous() for number, each in labels.items()}
+    content |= {f"{number}.{_LABELS}": values.values.cpu().contiguous() for number, values in labels.items()}
     header = {
         "sample_ids": [batch.sample_ids for batch in batches],
         "labels": [batch.labels.names if batch.labels else [] for batch in batches],
@@ -50,29 +50,29 @@ def save_step(saved: SavedStep, path: Path) -> None:
         "rank": saved.rank,
         "scaling": saved.scaling,
     }
-    told = {name: json.dumps(value, ensure_ascii=False) for name, value in header.items()}
-    replace_file(path, save(content, metadata=told))
+    metadata = {name: json.dumps(value, ensure_ascii=False) for name, value in header.items()}
+    replace_file(path, save(content, metadata=metadata))
 
 
 def load_step(path: Path) -> SavedStep:
-    """Read a step that was kept.
+    """Read a saved step.
 
     Raises
     ------
     UsageError
         If there is no such file.
     InvalidDataError
-        If it holds no batches.
+        If the file is damaged, or holds no batches.
     """
     if not path.is_file():
-        raise UsageError("there is no such file", str(path), "name an offending-batch-step-*.safetensors")
+        raise UsageError("there is no such file", str(path), "give a file offending-batch-step-*.safetensors")
     try:
         with safe_open(path, framework="pt") as file:
             header = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
         if not header["sample_ids"]:
             raise ValueError("it is empty")
         tensors = load_file(path)
-        # Steps that were kept before there were labels have none.
+        # Files from before there were labels have none.
         names = header.get("labels", [[] for _ in header["sample_ids"]])
         batches = [
             _batch(ids, labels, _with_prefix(tensors, f"{number}."))
@@ -81,7 +81,7 @@ def load_step(path: Path) -> SavedStep:
         return SavedStep(batches, header["step"], header["rank"], header["scaling"])
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise InvalidDataError(
-            f"this file holds no batch: {error}", str(path), "name an offending-batch-step-*.safetensors"
+            f"this file holds no batch: {error}", str(path), "give a file offending-batch-step-*.safetensors"
         ) from error
 
 
@@ -91,10 +91,12 @@ def _batch(sample_ids: list[str], labels: list[str], tensors: dict[str, Any]) ->
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    return {OLD_FIELDS.get(name, name): tensor for name, tensor in found.items()}
+    fields = {
+        name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)
+    }
+    return {OLD_FIELDS.get(name, name): tensor for name, tensor in fields.items()}
 
 
 def weights_beside(path: Path) -> Path:
-    """Name the file of the weights that a kept batch was computed with."""
+    """Return the file with the weights of a saved step, which lies beside it."""
     return path.with_name(path.name.replace("offending-batch", "offending-model"))

@@ -29,7 +29,7 @@ from aammodel.nn.model import AamModel
 from aammodel.objectives.registry import add_heads, make_objectives
 from aammodel.runs.checkpoint import CHECKPOINTS, RunFolder, list_checkpoints, load_checkpoint
 from aammodel.runs.config_file import machine, tool_versions
-from aammodel.runs.metrics_log import cut_metrics
+from aammodel.runs.metrics_log import discard_metrics_after
 from aammodel.runs.progress import Progress
 from aammodel.training.console import Silence, make_watcher
 from aammodel.training.device import pick_device
@@ -180,7 +180,7 @@ def make_trainer(
     if resume and ranks.is_main:
         sweep_all(run)
         sweep_all(run / CHECKPOINTS)
-        cut_metrics(run, progress.step if checkpoints else -1)
+        discard_metrics_after(run, progress.step if checkpoints else -1)
     return Trainer(
         folder=RunFolder(
             run,

@@ -1,1 +1,1 @@
-"""Checkpoints that jbk708/aam published."""
+"""Import checkpoints that jbk708/aam wrote."""

@@ -1,4 +1,8 @@
-"""Reading a checkpoint that jbk708/aam published: a file of another program, so nothing in it is trusted."""
+"""Read a checkpoint that jbk708/aam wrote.
+
+Checkpoints are pickle files from the internet, and unpickling can run code. So they are read without running
+any code, and everything in them is checked.
+"""
 
 import re
 import zipfile
@@ -12,101 +16,108 @@ from torch import Tensor, nn
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.shards import file_sha256
 
-_REMEDY = "name a checkpoint of jbk708/aam, as its training writes them (*.pt)"
+_FIX = "give a checkpoint (*.pt) that the training of jbk708/aam wrote"
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
-"""What DataParallel and torch.compile put before every name."""
+"""Prefixes that DataParallel and torch.compile add to all names."""
 
 
 @dataclass(frozen=True)
-class Published:
-    """What a checkpoint holds of a model."""
+class PublishedCheckpoint:
+    """Weights of a published checkpoint."""
 
     path: Path
     sha256: str
     tensors: dict[str, Tensor]
-    """Each by its name in the state dict."""
+    """Tensors by name in the state dict, without the prefixes of wrappers."""
 
     def refuse(self, what: str) -> InvalidDataError:
-        """Make the error for something in this file."""
-        return InvalidDataError(what, str(self.path), _REMEDY)
+        """Return the error for an invalid part of this file."""
+        return InvalidDataError(what, str(self.path), _FIX)
 
 
-def read_published(path: Path) -> Published:
-    """Read the state dict of a checkpoint, and nothing else of it.
+def read_published(path: Path) -> PublishedCheckpoint:
+    """Read the state dict of a checkpoint.
 
     Parameters
     ----------
     path : Path
-        What `torch.save` wrote: a dict with `model_state_dict`, or the state dict itself.
+        File that `torch.save` wrote: a dict with `model_state_dict`, or the state dict itself.
 
     Raises
     ------
     UsageError
         If there is no such file.
     InvalidDataError
-        If it is no checkpoint, holds objects other than tensors and plain values, or is larger inside than
-        it is on disk.
+        If it is not a checkpoint, holds objects other than tensors and plain values, or claims to be larger
+        than it is on disk.
     """
     if not path.is_file():
-        raise UsageError("there is no such file", str(path), _REMEDY)
+        raise UsageError("there is no such file", str(path), _FIX)
     _check_archive(path)
     tensors = _state_dict(path, _load(path))
     for name, tensor in tensors.items():
         _check_plain(path, name, tensor)
-    # A view may claim any shape over a few bytes; what a model saves lies in the file number by number.
+    # A stride of 0 can give a few bytes any shape, so that a small file would fill the memory.
     if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:
-        raise _refusal(path, "its tensors claim more numbers than the file holds")
-    return Published(path, file_sha256(path), tensors)
+        raise _refusal(path, "its tensors claim to hold more numbers than the file does")
+    return PublishedCheckpoint(path, file_sha256(path), tensors)
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse what `torch.save` does not write, and what is damaged, before torch looks at it."""
+    """Refuse a file that is damaged, or that `torch.save` cannot have written, before torch opens it."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise _refusal(path, "this is no checkpoint: it is compressed, which torch never does")
+                raise _refusal(
+                    path, "this is not a checkpoint: it is compressed, and those of torch never are"
+                )
             if sum(entry.file_size for entry in entries) > path.stat().st_size:
-                raise _refusal(path, "this is no checkpoint: it claims to hold more than it has")
+                raise _refusal(path, "this is not a checkpoint: it claims to be larger than it is")
             damaged = archive.testzip()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise _refusal(path, f"this is no checkpoint: {error}") from error
+        raise _refusal(path, f"this is not a checkpoint: {error}") from error
     if damaged is not None:
-        raise _refusal(path, f"this file is damaged: the checksum of {damaged} is wrong")
+        raise _refusal(path, f"this file is damaged: {damaged} has a wrong checksum")
 
 
 def _load(path: Path) -> Any:
     try:
-        # Mapped: what the model does not need, such as the optimiser's state, is never read.
+        # With mmap, tensors that are not used, such as the state of the optimizer, are never read.
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
-        what = str(error).strip()
-        reason = re.search(r"WeightsUnpickler error: (.+)", what) or re.search(r"(.+)", what)
-        said = reason[1] if reason else type(error).__name__
-        raise _refusal(path, f"this checkpoint cannot be read safely: {said}") from error
+        # Torch explains at length how to load the file anyway. Only the reason is shown.
+        message = str(error).strip()
+        line = re.search(r"WeightsUnpickler error: (.+)", message) or re.search(r"(.+)", message)
+        reason = line[1] if line else type(error).__name__
+        raise _refusal(path, f"this checkpoint cannot be read safely: {reason}") from error
 
 
 def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
     if isinstance(content, dict) and content.get("fsdp_sharded"):
-        raise _refusal(path, "this checkpoint is one of several shards; one that was saved whole is needed")
+        raise _refusal(
+            path, "this checkpoint is one of several shards, and only a whole checkpoint can be imported"
+        )
     state = content.get("model_state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state:
         raise _refusal(path, "this checkpoint has no model_state_dict")
     if not all(isinstance(name, str) for name in state):
-        raise _refusal(path, "its model_state_dict has names that are no text")
+        raise _refusal(path, "its model_state_dict has names that are not text")
     tensors = {_WRAPPERS.sub("", name): tensor for name, tensor in state.items()}
     if len(tensors) < len(state):
-        raise _refusal(path, "its model_state_dict has names twice, with and without a wrapper's prefix")
+        raise _refusal(
+            path, "its model_state_dict has a name twice, with and without the prefix of a wrapper"
+        )
     return tensors
 
 
 def _check_plain(path: Path, name: str, tensor: Any) -> None:
     if not isinstance(tensor, Tensor) or type(tensor) not in (Tensor, nn.Parameter):
-        raise _refusal(path, f"{name} is no tensor")
+        raise _refusal(path, f"{name} is not a tensor")
     is_plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_nested
     if not is_plain or tensor.is_quantized or not tensor.is_floating_point():
-        raise _refusal(path, f"{name} is no tensor of plain floating-point numbers ({tensor.dtype})")
+        raise _refusal(path, f"{name} is not a plain tensor of floating-point numbers ({tensor.dtype})")
 
 
 def _refusal(path: Path, what: str) -> InvalidDataError:
-    return InvalidDataError(what, str(path), _REMEDY)
+    return InvalidDataError(what, str(path), _FIX)

@@ -1,4 +1,4 @@
-"""`aammodel import`: from a published checkpoint to the folder of a run that holds the same model."""
+"""Convert a published checkpoint to a run folder with the same model."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from aam_schemas.common.publish import published_folder
 from aam_schemas.common.text import truncate_list
 from aam_schemas.preparation import Preparation
 from aammodel.config.model import ModelConfig
-from aammodel.interop.aam.checkpoint import Published, read_published
+from aammodel.interop.aam.checkpoint import PublishedCheckpoint, read_published
 from aammodel.interop.aam.names import encoder_tensors, has_nucleotides, published_names, read_sizes
 from aammodel.nn.model import AamModel
 from aammodel.runs.checkpoint import MODEL_FILE, model_tensors, save_model
@@ -23,17 +23,18 @@ from aammodel.runs.config_file import CONFIG_FILE, tool_versions
 
 @dataclass(frozen=True)
 class Imported:
-    """A published model as one of ours, and where it came from."""
+    """A published model, converted to ours, and its origin."""
 
     model: AamModel
-    published: Published
+    published: PublishedCheckpoint
     left_out: tuple[str, ...]
-    """Names of heads for other targets, which our model does not have."""
+    """Names of tensors of heads for other targets, which our model does not have."""
     guesses_bases: bool
-    """False where the checkpoint has no head for hidden bases; ours then finds all bases alike."""
+    """Whether the checkpoint has a head for masked bases. Without one, our model predicts all bases with equal
+    probability."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what `config.json` holds."""
+        """Return the content of `config.json`."""
         origin = {
             "file": self.published.path.name,
             "sha256": self.published.sha256,
@@ -49,7 +50,7 @@ class Imported:
 
     @property
     def preparation(self) -> Preparation:
-        """How its samples were prepared, as far as the checkpoint shows: sizes alone."""
+        """How its training samples were prepared. A checkpoint only shows sizes."""
         config = self.model.config
         return Preparation(
             token_limit=config.slot_positions or None,
@@ -59,23 +60,23 @@ class Imported:
 
 
 def import_published(path: Path, heads: int, target: str) -> Imported:
-    """Make our model of a published checkpoint.
+    """Convert a published checkpoint to our model.
 
     Parameters
     ----------
     path : Path
-        The checkpoint.
+        The checkpoint file.
     heads : int
-        Attention heads, which a state dict does not tell.
+        Number of attention heads. A state dict does not contain it.
     target : str
-        The metric that its distances are of.
+        Name of the metric that the checkpoint predicts.
 
     Raises
     ------
     UsageError
-        If there is no such file, or the heads do not divide the width.
+        If there is no such file, or the number of heads does not divide the width.
     InvalidDataError
-        If the file is no such checkpoint; the message names the tensor.
+        If the file is not such a checkpoint. The message names the tensor.
     """
     published = read_published(path)
     encoder = encoder_tensors(published)
@@ -92,7 +93,7 @@ def import_published(path: Path, heads: int, target: str) -> Imported:
 
 
 def write_imported(imported: Imported, run: Path, overwrite: bool) -> None:
-    """Write the folder of a run: its configuration and its weights, whole or not at all."""
+    """Write a run folder with configuration and weights. It appears whole or not at all."""
     with published_folder(run, CONFIG_FILE, overwrite) as folder:
         content = json.dumps(imported.as_dict(), indent=2, ensure_ascii=False) + "\n"
         (folder / CONFIG_FILE).write_text(content, encoding="utf-8")
@@ -100,7 +101,7 @@ def write_imported(imported: Imported, run: Path, overwrite: bool) -> None:
         save_model(folder / MODEL_FILE, model_tensors(imported.model), config, imported.preparation)
 
 
-def _check_names(published: Published, tensors: Mapping[str, Tensor], expected: set[str]) -> None:
+def _check_names(published: PublishedCheckpoint, tensors: Mapping[str, Tensor], expected: set[str]) -> None:
     for what, names in (("missing", expected - tensors.keys()), ("unexpected", tensors.keys() - expected)):
         if names:
             plural = "s" if len(names) > 1 else ""
@@ -108,10 +109,13 @@ def _check_names(published: Published, tensors: Mapping[str, Tensor], expected: 
 
 
 def _fill(
-    published: Published, config: ModelConfig, tensors: Mapping[str, Tensor], names: Mapping[str, str]
+    published: PublishedCheckpoint,
+    config: ModelConfig,
+    tensors: Mapping[str, Tensor],
+    names: Mapping[str, str],
 ) -> AamModel:
-    """Make the model with these weights; those that the checkpoint does not know change nothing."""
-    # On no device, so that shapes are compared before memory is taken.
+    """Make the model with these weights. Weights that the checkpoint lacks are set to have no effect."""
+    # The meta device allocates nothing, so shapes are compared before memory is used.
     with torch.device("meta"):
         model = AamModel(config)
     weights = {}
@@ -124,10 +128,10 @@ def _fill(
     return model.eval()
 
 
-def _checked(published: Published, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
-    """Copy a tensor of the shape expected, all of whose numbers are finite."""
+def _checked(published: PublishedCheckpoint, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+    """Return a copy of a tensor in float32, after checking its shape and that its values are finite."""
     if tensor.shape != shape:
-        raise published.refuse(f"{name} has shape {tuple(tensor.shape)}, and should have {tuple(shape)}")
+        raise published.refuse(f"{name} has shape {tuple(tensor.shape)}, but must have {tuple(shape)}")
     if not tensor.isfinite().all():
-        raise published.refuse(f"{name} has numbers that are not finite")
+        raise published.refuse(f"{name} has non-finite values")
     return tensor.detach().to(torch.float32, copy=True).contiguous()

@@ -1,4 +1,4 @@
-"""How jbk708/aam names and shapes the weights of its model, and which of ours they are."""
+"""Map names and shapes of weights in jbk708/aam to those of our model."""
 
 import re
 from collections.abc import Mapping
@@ -9,14 +9,15 @@ from torch import Tensor
 from aam_schemas.common.errors import UsageError
 from aammodel.config.checks import InvalidConfigError
 from aammodel.config.model import CountEmbedding, ModelConfig
-from aammodel.interop.aam.checkpoint import Published
+from aammodel.interop.aam.checkpoint import PublishedCheckpoint
 
 _TOKENS = "sample_encoder.asv_encoder.token_embedding.weight"
 _POSITIONS = "sample_encoder.asv_encoder.position_embedding.position_embedding.weight"
 _SLOTS = "sample_encoder.sample_position_embedding.position_embedding.weight"
 _NUCLEOTIDES = "sample_encoder.asv_encoder.nucleotide_head"
 
-# Each by its name there, with ours beside it; HEAD is the name of the distance head.
+# In the tables below, keys are names in jbk708/aam, and values are names in our model. HEAD stands for the
+# name of the distance head.
 _SINGLE = {
     _TOKENS: "asv_encoder.stem.token_embedding.weight",
     _POSITIONS: "asv_encoder.stem.position_embedding.weight",
@@ -62,31 +63,31 @@ _COUNTS: dict[CountEmbedding, dict[str, str]] = {
 }
 
 _PREDICTOR = "base_model."
-"""What a `SequencePredictor` puts before the names of its encoder."""
+"""Prefix that a `SequencePredictor` adds to the names of its encoder."""
 _ENCODER_HEADS = re.compile(r"(output_head|uni_ff|faith_ff|tax_ff)\.")
 _PREDICTOR_HEADS = re.compile(
     r"(count_encoder|count_head|target_|output_scale|output_bias|categorical_|conditional_|cross_att|gmu|"
     r"perceiver|fusion|film)"
 )
-"""What reads an encoder's embeddings, and is read by nothing in it."""
+"""Names of a predictor's heads. They use the encoder, but the encoder does not use them."""
 
 
 @dataclass(frozen=True)
 class EncoderTensors:
-    """The tensors of a `SequenceEncoder`, and what stood beside them."""
+    """Tensors of a `SequenceEncoder`, and names of the other tensors in its checkpoint."""
 
     tensors: dict[str, Tensor]
     left_out: tuple[str, ...]
-    """Names of heads for other targets, which our model does not have."""
+    """Names of tensors of heads for other targets, which our model does not have."""
 
 
-def encoder_tensors(published: Published) -> EncoderTensors:
-    """Separate an encoder's tensors from the heads upon it.
+def encoder_tensors(published: PublishedCheckpoint) -> EncoderTensors:
+    """Separate the tensors of the encoder from those of heads for other targets.
 
     Raises
     ------
     InvalidDataError
-        If a name beside the encoder is not that of a known head.
+        If a tensor belongs neither to the encoder nor to a known head.
     """
     is_predictor = any(name.startswith(_PREDICTOR) for name in published.tensors)
     tensors, left_out = {}, []
@@ -102,26 +103,28 @@ def encoder_tensors(published: Published) -> EncoderTensors:
     return EncoderTensors(tensors, tuple(left_out))
 
 
-def read_sizes(published: Published, tensors: Mapping[str, Tensor], heads: int, target: str) -> ModelConfig:
-    """Read the sizes of a model off the shapes of its tensors.
+def read_sizes(
+    published: PublishedCheckpoint, tensors: Mapping[str, Tensor], heads: int, target: str
+) -> ModelConfig:
+    """Infer the configuration of a model from the shapes of its tensors.
 
     Parameters
     ----------
-    published : Published
-        The file, for messages.
+    published : PublishedCheckpoint
+        The checkpoint, for messages.
     tensors : mapping
-        Those of its encoder.
+        Tensors of its encoder, by name.
     heads : int
-        Attention heads, which no shape tells.
+        Number of attention heads. No shape depends on it.
     target : str
-        The metric that the distances are of, which the file does not tell.
+        Name of the metric that the model predicts. The file does not contain it.
 
     Raises
     ------
     UsageError
-        If the heads do not divide the width.
+        If the number of heads does not divide the width.
     InvalidDataError
-        If the sizes are those of no model that we have.
+        If our model cannot have these sizes.
     """
     vocabulary_size, width = _shape(published, tensors, _TOKENS)
     expanded, _ = _shape(published, tensors, f"{next(iter(_STACKS))}.0.linear1.weight")
@@ -129,10 +132,12 @@ def read_sizes(published: Published, tensors: Mapping[str, Tensor], heads: int, 
         raise UsageError(
             f"{heads} heads do not divide the width of {width}",
             "--heads",
-            "give the one it was trained with",
+            "give the number of heads that the checkpoint was trained with",
         )
     if expanded % width:
-        raise published.refuse(f"its feed-forward width of {expanded} is no multiple of its width of {width}")
+        raise published.refuse(
+            f"its feed-forward width of {expanded} is not a multiple of its width of {width}"
+        )
     asv_layers, sample_layers, head_layers = (_num_layers(tensors, stack) for stack in _STACKS)
     try:
         return ModelConfig(
@@ -157,13 +162,13 @@ def read_sizes(published: Published, tensors: Mapping[str, Tensor], heads: int, 
 
 
 def published_names(config: ModelConfig, has_nucleotides: bool) -> dict[str, str]:
-    """Give, for each weight of ours that the checkpoint has, its name there.
+    """Return the name in the checkpoint of each weight of our model that the checkpoint has.
 
     Parameters
     ----------
     config : ModelConfig
     has_nucleotides : bool
-        Whether the model guesses hidden bases.
+        Whether the model predicts masked bases.
     """
     linear = _LINEAR | _COUNTS[config.count_embedding]
     if has_nucleotides:
@@ -180,25 +185,25 @@ def published_names(config: ModelConfig, has_nucleotides: bool) -> dict[str, str
 
 
 def has_nucleotides(tensors: Mapping[str, Tensor]) -> bool:
-    """Tell whether a checkpoint has a head, or a part of one, for hidden bases."""
+    """Return whether a checkpoint has a head for masked bases, or a part of one."""
     return any(name.startswith(f"{_NUCLEOTIDES}.") for name in tensors)
 
 
-def _shape(published: Published, tensors: Mapping[str, Tensor], name: str) -> tuple[int, int]:
-    """Give the shape of a matrix."""
+def _shape(published: PublishedCheckpoint, tensors: Mapping[str, Tensor], name: str) -> tuple[int, int]:
+    """Return the shape of a matrix. Raise an error if it is missing or not a matrix."""
     if name not in tensors:
         raise published.refuse(f"missing name: {name}")
     if tensors[name].dim() != 2 or not tensors[name].numel():
-        raise published.refuse(f"{name} is no matrix: its shape is {tuple(tensors[name].shape)}")
+        raise published.refuse(f"{name} is not a matrix: its shape is {tuple(tensors[name].shape)}")
     rows, columns = tensors[name].shape
     return rows, columns
 
 
 def _num_layers(tensors: Mapping[str, Tensor], stack: str) -> int:
-    """Count the layers of a stack; a stack of none counts as one, whose names are then missing."""
+    """Return the number of layers of a stack: at least 1, so that a missing stack is reported."""
     pattern = re.compile(re.escape(stack) + r"\.(\d+)\.")
-    found = {match[1] for match in map(pattern.match, tensors) if match}
-    return max(1, len(found))
+    numbers = {match[1] for match in map(pattern.match, tensors) if match}
+    return max(1, len(numbers))
 
 
 def _count_embedding(tensors: Mapping[str, Tensor]) -> CountEmbedding:

@@ -442,8 +442,8 @@ def test_a_batch_of_several_targets_asks_for_a_model_of_as_many(run: Programs, t
     call = ("aammodel", "trace", "--batch", tmp_path / "batch.safetensors")
     ran = run(*call)
     assert ran.code == 1
-    assert "BROKEN kinds of distance" in ran.out
-    assert "2 kinds of distance for unweighted_unifrac" in ran.out
+    assert "BROKEN targets" in ran.out
+    assert "2 metrics for unweighted_unifrac" in ran.out
     targets = "[train.targets]\nunweighted_unifrac = 1.0\njaccard = 2.0\n"
     ran = run(*call, "--config", tiny_config(tmp_path, targets))
     assert ran.code == 0, ran.out + ran.err

@@ -1,4 +1,4 @@
-"""Several processes train as one: the same losses, one run folder, one ending."""
+"""Several processes train like one: with the same losses, one run folder, and one end."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ OPTIONS = ("--max-steps", 9, "--batch-size", 7, "--accumulate", 2, "--checkpoint
 
 
 def exact_config(folder: Path, more: str = "") -> Path:
-    """Write a configuration without dropout, in which the transformer reads some of the ASVs."""
+    """Write a configuration without dropout, in which the transformer encodes a part of the ASVs."""
     path = tiny_config(
         folder, 'asv_encode_fraction = 0.6\nschedule = "constant"\nkeep_checkpoints = 4\n' + more
     )
@@ -45,7 +45,7 @@ def exact_config(folder: Path, more: str = "") -> Path:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with shards."""
+    """Return a folder with shards."""
     folder = tmp_path_factory.mktemp("ranks")
     with pytest.MonkeyPatch.context() as patch:
         make_shards(lambda _, *arguments: Ran(run_quietly(patch, *arguments), "", ""), folder)
@@ -54,7 +54,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def alone(study: Path) -> Path:
-    """Give the run of one process."""
+    """Return the run of one process."""
     common = ("--config", exact_config(study), *OPTIONS)
     pretrain_on(1, study, study / "shards", "--output", study / "alone", *common)
     return study / "alone"
@@ -68,13 +68,13 @@ def assert_same_losses(run_folder: Path, expected_run: Path) -> None:
             if other.get(name) is None:
                 assert value.get(name) is None
             else:
-                # The norm of a gradient has all its rounding.
+                # Rounding of all gradients adds up in their norm.
                 tolerance = 1e-4 if name == "gradient_norm" else 1e-5
                 assert value[name] == pytest.approx(other[name], rel=tolerance, abs=1e-6), name
 
 
 def cut_back(run_folder: Path, step: int) -> None:
-    """Make a run one that was stopped after a step."""
+    """Change a run to one that was stopped after a step."""
     for path in (run_folder / "checkpoints").iterdir():
         if int(path.name.removeprefix("step-")) > step:
             shutil.rmtree(path)
@@ -119,7 +119,7 @@ def test_any_number_of_ranks_has_the_losses_of_one(
     assert_same_losses(tmp_path / str(size), tmp_path / "1")
 
 
-def test_a_run_goes_on_with_another_number_of_ranks(alone: Path, tmp_path: Path) -> None:
+def test_a_run_resumes_with_another_number_of_ranks(alone: Path, tmp_path: Path) -> None:
     part = tmp_path / "part"
     shutil.copytree(alone, part)
     for step, size in ((7, 2), (8, 1)):
@@ -129,7 +129,7 @@ def test_a_run_goes_on_with_another_number_of_ranks(alone: Path, tmp_path: Path)
 
 
 @pytest.mark.long
-def test_two_ranks_go_on_bit_for_bit_with_dropout(study: Path, tmp_path: Path) -> None:
+def test_two_ranks_resume_bit_for_bit_with_dropout(study: Path, tmp_path: Path) -> None:
     common = ("--config", tiny_config(tmp_path, "keep_checkpoints = 4\n"), *OPTIONS)
     pretrain_on(2, tmp_path, study / "shards", "--output", tmp_path / "whole", *common)
     shutil.copytree(tmp_path / "whole", tmp_path / "part")
@@ -142,10 +142,10 @@ def test_two_ranks_go_on_bit_for_bit_with_dropout(study: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("after", [2, pytest.param(1, marks=pytest.mark.long)])
-def test_a_sharded_run_has_the_losses_of_one_and_goes_on(
+def test_a_sharded_run_has_the_losses_of_one_and_resumes(
     after: int, alone: Path, study: Path, tmp_path: Path
 ) -> None:
-    """By FSDP2, with activations that are computed again, and accumulation."""
+    """The run uses FSDP2, activations that are computed again, and accumulation."""
     config, part = exact_config(tmp_path, 'sharding = "fsdp"\n'), tmp_path / "part"
     pretrain_on(2, tmp_path, study / "shards", "--output", part, "--config", config, *OPTIONS)
     assert_same_losses(part, alone)
@@ -155,7 +155,7 @@ def test_a_sharded_run_has_the_losses_of_one_and_goes_on(
 
 
 def start_for_ever(study: Path, folder: Path) -> list[Rank]:
-    """Start two ranks on a long run, and come back after some steps."""
+    """Start two ranks on a long run, and return after some steps."""
     options = ("--config", exact_config(folder), "--max-steps", 100_000, "--batch-size", 7)
     ranks = start(2, folder, "pretrain", study / "shards", "--output", folder / "run", *options)
     while not any((row["step"] or 0) > 3 for row in read_metrics(folder / "run")):
@@ -175,7 +175,7 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(study: Path, tmp_path: 
     assert f"stopped after step {state['step']};" in ranks[0].text
 
 
-def test_a_rank_that_is_killed_is_missed_at_once(study: Path, tmp_path: Path) -> None:
+def test_a_killed_rank_is_reported_at_once(study: Path, tmp_path: Path) -> None:
     ranks = start_for_ever(study, tmp_path)
     ranks[1].signal(signal.SIGKILL)
     assert end(ranks) == [3, -signal.SIGKILL]
@@ -184,7 +184,7 @@ def test_a_rank_that_is_killed_is_missed_at_once(study: Path, tmp_path: Path) ->
 
 
 def poisoned_sample(shards: ShardSet) -> str:
-    """Name the sample that comes last in the first epoch."""
+    """Return the id of the last sample of the first epoch."""
     (window,) = Order(shards.group_rows("train"), seed=0).windows(0)
     names = pq.read_table(shards.folder / shards.manifest.sample_files("train")[0].name)["sample_id"]
     return str(names[int(window.order[-1])])
@@ -192,10 +192,10 @@ def poisoned_sample(shards: ShardSet) -> str:
 
 @pytest.fixture
 def poisoned(run: Programs, tmp_path: Path) -> ShardSet:
-    """Give shards with a sample whose counts are finite there, and infinite in float32."""
+    """Return shards with a sample whose counts are finite in float64, but not in float32."""
     shards = make_shards(run, tmp_path)
     counts = pq.read_table(shards.folder / shards.manifest.sample_files("train")[0].name)["count"].to_pylist()
-    # The last of the first epoch, whose step has two samples: one on each rank.
+    # The last step of the first epoch has two samples, one on each rank.
     (window,) = Order(shards.group_rows("train"), seed=0).windows(0)
     row = int(window.order[-1])
     counts[row] = [1e300 for _ in counts[row]]
@@ -203,21 +203,21 @@ def poisoned(run: Programs, tmp_path: Path) -> ShardSet:
 
 
 @pytest.mark.parametrize("sharding", ["none", pytest.param("fsdp", marks=pytest.mark.long)])
-def test_a_number_that_is_not_finite_on_one_rank_ends_all_and_is_told_once(
+def test_a_non_finite_value_on_one_rank_ends_all_and_is_reported_once(
     sharding: str, poisoned: ShardSet, run: Programs, tmp_path: Path
 ) -> None:
     config = exact_config(tmp_path, f'sharding = "{sharding}"\n')
     options = ("--config", config, "--batch-size", 7, "--output", tmp_path / "run")
     ranks = start_unchecked(2, tmp_path, "pretrain", poisoned.folder, *options)
     assert end(ranks[:1]) == [3]
-    # As `torchrun` does when a process has failed.
+    # `torchrun` does the same when a process has failed.
     ranks[1].signal(signal.SIGTERM)
     assert end(ranks[1:]) == [-signal.SIGTERM]
     text = ranks[0].text
     assert text.count("a number stopped being finite at step 4, first in") == 1
     assert text.count(f"; samples: {poisoned_sample(poisoned)}\n") == 1
     assert ranks[1].text == ""
-    # It was the other rank's sample, and the other rank's batch is kept.
+    # The sample belonged to the other rank, so the other rank's batch is saved.
     (kept,) = (tmp_path / "run").glob("offending-batch-step-000004*")
     traced = run("aammodel", "trace", "--batch", kept)
     assert traced.code == 1
@@ -226,7 +226,7 @@ def test_a_number_that_is_not_finite_on_one_rank_ends_all_and_is_told_once(
 
 
 @pytest.mark.long
-def test_under_torchrun_an_error_of_all_ranks_is_told_once(poisoned: ShardSet, tmp_path: Path) -> None:
+def test_under_torchrun_an_error_of_all_ranks_is_reported_once(poisoned: ShardSet, tmp_path: Path) -> None:
     program = [
         "-m",
         "tests.helpers.unchecked",

@@ -1,4 +1,4 @@
-"""Published checkpoints: our model with their weights gives what theirs gives, or says what is wrong."""
+"""Our model with the weights of a published checkpoint computes the same outputs as the original."""
 
 import hashlib
 import json
@@ -47,7 +47,7 @@ SIZES = {
 
 @pytest.fixture
 def upstream() -> Path:
-    """Give the folder of published checkpoints and their outputs; skip the test where there is none."""
+    """Return the folder of published checkpoints and their outputs. Skip the test if there is none."""
     folder = STUDIES.parent / "upstream"
     if not folder.is_dir():
         pytest.skip(f"no published checkpoints at {folder}: put them beside the folder of AAM_REAL_DATA")
@@ -55,7 +55,7 @@ def upstream() -> Path:
 
 
 def assert_equal_to(model: AamModel, tokens: Tensor, counts: Tensor, expected: list[Expected]) -> None:
-    """Compare every real position of every output, as both of our paths compute it."""
+    """Compare all outputs at all real positions, as `forward_dense` and `embed_samples` compute them."""
     with torch.no_grad():
         got = model.forward_dense(tokens, counts)
         asvs, slot = tokens.flatten(0, 1).unique(dim=0, return_inverse=True)
@@ -88,7 +88,7 @@ def test_published_outputs_are_reproduced(upstream: Path, run: Programs, tmp_pat
     assert_near(got.asv_in_sample, given["sample_embeddings"].double())
     is_real = tokens != 0
     assert_near(got.nucleotide_logits[is_real], given["nucleotide_logits"][is_real].double())
-    # Our reading of the description is held to the same outputs.
+    # The reference that other tests use must also match the published outputs.
     state = torch.load(checkpoint, weights_only=True)["model_state_dict"]
     first = by_published(state, 4, tokens[:1], counts[:1])[0]
     assert_near(given["embeddings"][0], first.embedding)
@@ -96,7 +96,7 @@ def test_published_outputs_are_reproduced(upstream: Path, run: Programs, tmp_pat
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_other_sizes_give_what_the_description_gives(tmp_path: Path, name: str) -> None:
+def test_other_sizes_match_the_reference(tmp_path: Path, name: str) -> None:
     sizes = SIZES[name]
     model = imported(written(tmp_path, sizes), sizes.heads)
     tokens, counts = random_inputs(sizes)
@@ -110,7 +110,7 @@ def test_other_sizes_give_what_the_description_gives(tmp_path: Path, name: str) 
             assert abs(float(distance[row, column]) - math.tanh(euclidean / 10)) < 1e-5
 
 
-def test_the_number_of_heads_is_what_was_asked_for(tmp_path: Path) -> None:
+def test_the_model_has_the_given_number_of_heads(tmp_path: Path) -> None:
     sizes = Sizes()
     tokens, counts = random_inputs(sizes)
     with torch.no_grad():
@@ -129,7 +129,7 @@ WRAPPED: dict[str, tuple[Callable[[Weights], object], list[str]]] = {
 
 
 @pytest.mark.parametrize("wrapping", WRAPPED)
-def test_an_encoder_is_found_in_whatever_it_was_saved_with(
+def test_an_encoder_is_found_beside_other_tensors_and_in_wrappers(
     run: Programs, tmp_path: Path, wrapping: str
 ) -> None:
     wrap, left_out = WRAPPED[wrapping]
@@ -144,14 +144,14 @@ def test_an_encoder_is_found_in_whatever_it_was_saved_with(
     assert {value.dtype for value in weights.values()} == {torch.float32}
 
 
-def test_a_state_dict_by_itself_is_a_checkpoint(tmp_path: Path) -> None:
+def test_a_bare_state_dict_is_a_checkpoint(tmp_path: Path) -> None:
     state = random_state(Sizes())
     torch.save(state, tmp_path / "state.pt")
     tokens, counts = random_inputs(Sizes())
     assert_equal_to(imported(tmp_path / "state.pt"), tokens, counts, by_published(state, 4, tokens, counts))
 
 
-def test_without_a_head_for_bases_all_are_equally_likely(run: Programs, tmp_path: Path) -> None:
+def test_without_a_head_for_bases_all_bases_are_equally_likely(run: Programs, tmp_path: Path) -> None:
     state = random_state(Sizes())
     kept = {name: value for name, value in state.items() if "nucleotide_head" not in name}
     path = write(tmp_path / "published.pt", kept)
@@ -166,7 +166,7 @@ def test_without_a_head_for_bases_all_are_equally_likely(run: Programs, tmp_path
         assert_near(got.distance_features[row], value.embedding)
 
 
-def test_the_run_says_where_it_came_from(run: Programs, tmp_path: Path) -> None:
+def test_the_run_records_its_origin(run: Programs, tmp_path: Path) -> None:
     path = written(tmp_path)
     options = ("--heads", 2, "--target", "weighted_unifrac")
     ran = run("aammodel", "import", path, "--output", tmp_path / "run", *options)
@@ -190,7 +190,7 @@ def test_the_run_says_where_it_came_from(run: Programs, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("vocabulary", [6, 7])
-def test_a_model_of_six_tokens_is_asked_for_distances_alone(
+def test_a_model_of_six_tokens_is_evaluated_on_distances_only(
     run: Programs, tmp_path: Path, vocabulary: int
 ) -> None:
     shards = make_shards(run, tmp_path, "--token-limit", 16)
@@ -199,10 +199,10 @@ def test_a_model_of_six_tokens_is_asked_for_distances_alone(
     ran = run("aammodel", "evaluate", tmp_path / "run", shards.folder, "--output", tmp_path / "out")
     assert ran.code == 0, ran.err
     assert "unweighted UniFrac" in ran.out
-    assert ("hidden bases" in ran.out) == (vocabulary == 7)
+    assert ("masked bases" in ran.out) == (vocabulary == 7)
 
 
-def test_no_base_is_hidden_from_a_model_that_has_no_token_for_it() -> None:
+def test_a_model_without_a_mask_token_refuses_masked_bases() -> None:
     model = awake(vocabulary_size=6)
     batch = compact(some_samples(1, 3))
     for use in (model, model.init_from_batch):
@@ -210,7 +210,7 @@ def test_no_base_is_hidden_from_a_model_that_has_no_token_for_it() -> None:
             use(batch)
 
 
-def test_shards_that_an_imported_model_cannot_read_are_refused(run: Programs, tmp_path: Path) -> None:
+def test_shards_that_do_not_fit_an_imported_model_are_refused(run: Programs, tmp_path: Path) -> None:
     shards = make_shards(run, tmp_path, "--token-limit", 16)
     for vocabulary in (6, 7):
         model = imported(written(tmp_path, Sizes(vocabulary=vocabulary, bases=59, token_limit=11)))
@@ -221,9 +221,7 @@ def test_shards_that_an_imported_model_cannot_read_are_refused(run: Programs, tm
     check_fits(few, shards, token_limit=15)
 
 
-def test_a_table_with_an_ambiguity_code_is_refused_by_the_name_of_the_asv(
-    run: Programs, tmp_path: Path
-) -> None:
+def test_an_ambiguity_code_is_refused_with_the_name_of_its_asv(run: Programs, tmp_path: Path) -> None:
     sequences = random_sequences(6, bases=40)
     strange = sequences[3][:10] + "N" + sequences[3][11:]
     sequences[3] = strange

@@ -1,4 +1,4 @@
-"""A file that is no published checkpoint, or not quite one: what is wrong is said, and nothing written."""
+"""Files that are not published checkpoints are refused with the reason, and nothing is written."""
 
 import zipfile
 from collections.abc import Callable
@@ -68,35 +68,35 @@ BAD_STATES: dict[str, tuple[Callable[[Weights], object], str]] = {
     ),
     "wrong-shape": (
         instead("encoder_transformer.norm.bias", torch.ones(15)),
-        r"encoder_transformer.norm.bias has shape \(15,\), and should have \(16,\)",
+        r"encoder_transformer.norm.bias has shape \(15,\), but must have \(16,\)",
     ),
-    "tokens-in-one-dimension": (instead(TOKENS, torch.ones(7)), f"{TOKENS} is no matrix"),
+    "tokens-in-one-dimension": (instead(TOKENS, torch.ones(7)), f"{TOKENS} is not a matrix"),
     "odd-feed-forward": (
         instead(f"{FIRST}.linear1.weight", torch.ones(40, 16)),
-        "feed-forward width of 40 is no multiple of its width of 16",
+        "feed-forward width of 40 is not a multiple of its width of 16",
     ),
     "small-vocabulary": (instead(TOKENS, torch.ones(5, 16)), "vocabulary_size must be 6, 7 or 8, and is 5"),
     "not-finite": (
         instead("attention_pooling.norm.bias", torch.full((16,), torch.nan)),
-        "attention_pooling.norm.bias has numbers that are not finite",
+        "attention_pooling.norm.bias has non-finite values",
     ),
     "integers": (
         instead("attention_pooling.norm.bias", torch.ones(16, dtype=torch.int64)),
-        "attention_pooling.norm.bias is no tensor of plain floating-point numbers",
+        "attention_pooling.norm.bias is not a plain tensor of floating-point numbers",
     ),
-    "sparse": (instead(TOKENS, torch.ones(7, 16).to_sparse()), f"{TOKENS} is no tensor of plain"),
-    "no-tensor": (instead("attention_pooling.norm.bias", 3), "attention_pooling.norm.bias is no tensor"),
+    "sparse": (instead(TOKENS, torch.ones(7, 16).to_sparse()), f"{TOKENS} is not a plain tensor"),
+    "no-tensor": (instead("attention_pooling.norm.bias", 3), "attention_pooling.norm.bias is not a tensor"),
     "a-view-larger-than-the-file": (
         instead(TOKENS, torch.ones(1, 1).expand(7, 2**40)),
-        "claim more numbers than the file holds",
+        "claim to hold more numbers than the file does",
     ),
     "empty": (lambda state: {}, "no model_state_dict"),
-    "twice": (lambda state: state | {f"module.{TOKENS}": state[TOKENS]}, "names twice"),
+    "twice": (lambda state: state | {f"module.{TOKENS}": state[TOKENS]}, "a name twice"),
 }
 
 
 @pytest.mark.parametrize("bad", BAD_STATES)
-def test_what_disagrees_is_refused_by_its_name(run: Programs, tmp_path: Path, bad: str) -> None:
+def test_an_invalid_tensor_is_refused_by_name(run: Programs, tmp_path: Path, bad: str) -> None:
     change, message = BAD_STATES[bad]
     path = write(tmp_path / "published.pt", change(random_state(Sizes())))
     with pytest.raises(InvalidDataError, match=message):
@@ -106,7 +106,7 @@ def test_what_disagrees_is_refused_by_its_name(run: Programs, tmp_path: Path, ba
 
 
 class Hostile:
-    """Writes a file when it is unpickled, where that is allowed."""
+    """Object that writes a file when it is unpickled without restrictions."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -124,7 +124,7 @@ def compressed(path: Path) -> None:
 
 
 def listed_twice(path: Path) -> None:
-    """List every entry of the archive twice, over the same bytes."""
+    """List each entry of the archive twice, over the same bytes."""
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("version", "3")
         archive.filelist += archive.filelist
@@ -139,12 +139,12 @@ def flipped(path: Path) -> None:
 
 
 BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "text": (lambda path: path.write_text("no checkpoint"), "this is no checkpoint"),
-    "nothing": (lambda path: path.write_bytes(b""), "this is no checkpoint"),
-    "cut-short": (lambda path: path.write_bytes(path.read_bytes()[:-3000]), "this is no checkpoint"),
-    "a-flipped-bit": (flipped, "is damaged: the checksum of .*data/"),
+    "text": (lambda path: path.write_text("no checkpoint"), "this is not a checkpoint"),
+    "nothing": (lambda path: path.write_bytes(b""), "this is not a checkpoint"),
+    "cut-short": (lambda path: path.write_bytes(path.read_bytes()[:-3000]), "this is not a checkpoint"),
+    "a-flipped-bit": (flipped, "is damaged: .*data/.* has a wrong checksum"),
     "compressed": (compressed, "it is compressed"),
-    "listed-twice": (listed_twice, "claims to hold more than it has"),
+    "listed-twice": (listed_twice, "claims to be larger than it is"),
     "another-zip": (lambda path: zipfile.ZipFile(path, "w").close(), "cannot be read safely"),
     "a-list": (lambda path: torch.save([1, 2], path), "no model_state_dict"),
     "one-of-several-shards": (
@@ -153,7 +153,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "old-format": (
         lambda path: torch.save({}, path, _use_new_zipfile_serialization=False),
-        "this is no checkpoint",
+        "this is not a checkpoint",
     ),
     "hostile": (
         lambda path: write(path, random_state(Sizes()), config=Hostile(path.with_name("touched"))),
@@ -163,7 +163,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("bad", BAD_FILES)
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, bad: str) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path: Path, bad: str) -> None:
     spoil, message = BAD_FILES[bad]
     path = written(tmp_path)
     spoil(path)
@@ -172,7 +172,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, bad: str) -> No
     assert not (tmp_path / "touched").exists()
 
 
-def test_damage_anywhere_is_an_answer_and_no_crash(tmp_path: Path) -> None:
+def test_damage_anywhere_is_reported_without_a_crash(tmp_path: Path) -> None:
     path = written(tmp_path, Sizes(width=8))
     with zipfile.ZipFile(path) as archive:
         entries = {name: bytearray(archive.read(name)) for name in archive.namelist()}
@@ -180,7 +180,7 @@ def test_damage_anywhere_is_an_answer_and_no_crash(tmp_path: Path) -> None:
     numbers = np.random.default_rng(0)
     for place in numbers.integers(len(entries[pickled]), size=100):
         before, entries[pickled][place] = entries[pickled][place], int(numbers.integers(256))
-        # Written anew, so that the checksums are right.
+        # Written again, so that the checksums are right.
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in entries.items():
                 archive.writestr(name, bytes(content))
@@ -189,7 +189,7 @@ def test_damage_anywhere_is_an_answer_and_no_crash(tmp_path: Path) -> None:
             imported(path)
 
 
-def test_wrong_usage_is_told(run: Programs, tmp_path: Path) -> None:
+def test_wrong_usage_is_reported(run: Programs, tmp_path: Path) -> None:
     path, output = written(tmp_path), tmp_path / "run"
     for options, message in (
         ((tmp_path / "absent.pt",), "no such file"),
@@ -205,7 +205,7 @@ def test_wrong_usage_is_told(run: Programs, tmp_path: Path) -> None:
     again = run("aammodel", "import", path, "--output", output)
     assert again.code == 2
     assert "--overwrite" in again.err
-    # Told before the checkpoint, which may be large, is looked at.
+    # Reported before the checkpoint is read, since it may be large.
     assert run("aammodel", "import", tmp_path / "absent.pt", "--output", output).err == again.err
     assert run("aammodel", "import", path, "--output", output, "--overwrite").code == 0
     resumed = run("aammodel", "pretrain", "--resume", output)

@@ -1,4 +1,4 @@
-"""Sums and counts: the mean over a step of several micro-batches is exact (P5)."""
+"""Sums of losses: the mean over a step of several micro-batches is exact (P5)."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def micro_batches(sizes: list[int]) -> list[Batch]:
 
 
 def mean_loss(model: AamModel, outputs: list[Output], batches: list[Batch]) -> torch.Tensor:
-    """Compute the mean over all bases and all pairs from everything at once, pair by pair."""
+    """Compute the mean losses over all bases and all pairs of one large batch."""
     logits = torch.cat([output.nucleotide_logits for output in outputs])
     tokens = torch.cat([batch.masked_token for batch in batches])
     errors = [
@@ -42,7 +42,7 @@ def mean_loss(model: AamModel, outputs: list[Output], batches: list[Batch]) -> t
 
 
 def accumulate(model: AamModel, batches: list[Batch]) -> dict[str, torch.Tensor]:
-    """Add up gradients as training does: one micro-batch at a time, divided by the counts of all."""
+    """Sum gradients as training does: one micro-batch at a time, divided by the counts of all."""
     num_bases, pairs = (sum(map(parameter.denominator, batches)) for parameter in (BASES, DISTANCES))
     model.zero_grad()
     for batch in batches:
@@ -71,7 +71,7 @@ def test_a_batch_of_one_has_no_pair_and_a_finite_gradient() -> None:
     assert all(value.isfinite().all() for value in accumulate(model, [batch]).values())
 
 
-def test_a_missing_distance_takes_part_in_nothing() -> None:
+def test_a_missing_distance_has_no_effect() -> None:
     model = awake()
     batch = compact(some_samples(1, 4))
     batch.distance[0, 1, :] = batch.distance[0, :, 1] = torch.nan
@@ -82,7 +82,7 @@ def test_a_missing_distance_takes_part_in_nothing() -> None:
     assert all(gradient.isfinite().all() for gradient in gradients(model, value).values())
 
 
-def test_nothing_hidden_has_no_loss() -> None:
+def test_without_masked_bases_there_is_no_loss() -> None:
     model = awake()
     batch = compact(some_samples(1, 2))
     batch = replace(batch, masked=batch.masked[:0], masked_token=batch.masked_token[:0])

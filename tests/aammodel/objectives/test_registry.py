@@ -1,4 +1,4 @@
-"""An objective from outside the package: one class, one call, one entry in the configuration."""
+"""An objective from outside of the package needs one class, one call and one configuration entry."""
 
 import json
 import shutil
@@ -53,7 +53,7 @@ class Richness(Objective):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder for a run that several tests look at."""
+    """Return the folder of a run that several tests use."""
     return tmp_path_factory.mktemp("richness")
 
 
@@ -78,9 +78,9 @@ def test_its_loss_is_logged_and_falls(trained: Path) -> None:
     assert validated[-1] < 0.5 * validated[0]
 
 
-def test_it_counts_in_the_loss_by_its_weight(trained: Path) -> None:
+def test_its_weight_applies_in_the_loss(trained: Path) -> None:
     row = read_metrics(trained)[-2]
-    # The spread of the true distances is the unit of their errors.
+    # Errors are measured in units of the spread of the true distances.
     spread = load_run(trained).spread.item()
     expected = row["nucleotide_loss"] + 0.3 / spread**2 * row["distance_loss"] + 0.5 * row["richness_loss"]
     assert row["loss"] == pytest.approx(expected, rel=1e-6)
@@ -91,7 +91,7 @@ def test_report_and_results_show_it(trained: Path) -> None:
     assert json.loads((trained / "results.json").read_text())["best"]["val_richness_loss"] > 0
 
 
-def test_its_head_is_stored_with_the_model(trained: Path) -> None:
+def test_its_head_is_saved_with_the_model(trained: Path) -> None:
     weights = load_file(trained / "model.safetensors")
     head = load_run(trained).objective_heads["richness"]
     assert torch.equal(head.weight, weights["objective_heads.richness.weight"])
@@ -111,7 +111,7 @@ def test_a_resumed_run_is_bit_equal(trained: Path, run: Programs, tmp_path: Path
         assert value.read_bytes() == other.read_bytes()
 
 
-def test_without_it_the_model_is_read_and_the_run_is_refused(
+def test_without_it_the_model_loads_but_the_run_does_not_resume(
     trained: Path, run: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(registry._registered, "richness")
@@ -121,11 +121,11 @@ def test_without_it_the_model_is_read_and_the_run_is_refused(
     assert "no objective named 'richness' is registered" in ran.err
 
 
-def test_other_weights_of_it_change_the_loss() -> None:
+def test_its_weight_defines_the_loss() -> None:
     assert "objectives" in loss_defining_keys()
 
 
-def test_a_name_is_given_once() -> None:
+def test_names_are_unique() -> None:
     class Other(Richness):
         pass
 
@@ -134,7 +134,7 @@ def test_a_name_is_given_once() -> None:
 
     assert register(Richness) is Richness
     for kind in (Other, Distance):
-        with pytest.raises(ValueError, match="there is an objective"):
+        with pytest.raises(ValueError, match="already exists"):
             register(kind)
 
 
@@ -150,7 +150,7 @@ def test_a_sample_that_is_repeated_on_another_rank_counts_once() -> None:
 
 
 class Age(Objective):
-    """Predict a label of each sample, where it is known."""
+    """Predict a label of each sample for which it is known."""
 
     name = "age"
     labels = {"age": Label("age", "squared error")}  # noqa: RUF012
@@ -167,7 +167,7 @@ class Age(Objective):
         return torch.where(age.isfinite(), forward.output.embedding.mean(dim=1) - age, 0.0).square().sum()
 
 
-def test_an_objective_learns_labels_that_a_batch_carries(tmp_path: Path) -> None:
+def test_an_objective_learns_labels_of_a_batch(tmp_path: Path) -> None:
     labels = Labels(("depth", "age"), torch.tensor([[1.0, 2.0, 3.0], [0.5, torch.nan, -0.5]]))
     batch = replace(compact(some_samples(1, 3)), labels=labels).to("cpu")
     assert batch.labels is not None

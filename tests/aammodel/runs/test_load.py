@@ -1,4 +1,4 @@
-"""A trained model is found again: from its run's folder, or from its file alone."""
+"""A trained model loads from its run folder, from a checkpoint, or from its file alone."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ from tests.helpers.shards import make_shards, tiny_config
 from tests.helpers.studies import Programs
 
 
-def test_a_run_gives_its_best_weights(run: Programs, tmp_path: Path) -> None:
+def test_a_run_loads_its_best_weights(run: Programs, tmp_path: Path) -> None:
     shards = make_shards(run, tmp_path)
     options = ("--output", tmp_path / "run", "--config", tiny_config(tmp_path), "--max-steps", 2)
     assert run("aammodel", "pretrain", shards.folder, *options).code == 0
@@ -31,7 +31,7 @@ def test_a_run_gives_its_best_weights(run: Programs, tmp_path: Path) -> None:
         assert model.config.width == 16
         assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
     check_fits(load_run(tmp_path / "run"), shards)
-    with pytest.raises(UsageError, match="up to 59 bases, and the model reads 58"):
+    with pytest.raises(UsageError, match="up to 59 bases, and the model has positions for 58"):
         check_fits(AamModel(replace(load_run(tmp_path / "run").config, sequence_length=59)), shards)
 
 
@@ -47,7 +47,7 @@ def test_a_model_of_an_earlier_version_is_the_same_model(run: Programs, tmp_path
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
 
 
-def test_a_checkpoint_is_a_model_wherever_it_lies(run: Programs, tmp_path: Path) -> None:
+def test_a_checkpoint_loads_from_any_folder(run: Programs, tmp_path: Path) -> None:
     shards = make_shards(run, tmp_path).folder
     options = ("--output", tmp_path / "run", "--config", tiny_config(tmp_path), "--max-steps", 4)
     assert run("aammodel", "pretrain", shards, *options).code == 0
@@ -60,13 +60,13 @@ def test_a_checkpoint_is_a_model_wherever_it_lies(run: Programs, tmp_path: Path)
     assert ran.code == 0, ran.err
 
 
-def test_a_shard_set_in_place_of_a_run_is_told(run: Programs, tmp_path: Path) -> None:
+def test_a_shard_set_instead_of_a_run_is_reported(run: Programs, tmp_path: Path) -> None:
     shards = make_shards(run, tmp_path).folder
     ran = run("aammodel", "evaluate", shards, tmp_path / "run", "--output", tmp_path / "evaluation")
-    assert (ran.code, "name the run first" in ran.err) == (2, True)
+    assert (ran.code, "give the run first" in ran.err) == (2, True)
 
 
-def test_what_is_no_run_is_told(tmp_path: Path) -> None:
+def test_other_folders_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no trained model"):
         load_run(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"\x07\0\0\0\0\0\0\0{}     ")
@@ -74,7 +74,7 @@ def test_what_is_no_run_is_told(tmp_path: Path) -> None:
         load_run(tmp_path)
 
 
-def test_a_model_of_before_there_were_windows_is_read(run: Programs, tmp_path: Path) -> None:
+def test_a_model_from_before_kmers_loads(run: Programs, tmp_path: Path) -> None:
     shards = make_shards(run, tmp_path)
     config = tiny_config(tmp_path)
     config.write_text(config.read_text().replace("[model]", "[model]\nkmers = false"))

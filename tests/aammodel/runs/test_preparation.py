@@ -1,4 +1,4 @@
-"""Every model file and config.json of a run say how its samples were prepared."""
+"""All model files and `config.json` of a run record how its samples were prepared."""
 
 import json
 from pathlib import Path
@@ -28,14 +28,14 @@ def trained(run: Programs, tmp_path: Path, shards: ShardSet) -> Path:
 
 
 def rewrite_header(path: Path, preparation: str | None) -> None:
-    """Replace the preparation in the header of a model file, or leave it out."""
+    """Replace or remove the preparation in the header of a model file."""
     with safe_open(path, framework="pt") as file:
         header = dict(file.metadata())
     header.pop("preparation")
     save_file(load_file(path), path, header | ({"preparation": preparation} if preparation else {}))
 
 
-def test_all_files_of_a_run_hold_it(trained: Path, shards: ShardSet) -> None:
+def test_all_files_of_a_run_have_a_preparation(trained: Path, shards: ShardSet) -> None:
     expected = Preparation.from_shards(shards.manifest, shards.tokens, 12)
     assert (expected.token_limit, expected.rarefy_depth, expected.min_reads, expected.seed) == (12, 50, 3, 4)
     assert expected.region is not None
@@ -48,7 +48,7 @@ def test_all_files_of_a_run_hold_it(trained: Path, shards: ShardSet) -> None:
     assert "Preparation of the samples" in (trained / "report.html").read_text()
 
 
-def test_a_run_of_before_has_none_and_still_loads(trained: Path, run: Programs) -> None:
+def test_an_older_run_without_a_preparation_loads(trained: Path, run: Programs) -> None:
     config = json.loads((trained / "config.json").read_text())
     del config["preparation"]
     (trained / "config.json").write_text(json.dumps(config))
@@ -70,7 +70,7 @@ def test_a_later_version_is_refused_by_name(trained: Path) -> None:
         load_preparation(trained)
 
 
-def test_evaluation_on_samples_prepared_otherwise_says_so(
+def test_evaluation_warns_of_samples_that_were_prepared_differently(
     trained: Path, run: Programs, tmp_path: Path
 ) -> None:
     ran = run("aammodel", "evaluate", trained, tmp_path / "shards", "--output", tmp_path / "same")

@@ -1,4 +1,4 @@
-"""Steps saved on disk: read back as they were, also from files with the old names of fields."""
+"""Saved steps are read back unchanged, also from files with old names of fields."""
 
 from pathlib import Path
 
