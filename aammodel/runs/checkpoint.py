@@ -126,6 +126,7 @@ def save_model(
 
 def model_file(model: Tensors, model_config: dict[str, object], preparation: Preparation | None) -> bytes:
     """Return the content of a model file: weights, with configuration and preparation in the header."""
+    # Header and weights are one file, so a model cannot be separated from its configuration.
     header = {"model_config": json.dumps(model_config)}
     if preparation is not None:
         header["preparation"] = json.dumps(preparation.as_dict())

@@ -54,6 +54,7 @@ def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
             config = load_model_config(json.loads((file.metadata() or {})["model_config"]))
         model = AamModel(config)
         model.load_state_dict(_with_heads(model, load_file(path)))
+    # A damaged or foreign file can fail at any step: safetensors, JSON, configuration, names or shapes.
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise InvalidDataError(f"this model cannot be read: {error}", str(path), _FIX) from error
     return model.to(device).eval()

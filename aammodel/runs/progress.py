@@ -47,6 +47,7 @@ class Progress:
                 validations_since_reduction=0,
             )
         waited = self.validations_since_reduction + 1
+        # Reductions are counted under every schedule. Only the plateau schedule uses them.
         is_reduced = waited >= plateau_patience
         return replace(
             self,

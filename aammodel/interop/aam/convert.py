@@ -30,8 +30,8 @@ class Imported:
     left_out: tuple[str, ...]
     """Names of tensors of heads for other targets, which our model does not have."""
     guesses_bases: bool
-    """Whether the checkpoint has a head for masked bases. Without one, our model predicts all bases with equal
-    probability."""
+    """Whether the checkpoint has a head for masked bases. Without one, all bases are equally likely to our
+    model."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of `config.json`."""
