@@ -37,7 +37,7 @@ EVERY = 40
 
 @dataclass(frozen=True)
 class Setting:
-    """What differs from the defaults."""
+    """Settings of a curve that differ from the defaults."""
 
     steps: int = 240
     model: dict[str, object] = field(default_factory=dict)

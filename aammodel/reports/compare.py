@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
-from aam_schemas.common.html import page, picture, png, table
+from aam_schemas.common.html import embedded_png, page, png, table
 from aam_schemas.common.publish import replace_file
 from aam_schemas.common.text import format_number
 from aammodel.distances.metrics import METRICS
@@ -125,7 +125,7 @@ def as_page(comparison: Comparison, runs: Sequence[Run]) -> bytes:
     keys = [f"{RUN_COLOURS[n % len(RUN_COLOURS)]} {name}" for n, name in enumerate(names)]
     figure = draw_runs({name: one.rows for name, one in zip(names, runs, strict=True)})
     parts = ["<h2>Results</h2>", table(as_rows(comparison.results), ["", *keys])]
-    parts += ["<h2>Losses and learning rate</h2>", picture(png(figure), "losses of all runs")]
+    parts += ["<h2>Losses and learning rate</h2>", embedded_png(png(figure), "losses of all runs")]
     parts += ["<h2>What differs</h2>"]
     same = "<p>Nothing: these runs have the same configuration.</p>"
     parts += [table(as_rows(comparison.differences), ["", *keys]) if comparison.differences else same]

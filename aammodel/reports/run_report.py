@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from aam_schemas.common.html import cards, page, picture, png, table
+from aam_schemas.common.html import cards, embedded_png, page, png, table
 from aam_schemas.common.publish import replace_file
 from aammodel.distances.metrics import METRICS
 from aammodel.evaluation.distances import Prediction
@@ -132,7 +132,7 @@ def _shown(figure: Figure, path: Path) -> str:
     """Save a figure as PNG, and give it as an element that holds the picture itself."""
     content = png(figure)
     replace_file(path, content)
-    return picture(content, path.stem)
+    return embedded_png(content, path.stem)
 
 
 def draw_distances(prediction: Prediction) -> Figure:

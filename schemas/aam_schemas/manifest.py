@@ -1,4 +1,4 @@
-"""`manifest.json`: what a shard set holds, where it came from, and the hashes that prove it."""
+"""The manifest of a shard set (`manifest.json`): its contents, inputs, choices and checksums."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ MANIFEST_FILE = "manifest.json"
 CHECKSUM_FILE = "manifest.sha256"
 
 LARGEST_TOKEN_LIMIT = 2**31 - 1
-"""Entries that a list of a shard's sample can hold."""
+"""Largest length of a list in a sample: Arrow lists have signed 32-bit offsets."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,34 +24,34 @@ class ShardFile:
 
     name: str
     split: str
-    """train, validation or test for samples; empty for the rest."""
+    """train, validation or test for a sample file, empty for other files."""
     rows: int
     row_group_rows: tuple[int, ...]
-    """Rows of each row group, in order."""
+    """Number of rows of each row group, in order."""
     bytes: int
     sha256: str
     footer_sha256: str
-    """Of the Parquet footer, which page checksums do not cover; empty for other files."""
+    """SHA-256 of the Parquet footer, which page checksums do not cover. Empty for other formats."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputFile:
-    """One file that the shards were made from."""
+    """One of the files that the shards were made from."""
 
     role: str
-    """table, tree, rep-seqs, metadata, taxonomy or distances; shards where sets were merged."""
+    """table, tree, rep-seqs, metadata, taxonomy or distances, or shards if shard sets were merged."""
     name: str
     bytes: int
     sha256: str
     uuid: str = ""
-    """Of a QIIME 2 artifact, to find it in its provenance."""
+    """UUID of a QIIME 2 artifact, which identifies it in provenance records. Empty for other files."""
     kind: str = ""
-    """What the file turned out to be, in words."""
+    """Detected file type, in words."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choices:
-    """What was chosen when the shards were made."""
+    """Options with which the shards were made."""
 
     token_limit: int
     select: str = "abundance"
@@ -65,17 +65,18 @@ class Choices:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """A shard set in words and numbers."""
+    """The manifest of a shard set."""
 
     choices: Choices
     sequence_length: int
-    """Tokens per ASV, L: START and the bases of the longest one."""
+    """Tokens per ASV, L: START and the bases of the longest ASV."""
     num_samples: int
     num_asvs: int
     num_kept_asvs: int
-    """ASVs that some sample keeps under the token limit: the first rows of asvs.parquet."""
+    """Number of ASVs that at least one sample keeps under the token limit. They are the first rows of
+    `asvs.parquet`."""
     num_branches: int
-    """Rows of tree.parquet; 0 without a tree."""
+    """Number of rows of `tree.parquet`, or 0 without a tree."""
     num_rejected_samples: int
     num_rejected_asvs: int
     files: tuple[ShardFile, ...]
@@ -88,20 +89,20 @@ class Manifest:
     format_version: int = FORMAT_VERSION
 
     def sample_files(self, split: str) -> tuple[ShardFile, ...]:
-        """Files that hold one split, in order."""
+        """Return the sample files of one split, in order."""
         return tuple(file for file in self.files if file.split == split)
 
     def num_rows(self, split: str) -> int:
-        """Count the samples of one split."""
+        """Return the number of samples of one split."""
         return sum(file.rows for file in self.sample_files(split))
 
     def to_json(self) -> str:
-        """Write as JSON, the same bytes for the same content."""
+        """Return the manifest as JSON. Equal manifests give equal bytes."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @property
     def sha256(self) -> str:
-        """Hash of the JSON form: the identity of the whole set."""
+        """SHA-256 of the JSON. It identifies the whole set, since the JSON has the hash of every file."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
@@ -117,9 +118,9 @@ def read_manifest(folder: Path) -> Manifest:
     Raises
     ------
     UsageError
-        If there is no such folder.
+        If the folder does not exist.
     InvalidDataError
-        If the folder is no shard set, or its manifest was changed, cut short or is of another version.
+        If the folder is not a shard set, or its manifest was changed, truncated or has another version.
     """
     if not folder.exists():
         raise _no_folder(folder)
@@ -128,7 +129,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise InvalidDataError(
             f"this is not a shard set: it has no {MANIFEST_FILE}",
             str(folder),
-            "make one with `aamprep shard`, then name its folder",
+            "make a shard set with `aamprep shard`, then name its folder",
         )
     checksum = folder / CHECKSUM_FILE
     return parse_manifest(
@@ -143,33 +144,33 @@ def _no_folder(folder: Path) -> UsageError:
             "there is no such folder", str(folder), "name the folder that `aamprep shard` wrote"
         )
     return UsageError(
-        f"a run was killed while replacing this shard set; the old set is whole, and is named {old.name}",
+        f"a run was killed while replacing this shard set; the old set is intact, under the name {old.name}",
         str(folder),
-        f"rename {old.name} to {folder.name}, or run a command that reads the set: it renames it for you",
+        f"rename {old.name} to {folder.name}, or run any command on this shard set, which renames it for you",
     )
 
 
 def parse_manifest(content: bytes, checksum: bytes, folder: str) -> Manifest:
-    """Check and parse what the files of a manifest hold.
+    """Verify the checksum of a manifest and parse it.
 
     Parameters
     ----------
     content, checksum : bytes
-        Of `manifest.json` and `manifest.sha256`.
+        Contents of `manifest.json` and `manifest.sha256`.
     folder : str
-        Where they lie, for messages.
+        Folder or address of the shard set, for messages.
 
     Raises
     ------
     InvalidDataError
-        If the manifest was changed, cut short or is of another version.
+        If the manifest was changed, truncated or has another version.
     """
     expected = checksum.split()
     if not expected or expected[0] != hashlib.sha256(content).hexdigest().encode():
         raise InvalidDataError(
-            f"{MANIFEST_FILE} and {CHECKSUM_FILE} do not agree: the set was changed or copied in part",
+            f"{MANIFEST_FILE} and {CHECKSUM_FILE} do not agree: the set was changed or only partly copied",
             folder,
-            "copy the whole folder again, or make it anew with `aamprep shard`",
+            "copy the whole folder again, or make the shards again with `aamprep shard`",
         )
     return _parse(content, f"{folder.rstrip('/')}/{MANIFEST_FILE}")
 
@@ -186,7 +187,7 @@ def _parse(content: bytes, path: str) -> Manifest:
         return record_from_json(Manifest, document)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidDataError(
-            f"this is no manifest of format version {FORMAT_VERSION}: {error}",
+            f"this is not a valid manifest of format version {FORMAT_VERSION}: {error}",
             path,
             "make the shards again with `aamprep shard`",
         ) from error

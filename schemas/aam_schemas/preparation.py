@@ -24,13 +24,15 @@ REGION_BASES = 20
 """Bases at each end of an ASV that describe the region: about the length of a primer."""
 
 AGREEING_BASES = 15
-"""Of `REGION_BASES`, as many must equal the consensus. A random sequence does so once in 260,000."""
+"""Number of the `REGION_BASES` that must equal the consensus. A random sequence reaches it once in 260,000
+times (binomial, p = 1/4)."""
 
 CONSERVED_FRACTION = 0.5
 """An end is compared only if this fraction of the model's ASVs agrees with their own consensus."""
 
 MOST_ASVS = 1 << 16
-"""Of more ASVs, an evenly spaced selection of this size or less is described: millions would take seconds."""
+"""Largest number of ASVs that are described. From more, an evenly spaced selection is taken, since millions
+would take seconds."""
 
 Tokens = npt.NDArray[np.uint8]
 
@@ -54,9 +56,9 @@ class Region:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preparation:
-    """How samples were prepared. None means that it is not known, as of published checkpoints.
+    """Record of how samples were prepared. None means unknown, as for published checkpoints.
 
-    `rarefy_depth` alone has two meanings of None: see `is_rarefied`.
+    Only for `rarefy_depth`, None has a second meaning: see `is_rarefied`.
     """
 
     token_limit: int | None = None
@@ -70,7 +72,7 @@ class Preparation:
     """Seed of rarefaction and of a random selection."""
     has_tree: bool | None = None
     missing_from_tree: str | None = None
-    """What was done with ASVs that the tree lacks."""
+    """Treatment of ASVs that the tree lacks: see `aamprep shard --missing-from-tree`."""
     min_prevalence: int | None = None
     """ASVs in fewer samples were removed."""
     min_reads: float | None = None

@@ -1,13 +1,13 @@
-"""How a shard set lies on disk, format version 1: Arrow schemas and how the Parquet files are written.
+"""Layout of a shard set on disk, format version 1: file names, Arrow schemas, Parquet readers and writers.
 
 shards/
-  manifest.json, manifest.sha256         what is here, written last
-  asvs.parquet                           a row per distinct ASV, those that some sample keeps first
-  samples-train-00000-of-00009.parquet   a row per sample, one split per file
-  metadata.parquet                       optional: a row per sample, in manifest order
-  tree.parquet                           optional: a row per branch, parents before children
+  manifest.json, manifest.sha256         contents and checksums, written last
+  asvs.parquet                           one row per distinct ASV; ASVs that some sample keeps come first
+  samples-train-00000-of-00009.parquet   one row per sample, one split per file
+  metadata.parquet                       optional: one row per sample, in manifest order
+  tree.parquet                           optional: one row per branch, parents before children
   distances.npy                          optional: a precomputed matrix, in manifest order
-  rejected.parquet                       optional: samples and ASVs that did not pass, and why
+  rejected.parquet                       optional: rejected samples and ASVs, with the reason
 """
 
 import hashlib
@@ -27,7 +27,8 @@ DISTANCES_FILE = "distances.npy"
 REJECTED_FILE = "rejected.parquet"
 
 ROW_GROUP_BYTES = 1 << 20
-"""Aimed-at size of a row group, the unit of reading: small enough to shuffle, large enough to read fast."""
+"""Target size of a row group. A loader reads and shuffles whole row groups, so they must be neither too large
+to mix samples well nor too small to read fast."""
 
 _ROWS = pa.list_(pa.uint32())
 _READS = pa.list_(pa.float64())
@@ -36,10 +37,10 @@ SAMPLES = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("study", pa.string(), nullable=False),
-        # Row numbers in asvs.parquet and reads of the ASVs that the token limit keeps, in order of selection.
+        # Row numbers in asvs.parquet, and reads, of the ASVs within the token limit, in order of selection.
         pa.field("asv", _ROWS, nullable=False),
         pa.field("count", _READS, nullable=False),
-        # The rest, in the same order, so that nothing is lost.
+        # The ASVs beyond the token limit, in the same order. Exact distances need all ASVs of a sample.
         pa.field("dropped_asv", _ROWS, nullable=False),
         pa.field("dropped_count", _READS, nullable=False),
         pa.field("depth", pa.float64(), nullable=False),
@@ -52,7 +53,8 @@ SAMPLES = pa.schema(
 
 BRANCHES = pa.schema(
     [
-        # Row numbers in tree.parquet of the branches that the whole sample covers, and the reads under each.
+        # Row numbers in tree.parquet of the branches that the sample covers, with all its ASVs, and the reads
+        # under each branch.
         pa.field("branch", _ROWS, nullable=False),
         pa.field("branch_count", _READS, nullable=False),
         pa.field("depth_in_tree", pa.float64(), nullable=False),
@@ -79,12 +81,12 @@ REJECTED = pa.schema(
 
 
 def samples_schema(has_tree: bool) -> pa.Schema:
-    """Columns of a sample file, with the branch lists where there is a tree."""
+    """Return the Arrow schema of a sample file, which includes the branch lists if there is a tree."""
     return pa.schema(list(SAMPLES) + list(BRANCHES)) if has_tree else SAMPLES
 
 
 def asvs_schema(sequence_length: int) -> pa.Schema:
-    """Columns of asvs.parquet, whose `tokens` hold `sequence_length` ids each: START and the bases."""
+    """Return the Arrow schema of `asvs.parquet`, with `sequence_length` tokens per ASV (START and bases)."""
     return pa.schema(
         [
             pa.field("asv_id", pa.string(), nullable=False),
@@ -98,14 +100,14 @@ def asvs_schema(sequence_length: int) -> pa.Schema:
 
 
 def samples_file(split: str, index: int, num_files: int) -> str:
-    """Name of one sample file, in the form that the field's tools know."""
+    """Return the name of a sample file, in the `name-00000-of-00009` form common for sharded data sets."""
     return f"samples-{split}-{index:05d}-of-{num_files:05d}.parquet"
 
 
 def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Open a Parquet file for writing, with page checksums.
 
-    Statistics are off: nobody filters on list columns, and they would only make the footer larger.
+    Column statistics are off. They would only enlarge the footer, since no reader filters on list columns.
     """
     return pq.ParquetWriter(
         path, schema, compression="zstd", write_page_checksum=True, write_statistics=False, store_schema=True
@@ -113,34 +115,39 @@ def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def write_parquet(table: pa.Table, path: Path, row_group_rows: int = 1 << 16) -> None:
-    """Write one table as one checksummed Parquet file."""
+    """Write a table to a Parquet file with page checksums."""
     with parquet_writer(path, table.schema) as writer:
         writer.write_table(table, row_group_size=row_group_rows)
 
 
 def open_parquet(source: Path | BufferedIOBase) -> pq.ParquetFile:
-    """Open a Parquet file so that a flipped byte in a page is an error and not a wrong number.
+    """Open a Parquet file and verify its page checksums, so that a damaged page raises an error.
 
-    Of what is no local file, neighbouring columns are fetched together.
+    For a remote file, the byte ranges of neighboring columns are fetched together.
     """
     is_local = isinstance(source, Path)
     return pq.ParquetFile(source, page_checksum_verification=True, memory_map=False, pre_buffer=not is_local)
 
 
 def footer_sha256(path: Path) -> str:
-    """Hash a Parquet file's footer, which page checksums do not cover.
+    """Return the SHA-256 of a Parquet file's footer, which the page checksums do not cover.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
 
     Raises
     ------
     ValueError
-        If the file does not end as a Parquet file does.
+        If the file does not end with a Parquet footer.
     """
     with path.open("rb") as file:
         return footer_sha256_of(file)
 
 
 def footer_sha256_of(file: BufferedIOBase) -> str:
-    """Hash the footer of a Parquet file that is open.
+    """Return the SHA-256 of the footer of an open Parquet file.
 
     The footer is the Thrift metadata, its length in four bytes, and the magic number `PAR1`
     (https://parquet.apache.org/docs/file-format/).
@@ -148,19 +155,20 @@ def footer_sha256_of(file: BufferedIOBase) -> str:
     Raises
     ------
     ValueError
-        If the file does not end as a Parquet file does.
+        If the file does not end with a Parquet footer.
     """
     size = file.seek(0, 2)
     file.seek(max(size - 8, 0))
+    # The footer length is a little-endian integer of four bytes, directly before the magic number.
     tail = file.read(8)
     length = int.from_bytes(tail[:4], "little") + 8
     if tail[4:] != b"PAR1" or length > size:
-        raise ValueError("not the end of a Parquet file")
+        raise ValueError("the file does not end with a Parquet footer")
     file.seek(size - length)
     return hashlib.sha256(file.read(length)).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
-    """Hash a whole file, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a whole file, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,11 +1,12 @@
-"""What a valid ASV, sample and metadata row is, as pandera schemas on polars.
+"""Pandera schemas on polars for ASVs, samples and metadata.
 
-These are the contract: every batch of samples passes them before it is written. They run on eager frames,
-since pandera checks a LazyFrame's types alone. A frame has one row per sample, with lists inside, since
-pandera slows down steeply with the number of columns.
+These schemas are the contract. Every batch of samples is validated against them before it is written.
 
-The training path never imports this module: polars and pandera cost seconds to start, and polars hangs in
-forked workers.
+- They run on eager frames, because pandera checks only the types of a LazyFrame.
+- A frame has one row per sample, with lists inside, because pandera slows down steeply with the number of
+  columns.
+- The training code never imports this module. Importing polars and pandera takes seconds, and polars can
+  deadlock in forked data loader workers.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ Rule = Callable[[pl.Expr], pl.Expr]
 
 
 def _check(rule: Rule, name: str, error: str) -> pa.Check:
-    """Make a named pandera check of one fused polars expression; null counts as a failure."""
+    """Return a named pandera check that evaluates one polars expression. Null counts as a failure."""
 
     def check(data: PolarsData) -> pl.LazyFrame:
         return data.lazyframe.select(rule(pl.col(data.key)).fill_null(value=False))
@@ -31,15 +32,23 @@ def _check(rule: Rule, name: str, error: str) -> pa.Check:
 
 
 def violations(schema: pa.DataFrameSchema, frame: pl.DataFrame) -> pl.DataFrame:
-    """Hold a frame against a contract.
+    """Validate a frame against a schema and return its violations.
+
+    Parameters
+    ----------
+    schema : pandera.polars.DataFrameSchema
+        One of the schemas of this module.
+    frame : polars.DataFrame
+        The rows to check.
 
     Returns
     -------
     polars.DataFrame
-        pandera's failure cases, a row per failure: `check`, `column`, `failure_case`, and `index`, the row of
-        the frame (null where the failure is the whole column's). Empty where the frame is valid.
+        pandera's failure cases, one row per failure, with the columns `check`, `column`, `failure_case` and
+        `index`. `index` is the row of the frame, or null if the failure concerns a whole column. The result
+        is empty if the frame is valid.
     """
-    # Names and types first: a check on a column of another type would bring polars down, not answer.
+    # Names and types are checked first: polars raises its own error if a rule meets a column of another type.
     for depth in (ValidationDepth.SCHEMA_ONLY, ValidationDepth.SCHEMA_AND_DATA):
         try:
             with config_context(validation_depth=depth):
@@ -52,19 +61,22 @@ def violations(schema: pa.DataFrameSchema, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _every(rule: Rule) -> Rule:
+    """Return a rule for list columns: every element satisfies `rule`. Null elements do not."""
     return lambda column: column.list.eval(rule(pl.element()).fill_null(value=False)).list.all()
 
 
 def _frame_check(rule: pl.Expr, name: str, error: str) -> pa.Check:
+    """Return a named pandera check that compares columns of the same row. Null counts as a failure."""
+
     def check(data: PolarsData) -> pl.LazyFrame:
         return data.lazyframe.select(rule.fill_null(value=False))
 
     return pa.Check(check, name=name, error=error)
 
 
-def _equal(one: pl.Expr, other: pl.Expr) -> pl.Expr:
-    """Compare sums, which differ in the last digits with the order of their terms."""
-    return (one - other).abs() <= 1e-9 * other.abs()
+def _equal(left: pl.Expr, right: pl.Expr) -> pl.Expr:
+    """Compare two sums with a tolerance, since the last digits depend on the order of the terms."""
+    return (left - right).abs() <= 1e-9 * right.abs()
 
 
 def _is_count(count: pl.Expr) -> pl.Expr:
@@ -79,7 +91,7 @@ HAS_READS = _check(
     "no ASV of the sample has a count above 0",
 )
 READS_GIVEN = _check(
-    lambda c: c.is_finite() & (c > 0), "reads_given", "a number of reads is not above 0 and finite"
+    lambda c: c.is_finite() & (c > 0), "reads_given", "a number of reads is not positive and finite"
 )
 NO_ASV_TWICE = _check(lambda c: c.list.n_unique() == c.list.len(), "no_asv_twice", "an ASV is listed twice")
 STARTS_WITH_START = _check(
@@ -93,27 +105,27 @@ KNOWN_TOKENS = _check(
         .list.all()
     ),
     "known_tokens",
-    "an ASV holds a token that is no base (MASK is the trainer's, START comes once)",
+    "an ASV contains a token other than a base (MASK is reserved for training, START occurs once)",
 )
 NO_PAD_BETWEEN_BASES = _check(
-    # Padding comes last: once a token is PAD, all after it are, so the tokens never rise from PAD.
+    # In a valid ASV, only PAD follows PAD. The last token has no successor, hence the fill of null.
     lambda c: (
         c.list.eval((pl.element() == PAD) & (pl.element().shift(-1) != PAD).fill_null(value=False))
         .list.any()
         .not_()
     ),
     "no_pad_between_bases",
-    "padding stands between bases",
+    "there is padding between bases",
 )
 
 
 def asv_table(sequence_length: int) -> pa.DataFrameSchema:
-    """Contract of asvs.parquet.
+    """Return the schema of `asvs.parquet`.
 
     Parameters
     ----------
     sequence_length : int
-        Tokens per ASV, L: START and the bases.
+        Tokens per ASV, L: START and the bases of the longest ASV.
     """
     return pa.DataFrameSchema(
         {
@@ -143,19 +155,19 @@ def asv_table(sequence_length: int) -> pa.DataFrameSchema:
 
 
 def sample_table(token_limit: int, num_asvs: int, num_branches: int = 0) -> pa.DataFrameSchema:
-    """Contract of a sample file, after truncation to the token limit.
+    """Return the schema of a sample file, after truncation to the token limit.
 
     Parameters
     ----------
     token_limit : int
-        The largest number of ASVs kept per sample.
+        Largest number of ASVs kept per sample.
     num_asvs : int
-        Rows of the ASV table: an index at or above it names no ASV.
+        Number of rows of the ASV table. Every ASV index must be below it.
     num_branches : int
-        Rows of the tree table; 0 without a tree.
+        Number of rows of the tree table, or 0 without a tree.
     """
     exists = _check(
-        _every(lambda asv: asv < num_asvs), "asv_exists", "an index names no row of the ASV table"
+        _every(lambda asv: asv < num_asvs), "asv_exists", "an ASV index is beyond the end of the ASV table"
     )
     within_limit = _check(
         lambda c: c.list.len() <= token_limit, "within_token_limit", f"more than {token_limit} ASVs are kept"
@@ -180,19 +192,19 @@ def sample_table(token_limit: int, num_asvs: int, num_branches: int = 0) -> pa.D
                 (pl.col("asv").list.len() == pl.col("count").list.len())
                 & (pl.col("dropped_asv").list.len() == pl.col("dropped_count").list.len()),
                 "lists_match",
-                "as many counts as ASVs are needed",
+                "the number of counts differs from the number of ASVs",
             ),
             _frame_check(
                 (pl.col("num_asvs_kept") == pl.col("asv").list.len())
                 & (pl.col("num_asvs") == pl.col("asv").list.len() + pl.col("dropped_asv").list.len()),
                 "totals_match",
-                "num_asvs or num_asvs_kept is not what the lists hold",
+                "num_asvs or num_asvs_kept differs from the length of the lists",
             ),
             _frame_check(
                 _equal(pl.col("depth_kept"), pl.col("count").list.sum())
                 & _equal(pl.col("depth"), pl.col("depth_kept") + pl.col("dropped_count").list.sum()),
                 "depths_match",
-                "depth or depth_kept is not the sum of the counts",
+                "depth or depth_kept differs from the sum of the counts",
             ),
         ],
         strict=False,
@@ -201,8 +213,14 @@ def sample_table(token_limit: int, num_asvs: int, num_branches: int = 0) -> pa.D
 
 
 def _branch_columns(num_branches: int) -> dict[str, pa.Column]:
-    exists = _check(_every(lambda branch: branch < num_branches), "branch_exists", "an index names no branch")
-    reads = _check(lambda c: c.is_finite() & (c >= 0), "depth_finite", "the depth in the tree is not finite")
+    exists = _check(
+        _every(lambda branch: branch < num_branches),
+        "branch_exists",
+        "a branch index is beyond the end of the tree table",
+    )
+    reads = _check(
+        lambda c: c.is_finite() & (c >= 0), "depth_finite", "the depth in the tree is negative or non-finite"
+    )
     return {
         "branch": pa.Column(pl.List(pl.UInt32), exists),
         "branch_count": pa.Column(pl.List(pl.Float64), COUNTS_FINITE),
@@ -211,16 +229,18 @@ def _branch_columns(num_branches: int) -> dict[str, pa.Column]:
 
 
 def metadata_table(types: dict[str, str]) -> pa.DataFrameSchema:
-    """Contract of metadata.parquet.
+    """Return the schema of `metadata.parquet`.
 
     Parameters
     ----------
     types : dict of str to str
-        numeric or categorical, for each column beside `sample_id`.
+        "numeric" or "categorical" for each column except `sample_id`.
     """
     kinds = {"numeric": pl.Float64, "categorical": pl.String}
     finite = _check(
-        lambda c: c.is_null() | c.is_finite(), "finite", "a number is NaN or infinite; leave the cell empty"
+        lambda c: c.is_null() | c.is_finite(),
+        "finite",
+        "a value is NaN or infinite; leave the cell empty if it is missing",
     )
     columns = {
         name: pa.Column(kinds[kind], finite if kind == "numeric" else None, nullable=True)

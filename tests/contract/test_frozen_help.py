@@ -1,7 +1,7 @@
-"""The help of both programs and of all their commands, 100 columns wide.
+"""The help of both programs and of all their commands is frozen, at a width of 100 columns.
 
-`tests/helpers/frozen.py` says how to rewrite the assets. Other versions of typer and rich lay the same words
-out differently, so the texts are compared where the versions are the same.
+`tests/helpers/frozen.py` explains how to regenerate the assets. The layout depends on the versions of typer
+and rich, so the texts are compared only if the versions match.
 """
 
 import json

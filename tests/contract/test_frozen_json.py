@@ -1,6 +1,6 @@
-"""The keys of every JSON document that `--json` prints, the types of their values, and the exit code.
+"""The keys and types of every JSON document that `--json` prints are frozen, and so is the exit code.
 
-`tests/helpers/frozen.py` says how to rewrite the assets.
+`tests/helpers/frozen.py` explains how to regenerate the assets.
 """
 
 import json
@@ -75,9 +75,9 @@ DATA = re.compile(r"S?\d+")
 
 
 def paths_of(value: object, path: str = "") -> Iterator[tuple[str, str]]:
-    """List the path and the type of a value and of all that it holds.
+    """Return the path and type of a value and of everything nested in it.
 
-    All items of a list share a path, and so do keys that are numbers or ids of samples.
+    All items of a list share a path, and so do keys that are numbers or sample ids.
     """
     if isinstance(value, dict):
         yield path, "object"
@@ -100,7 +100,7 @@ def keys_of(document: Any) -> dict[str, str]:
 
 
 def prepare(run: Programs, folder: Path) -> None:
-    """Write the tables, shards and runs that the calls read."""
+    """Write the tables, shards and runs that the commands read."""
     write_table_with_an_empty_sample(folder / "invalid")
     (folder / "damaged").mkdir()
     (folder / "damaged" / "table.biom").write_bytes(b"\x89HDF\r\n\x1a\n and no more")

@@ -1,8 +1,8 @@
-"""The losses and weights of a run of 30 steps, with dropout, accumulation, checkpoints and validation.
+"""The losses and weights of a 30-step run are frozen, with dropout, accumulation, checkpoints and validation.
 
-`tests/helpers/frozen.py` says how to rewrite the assets. They are bit-equal only where the kernels are the
-same: on the same processor with the same versions. Elsewhere the losses agree to a thousandth. The number of
-threads decides which random numbers dropout draws, so the run has one.
+`tests/helpers/frozen.py` explains how to regenerate the assets. They are bit-equal only with the same
+kernels, hence on the same processor with the same library versions. Elsewhere the losses agree to a relative
+0.1 %. The run uses one thread, because the random numbers of dropout depend on the number of threads.
 """
 
 import hashlib
@@ -71,9 +71,9 @@ NAMES = {
     "gradient_norm": "gradient_norm",
     "learning_rate": "learning_rate",
 }
-"""The names in the assets, by those in metrics.jsonl, which may change."""
+"""Names in the assets by names in metrics.jsonl. Only the latter may change."""
 VALIDATION = "val_"
-"""What names in metrics.jsonl begin with when they are of a validation."""
+"""Prefix of the validation metrics in metrics.jsonl."""
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def processor() -> str:
-    """Return the name of the processor and the numbers of its kind, which its name may not tell apart."""
+    """Return the name and model numbers of the processor. Different models may share a name."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().split("\n\n")[0].splitlines() if path.exists() else []
     facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -95,7 +95,7 @@ def processor() -> str:
 
 
 def machine() -> dict[str, str]:
-    """Return all that decides which kernels compute a run."""
+    """Return everything that determines which kernels compute a run."""
     return {
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -105,7 +105,7 @@ def machine() -> dict[str, str]:
 
 
 def losses_of(run: Path) -> dict[str, list[dict[str, float]]]:
-    """Return the rows of training and of validation, under neutral names."""
+    """Return the rows of training and validation, under the names of the assets."""
     found: dict[str, list[dict[str, float]]] = {"training": [], "validation": []}
     for line in (run / "metrics.jsonl").read_text().splitlines():
         row = json.loads(line)

@@ -1,6 +1,6 @@
-"""Names, types and defaults of all options of all commands, and of all keys of the configuration.
+"""Names, types and defaults of all options and configuration keys are frozen.
 
-`tests/helpers/frozen.py` says how to rewrite the assets.
+`tests/helpers/frozen.py` explains how to regenerate the assets.
 """
 
 import importlib
@@ -20,7 +20,7 @@ PROPERTIES = ("required", "multiple", "nargs", "is_flag", "envvar", "metavar", "
 
 
 def plain(value: object) -> object:
-    """Return a value as JSON holds it."""
+    """Return a value as JSON stores it."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Path):
@@ -31,7 +31,7 @@ def plain(value: object) -> object:
 
 
 def kind_of(annotation: Any) -> str:
-    """Return a type in words, or the choices that it has."""
+    """Return a type in words, or its choices."""
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return "|".join(choice.value for choice in annotation)
     return formatannotation(annotation)
@@ -67,7 +67,7 @@ def test_keys_of_the_configuration_are_those_of_before() -> None:
 
 
 def key(found: Any) -> dict[str, Any]:
-    """Return the type and default of a key; one without a default must be given, or is computed."""
+    """Return the type and default of a key. A key without a default is required or computed."""
     document: dict[str, Any] = {"type": kind_of(found.type)}
     if found.default_factory is not MISSING:
         document["default"] = plain(found.default_factory())

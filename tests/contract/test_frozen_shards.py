@@ -1,7 +1,7 @@
-"""Every file of a few shard sets of a simulated study: rarefied, token-limited, selected and merged.
+"""Every file of some shard sets of a simulated study is frozen: rarefied, token-limited, selected and merged.
 
-`tests/helpers/frozen.py` says how to rewrite the assets. Files are byte-equal only where the versions of what
-writes them are the same; contents are equal everywhere.
+`tests/helpers/frozen.py` explains how to regenerate the assets. Files are byte-equal only with the same
+versions of the libraries that write them. Their contents are equal everywhere.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ def sha256(content: bytes) -> str:
 
 
 def manifest_of(path: Path) -> dict[str, Any]:
-    """Read a manifest without what depends on versions: these, and the hashes of merged sets' manifests."""
+    """Read a manifest without its versions and the manifest hashes of merged sets, which depend on them."""
     document = json.loads(path.read_text(encoding="utf-8"))
     del document["versions"]
     for row in document["inputs"]:
@@ -44,7 +44,7 @@ def manifest_of(path: Path) -> dict[str, Any]:
 
 
 def without_bytes(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Leave out of a manifest what depends on how its files are encoded."""
+    """Return a manifest without the entries that depend on the encoding of its files."""
     for row in manifest["files"] + manifest["inputs"]:
         for name in ("sha256", "footer_sha256", "bytes"):
             row.pop(name, None)
@@ -52,7 +52,7 @@ def without_bytes(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def hashes(path: Path) -> dict[str, str]:
-    """Return the hash of a file's bytes, and that of its content."""
+    """Return the hash of the bytes of a file and the hash of its content."""
     if path.name == "manifest.json":
         document = manifest_of(path)
         return {

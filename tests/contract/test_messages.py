@@ -1,4 +1,4 @@
-"""Libraries log; programs print on stderr; readers rename nothing."""
+"""Libraries log, programs print on stderr, and readers rename nothing."""
 
 import logging
 from pathlib import Path

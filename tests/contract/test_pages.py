@@ -1,6 +1,6 @@
-"""Examples on the pages: every command has the options that a page names, and code blocks can be read.
+"""Examples on the documentation pages are valid: commands and options exist, and code blocks parse.
 
-Commands are parsed and not run, so files that they name need not exist.
+Commands are parsed but not run, so the files that they name need not exist.
 """
 
 import ast
@@ -47,7 +47,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def words_of(line: str) -> list[str]:
-    """Split a line as the shell does, without variables before the command and output after it."""
+    """Split a line as a shell does, without variables before the command or redirections after it."""
     words = shlex.split(line, comments=True)
     while words and ASSIGNMENT.match(words[0]):
         words.pop(0)

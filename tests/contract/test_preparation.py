@@ -1,4 +1,4 @@
-"""How a model's samples were prepared: stored with every type checked, and compared with a shard set."""
+"""The preparation of a model's samples is stored with every type checked, and compared with a shard set."""
 
 import json
 
@@ -93,15 +93,15 @@ def test_shorter_sequences_than_the_region_can_be_compared() -> None:
 
 def test_it_is_the_same_after_json() -> None:
     asvs = tokens(*sequences(V4, 30))
-    for one in (
+    for preparation in (
         Preparation(),
         Preparation.from_shards(manifest(rarefy_depth=1000, min_reads=2.5, num_branches=7), asvs, 64),
     ):
-        stored = json.loads(json.dumps(one.as_dict()))
+        stored = json.loads(json.dumps(preparation.as_dict()))
         assert stored["version"] == VERSION
-        assert Preparation.from_dict(stored | {"added_later": 1}) == one
-    assert one.token_limit == 64
-    assert one.has_tree
+        assert Preparation.from_dict(stored | {"added_later": 1}) == preparation
+    assert preparation.token_limit == 64
+    assert preparation.has_tree
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A folder appears whole or not at all."""
+"""A published folder appears whole or not at all."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Publishing stopped at each of its steps: never a part under the good name, never an old set lost."""
+"""Publishing is stopped at each step: the target is never partial, and an old folder is never lost."""
 
 import os
 from collections.abc import Callable
@@ -18,11 +18,11 @@ STEPS = ("make_folder", "make_file", "write", "flush", "rename", "exchange", "re
 
 
 class KilledError(BaseException):
-    """The process ends here: no handler may go on as if it did not."""
+    """Simulated kill. It derives from BaseException, so that no handler continues after it."""
 
 
 class Watched(Files):
-    """Counts the steps, and does something of the test's at one of them."""
+    """File system calls that count the steps and run an action of the test at one of them."""
 
     def __init__(self, at: int, end: Callable[["Watched", Path], None], can_exchange: bool = True) -> None:
         self.at, self.end, self.can_exchange = at, end, can_exchange
@@ -40,7 +40,7 @@ class Watched(Files):
 
 
 def is_killed(files: Watched, path: Path) -> None:
-    """Stop for good; where a folder was being removed or a file written, half is done."""
+    """Stop as if killed. If the step removes a folder or writes a file, do half of it first."""
     if len(files.done) == files.at:
         step = files.done[-1][0]
         if step == "remove" and path.is_dir():
@@ -56,7 +56,7 @@ def fails_once(files: Watched, path: Path) -> None:
 
 
 def never(files: Watched, path: Path) -> None:
-    """Let every step pass."""
+    """Do nothing, so that every step completes."""
 
 
 def write_set(folder: Path, content: str) -> None:
@@ -72,7 +72,7 @@ def publish(target: Path, content: str, files: Files) -> None:
 
 
 def content_of(target: Path) -> str | None:
-    """Give the content of the set under the good name, which must be whole; None where there is none."""
+    """Check that the target is complete and return its content, or None if it does not exist."""
     if not target.exists():
         return None
     content = (target / SIGN).read_text()

@@ -1,6 +1,6 @@
-"""Which room may import which: `rooms.toml` says, and these tests read the imports from the code.
+"""Rooms import only rooms below them, in the order of `rooms.toml`.
 
-Imports inside functions count, and so do imports under `if TYPE_CHECKING:`.
+The tests read the imports from the code, including those in functions and under `if TYPE_CHECKING:`.
 """
 
 import ast
@@ -25,7 +25,7 @@ FOLDERS = {"aammodel": "aammodel", "aamprep": "aamprep", "aam_schemas": "schemas
 PICKLES = {"cloudpickle", "dill", "joblib", "pickle", "shelve"}
 PRINTING_ROOMS = ("aammodel.cli", "aammodel.commands", "aamprep.cli", "aamprep.commands")
 PRINTING_MODULES = ("aam_schemas.common.cli", "aam_schemas.common.program")
-"""What commands print with."""
+"""Modules that print for the commands."""
 
 MODULES = {package: read_package(ROOT, folder) for package, folder in FOLDERS.items()}
 ALL_MODULES = [module for modules in MODULES.values() for module in modules]
@@ -33,12 +33,12 @@ TEST_MODULES = read_package(ROOT, "tests")
 
 
 def imports_of(package: str) -> Graph:
-    """Return the imports among the modules of a package, those for types included."""
+    """Return the imports among the modules of a package, including those for types."""
     return merged(*import_graphs(MODULES[package]))
 
 
 def room_of(name: str) -> str:
-    """Return the room of a module; the package itself is the front door, above all rooms."""
+    """Return the room of a module. The package itself is the front door, above all rooms."""
     return [*name.split("."), "front door"][1]
 
 
@@ -49,20 +49,20 @@ def levels_of(package: str) -> dict[str, int]:
 
 
 def foreign_imports(module: Module) -> Iterator[tuple[str, bool]]:
-    """Yield each package that a module imports, and whether it waits in a function or is for types."""
+    """Yield each package that a module imports, and whether the import is deferred or for types only."""
     functions = [node for node in module.nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    waiting = {id(node) for function in functions for node in ast.walk(function)}
-    waiting |= {id(node) for node in type_checking_nodes(module)}
+    deferred = {id(node) for function in functions for node in ast.walk(function)}
+    deferred |= {id(node) for node in type_checking_nodes(module)}
     for node in module.nodes:
         if isinstance(node, ast.Import):
-            yield from ((alias.name.split(".")[0], id(node) in waiting) for alias in node.names)
+            yield from ((alias.name.split(".")[0], id(node) in deferred) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.split(".")[0], id(node) in waiting
+            yield node.module.split(".")[0], id(node) in deferred
 
 
-def is_in(name: str, places: tuple[str, ...] | list[str]) -> bool:
-    """Return whether a module is one of those named, or inside one of them."""
-    return any(name == place or name.startswith(f"{place}.") for place in places)
+def is_in(name: str, parents: tuple[str, ...] | list[str]) -> bool:
+    """Return whether a module is one of the given modules, or inside one of them."""
+    return any(name == parent or name.startswith(f"{parent}.") for parent in parents)
 
 
 @pytest.mark.parametrize("package", FOLDERS)

@@ -1,4 +1,4 @@
-"""Importing the packages, and calling them, leaves the process as it was."""
+"""Importing or calling the packages does not change the state of the process."""
 
 import json
 import subprocess
@@ -50,7 +50,7 @@ def state():
 
 
 def modules() -> list[str]:
-    """List every module of the three packages."""
+    """Return the names of all modules of the three packages."""
     names = []
     for package, folder in FOLDERS.items():
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -60,9 +60,9 @@ def modules() -> list[str]:
 
 
 def changed_by(code: str, folder: Path = ROOT, needs: str = "") -> dict[str, list[object]]:
-    """Return what some code changes in a fresh interpreter: before and after, by name.
+    """Return the state that some code changes in a fresh interpreter: values before and after, by name.
 
-    `needs` are imports of other packages that change the state by themselves.
+    `needs` are imports of other packages that change the state on their own.
     """
     script = f"{STATE}\n{needs}\nbefore = state()\n{code}\nafter = state()\n"
     script += "print(json.dumps({k: [v, after[k]] for k, v in before.items() if v != after[k]}))"
@@ -83,7 +83,7 @@ def test_importing_every_module_changes_nothing() -> None:
 
 
 class SeesAttention(TorchFunctionMode):
-    """Records whether cuDNN's kernel may be chosen whenever attention is computed."""
+    """Mode that records, at each attention call, whether PyTorch may choose the kernel of cuDNN."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class SeesAttention(TorchFunctionMode):
 @pytest.mark.parametrize("was_enabled", [True, False])
 @pytest.mark.filterwarnings("ignore")
 def test_attention_on_a_gpu_is_computed_without_cudnn(was_enabled: bool) -> None:
-    """With tensors that are said to lie on a GPU, since most machines that run the tests have none."""
+    """Use fake CUDA tensors, since most machines that run the tests have no GPU."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     before = torch.backends.cuda.cudnn_sdp_enabled()

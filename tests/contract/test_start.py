@@ -1,4 +1,4 @@
-"""What the programs load when they start, and how fast they answer."""
+"""Programs start fast and load only the libraries that a command needs."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Each rule of the pandera contract, broken alone: only that rule objects."""
+"""Tests of the pandera schemas: breaking one rule makes only the check of that rule fail."""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,11 +39,11 @@ SAMPLE_TYPES = {
 
 FOLLOWS = {
     "greater_than_or_equal_to(1)",
-    "as many counts as ASVs are needed",
-    "num_asvs or num_asvs_kept is not what the lists hold",
-    "depth or depth_kept is not the sum of the counts",
+    "the number of counts differs from the number of ASVs",
+    "num_asvs or num_asvs_kept differs from the length of the lists",
+    "depth or depth_kept differs from the sum of the counts",
 }
-"""What else is not so where a list or a number was changed: totals no longer agree."""
+"""Checks that also fail if a list or number was changed, because the totals no longer agree."""
 
 
 def samples(**changes: Any) -> pl.DataFrame:
@@ -62,8 +62,8 @@ def test_a_valid_sample_passes() -> None:
     ("changes", "objection"),
     [
         ({"sample_id": " "}, "an id is empty"),
-        ({"asv": [0, 3]}, "an index names no row of the ASV table"),
-        ({"dropped_asv": [3]}, "an index names no row of the ASV table"),
+        ({"asv": [0, 3]}, "an ASV index is beyond the end of the ASV table"),
+        ({"dropped_asv": [3]}, "an ASV index is beyond the end of the ASV table"),
         ({"asv": [0, 0]}, "an ASV is listed twice"),
         ({"dropped_asv": [1, 1], "dropped_count": [1.0, 1.0], "num_asvs": 4}, "an ASV is listed twice"),
         ({"count": [0.0, 0.0]}, "no ASV of the sample has a count above 0"),
@@ -72,18 +72,18 @@ def test_a_valid_sample_passes() -> None:
         ({"count": [5.0, float("inf")]}, "a count is negative, NaN or infinite"),
         ({"count": [5.0, None]}, "a count is negative, NaN or infinite"),
         ({"dropped_count": [-1.0]}, "a count is negative, NaN or infinite"),
-        ({"count": [5.0]}, "as many counts as ASVs are needed"),
-        ({"dropped_count": [1.0, 1.0]}, "as many counts as ASVs are needed"),
-        ({"num_asvs": 2}, "num_asvs or num_asvs_kept is not what the lists hold"),
-        ({"num_asvs_kept": 1}, "num_asvs or num_asvs_kept is not what the lists hold"),
-        ({"depth": float("inf")}, "a number of reads is not above 0 and finite"),
-        ({"depth_before_rarefaction": 0.0}, "a number of reads is not above 0 and finite"),
-        ({"depth_kept": 0.0}, "a number of reads is not above 0 and finite"),
-        ({"depth": 8.0}, "depth or depth_kept is not the sum of the counts"),
-        ({"depth_kept": 5.0}, "depth or depth_kept is not the sum of the counts"),
-        ({"branch": [0, 2]}, "an index names no branch"),
+        ({"count": [5.0]}, "the number of counts differs from the number of ASVs"),
+        ({"dropped_count": [1.0, 1.0]}, "the number of counts differs from the number of ASVs"),
+        ({"num_asvs": 2}, "num_asvs or num_asvs_kept differs from the length of the lists"),
+        ({"num_asvs_kept": 1}, "num_asvs or num_asvs_kept differs from the length of the lists"),
+        ({"depth": float("inf")}, "a number of reads is not positive and finite"),
+        ({"depth_before_rarefaction": 0.0}, "a number of reads is not positive and finite"),
+        ({"depth_kept": 0.0}, "a number of reads is not positive and finite"),
+        ({"depth": 8.0}, "depth or depth_kept differs from the sum of the counts"),
+        ({"depth_kept": 5.0}, "depth or depth_kept differs from the sum of the counts"),
+        ({"branch": [0, 2]}, "a branch index is beyond the end of the tree table"),
         ({"branch_count": [6.0, -2.0]}, "a count is negative, NaN or infinite"),
-        ({"depth_in_tree": float("inf")}, "the depth in the tree is not finite"),
+        ({"depth_in_tree": float("inf")}, "the depth in the tree is negative or non-finite"),
         (
             {
                 "asv": [0, 1, 2],
@@ -152,14 +152,14 @@ def with_token(position: int, token: int) -> list[int]:
         (lambda: asvs(asv_id=""), "an id is empty"),
         (lambda: asvs(sequence="ACGU-"), "str_matches"),
         (lambda: asvs(tokens=with_token(0, 1)), "an ASV does not begin with the START token"),
-        (lambda: asvs(tokens=with_token(3, 0)), "padding stands between bases"),
-        (lambda: asvs(tokens=with_token(3, 5)), "an ASV holds a token that is no base"),
-        (lambda: asvs(tokens=with_token(3, 6)), "an ASV holds a token that is no base"),
-        (lambda: asvs(tokens=with_token(3, 8)), "an ASV holds a token that is no base"),
+        (lambda: asvs(tokens=with_token(3, 0)), "there is padding between bases"),
+        (lambda: asvs(tokens=with_token(3, 5)), "an ASV contains a token other than a base"),
+        (lambda: asvs(tokens=with_token(3, 6)), "an ASV contains a token other than a base"),
+        (lambda: asvs(tokens=with_token(3, 8)), "an ASV contains a token other than a base"),
         (lambda: asvs(tokens=with_token(3, 1)[:-1]), "not 41 tokens"),
         (lambda: asvs(tokens=[5] + [0] * 40), "an ASV has no base after START"),
         (lambda: asvs(prevalence=0), "greater_than_or_equal_to"),
-        (lambda: asvs(total_count=0.0), "a number of reads is not above 0 and finite"),
+        (lambda: asvs(total_count=0.0), "a number of reads is not positive and finite"),
     ],
 )
 def test_each_rule_of_asvs_objects_alone(make: Callable[[], pl.DataFrame], objection: str | None) -> None:
@@ -185,11 +185,11 @@ def test_asv_ids_and_sequences_are_unique() -> None:
         ({"sample_id": "", "age": 3.5, "site": "gut"}, ["an id is empty"]),
         (
             {"sample_id": "S1", "age": float("nan"), "site": "gut"},
-            ["a number is NaN or infinite; leave the cell empty"],
+            ["a value is NaN or infinite; leave the cell empty if it is missing"],
         ),
         (
             {"sample_id": "S1", "age": float("inf"), "site": "gut"},
-            ["a number is NaN or infinite; leave the cell empty"],
+            ["a value is NaN or infinite; leave the cell empty if it is missing"],
         ),
         ({"sample_id": "S1", "age": 3.5, "site": "gut", "more": 1}, ["column_in_schema"]),
     ],

@@ -1,4 +1,4 @@
-"""Lists and numbers in messages, and the hash that everything drawn is made of."""
+"""Tests of lists and numbers in messages, and of the hash behind all random draws."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the shards hold gives every distance of any two samples: scikit-bio and published matrices agree."""
+"""Distances computed from shards equal those of scikit-bio and published matrices."""
 
 import io
 import itertools
@@ -37,7 +37,7 @@ def read_newick(text: str, folder: Path) -> Tree:
 
 
 def as_samples(tree: Tree, names: list[str], counts: np.ndarray) -> tuple[list[Sample], MetricInputs]:
-    """Give samples as the shards would, for ASVs of these names; every other ASV is one that was dropped."""
+    """Return samples as read from shards, with the given ASV names. Every second ASV counts as dropped."""
     branches = prune(tree, find_tips(tree, [(name,) for name in names]))
     sample, asv = np.nonzero(counts)
     indptr = np.searchsorted(sample, np.arange(len(counts) + 1))
@@ -80,7 +80,7 @@ def by_scikit_bio(metric: str, counts: np.ndarray, names: list[str], tree: TreeN
 
 
 def generalized_by_loop(counts: np.ndarray, names: list[str], tree: TreeNode) -> np.ndarray:
-    """Chen et al. 2012, equation 2 with alpha 0.5, node by node: scikit-bio has none."""
+    """Compute generalized UniFrac (Chen et al. 2012, equation 2, alpha 0.5), which scikit-bio lacks."""
     column = {name: number for number, name in enumerate(names)}
     tips = {id(node): [tip.name for tip in node.tips(include_self=True)] for node in tree.traverse()}
     distance = np.zeros((len(counts), len(counts)))
@@ -106,7 +106,7 @@ COMPUTED = [name for name in METRICS if name != "precomputed"]
 def test_equals_scikit_bio(
     metric: str, seed: int, num_tips: int, num_absent: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whatever the tree, however many of its tips the table lacks, in every arithmetic, all or some pairs."""
+    """Test any tree, any number of tips missing from the table, every arithmetic, and all or some pairs."""
     names = [f"t{number}" for number in range(num_tips + num_absent)]
     newick = random_newick(names, seed)
     present = names[:num_tips]
@@ -131,7 +131,7 @@ def test_equals_scikit_bio(
 
 @pytest.mark.parametrize("metric", COMPUTED)
 def test_slices_of_columns_add_up(metric: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More columns than are dense at a time give what one slice gives."""
+    """Columns processed in several dense slices give the same distances as one slice."""
     names = [f"t{number}" for number in range(900)]
     samples, facts = as_samples(
         read_newick(random_newick(names), tmp_path), names, random_counts(40, len(names))
@@ -160,7 +160,7 @@ def test_faith_pd_equals_scikit_bio(
 
 
 def test_the_path_to_the_original_root_counts(tmp_path: Path) -> None:
-    """The table lacks c, but the stem above a and b is shared all the same: 2 of 7 units are apart."""
+    """The table lacks c, but the stem above a and b still counts as shared: 2 of 7 units are unshared."""
     found = unweighted(read_newick("((a:1,b:1):5,c:1);", tmp_path), ["a", "b"], np.eye(2))
     assert found[0, 1] == pytest.approx(2 / 7, abs=1e-15)
 
@@ -200,12 +200,12 @@ def test_precomputed_distances_are_looked_up() -> None:
 
 def published_matrix(path: Path) -> DistanceMatrix:
     with zipfile.ZipFile(path) as archive:
-        name = next(one for one in archive.namelist() if one.endswith("data/distance-matrix.tsv"))
+        name = next(entry for entry in archive.namelist() if entry.endswith("data/distance-matrix.tsv"))
         return DistanceMatrix.read(io.StringIO(archive.read(name).decode()))
 
 
 def all_samples(shards: ShardSet, metrics: tuple[str, ...]) -> list[Sample]:
-    """Read every sample as training would, whatever its split."""
+    """Read the samples of all splits as training does."""
     found = []
     for split in ("train", "validation", "test"):
         order = Order(shards.group_rows(split), 0, shuffled=False)
@@ -245,7 +245,7 @@ def test_shards_give_the_published_matrix(
     metric = "weighted_unifrac" if matrix.startswith("weighted") else "unweighted_unifrac"
     samples = all_samples(shards, (metric,))
     published = published_matrix(real_data(study) / matrix)
-    expected = published.filter([one.sample_id for one in samples]).data
+    expected = published.filter([sample.sample_id for sample in samples]).data
     assert len(expected) == len(published.ids)
     for dtype in (np.float64, np.float32):
         found = METRICS[metric].between(samples, samples, shards.metric_inputs, Arithmetic(dtype))
@@ -266,11 +266,11 @@ def test_shards_give_the_published_matrix(
 def test_real_studies_equal_scikit_bio(
     study: str, table: str, real_data: RealData, run: Programs, tmp_path: Path
 ) -> None:
-    """Every metric, on nine samples of the whole study, whose tree scikit-bio reads by itself."""
+    """Compare every metric on nine samples of a full study, whose tree scikit-bio reads independently."""
     shards = shard_study(run, real_data, study, table, tmp_path)
     samples = all_samples(shards, tuple(COMPUTED))
     chosen = samples[:: max(len(samples) // 9, 1)][:9]
-    names, counts = table_of(real_data(study) / table, [one.sample_id for one in chosen])
+    names, counts = table_of(real_data(study) / table, [sample.sample_id for sample in chosen])
     tree = scikit_bio_tree(real_data(study) / "tree.qza", names)
     in_tree = np.isin(names, [tip.name for tip in tree.tips()])
     for metric in COMPUTED:
@@ -284,13 +284,13 @@ def test_real_studies_equal_scikit_bio(
 
 
 def table_of(path: Path, sample_ids: list[str]) -> tuple[list[str], np.ndarray]:
-    """Give a table's feature ids and the counts of some samples, all features that any sample has."""
+    """Return the feature ids that occur in a table, and their counts in some of its samples."""
     table = read_table(path, Findings())
     assert table is not None
     counts = np.zeros((len(sample_ids), len(table.feature_ids)))
     for row, sample_id in enumerate(sample_ids):
-        place = list(table.sample_ids).index(sample_id)
-        part = slice(table.indptr[place], table.indptr[place + 1])
+        position = list(table.sample_ids).index(sample_id)
+        part = slice(table.indptr[position], table.indptr[position + 1])
         counts[row, table.feature[part]] = table.count[part]
     is_present = np.zeros(len(table.feature_ids), dtype=bool)
     is_present[table.feature] = True
@@ -299,7 +299,7 @@ def table_of(path: Path, sample_ids: list[str]) -> tuple[list[str], np.ndarray]:
 
 def scikit_bio_tree(path: Path, names: list[str]) -> TreeNode:
     with zipfile.ZipFile(path) as archive:
-        name = next(one for one in archive.namelist() if one.endswith("data/tree.nwk"))
+        name = next(entry for entry in archive.namelist() if entry.endswith("data/tree.nwk"))
         tree = TreeNode.read(io.StringIO(archive.read(name).decode()), convert_underscores=False)
     own = {tip.name for tip in tree.tips()}
     return tree.shear([name for name in names if name in own], prune=False)

@@ -1,4 +1,4 @@
-"""Bases to token ids and back."""
+"""Encoding bases as token ids and decoding them."""
 
 import re
 

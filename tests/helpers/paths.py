@@ -12,4 +12,4 @@ ASSETS = ROOT / "tests" / "assets"
 STUDIES = Path(os.environ.get("AAM_REAL_DATA", ROOT.parent / "shared" / "data"))
 """Where published studies are; tests that need them are skipped if the folder is missing."""
 PYTHONPATH = os.pathsep.join([str(ROOT), str(ROOT / "schemas")])
-"""What a new interpreter needs to import our packages from this checkout."""
+"""`PYTHONPATH` with which a new interpreter imports our packages from this checkout."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass
 class Site:
-    """What a server serves, how it fails, and what it sent."""
+    """State of a server: the folder that it serves, its planned failures, and a log of its answers."""
 
     folder: Path
     knows_ranges: bool = True

@@ -46,10 +46,10 @@ def disk_of(size: int) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("arguments", "size", "words"),
     [
-        (["validate"], 200, "tmp: this disk takes no more: File too large Fix: free some space"),
+        (["validate"], 200, "can be written to this disk: File too large Fix: free some space"),
         (["validate", "--no-isolate"], 200, "or set TMPDIR"),
         (["validate", "--no-isolate"], 100, "or set TMPDIR"),
-        (["shard"], 4000, "shards: this disk takes no more"),
+        (["shard"], 4000, "shards: no more data can be written to this disk"),
         (["validate", "--report", "r.html"], 4000, "r.html: this output cannot be written: File too large"),
     ],
 )  # fmt: skip

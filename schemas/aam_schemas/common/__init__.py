@@ -1,1 +1,1 @@
-"""What both programs share and is no part of the contract: errors, files, publishing, text, start and end."""
+"""Code that both programs share beside the contract: errors, files, publishing, text, startup and exit."""

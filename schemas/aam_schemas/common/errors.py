@@ -1,4 +1,4 @@
-"""What both programs raise for anything that a user can mend."""
+"""Errors of both programs that a user can fix."""
 
 import errno
 import os
@@ -7,20 +7,20 @@ from contextlib import contextmanager
 from typing import ClassVar, TypeGuard
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where a disk, a user's share of it or a file takes no more: no fault of the data."""
+"""Error numbers for a full disk, an exceeded quota, and a file at its size limit (ulimit)."""
 
 
 class AamError(Exception):
-    """Something is wrong that the user can mend.
+    """Base class of the errors that the user can fix.
 
     Parameters
     ----------
     what : str
-        What is wrong, in words.
+        The problem and its true cause, in words.
     where : str
         The file, sample, ASV, row or column.
     fix : str
-        What to do about it.
+        The action that solves the problem.
     """
 
     exit_code: ClassVar[int] = 1
@@ -32,46 +32,48 @@ class AamError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        """One paragraph: where, what, and the fix on a line of its own."""
+        """Return the message: where and what on the first line, the fix on a line of its own."""
         message = f"{self.where}: {self.what}" if self.where else self.what
         return f"{message}\n  Fix: {self.fix}" if self.fix else message
 
 
 class InvalidDataError(AamError):
-    """What lies in a file that exists is wrong: exit code 1."""
+    """The content of an existing file is invalid. Exit code 1."""
 
 
 class UsageError(AamError):
-    """What was typed is wrong (a missing file, a limit below 1, an output that exists): exit code 2."""
+    """An argument is wrong: a missing file, a limit below 1, an existing output. Exit code 2."""
 
     exit_code: ClassVar[int] = 2
 
 
 class NonFiniteError(AamError):
-    """A number stopped being finite while the model trained: exit code 3."""
+    """A value became non-finite during training. Exit code 3."""
 
     exit_code: ClassVar[int] = 3
 
 
 class LostRankError(AamError):
-    """Another of the processes that train a model is gone: exit code 3."""
+    """Another rank of a distributed run has died. Exit code 3."""
 
     exit_code: ClassVar[int] = 3
 
 
 def is_disk_full(error: BaseException) -> TypeGuard[OSError]:
-    """Tell whether an error says that a disk takes no more."""
+    """Return whether an error was caused by a full disk, a quota or a limit on file sizes."""
     return isinstance(error, OSError) and error.errno in DISK_FULL
 
 
 def full_disk(error: OSError, where: str, fix: str) -> UsageError:
-    """Say that a disk takes no more: exit code 2, as for an output that cannot be written."""
-    return UsageError(f"this disk takes no more: {os.strerror(error.errno or 0)}", where, fix)
+    """Return the error for a full disk. Exit code 2, as for any output that cannot be written."""
+    return UsageError(
+        f"no more data can be written to this disk: {os.strerror(error.errno or 0)}", where, fix
+    )
 
 
 @contextmanager
 def naming_full_disk(where: str, fix: str) -> Iterator[None]:
-    """Name the place that the body writes to where its disk is full, since the system does not."""
+    """Report where the block writes to if the disk is full, since the system's error does not name it."""
     try:
         yield
     except OSError as error:

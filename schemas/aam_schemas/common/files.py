@@ -1,7 +1,6 @@
-"""What publishing asks of the system: the calls that change the disk, in one class, and locks.
+"""File system calls that publishing needs: all changes on disk, in one class, and locks.
 
-A test hands in a class of its own that stops at the n-th call, and so tries every place where a program can
-be killed.
+A test passes a subclass that stops at the n-th call. It thereby simulates a kill at every possible point.
 """
 
 import ctypes
@@ -14,13 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Constants of renameat2(2), from <fcntl.h> and <linux/fs.h>. Python has no call that swaps two folders.
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+# Errors by which a kernel or a file system says that it cannot swap.
 _NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 
 class Files:
-    """Every call by which publishing changes the disk."""
+    """All calls with which publishing changes the disk."""
 
     def make_folder(self, path: Path) -> None:
         """Make a folder that does not exist yet."""
@@ -31,35 +32,35 @@ class Files:
         path.touch(exist_ok=False)
 
     def write(self, path: Path, content: bytes) -> None:
-        """Write a file's content."""
+        """Write the content of a file."""
         path.write_bytes(content)
 
     def flush(self, path: Path) -> None:
-        """Force a file's content, or a folder's list of names, onto the disk."""
+        """Flush the content of a file, or the list of names in a folder, to disk."""
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
-    def rename(self, one: Path, other: Path) -> None:
-        """Rename in one step; a folder takes the place of no other that holds anything."""
-        one.rename(other)
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename atomically. A folder replaces another folder only if that one is empty."""
+        source.rename(target)
 
-    def exchange(self, one: Path, other: Path) -> bool:
-        """Swap two folders in one step; False where the system cannot (it can on Linux, on most disks)."""
+    def exchange(self, first: Path, second: Path) -> bool:
+        """Swap two folders atomically, and return whether the system can (Linux, most file systems)."""
         libc = ctypes.CDLL(None, use_errno=True)
         if sys.platform != "linux" or not hasattr(libc, "renameat2"):
             return False
-        names = os.fsencode(one), os.fsencode(other)
+        names = os.fsencode(first), os.fsencode(second)
         if libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
             return True
         if ctypes.get_errno() in _NO_EXCHANGE:
             return False
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(other))
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(second))
 
     def remove(self, path: Path) -> None:
-        """Remove a file or a whole folder, as far as that is possible."""
+        """Remove a file or a whole folder, and ignore what cannot be removed from the folder."""
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -68,13 +69,13 @@ class Files:
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool | None]:
-    """Lock a file or folder while the block lasts; the lock ends with its process, however that ends.
+    """Lock a file or folder during the block. The lock also ends if its process is killed.
 
     Yields
     ------
     bool or None
-        True where it is locked now; False where another process has the lock, or the path is gone or somebody
-        else's; None where the file system has no locks.
+        True if this process now has the lock. False if another process has it, the path is gone, or it
+        belongs to another user. None if the file system has no locks.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -83,7 +84,7 @@ def locked(path: Path) -> Iterator[bool | None]:
         return
     try:
         is_locked = _lock(descriptor)
-        # Whoever had the lock before may have removed what it was on.
+        # The previous owner of the lock may have removed the path between our open and our lock.
         yield is_locked if path.exists() else False
     finally:
         os.close(descriptor)

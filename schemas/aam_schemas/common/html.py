@@ -1,4 +1,4 @@
-"""One HTML page that opens without a network: its style, tables, cards and pictures."""
+"""Self-contained HTML pages: style, tables, cards and plots. They open without a network."""
 
 import base64
 import io
@@ -50,54 +50,58 @@ i.key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; ma
 
 
 def page(title: str, parts: Iterable[str]) -> bytes:
-    """Return a page whose first heading is its title."""
+    """Return an HTML page whose first heading is its title. See `document` for the parts."""
     return document(title, [f"<h1>{escape(title)}</h1>", *parts])
 
 
 def document(title: str, parts: Iterable[str], style: str = "") -> bytes:
-    """Return a page of parts, which bring their own headings.
+    """Return an HTML page made of parts that have their own headings.
 
     Parameters
     ----------
     title : str
         Title of the browser's tab.
     parts : iterable of str
-        HTML, in order; empty ones are left out.
+        Pieces of HTML, in order. Empty ones are skipped.
     style : str
-        Rules beside those that all pages share.
+        CSS rules in addition to those that all pages share.
     """
     body = "\n".join(part for part in parts if part)
     return _PAGE.format(title=escape(title), style=_STYLE + style, body=body).encode()
 
 
 def cards(figures: Iterable[tuple[str, str, str]]) -> str:
-    """Show figures, each with what it is and a remark."""
-    each = (
+    """Return the HTML of a row of cards, from a label, a value and a remark for each."""
+    shown = (
         f"<div>{escape(name)}<b>{escape(number)}</b><small>{escape(remark)}</small></div>"
         for name, number, remark in figures
     )
-    return f'<section class="cards">{"".join(each)}</section>'
+    return f'<section class="cards">{"".join(shown)}</section>'
 
 
 def table(rows: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> str:
-    """Show rows whose first cell names them; with a colour, `#1f5673 name`, the name gets a key."""
-    head = f"<tr>{''.join(f'<th>{_cell(one)}</th>' for one in heads)}</tr>" if heads else ""
+    """Return the HTML of a table whose first column is a heading.
+
+    A heading that starts with a color (`#1f5673 name`) gets a color key.
+    """
+    head = f"<tr>{''.join(f'<th>{_cell(title)}</th>' for title in heads)}</tr>" if heads else ""
     lines = (
-        f"<tr><th>{_cell(first)}</th>{''.join(f'<td>{escape(one)}</td>' for one in rest)}</tr>"
+        f"<tr><th>{_cell(first)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
         for first, *rest in rows
     )
     return f'<div class="sheet"><table>{head}{"".join(lines)}</table></div>'
 
 
 def png(figure: "Figure") -> bytes:
-    """Give a figure as PNG: the same bytes for the same figure."""
+    """Return a figure as PNG. Equal figures give equal bytes."""
     buffer = io.BytesIO()
+    # By default matplotlib writes its version into the file.
     figure.savefig(buffer, dpi=150, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
-def picture(content: bytes, name: str) -> str:
-    """Show a PNG, which the page holds itself."""
+def embedded_png(content: bytes, name: str) -> str:
+    """Return the HTML of a PNG that is embedded in the page."""
     data = base64.b64encode(content).decode()
     return f'<figure><img alt="{escape(name)}" src="data:image/png;base64,{data}"></figure>'
 
@@ -105,5 +109,5 @@ def picture(content: bytes, name: str) -> str:
 def _cell(text: str) -> str:
     if not text.startswith("#"):
         return escape(text)
-    colour, _, name = text.partition(" ")
-    return f'<i class="key" style="background: {escape(colour)}"></i>{escape(name)}'
+    color, _, name = text.partition(" ")
+    return f'<i class="key" style="background: {escape(color)}"></i>{escape(name)}'

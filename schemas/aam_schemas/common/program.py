@@ -1,4 +1,4 @@
-"""What both programs are: their commands, and `--version`."""
+"""Application of both programs: their commands, `--version` and the layout of help texts."""
 
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -12,12 +12,12 @@ from aam_schemas.common.lazy import DISTRIBUTION
 
 
 def make_program(about: str, commands: Mapping[str, Callable[..., None]]) -> typer.Typer:
-    """Make the application of a program.
+    """Return the Typer application of a program.
 
     Parameters
     ----------
     about : str
-        What the program is for, in a sentence.
+        Purpose of the program, in one sentence.
     commands : mapping of str to callable
         The function of each command, by its name.
     """
@@ -28,7 +28,7 @@ def make_program(about: str, commands: Mapping[str, Callable[..., None]]) -> typ
     @app.callback()
     def _program(
         _: Annotated[
-            bool, typer.Option("--version", help="Print the version.", callback=_tell_version, is_eager=True)
+            bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
         ] = False,
     ) -> None:
         pass
@@ -38,14 +38,14 @@ def make_program(about: str, commands: Mapping[str, Callable[..., None]]) -> typ
     return app
 
 
-def _tell_version(is_asked: bool) -> None:
-    if is_asked:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         print(version(DISTRIBUTION))
         raise typer.Exit
 
 
 class _Command(TyperCommand):
-    """A command whose help texts are shown as they are written, `[train]` included."""
+    """Command that shows its help texts verbatim, including words in brackets such as `[train]`."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
@@ -53,7 +53,7 @@ class _Command(TyperCommand):
 
 
 class _Group(TyperGroup):
-    """A program whose help texts are shown as they are written."""
+    """Program that shows its help texts verbatim."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
@@ -61,17 +61,17 @@ class _Group(TyperGroup):
 
 
 def _without_markup(command: Any) -> Any:
-    """Return a copy of a command that has no markup in its help texts.
+    """Return a copy of a command whose help texts have their markup escaped.
 
-    Rich reads a word in brackets as markup and drops it. Typer has no layout with columns but without markup.
+    Rich takes a word in brackets for markup and drops it. Typer has its column layout only with markup on.
     """
     shown = copy(command)
     shown.help, shown.short_help = _escape(command.help), _escape(command.short_help)
-    shown.params = [copy(each) for each in command.params]
-    for each in shown.params:
-        each.help = _escape(each.help)
+    shown.params = [copy(param) for param in command.params]
+    for param in shown.params:
+        param.help = _escape(param.help)
     if isinstance(shown, TyperGroup):
-        shown.commands = {name: _without_markup(each) for name, each in shown.commands.items()}
+        shown.commands = {name: _without_markup(child) for name, child in shown.commands.items()}
     return shown
 
 

@@ -1,6 +1,6 @@
-"""Publish a folder in one step: write it beside its target, flush it to disk, rename it into place.
+"""Publish a folder atomically: write it beside its target, flush it to disk, rename it to the target.
 
-Whenever the writer is killed, a reader finds the old folder or the new one, never a part of either. Beside a
+Whenever the writer is killed, a reader finds the old folder or the new one, never part of either. Beside a
 target named `shards`, a killed writer can leave:
 
 - `.shards.tmp-HOST-ID`: an unfinished folder, or one that was replaced. The next writer removes it.
@@ -10,7 +10,7 @@ target named `shards`, a killed writer can leave:
 `recover` renames such a copy back. Writers call it, and so do both programs for every folder that is named on
 their command line. Readers never rename anything: `interrupted` finds the copy for their error message.
 
-A living process holds a lock on what it writes, so that no other process takes it for a leftover.
+A running process holds a lock on what it writes, so that no other process takes it for a leftover.
 """
 
 import errno
@@ -31,7 +31,8 @@ _LOGGER = logging.getLogger(__name__)
 _STALE_SECONDS = 24 * 3600
 """Age at which a leftover is removed if the system cannot tell whether its writer is alive."""
 
-_TRIES = 10
+# Another run can only remove a new folder in the moment before it is locked, so a few attempts suffice.
+_ATTEMPTS = 10
 _LEFTOVER = re.compile(r"\.(.+)\.(?:tmp|old)-[A-Za-z0-9]*-[0-9a-f]{12}")
 _FILES = Files()
 
@@ -44,9 +45,9 @@ def check_target(target: Path, overwrite: bool, sign: str) -> None:
     target : Path
         The folder to be written.
     overwrite : bool
-        Whether a folder that is there may be replaced.
+        Whether an existing folder may be replaced.
     sign : str
-        A file that every folder of this kind holds: a folder without it is not ours to remove.
+        Name of a file that every folder of this kind contains. A folder without it is never replaced.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def check_target(target: Path, overwrite: bool, sign: str) -> None:
         raise UsageError("this output is a file, not a folder", str(target), "choose another with --output")
     if target.is_dir() and any(target.iterdir()) and not (target / sign).exists():
         raise UsageError(
-            f"this folder holds no {sign}, so it is something else, and --overwrite would remove it",
+            f"this folder has no {sign}, so it is something else, and --overwrite would remove it",
             str(target),
             "choose another with --output, or remove it yourself",
         )
@@ -70,18 +71,18 @@ def check_target(target: Path, overwrite: bool, sign: str) -> None:
 def published_folder(
     target: Path, sign: str, overwrite: bool = False, files: Files = _FILES
 ) -> Iterator[Path]:
-    """Give a temporary folder to write in, and publish it under its good name at the end.
+    """Open a temporary folder to write to, and publish it as the target at the end of the block.
 
-    Nothing is published, and nothing is left behind, where the body raises.
+    If the block raises, nothing is published and nothing is left behind.
 
     Parameters
     ----------
     target : Path
-        The good name.
+        The folder to be written.
     sign : str
-        A file that every folder of this kind holds (see `check_target`).
+        Name of a file that every folder of this kind contains (see `check_target`).
     overwrite : bool
-        Replace a folder that is there: the new one is published, then the old one removed.
+        Replace an existing folder. The old one is removed after the new one is published.
     files : Files
         The calls that change the disk.
 
@@ -89,27 +90,32 @@ def published_folder(
     ------
     Path
         An empty folder beside the target.
+
+    Raises
+    ------
+    UsageError
+        If the target exists and may not be replaced, cannot be written, or its disk is full.
     """
     target = target.resolve()
     recover(target, files)
     check_target(target, overwrite, sign)
     sweep(target, files)
-    fix = "free some space there, or choose another place with --output"
+    fix = "free some space there, or choose another disk with --output"
     with naming_full_disk(str(target), fix), ExitStack() as stack:
         temporary = _new_folder(target, files, stack)
         yield temporary
         flush(temporary, files)
-        _move_into_place(temporary, target, overwrite, files)
+        _rename_to_target(temporary, target, overwrite, files)
         files.flush(target.parent)
 
 
 def replace_file(path: Path, content: bytes, files: Files = _FILES) -> None:
-    """Write one file so that a reader sees the old content or the new, never a part.
+    """Replace the content of a file atomically: a reader sees the old content or the new one.
 
     Raises
     ------
     UsageError
-        If it cannot be written.
+        If the file cannot be written.
     """
     sweep(path, files)
     try:
@@ -120,18 +126,20 @@ def replace_file(path: Path, content: bytes, files: Files = _FILES) -> None:
             files.rename(temporary, path)
             files.flush(path.parent)
     except OSError as error:
-        raise _unwritable(error, path, "see to its folder and its disk, or choose another place") from error
+        raise _unwritable(
+            error, path, "check the permissions of its folder and the free space, or choose another path"
+        ) from error
 
 
 def remove_folder(folder: Path, files: Files = _FILES) -> None:
-    """Remove a folder so that a reader sees it whole or not at all."""
+    """Remove a folder atomically: a reader sees the whole folder or none."""
     gone = _beside(folder, "tmp")
     files.rename(folder, gone)
     files.remove(gone)
 
 
 def sweep_all(folder: Path, files: Files = _FILES) -> None:
-    """Bring back, or remove, what killed writers left in a folder, whatever they were writing."""
+    """Recover or remove all leftovers of killed writers in a folder, for every target in it."""
     hidden = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     names = {match[1] for name in hidden if (match := _LEFTOVER.fullmatch(name))}
     for name in sorted(names):
@@ -140,7 +148,8 @@ def sweep_all(folder: Path, files: Files = _FILES) -> None:
 
 
 def flush(folder: Path, files: Files = _FILES) -> None:
-    """Force every file of a folder, and the folder, onto the disk."""
+    """Flush every file of a folder, and the folder itself, to disk."""
+    # Reverse order flushes the content of a folder before the folder.
     for path in sorted(folder.rglob("*"), reverse=True):
         files.flush(path)
     files.flush(folder)
@@ -168,17 +177,17 @@ def interrupted(target: Path) -> Path | None:
 
 
 def sweep(target: Path, files: Files = _FILES) -> None:
-    """Remove what killed writers of this target left behind."""
+    """Remove the leftovers of killed writers of this target."""
     for path in _leftovers(target, "old"):
         with locked(path) as is_free:
-            # Under this name a set is always whole, so it gets another before it goes, file by file.
+            # An `old` folder must always be intact, so rename it before its files are removed one by one.
             if target.exists() and _is_abandoned(path, is_free):
                 files.rename(path, _beside(target, "tmp"))
     for path in _leftovers(target, "tmp"):
         with locked(path) as is_free:
             if _is_abandoned(path, is_free):
                 files.remove(path)
-                _LOGGER.warning("removed %s, left beside %s by a run that was killed", path.name, target)
+                _LOGGER.warning("removed %s, which a killed run left beside %s", path.name, target)
 
 
 def _new_folder(target: Path, files: Files, stack: ExitStack) -> Path:
@@ -197,20 +206,20 @@ def _make_parents(folder: Path, files: Files) -> None:
 
 
 def _new(target: Path, make: Callable[[Path], None], files: Files, stack: ExitStack) -> Path:
-    """Make a temporary folder or file, locked until the stack unwinds, and removed then if still there."""
-    for _ in range(_TRIES):
+    """Make a temporary folder or file, locked until the stack closes, which removes it if it still exists."""
+    for _ in range(_ATTEMPTS):
         temporary = _beside(target, "tmp")
         make(temporary)
         is_locked = stack.enter_context(locked(temporary))
         stack.callback(files.remove, temporary)
         if is_locked is not False:
             return temporary
-        # Another run took it for a leftover, in the moment before it was locked.
+        # Another run took it for a leftover in the moment before it was locked.
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(target))
 
 
-def _move_into_place(temporary: Path, target: Path, overwrite: bool, files: Files) -> None:
-    """Give the new folder its good name; an old one is then under the temporary name."""
+def _rename_to_target(temporary: Path, target: Path, overwrite: bool, files: Files) -> None:
+    """Rename the new folder to the target. A replaced folder then has the temporary name."""
     if overwrite and target.exists():
         if not files.exchange(temporary, target):
             _exchange_in_two_steps(temporary, target, files)
@@ -224,6 +233,7 @@ def _move_into_place(temporary: Path, target: Path, overwrite: bool, files: File
 
 
 def _exchange_in_two_steps(temporary: Path, target: Path, files: Files) -> None:
+    """Swap by three renames. If the process is killed between the first two, `recover` undoes the first."""
     aside = _beside(target, "old")
     with locked(target):
         files.rename(target, aside)
@@ -237,19 +247,22 @@ def _exchange_in_two_steps(temporary: Path, target: Path, files: Files) -> None:
 
 
 def _beside(target: Path, kind: str) -> Path:
-    """Name a temporary folder or file beside a target; kind is tmp or old."""
+    """Return a new name for a temporary folder or file beside a target. The kind is tmp or old."""
     return target.with_name(f".{target.name}.{kind}-{_host()}-{uuid.uuid4().hex[:12]}")
 
 
 def _leftovers(target: Path, kind: str) -> list[Path]:
     if not target.parent.is_dir():
         return []
-    start = f".{target.name}.{kind}-"
-    return sorted(path for path in target.parent.iterdir() if path.name.startswith(start))
+    prefix = f".{target.name}.{kind}-"
+    return sorted(path for path in target.parent.iterdir() if path.name.startswith(prefix))
 
 
 def _is_abandoned(path: Path, is_free: bool | None) -> bool:
-    """Tell whether the writer of a leftover is dead; some network disks do not show locks of other hosts."""
+    """Return whether the writer of a leftover is dead.
+
+    Some network file systems do not show locks of other hosts, so a free lock is proof only on the same host.
+    """
     if is_free and f"-{_host()}-" in path.name:
         return True
     return is_free is not False and time.time() - path.stat().st_mtime > _STALE_SECONDS
