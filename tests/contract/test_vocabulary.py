@@ -21,7 +21,7 @@ def test_decoding_gives_the_sequences_back(sequences: list[str]) -> None:
 
 
 @given(st.lists(st.lists(st.integers(0, 8), min_size=4, max_size=4), min_size=1))
-def test_rows_of_tokens_are_asvs_if_they_spell_one(rows: list[list[int]]) -> None:
+def test_rows_of_tokens_are_asvs_if_they_are_as_encoded(rows: list[list[int]]) -> None:
     rows = [[5, 1, 2, 0], *rows]
     spelled = [re.fullmatch("5[12347]+0*", "".join(map(str, row))) is not None for row in rows]
     assert vocabulary.are_asvs(np.array(rows, dtype=np.uint8)).tolist() == spelled

@@ -1,4 +1,4 @@
-"""Runs in processes of their own that end at a given point, as a scheduler or a power cut ends them."""
+"""Training runs in separate processes that are killed at a given point, as by a scheduler or a power cut."""
 
 import os
 import signal
@@ -24,13 +24,13 @@ _SECONDS = 120
 
 @dataclass(frozen=True)
 class End:
-    """The point at which a run gets a signal."""
+    """Point at which a run receives a signal."""
 
     at: Literal["micro-batch", "metrics", "validation", "writing"]
-    """Before a micro-batch goes through the model; after the metrics of a step or validation were written;
-    or at one of the changes on disk that write a checkpoint or the best weights."""
+    """Before a micro-batch is processed, after the metrics of a step or validation are written, or at one of the
+    changes on disk that write a checkpoint or the best weights."""
     step: int
-    """Number of the step, from 1; for "writing", number of the change on disk."""
+    """Number of the step, from 1. For "writing", number of the change on disk."""
     part: int = 1
     """Number of the micro-batch in the step, from 1."""
     signal: int = signal.SIGKILL
@@ -41,7 +41,7 @@ class End:
 
 
 class KillsWatcher:
-    """A watcher that shows nothing, and ends the run after a line of metrics was written."""
+    """Watcher without output that ends the run after a line of metrics is written."""
 
     def __init__(self, end: End) -> None:
         self.end = end
@@ -59,7 +59,7 @@ class KillsWatcher:
 
 
 class KillsFiles(Files):
-    """Files that end the run at the n-th change on disk; writing and removing are then half done."""
+    """File system calls that end the run at the n-th change on disk, halfway through a write or removal."""
 
     def __init__(self, end: End) -> None:
         self.end, self.done = end, 0
@@ -78,7 +78,7 @@ class KillsFiles(Files):
 
 
 def train_until(run: Path, end: End, anew: bool = True, watched: bool = False) -> int:
-    """Train a run in a process of its own until a signal ends it, and return the exit code of that process.
+    """Train a run in a new process until a signal ends it, and return the exit code of the process.
 
     With `watched`, the run also shows its progress, as `aammodel` does.
     """

@@ -1,4 +1,4 @@
-"""Samples to try the model on, as a compact batch or with their padding really there."""
+"""Random samples for tests of the model, as a compact batch or with explicit padding."""
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ from aammodel.data.masking import draw_encoded, draw_masks
 from aammodel.nn.model import AamModel
 
 Case = dict[str, object]
-"""One cell of a matrix: a value on each axis."""
+"""One cell of a test matrix: a value on each axis."""
 
 LENGTH = 16
 """Tokens per ASV, L."""
@@ -30,19 +30,20 @@ TINY = {
     "soft_branches": 24,
 }
 
+# In half precision, one rounding error is 2^-8 (bfloat16) or 2^-11 (float16), hence the factor of 8.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 2e-2, torch.float16: 2e-2 / 8}
 
 
 @dataclass(frozen=True)
 class Sample:
-    """ASVs by number, and how many reads each has."""
+    """ASVs by number, and the reads of each."""
 
     asvs: tuple[int, ...]
     counts: tuple[float, ...]
 
 
 def asv_tokens(asv: int, num_bases: int | None = None) -> np.ndarray:
-    """Give the tokens of an ASV, which depend on its number alone: START and 1 to 11 bases."""
+    """Return the tokens of an ASV, START and 1 to 11 bases, which depend only on its number."""
     numbers = np.random.default_rng(asv)
     drawn = int(numbers.integers(1, 12))
     bases = numbers.integers(vocabulary.A, vocabulary.T + 1, num_bases or drawn)
@@ -50,7 +51,7 @@ def asv_tokens(asv: int, num_bases: int | None = None) -> np.ndarray:
 
 
 def random_sample(seed: int, num_asvs: int, pool: int = 40) -> Sample:
-    """Draw ASVs of a pool and their counts."""
+    """Draw ASVs from a pool, and their counts."""
     numbers = np.random.default_rng(seed)
     asvs = numbers.choice(max(pool, num_asvs), num_asvs, replace=False)
     return Sample(tuple(asvs.tolist()), tuple(numbers.integers(1, 1000, num_asvs).astype(float).tolist()))
@@ -70,12 +71,12 @@ def compact(
     step: int = 5,
     asv_encode_fraction: float = 1.0,
 ) -> Batch:
-    """Make the batch that the loader would make, with as many padded slots and bases as asked for."""
+    """Return the batch that the loader would make, padded to the given numbers of slots and tokens."""
     asvs = sorted({asv for sample in samples for asv in sample.asvs})
     tokens = np.zeros((len(asvs), length), dtype=np.uint8)
     for row, asv in enumerate(asvs):
-        one = asv_tokens(asv)
-        tokens[row, : len(one)] = one
+        own = asv_tokens(asv)
+        tokens[row, : len(own)] = own
     num_slots = slots or max([len(sample.asvs) for sample in samples] + [1])
     slot = np.zeros((len(samples), num_slots), dtype=np.int64)
     count = np.zeros((len(samples), num_slots), dtype=np.float32)
@@ -98,7 +99,7 @@ def compact(
 
 
 def dense(samples: Sequence[Sample], slots: int | None = None, length: int = LENGTH) -> tuple[Tensor, Tensor]:
-    """Write out every slot of every sample: tokens [B, S, L] and counts [B, S]."""
+    """Return the samples with explicit padding: tokens [B, S, L] and counts [B, S]."""
     batch = compact(samples, slots, length)
     tokens = torch.zeros((*batch.slot.shape, length), dtype=torch.int64)
     tokens[batch.is_real] = batch.tokens[batch.slot[batch.is_real]].long()
@@ -106,34 +107,34 @@ def dense(samples: Sequence[Sample], slots: int | None = None, length: int = LEN
 
 
 def some_distances(number: int) -> np.ndarray:
-    """Draw symmetric distances."""
+    """Draw a symmetric distance matrix with a zero diagonal."""
     half = np.triu(np.random.default_rng(0).random((number, number)), 1).astype(np.float32)
     return half + half.T
 
 
 def awake(dtype: torch.dtype = torch.float32, **options: object) -> AamModel:
-    """Make a tiny model in which no weight is zero, so that no part of it sleeps."""
+    """Return a tiny model in which no weight is zero, so that every part affects the output."""
     torch.manual_seed(1)
     model = AamModel(ModelConfig(**(TINY | options)))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape) * 0.1)
-    # Float32 runs a float64 model's weights as they are and half precision by autocast.
+    # Only float64 tests need float64 weights. Half precision runs float32 weights under autocast.
     return model.to(torch.float64 if dtype == torch.float64 else torch.float32)
 
 
 def gradients(model: nn.Module, value: Tensor) -> dict[str, Tensor]:
-    """Differentiate by every parameter; zero where one has no part in the value."""
+    """Return the gradient of a value by every parameter, zero for parameters that do not affect it."""
     model.zero_grad(set_to_none=True)
     value.backward()
     return {
-        name: torch.zeros_like(one) if one.grad is None else one.grad.clone()
-        for name, one in model.named_parameters()
+        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
+        for name, parameter in model.named_parameters()
     }
 
 
 def assert_close(got: Tensor, expected: Tensor, tolerance: float) -> None:
-    """Ask for the difference promised: within the tolerance times max(1, the largest value)."""
+    """Assert that values differ by at most the tolerance times max(1, largest expected value)."""
     got, expected = got.detach(), expected.detach()
     assert got.shape == expected.shape
     assert got.isfinite().all()
@@ -143,49 +144,49 @@ def assert_close(got: Tensor, expected: Tensor, tolerance: float) -> None:
 
 
 def assert_gradients_close(got: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:
-    """Ask for the difference promised: within the tolerance times the norm of the whole gradient."""
-    norm = float(torch.stack([one.double().norm() for one in expected.values()]).norm())
-    for name, one in expected.items():
+    """Assert that gradients differ by at most the tolerance times the norm of the whole gradient."""
+    norm = float(torch.stack([gradient.double().norm() for gradient in expected.values()]).norm())
+    for name, gradient in expected.items():
         assert got[name].isfinite().all(), name
-        if not one.numel():
+        if not gradient.numel():
             continue
-        difference = float((got[name].double() - one.double()).abs().max())
+        difference = float((got[name].double() - gradient.double()).abs().max())
         assert difference <= tolerance * norm, f"{name}: {difference / norm}"
 
 
 def weights_like(value: Tensor) -> Tensor:
-    """Draw fixed weights, with which a tensor becomes one number that depends on all of it."""
+    """Draw fixed random weights for a sum that depends on every element of a tensor."""
     return torch.randn(value.shape, generator=torch.Generator().manual_seed(value.numel())).to(value)
 
 
 def all_of(*tensors: Tensor) -> Tensor:
-    """Make one number that depends on all elements."""
-    return torch.stack([(one * weights_like(one)).sum().double() for one in tensors]).sum()
+    """Return a number that depends on every element of the tensors."""
+    return torch.stack([(tensor * weights_like(tensor)).sum().double() for tensor in tensors]).sum()
 
 
 def every(**axes: Sequence[object]) -> Iterator[Case]:
-    """Go through the product of all axes."""
+    """Yield every combination of the values on all axes."""
     names = list(axes)
     grids = np.meshgrid(*(np.arange(len(values)) for values in axes.values()), indexing="ij")
-    for places in np.stack([grid.ravel() for grid in grids], axis=1):
-        yield {name: axes[name][place] for name, place in zip(names, places, strict=True)}
+    for indices in np.stack([grid.ravel() for grid in grids], axis=1):
+        yield {name: axes[name][index] for name, index in zip(names, indices, strict=True)}
 
 
 def sampled(cases: Iterable[Case], number: int) -> list[object]:
-    """Make each cell a parameter, those that `make test` leaves to `make test-all` marked long."""
+    """Return all cells as parameters of a test. All but a random `number` of them are marked long."""
     cells = list(cases)
     chosen = set(random.Random(0).sample(range(len(cells)), number))
     return [
         pytest.param(
             cell,
             id="-".join(str(value).removeprefix("torch.") for value in cell.values()),
-            marks=() if place in chosen else pytest.mark.long,
+            marks=() if index in chosen else pytest.mark.long,
         )
-        for place, cell in enumerate(cells)
+        for index, cell in enumerate(cells)
     ]
 
 
 def under(dtype: torch.dtype, device: str = "cpu") -> AbstractContextManager[object]:
-    """Run in half precision by autocast, else as the weights are."""
+    """Return an autocast context for half precision, and a null context for other types."""
     is_half = dtype in (torch.bfloat16, torch.float16)
     return torch.autocast(device, dtype) if is_half else nullcontext()

@@ -1,7 +1,7 @@
-"""Checkpoints as jbk708/aam writes them, of any size and with random weights; what its model makes of them.
+"""Random checkpoints in the format of jbk708/aam, and a reference implementation of its model.
 
-The reference follows the published description: float64, one sample at a time, no padding, no mask. It knows
-the names of the checkpoint alone, and nothing of our model; only `imported`, at the end, makes one.
+The reference follows the published description, in float64, one sample at a time, without padding or masks.
+It knows the parameter names of the checkpoint and nothing of our model. Only `imported` makes one of ours.
 """
 
 import math
@@ -13,18 +13,18 @@ from torch import Tensor
 
 from aammodel.interop.aam.convert import import_published
 from aammodel.nn.model import AamModel
-from tests.helpers.reference_model import Weights, affine, attend, normalise, part
+from tests.helpers.reference_model import Weights, affine, attend, normalize, part
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a published model was built with."""
+    """Sizes of a published model."""
 
     vocabulary: int = 7
     width: int = 16
     heads: int = 4
     layers: tuple[int, int, int] = (1, 1, 1)
-    """Of the transformers over bases, over ASVs, and over ASVs again."""
+    """Layers of the transformers over bases, over ASVs, and over ASVs again."""
     feed_forward: int = 4
     bases: int = 12
     token_limit: int = 6
@@ -49,7 +49,8 @@ def random_state(sizes: Sizes, seed: int = 0) -> Weights:
     numbers = torch.Generator().manual_seed(seed)
     drawn = {name: torch.randn(shape, generator=numbers) * 0.3 for name, shape in shapes.items()}
     return {
-        name: one + 1 if "norm" in name and name.endswith("weight") else one for name, one in drawn.items()
+        name: weight + 1 if "norm" in name and name.endswith("weight") else weight
+        for name, weight in drawn.items()
     }
 
 
@@ -58,7 +59,7 @@ def linear_shapes(name: str, outputs: int, inputs: int) -> dict[str, tuple[int, 
 
 
 def pooling_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
-    norm = {f"{name}.norm.{one}": (width,) for one in ("weight", "bias")}
+    norm = {f"{name}.norm.{kind}": (width,) for kind in ("weight", "bias")}
     return {f"{name}.query.weight": (1, width), **norm}
 
 
@@ -72,11 +73,11 @@ def count_shapes(count: str, width: int) -> dict[str, tuple[int, ...]]:
 
 
 def stack_shapes(name: str, layers: int, width: int, wide: int) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {f"{name}.norm.{one}": (width,) for one in ("weight", "bias")}
+    shapes: dict[str, tuple[int, ...]] = {f"{name}.norm.{kind}": (width,) for kind in ("weight", "bias")}
     for number in range(layers):
         layer = f"{name}.encoder.layers.{number}"
         shapes |= {
-            f"{layer}.{norm}.{one}": (width,) for norm in ("norm1", "norm2") for one in ("weight", "bias")
+            f"{layer}.{norm}.{kind}": (width,) for norm in ("norm1", "norm2") for kind in ("weight", "bias")
         }
         shapes |= {f"{layer}.self_attn.in_proj_weight": (3 * width, width)}
         shapes |= {f"{layer}.self_attn.in_proj_bias": (3 * width,)}
@@ -88,7 +89,7 @@ def stack_shapes(name: str, layers: int, width: int, wide: int) -> dict[str, tup
 
 
 def random_inputs(sizes: Sizes, seed: int = 1) -> tuple[Tensor, Tensor]:
-    """Draw tokens [B, S, L] and counts [B, S]: samples of several sizes, one with an empty slot inside."""
+    """Draw tokens [B, S, L] and counts [B, S] of samples of several sizes, one with a gap among its slots."""
     numbers = torch.Generator().manual_seed(seed)
     length = sizes.bases + 1
     tokens = torch.randint(1, 5, (3, sizes.token_limit, length), generator=numbers)
@@ -104,20 +105,20 @@ def random_inputs(sizes: Sizes, seed: int = 1) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the published model gives for one sample: real slots only."""
+    """Output of the published model for the real slots of one sample."""
 
     slots: list[int]
     logits: list[Tensor]
-    """Of each ASV, [T, V]."""
+    """Logits of each ASV, [T, V]."""
     asvs: Tensor
-    """[S, D]"""
+    """Encoded ASVs, [S, D]."""
     embedding: Tensor
-    """[D]"""
+    """Sample embedding, [D]."""
 
 
 def by_published(state: Weights, heads: int, tokens: Tensor, counts: Tensor) -> list[Expected]:
-    """Compute what the published model gives, tokens [B, S, L] and counts [B, S], sample by sample."""
-    weights = {name: one.double() for name, one in state.items()}
+    """Compute the output of the published model for tokens [B, S, L] and counts [B, S], sample by sample."""
+    weights = {name: weight.double() for name, weight in state.items()}
     return [one_sample(weights, heads, row, count) for row, count in zip(tokens, counts, strict=True)]
 
 
@@ -138,8 +139,8 @@ def one_sample(weights: Weights, heads: int, tokens: Tensor, counts: Tensor) -> 
 def encode_asv(weights: Weights, heads: int, tokens: list[int]) -> Tensor:
     rows = [
         weights["token_embedding.weight"][token]
-        + weights["position_embedding.position_embedding.weight"][place]
-        for place, token in enumerate(tokens)
+        + weights["position_embedding.position_embedding.weight"][position]
+        for position, token in enumerate(tokens)
     ]
     return transformer(part(weights, "transformer"), torch.stack(rows), heads)
 
@@ -162,25 +163,25 @@ def transformer(weights: Weights, x: Tensor, heads: int) -> Tensor:
     numbers = sorted({int(name.split(".")[2]) for name in weights if name.startswith("encoder.layers.")})
     for number in numbers:
         x = layer(part(weights, f"encoder.layers.{number}"), x, heads)
-    return normalise(weights, "norm", x, epsilon=1e-6)
+    return normalize(weights, "norm", x, epsilon=1e-6)
 
 
 def layer(weights: Weights, x: Tensor, heads: int) -> Tensor:
-    inside = normalise(weights, "norm1", x)
+    inside = normalize(weights, "norm1", x)
     parts = inside @ weights["self_attn.in_proj_weight"].T + weights["self_attn.in_proj_bias"]
     query, key, value = parts.split(x.shape[1], dim=1)
     size = x.shape[1] // heads
     cuts = [slice(head * size, (head + 1) * size) for head in range(heads)]
     attended = torch.cat([attend(query[:, cut], key[:, cut], value[:, cut]) for cut in cuts], dim=1)
     x = x + affine(weights, "self_attn.out_proj", attended)
-    wide = affine(weights, "linear1", normalise(weights, "norm2", x))
+    wide = affine(weights, "linear1", normalize(weights, "norm2", x))
     return x + affine(weights, "linear2", wide * (1 + torch.erf(wide / math.sqrt(2))) / 2)
 
 
 def pool(weights: Weights, x: Tensor) -> Tensor:
     scores = (x @ weights["query.weight"][0]) / math.sqrt(x.shape[1])
-    shares = scores.exp() / scores.exp().sum()
-    return normalise(weights, "norm", sum(share * row for share, row in zip(shares, x, strict=True)))
+    fractions = scores.exp() / scores.exp().sum()
+    return normalize(weights, "norm", sum(fraction * row for fraction, row in zip(fractions, x, strict=True)))
 
 
 def write(path: Path, state: object, **more: object) -> Path:
@@ -198,7 +199,7 @@ def imported(path: Path, heads: int = 4) -> AamModel:
 
 
 def predictor(state: Weights) -> Weights:
-    """Put a `SequencePredictor` around an encoder: heads for another target, and for counts."""
-    base = {f"base_model.{name}": one for name, one in state.items()}
+    """Return the state of a `SequencePredictor`: an encoder with heads for another target and for counts."""
+    base = {f"base_model.{name}": weight for name, weight in state.items()}
     heads = ("count_encoder.norm.weight", "target_pooling.query.weight", "target_head.weight", "output_scale")
     return base | {name: torch.randn(3, 16) for name in heads}

@@ -1,4 +1,4 @@
-"""Checks that run on each of three ranks. They import little, since each process loads this module."""
+"""Checks that run on each of three ranks. The module imports little, since each process loads it."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ Check = Callable[[Ranks], None]
 
 
 def check_communication(ranks: Ranks) -> None:
-    """Check three ranks with 4 samples, and with 2, of which the last rank has none."""
+    """Check gathering and sums on three ranks, with 4 samples and with 2, which leave the last rank empty."""
     numbers = torch.Generator().manual_seed(0)
     for total in (4, 2):
         everyone = torch.randn(total, 5, dtype=torch.float64, generator=numbers, requires_grad=True)

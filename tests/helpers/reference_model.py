@@ -1,6 +1,7 @@
-"""The model once more, in float64 and in loops: one sample at a time, without any padding, mask or kernel.
+"""Independent implementation of the model, in float64 and in loops: no padding, masks or fused kernels.
 
-It shares nothing with the model but the names of its weights, so that it can tell whether the model is right.
+It processes one sample at a time. It shares only the names of the weights with the model, so that tests can
+use it as a reference.
 """
 
 import math
@@ -12,9 +13,11 @@ Weights = dict[str, Tensor]
 
 
 def part(weights: Weights, prefix: str) -> Weights:
-    """Take the weights below a prefix."""
+    """Return the weights whose names start with a prefix, without the prefix."""
     return {
-        name.removeprefix(prefix + "."): one for name, one in weights.items() if name.startswith(prefix + ".")
+        name.removeprefix(prefix + "."): weight
+        for name, weight in weights.items()
+        if name.startswith(prefix + ".")
     }
 
 
@@ -22,32 +25,32 @@ def affine(weights: Weights, name: str, x: Tensor) -> Tensor:
     return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
 
 
-def normalise(weights: Weights, name: str, x: Tensor, epsilon: float = 1e-5) -> Tensor:
-    centred = x - x.mean(-1, keepdim=True)
-    scaled = centred / (centred.square().mean(-1, keepdim=True) + epsilon).sqrt()
+def normalize(weights: Weights, name: str, x: Tensor, epsilon: float = 1e-5) -> Tensor:
+    centered = x - x.mean(-1, keepdim=True)
+    scaled = centered / (centered.square().mean(-1, keepdim=True) + epsilon).sqrt()
     return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention of one head, [T, d] each, one query after the other."""
+    """Compute attention of one head query by query. All tensors have the shape [T, d]."""
     rows = []
-    for one in query:
-        scores = torch.stack([(one * other).sum() for other in key]) / math.sqrt(len(one))
-        shares = (scores - scores.max()).exp()
-        shares = shares / shares.sum()
-        rows.append(sum(share * other for share, other in zip(shares, value, strict=True)))
+    for row in query:
+        scores = torch.stack([(row * other).sum() for other in key]) / math.sqrt(len(row))
+        fractions = (scores - scores.max()).exp()
+        fractions = fractions / fractions.sum()
+        rows.append(sum(fraction * other for fraction, other in zip(fractions, value, strict=True)))
     return torch.stack(rows)
 
 
 def block(weights: Weights, x: Tensor, heads: int) -> Tensor:
     width = x.shape[1]
     size = width // heads
-    qkv = affine(weights, "qkv", normalise(weights, "attention_norm", x))
+    qkv = affine(weights, "qkv", normalize(weights, "attention_norm", x))
     query, key, value = qkv[:, :width], qkv[:, width : 2 * width], qkv[:, 2 * width :]
     cuts = [slice(head * size, (head + 1) * size) for head in range(heads)]
     attended = torch.cat([attend(query[:, cut], key[:, cut], value[:, cut]) for cut in cuts], dim=1)
     x = x + affine(weights, "attention_out", attended)
-    wide = affine(weights, "expand", normalise(weights, "feed_forward_norm", x))
+    wide = affine(weights, "expand", normalize(weights, "feed_forward_norm", x))
     wide = wide * (1 + torch.erf(wide / math.sqrt(2))) / 2
     return x + affine(weights, "contract", wide)
 
@@ -56,34 +59,35 @@ def transformer(weights: Weights, x: Tensor, heads: int) -> Tensor:
     num_blocks = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
     for number in range(num_blocks):
         x = block(part(weights, f"blocks.{number}"), x, heads)
-    return normalise(weights, "norm", x, epsilon=1e-6) if num_blocks else x
+    return normalize(weights, "norm", x, epsilon=1e-6) if num_blocks else x
 
 
 def pool(weights: Weights, x: Tensor) -> Tensor:
     scores = (x @ weights["query.weight"].T)[:, 0] / math.sqrt(x.shape[1])
-    shares = scores.exp() / scores.exp().sum()
-    return normalise(weights, "norm", (shares[:, None] * x).sum(0) - weights["centre"])
+    fractions = scores.exp() / scores.exp().sum()
+    return normalize(weights, "norm", (fractions[:, None] * x).sum(0) - weights["centre"])
 
 
 def embed_positions(weights: Weights, tokens: list[int], vocabulary_size: int) -> Tensor:
-    """Add up the vectors of the tokens of each position, and its own, [P, D]."""
+    """Return the sum of token and position embeddings at each position, [P, D]."""
     table = weights["token_embedding.weight"]
     size = len(table) // vocabulary_size
     positions = []
-    for number, start in enumerate(range(0, len(tokens), size)):
+    for number, first in enumerate(range(0, len(tokens), size)):
         here = [
-            table[place * vocabulary_size + one] for place, one in enumerate(tokens[start : start + size])
+            table[offset * vocabulary_size + token]
+            for offset, token in enumerate(tokens[first : first + size])
         ]
         positions.append(sum(here) + weights["position_embedding.weight"][number])
     return torch.stack(positions)
 
 
-def guess(weights: Weights, hidden: Tensor, place: int, vocabulary_size: int = 8) -> Tensor:
-    """Give the logits of one token of an ASV from its hidden states [P, D], [V]."""
+def nucleotide_logits(weights: Weights, hidden: Tensor, index: int, vocabulary_size: int = 8) -> Tensor:
+    """Return the logits [V] of the token at an index, from the hidden states [P, D] of its ASV."""
     size = len(weights["nucleotide_head.bias"]) // vocabulary_size
-    logits = affine(weights, "nucleotide_head", hidden[place // size])
-    start = place % size * vocabulary_size
-    return logits[start : start + vocabulary_size]
+    logits = affine(weights, "nucleotide_head", hidden[index // size])
+    first = index % size * vocabulary_size
+    return logits[first : first + vocabulary_size]
 
 
 def encode_asv(
@@ -93,9 +97,9 @@ def encode_asv(
     whole: list[int] | None = None,
     vocabulary_size: int = 8,
 ) -> tuple[Tensor, Tensor]:
-    """Encode one ASV, given without padding: hidden states [P, D] and embedding [D].
+    """Encode one ASV without padding, as hidden states [P, D] and embedding [D].
 
-    `tokens` are those that the transformer reads; `whole` has the bases that are hidden from it, too.
+    `tokens` are the input of the transformer, with masked bases. `whole` are the tokens before masking.
     """
     weights = part(weights, "asv_encoder")
     x = embed_positions(part(weights, "stem"), tokens, vocabulary_size)
@@ -107,14 +111,14 @@ def encode_asv(
 
 
 def encode_bases(weights: Weights, tokens: list[int]) -> Tensor:
-    """Encode which base stands where, [D]."""
-    total = sum(weights["weight"][place, token] for place, token in enumerate(tokens))
-    wide = normalise(weights, "norm", total - weights["centre"])
+    """Encode the bases of an ASV by position, [D]."""
+    total = sum(weights["weight"][index, token] for index, token in enumerate(tokens))
+    wide = normalize(weights, "norm", total - weights["centre"])
     return affine(weights, "out", wide * (1 + torch.erf(wide / math.sqrt(2))) / 2)
 
 
 def embed_count(weights: Weights, x: Tensor, count: float) -> Tensor:
-    """Add, join or modulate by the logarithm of a count, whichever the weights are for; x is [D]."""
+    """Add, concatenate or modulate (FiLM) by the logarithm of a count, as the weights imply. x is [D]."""
     if "of_count.weight" not in weights:
         return x
     of_count = weights["of_count.weight"][:, 0] * math.log(1 + count) + weights["of_count.bias"]
@@ -126,7 +130,7 @@ def embed_count(weights: Weights, x: Tensor, count: float) -> Tensor:
 
 
 def encode_sample(weights: Weights, asvs: list[Tensor], counts: list[float], heads: int) -> Tensor:
-    """Encode the ASVs of one sample, [S, D]."""
+    """Encode the ASVs of one sample in the context of each other, [S, D]."""
     weights = part(weights, "sample_encoder")
     counted = part(weights, "count_embedding")
     x = torch.stack([embed_count(counted, asv, count) for asv, count in zip(asvs, counts, strict=True)])
@@ -143,7 +147,7 @@ def embed_sample(
     heads: int,
     by_presence: bool = True,
 ) -> Tensor:
-    """Pool the ASVs of one sample, whose tokens have no padding, by one head, [K]."""
+    """Return the distance features [K] of one sample for one head. The tokens have no padding."""
     if "logits.weight" not in weights:
         features = transformer(part(weights, "transformer"), features, heads)
         return pool(part(weights, "pooling"), features)
@@ -151,33 +155,39 @@ def embed_sample(
     without = [1 / (1 + affine(weights, "logits", asv).exp()) for asv in features]
     if by_presence:
         absent = torch.ones(len(weights["logits.bias"]), dtype=torch.float64)
-        for one in without:
-            absent = absent * one
+        for factor in without:
+            absent = absent * factor
         soft = 1 - absent
     else:
-        soft = sum(count / sum(counts) * (1 - one) for one, count in zip(without, counts, strict=True))
-    return torch.cat([soft, windows(asvs, counts, len(weights["window_weight"]), by_presence)])
+        soft = sum(count / sum(counts) * (1 - factor) for factor, count in zip(without, counts, strict=True))
+    return torch.cat([soft, kmer_features(asvs, counts, len(weights["window_weight"]), by_presence)])
 
 
-def windows(asvs: list[list[int]], counts: list[float], number: int, by_presence: bool = True) -> Tensor:
-    """Tell which stretches of six bases, every third one, a sample has, or what share of its reads has."""
-    found = [0.0] * (128 * number)
+def kmer_features(
+    asvs: list[list[int]], counts: list[float], number: int, by_presence: bool = True
+) -> Tensor:
+    """Return the presence or read fraction of each hashed 6-mer. K-mers start at every third base.
+
+    Each of the `number` k-mer positions has 128 columns. A k-mer takes the column given by a multiplicative
+    hash (Knuth, The Art of Computer Programming, volume 3, section 6.4; the multiplier is near 2^32 / 1.618).
+    """
+    features = [0.0] * (128 * number)
     for tokens, count in zip(asvs, counts, strict=True):
-        for place in range(number):
-            stretch = tokens[1 + 3 * place : 7 + 3 * place]
-            if len(stretch) < 6 or any(token not in (1, 2, 3, 4) for token in stretch):
+        for position in range(number):
+            kmer = tokens[1 + 3 * position : 7 + 3 * position]
+            if len(kmer) < 6 or any(token not in (1, 2, 3, 4) for token in kmer):
                 continue
-            content = 4096 * place + sum((token - 1) * 4**digit for digit, token in enumerate(stretch))
-            column = 128 * place + (content * 2654435761 % 2**32 >> 25)
-            found[column] = 1.0 if by_presence else found[column] + count / sum(counts)
-    return torch.tensor(found, dtype=torch.float64)
+            code = 4096 * position + sum((token - 1) * 4**digit for digit, token in enumerate(kmer))
+            column = 128 * position + (code * 2654435761 % 2**32 >> 25)
+            features[column] = 1.0 if by_presence else features[column] + count / sum(counts)
+    return torch.tensor(features, dtype=torch.float64)
 
 
 def distance(weights: Weights, a: Tensor, b: Tensor, by_presence: bool = True) -> Tensor:
-    """Compare two samples by one head, not clamped."""
+    """Return the distance between two samples by one head, without clamping to [0, 1]."""
     if "branch_weight" in weights:
-        of_window = (25 * weights["window_weight"]).exp().repeat_interleave(128)
-        weight = torch.cat([(1 + weights["branch_weight"].exp()).log(), of_window])
+        kmer_weight = (25 * weights["window_weight"]).exp().repeat_interleave(128)
+        weight = torch.cat([(1 + weights["branch_weight"].exp()).log(), kmer_weight])
         most = torch.maximum(a, b) if by_presence else a + b
         apart = (weight * (a - b).abs()).sum() / (weight * most).sum()
     else:

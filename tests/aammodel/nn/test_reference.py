@@ -97,7 +97,9 @@ def by_reference(
         ]
         for target in model.config.targets
     }
-    guesses = [reference.guess(weights, encoded[row][0], index) for row, index in batch.masked.tolist()]
+    guesses = [
+        reference.nucleotide_logits(weights, encoded[row][0], index) for row, index in batch.masked.tolist()
+    ]
     return {
         "asv_embedding": torch.stack([embedding for _, embedding in encoded]),
         "distance_features": torch.cat([torch.stack(value) for value in embedded.values()], dim=1),
@@ -191,7 +193,7 @@ def test_the_dense_view_is_that_of_the_reference(head: dict[str, object]) -> Non
         assert_close(got.embedding[row], features.mean(dim=0), 1e-12)
         for slot, (hidden, _) in enumerate(encoded):
             indices = range(len(unpadded[slot]))
-            logits = torch.stack([reference.guess(weights, hidden, index) for index in indices])
+            logits = torch.stack([reference.nucleotide_logits(weights, hidden, index) for index in indices])
             assert_close(got.nucleotide_logits[row, slot, : len(indices)], logits, 1e-12)
     assert all(value.isfinite().all() for value in vars(got).values())
 
