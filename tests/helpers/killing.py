@@ -27,8 +27,8 @@ class End:
     """Point at which a run receives a signal."""
 
     at: Literal["micro-batch", "metrics", "validation", "writing"]
-    """Before a micro-batch is processed, after the metrics of a step or validation are written, or at one of the
-    changes on disk that write a checkpoint or the best weights."""
+    """Before a micro-batch is processed, after the metrics of a step or validation are written, or at one of
+    the changes on disk that write a checkpoint or the best weights."""
     step: int
     """Number of the step, from 1. For "writing", number of the change on disk."""
     part: int = 1
