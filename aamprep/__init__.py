@@ -1,6 +1,6 @@
-"""BIOM tables in, validated and truncated Parquet shards out.
+"""Turn BIOM tables into validated, truncated Parquet shards.
 
-Every name below is imported when it is first used, so that importing the package takes no time.
+Each public name is imported when it is first used, so importing the package takes almost no time.
 """
 
 from typing import TYPE_CHECKING

@@ -1,15 +1,15 @@
-"""The Python interface: one function for each thing that `aamprep` does. The commands call these functions.
+"""The Python interface: one function for each command of `aamprep`. The commands call these functions.
 
-A `biom.Table` goes in wherever a table file does, an `skbio.TreeNode` wherever a tree does, and an
-`skbio.DistanceMatrix` for distances. Metadata may be a data frame of pandas or polars. Rep-seqs and a
-taxonomy may be a dict or a pandas Series, from feature id to sequence or taxon.
+Objects are accepted in place of files: a `biom.Table` as a table, an `skbio.TreeNode` as a tree and an
+`skbio.DistanceMatrix` as distances. Metadata may be a data frame of pandas or polars. Rep-seqs and a taxonomy
+may be a dict or a pandas Series, from feature id to sequence or taxon.
 
-Unlike the commands, these functions never pick up a tree, metadata or other files that lie beside a table.
-Give them by name, or call `find_beside` and pass what it finds.
+Unlike the commands, these functions never use files only because they lie beside a table. Pass a tree or
+metadata yourself, or call `find_beside` and pass the files that it returns.
 
 Nothing is printed. Progress goes to the logger `aamprep` at level INFO.
 
-Stages that load polars and pandera are imported by the functions that need them, so that a wrong path or an
+Stages that load polars and pandera are imported by the functions that need them. So an invalid path or an
 unreadable table is reported at once.
 """
 
@@ -67,9 +67,9 @@ def validate(
     isolate: bool = True,
     budget: float = DEFAULT_BUDGET,
 ) -> Report:
-    """Check a table and the files that go with it, and report everything that is wrong.
+    """Check a table and the files that belong to it, and report every problem at once.
 
-    Every sample is prepared as `shard` does, and nothing is written. Invalid data never raise.
+    Every sample is prepared as by `shard`, but nothing is written. Invalid data never raise an error.
 
     Parameters
     ----------
@@ -78,25 +78,25 @@ def validate(
     tree : path or skbio.TreeNode, optional
         Rooted tree of the ASVs.
     rep_seqs : path, mapping or pandas.Series, optional
-        Sequence of each feature id, where the ids are not sequences.
+        Sequence of each feature. Needed if the feature ids are not sequences.
     metadata : path or data frame of pandas or polars, optional
-        Sample metadata. The sample ids are the column that QIIME 2 takes for ids, by its name. Without one,
-        they are the index of a pandas data frame, or the first column of a polars data frame. A column of
-        numbers is numeric, any other categorical.
+        Sample metadata. The sample ids are the column whose name QIIME 2 accepts for ids, such as
+        `sample-id`. Without such a column, they are the index of a pandas data frame, or the first column of
+        a polars data frame. A column of numbers is numeric, and any other column is categorical.
     taxonomy : path, mapping or pandas.Series, optional
-        Taxon of each feature id.
+        Taxon of each feature.
     distances : path or skbio.DistanceMatrix, optional
         Precomputed distances of the samples.
     token_limit : int
-        Largest number of ASVs kept per sample.
+        Maximum number of ASVs kept per sample.
     rarefy_depth : int, optional
-        Number of reads that each sample is rarefied to.
+        Number of reads that each sample is rarefied to. By default, samples are not rarefied.
     prefix_samples : bool
-        Write `STUDY.SAMPLE` for sample ids, to distinguish studies.
+        Whether to name samples `STUDY.SAMPLE`, so that ids of different studies cannot collide.
     isolate : bool
-        Read table files in a child process, which a damaged file can end without harm.
+        Whether to read table files in a child process. A damaged file then cannot crash this process.
     budget : float
-        Largest size that a file may declare, in GiB.
+        Maximum unpacked size that a file may declare, in GiB.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def validate(
     Raises
     ------
     UsageError
-        If a file does not exist, or an argument is wrong.
+        If a file does not exist, or an argument is invalid.
     """
     choices = check_choices(Choices(token_limit=token_limit, rarefy_depth=rarefy_depth))
     beside = {
@@ -155,36 +155,36 @@ def shard(
     budget: float = DEFAULT_BUDGET,
     command: str | None = None,
 ) -> ShardSummary:
-    """Write validated, truncated Parquet shards. Samples that do not pass are left out, on record.
+    """Write validated, truncated Parquet shards. Rejected samples are listed in `rejected.parquet`.
 
-    The parameters that are not listed are those of `validate`.
+    Parameters that are not listed here are described in `validate`.
 
     Parameters
     ----------
     output : path
-        Folder to write.
+        Folder of the shard set.
     select : str
-        Which ASVs the token limit keeps: those with most reads (`abundance`), the first in the table
-        (`first`), or random ones (`random`).
+        Order in which ASVs are kept until the token limit is reached: most reads first (`abundance`), the
+        order of the table (`first`), or a random order (`random`).
     missing_from_tree : str
-        What becomes of ASVs that the tree lacks: they stay (`keep`), they are left out (`drop`), or their
-        samples are left out (`reject`).
+        Treatment of ASVs that are not in the tree: keep them (`keep`), remove them (`drop`), or reject the
+        samples that have them (`reject`).
     min_prevalence : int
-        Leave out ASVs that occur in fewer samples.
+        Remove ASVs that occur in fewer samples than this.
     min_reads : float
-        Leave out ASVs with fewer reads in all samples together.
+        Remove ASVs with fewer reads than this, summed over all samples.
     where : str or sequence of str
-        Keep the samples whose metadata meet all conditions, such as `body-site=gut` and `age<10`.
+        Keep only samples whose metadata fulfill all conditions, such as `body-site=gut` and `age<10`.
     split_by : str, optional
-        Metadata column whose values stay in one split.
+        Metadata column, such as a subject. Samples with the same value go to the same split.
     seed : int
-        Seed of rarefaction and random selection.
+        Random seed of rarefaction and random selection.
     strict : bool
-        Write nothing if any sample is rejected.
+        Whether to write nothing if any sample is rejected.
     overwrite : bool
-        Replace the output folder.
+        Whether to replace the output folder if it exists.
     command : str, optional
-        What the manifest records as the command; by default the call.
+        Command to record in the manifest. By default, this call is recorded.
 
     Returns
     -------
@@ -194,9 +194,10 @@ def shard(
     Raises
     ------
     InvalidStudyError
-        If no sample is left, or with `strict` any is rejected; its `report` says why. Nothing is written.
+        If no valid sample is left, or if any is rejected and `strict` is set. The `report` of the error gives
+        the reasons. Nothing is written.
     UsageError
-        If a file does not exist, the output exists, or an argument is wrong.
+        If a file does not exist, the output exists, or an argument is invalid.
     """
     choices = Choices(
         token_limit=token_limit,
@@ -246,20 +247,23 @@ def merge(
     overwrite: bool = False,
     command: str | None = None,
 ) -> ShardSummary:
-    """Merge shard sets: ASVs are united by sequence, and branches are counted in the one tree given.
+    """Merge shard sets. ASVs with the same sequence become one ASV.
+
+    Samples keep their split, their reads and the order of their ASVs. Branches are counted anew in the tree
+    that you give, since each set holds a tree pruned to its own ASVs.
 
     Parameters
     ----------
     sets : sequence of path, ShardSet or ShardSummary
-        Two shard sets or more.
+        At least two shard sets.
     output : path
-        Folder to write.
+        Folder of the merged shard set.
     tree : path or skbio.TreeNode, optional
-        Rooted tree of the ASVs of all sets.
+        Rooted tree with the ASVs of all sets.
     token_limit : int, optional
-        Largest number of ASVs kept per sample; by default the smallest limit of the sets.
+        Maximum number of ASVs kept per sample. By default, the smallest limit of the sets is used.
     prefix_samples, strict, overwrite, command
-        As for `shard`.
+        See `shard`.
 
     Returns
     -------
@@ -268,16 +272,16 @@ def merge(
     Raises
     ------
     InvalidStudyError
-        If a set is damaged, a sample is in two sets, or the tree is of other ASVs. Nothing is written.
+        If a set is damaged, a sample is in two sets, or the tree has other ASVs. Nothing is written.
     UsageError
-        If there are fewer than two sets, the output exists, or an argument is wrong.
+        If there are fewer than two sets, the output exists, or an argument is invalid.
     """
     from aamprep.merging.study import prepare_merge
 
-    folders, output = [_folder_of(each) for each in sets], Path(output)
+    folders, output = [_folder_of(shards) for shards in sets], Path(output)
     if len({folder.absolute() for folder in folders}) < 2:
         names = ", ".join(map(str, folders))
-        raise UsageError("merging needs two shard sets or more", names or "sets", "name their folders")
+        raise UsageError("merging needs at least two shard sets", names or "sets", "name their folders")
     if token_limit is not None:
         check_token_limit(token_limit)
     title, findings = ", ".join(map(str, folders)), Findings()
@@ -300,7 +304,7 @@ def verify(shards: str | Path | ShardSet | ShardSummary = "shards") -> Report:
     Returns
     -------
     Report
-        Valid where the set is as it was written.
+        Valid if the set is unchanged and consistent.
 
     Raises
     ------
@@ -319,25 +323,25 @@ def verify(shards: str | Path | ShardSet | ShardSummary = "shards") -> Report:
 
 
 def open_shards(folder: str | Path = "shards") -> ShardSet:
-    """Open a shard set, to read its samples, ASVs, metadata, tree and distances. Its manifest is checked.
+    """Open a shard set to read its samples, ASVs, metadata, tree and distances. Only the manifest is checked.
 
     Raises
     ------
     UsageError
         If there is no such folder.
     InvalidDataError
-        If the folder is no shard set, or its manifest was changed. `verify` checks all other files.
+        If the folder is not a shard set, or its manifest was changed. `verify` checks all other files.
     """
     return ShardSet.open(folder)
 
 
 def inspect(path: str | Path) -> "Inspection":
-    """Return what a file or folder is, and what is in it.
+    """Return the type and content of a file or folder.
 
     Raises
     ------
     UsageError
-        If there is no such file, or it may not be read.
+        If the file does not exist, or you have no permission to read it.
     """
     from aamprep.report.inspect import Inspection, inspect_path
 
@@ -346,43 +350,47 @@ def inspect(path: str | Path) -> "Inspection":
 
 
 def limits(tables: "TablesLike", *, isolate: bool = True, budget: float = DEFAULT_BUDGET) -> KeptByLimits:
-    """Return what token limits and rarefaction depths would keep of the samples, to choose them by.
+    """Return how many reads, ASVs and samples different token limits and rarefaction depths would keep.
 
     Raises
     ------
     InvalidDataError
-        If a table cannot be read (InvalidStudyError, with a report), or no sample has a read.
+        If a table cannot be read (InvalidStudyError, with a report), or no valid sample has reads.
     UsageError
         If a file does not exist.
     """
     findings = Findings()
     with as_files(tables) as paths:
         title = _title(paths)
-        read = [read_table(path, findings, isolate=isolate, limits=_limits(budget)) for path in paths.tables]
-    usable = [table for table in read if table is not None]
-    if len(usable) < len(read):
+        results = [
+            read_table(path, findings, isolate=isolate, limits=_limits(budget)) for path in paths.tables
+        ]
+    usable = [table for table in results if table is not None]
+    if len(usable) < len(results):
         raise InvalidStudyError("a table cannot be read", Report(title, findings))
     kept = kept_by_limits(usable)
     if kept is None:
-        raise InvalidDataError("no sample has a read", title, "see what `aamprep validate` says")
+        raise InvalidDataError(
+            "no valid sample has reads", title, "run `aamprep validate` to see the reasons"
+        )
     return kept
 
 
 def simulate(
     folder: str | Path, *, samples: int = 200, asvs: int = 1000, seed: int = 0, overwrite: bool = False
 ) -> Path:
-    """Write a simulated study with a known answer: table.biom, tree.nwk and metadata.tsv.
+    """Write a simulated study with known properties: table.biom, tree.nwk and metadata.tsv.
 
     Parameters
     ----------
     folder : path
-        Folder to write.
+        Folder of the study.
     samples, asvs : int
         Numbers of samples and ASVs.
     seed : int
-        The same seed gives the same study.
+        Random seed. The same seed gives the same study.
     overwrite : bool
-        Replace the folder.
+        Whether to replace the folder if it exists.
 
     Returns
     -------
@@ -406,75 +414,78 @@ def simulate(
 
 @dataclass(frozen=True)
 class RootedTree:
-    """A tree that was rooted at its midpoint."""
+    """Result of `root`: a tree rooted at its midpoint."""
 
     path: Path
+    """Newick file of the rooted tree."""
     num_tips: int
     was_rooted: bool
-    """Whether it had a root before; UniFrac differs with the root."""
+    """Whether the tree had a root before. UniFrac distances change with the root."""
     findings: Findings
+    """Problems of the tree that did not prevent rooting."""
 
 
 def root(tree: "TreeLike", *, output: str | Path, overwrite: bool = False) -> RootedTree:
-    """Root a tree halfway between its two farthest tips, and write it as newick.
+    """Root a tree halfway between its two most distant tips, and write it as newick.
 
     Parameters
     ----------
     tree : path or skbio.TreeNode
-        Tree, rooted or not.
+        Tree to root. An existing root is replaced.
     output : path
-        Newick file to write.
+        Newick file of the rooted tree.
     overwrite : bool
-        Replace the file.
+        Whether to replace the file if it exists.
 
     Raises
     ------
     InvalidDataError
         If the tree is invalid (InvalidStudyError, with a report), or has fewer than two tips.
     UsageError
-        If the file exists, or there is no such tree.
+        If the output exists, or the tree does not.
     """
     from aamprep.read import roles
 
     output, findings = Path(output), Findings()
     if output.exists() and not overwrite:
-        raise UsageError(
-            "this exists already", str(output), "name another file, or allow it to be overwritten"
-        )
+        raise UsageError("this file exists already", str(output), "choose another file, or allow overwriting")
     with as_file(tree, "tree") as file:
         title = str(file)
-        read = roles.tree(file, findings, None, "tree to root") if file is not None else None
-    if read is None or not findings.valid:
+        unrooted = roles.tree(file, findings, None, "tree to root") if file is not None else None
+    if unrooted is None or not findings.valid:
         raise InvalidStudyError("the tree cannot be read", Report(title, findings))
-    if len(read.tips) < 2:
+    if len(unrooted.tips) < 2:
         raise InvalidDataError("this tree has fewer than two tips", title, "give a tree with more tips")
-    replace_file(output, as_newick(root_at_midpoint(read)).encode())
-    return RootedTree(output, len(read.tips), bool((read.parent == 0).sum() == 2), findings)
+    replace_file(output, as_newick(root_at_midpoint(unrooted)).encode())
+    # By convention, the root has two children in newick, and an unrooted tree is written with three.
+    was_rooted = bool((unrooted.parent == 0).sum() == 2)
+    return RootedTree(output, len(unrooted.tips), was_rooted, findings)
 
 
 def find_beside(tables: str | Path | Sequence[str | Path]) -> dict[str, Path]:
-    """Return the files of conventional names beside tables, such as tree.nwk and metadata.tsv.
+    """Return the files with conventional names beside tables, such as tree.nwk and metadata.tsv.
 
     Returns
     -------
     dict of str to Path
-        By parameter of `validate` and `shard`: `shard("table.biom", **find_beside("table.biom"))`.
+        Files by parameter of `validate` and `shard`. You can pass them on:
+        `shard("table.biom", **find_beside("table.biom"))`.
 
     Raises
     ------
     UsageError
-        If two files could be meant.
+        If several files fit one parameter.
     """
-    every = [tables] if isinstance(tables, str | Path) else tables
-    paths = [Path(table) for table in every]
-    found = {role: find_file_beside(role, paths) for role in CONVENTIONAL_NAMES}
-    return {role: path for role, path in found.items() if path is not None}
+    given = [tables] if isinstance(tables, str | Path) else tables
+    paths = [Path(table) for table in given]
+    files = {role: find_file_beside(role, paths) for role in CONVENTIONAL_NAMES}
+    return {role: path for role, path in files.items() if path is not None}
 
 
 def _read(
     tables: "TablesLike", beside: Mapping[str, object], budget: float, isolate: bool
 ) -> tuple[str, Study | None, Findings]:
-    """Read and check a study; return what it is called, the study or None, and the findings."""
+    """Read and check a study. Return its title, the study (None if it is invalid) and the findings."""
     limits, findings = _limits(budget), Findings()
     with as_files(tables, **beside) as paths:
         title = _title(paths)
@@ -489,7 +500,7 @@ def _read(
 def _limits(budget: float) -> Limits:
     if not math.isfinite(budget * 2**30):
         raise ParameterError(
-            f"a budget of {budget} GiB is not finite", "budget", "give a number of gibibytes"
+            f"the budget must be finite, but it is {budget} GiB", "budget", "give a number of GiB"
         )
     return Limits(declared_bytes=int(budget * 2**30))
 
@@ -500,14 +511,14 @@ def _title(paths: Paths) -> str:
 
 def _refuse_unless_valid(manifest: Manifest, findings: Findings, title: str, strict: bool) -> None:
     if not manifest.num_samples:
-        raise InvalidStudyError("no sample is left", Report(title, findings))
+        raise InvalidStudyError("no valid sample is left", Report(title, findings))
     if strict and not findings.valid:
-        what = "some data were rejected, which `strict` forbids"
+        what = "data were rejected, and `strict` was set"
         raise InvalidStudyError(what, Report(title, findings), is_strict=True)
 
 
 def _open_sets(folders: list[Path], prefix_samples: bool, findings: Findings) -> list[StoredSet]:
-    """Verify every set, since only sound sets are merged."""
+    """Verify every set and open the valid ones. Damage must not be copied into a merged set."""
     from aamprep.verification.verify import verify_shards
 
     manifests = [(folder, verify_shards(folder, findings)) for folder in folders]

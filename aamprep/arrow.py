@@ -9,10 +9,10 @@ from aamprep.arrays import Integers
 
 
 def list_values(table: pa.Table, name: str) -> npt.NDArray[np.generic]:
-    """Give the values of a list column, all rows in one."""
+    """Return the values of a list column, concatenated over all rows."""
     return table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
 
 
 def list_sizes(table: pa.Table, name: str) -> Integers:
-    """Give the number of values in each row of a list column."""
+    """Return the number of values in each row of a list column."""
     return pc.list_value_length(table[name]).to_numpy().astype(np.int64)

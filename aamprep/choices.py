@@ -1,31 +1,31 @@
-"""What you choose when samples are prepared: the named choices and the defaults, each declared once."""
+"""Named choices and defaults of preparing samples, each declared once."""
 
 from enum import StrEnum
 
 DEFAULT_TOKEN_LIMIT = 512
-"""ASVs kept per sample: nearly all samples of 16S surveys keep nearly all of their reads at this limit."""
+"""Maximum number of ASVs per sample. At this limit, most samples of 16S surveys keep nearly all reads."""
 
 DEFAULT_BUDGET = 8.0
-"""Gibibytes that a file may declare to hold, unpacked."""
+"""Maximum unpacked size that a file may declare, in GiB. Larger files are refused before they are read."""
 
 
 class Select(StrEnum):
     """Order in which a sample's ASVs are kept until the token limit is reached."""
 
     ABUNDANCE = "abundance"
-    """Most reads first, ties by sequence."""
+    """Most reads first; ties are ordered by sequence."""
     FIRST = "first"
-    """The table's order."""
+    """Order of the table."""
     RANDOM = "random"
-    """A random order, drawn for each sample."""
+    """Random order, drawn for each sample."""
 
 
 class MissingFromTree(StrEnum):
-    """What becomes of ASVs that the tree lacks."""
+    """Treatment of ASVs that are not in the tree."""
 
     KEEP = "keep"
-    """They stay, and take no part in UniFrac."""
+    """Keep them. UniFrac ignores them."""
     DROP = "drop"
-    """They are left out of every sample."""
+    """Remove them from every sample."""
     REJECT = "reject"
-    """Samples that have one are left out."""
+    """Reject the samples that have such ASVs."""

@@ -1,6 +1,7 @@
 """The program `aamprep`: one module in `commands/` for each command.
 
-Every import of a stage waits for its command, so that `aamprep --help` answers at once.
+A command imports the stages that it runs, and this module imports none of them. So `aamprep --help` answers
+at once.
 """
 
 from aam_schemas.common.cli import run
@@ -15,8 +16,11 @@ from aamprep.commands.validate import validate
 from aamprep.commands.verify import verify
 
 app = make_program(
-    "BIOM tables in, validated and truncated Parquet shards out.",
-    {one.__name__: one for one in (validate, shard, merge, verify, inspect, limits, root, simulate)},
+    "Turn BIOM tables into validated, truncated Parquet shards.",
+    {
+        command.__name__: command
+        for command in (validate, shard, merge, verify, inspect, limits, root, simulate)
+    },
 )
 
 

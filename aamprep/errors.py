@@ -1,21 +1,21 @@
-"""The error for a wrong argument: Python callers read the parameter, users of the commands the option."""
+"""The error for an invalid argument. It names the Python parameter or the option of the command."""
 
 from aam_schemas.common.errors import UsageError
 
 
 class ParameterError(UsageError):
-    """An argument is wrong. `where` names the Python parameter; the commands name their option instead.
+    """Invalid argument. `where` names the Python parameter, and the commands name their option instead.
 
     Parameters
     ----------
     what : str
         What is wrong.
     parameter : str
-        The Python parameter.
+        Name of the Python parameter.
     fix : str
-        What to do about it.
+        What to do.
     value : str
-        The part of the argument that is wrong, where it is one of several.
+        Invalid part of the argument, such as a path.
     """
 
     def __init__(self, what: str, parameter: str, fix: str, value: str = "") -> None:

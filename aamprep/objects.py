@@ -1,6 +1,7 @@
-"""Python objects in place of files: each is written to a file, and read and checked as any other file.
+"""Accept Python objects in place of files. Each object is written to a file, then read and checked as one.
 
-An object is recognized by the name of its class and of its package, so that nothing is imported for it.
+So objects and files share all readers and rules. An object is recognized by the names of its class and
+package, so that no package needs to be imported.
 """
 
 import csv
@@ -38,7 +39,7 @@ DistancesLike: TypeAlias = "str | os.PathLike[str] | skbio.DistanceMatrix"
 
 @dataclass(frozen=True)
 class _Kind:
-    """A class of objects, and how one is written to a file."""
+    """Class of objects that is accepted in place of a file, and the function that writes it."""
 
     package: str
     name: str
@@ -46,43 +47,43 @@ class _Kind:
     write: Callable[[Any, Path], None]
 
     def fits(self, value: object) -> bool:
-        """Return whether a value is of the class."""
+        """Return whether a value is an instance of the class."""
         return any(
-            each.__name__ == self.name and each.__module__.partition(".")[0] == self.package
-            for each in type(value).__mro__
+            parent.__name__ == self.name and parent.__module__.partition(".")[0] == self.package
+            for parent in type(value).__mro__
         )
 
     def __str__(self) -> str:
-        """Return the name that findings and the manifest show."""
+        """Return the name that is shown in findings and in the manifest."""
         return self.name if self.package == "builtins" else f"{self.package}.{self.name}"
 
 
 @contextmanager
 def as_files(tables: TablesLike, **beside: object) -> Iterator[Paths]:
-    """Write every object to a temporary file, which lasts as long as the block.
+    """Write every object to a temporary file, which exists as long as the block runs.
 
     Parameters
     ----------
     tables : path, biom.Table, or list of them
     **beside : object
-        The values of `tree`, `rep_seqs`, `metadata`, `taxonomy` and `distances`; None where there is none.
+        Values of `tree`, `rep_seqs`, `metadata`, `taxonomy` and `distances`. None stands for no file.
 
     Yields
     ------
     Paths
-        Paths as they were given, and the files of objects.
+        Given paths unchanged, and the temporary files of objects.
 
     Raises
     ------
     UsageError
-        If a path does not exist, or an object is of a class that cannot be read.
+        If a path does not exist, or the class of an object is not supported.
     """
-    every = list(tables) if isinstance(tables, list | tuple) else [tables]
-    if not every:
-        raise ParameterError("there is no table", "tables", "give one or more")
+    given = list(tables) if isinstance(tables, list | tuple) else [tables]
+    if not given:
+        raise ParameterError("there is no table", "tables", "give at least one table")
     with temporary_folder() as folder:
         yield Paths(
-            tables=[_table_file(table, folder, number) for number, table in enumerate(every, 1)],
+            tables=[_table_file(table, folder, number) for number, table in enumerate(given, 1)],
             **{
                 role: None if value is None else _file(value, role, folder, role)
                 for role, value in beside.items()
@@ -92,7 +93,7 @@ def as_files(tables: TablesLike, **beside: object) -> Iterator[Paths]:
 
 @contextmanager
 def as_file(value: object, role: str) -> Iterator[InputPath | None]:
-    """Write an object to a temporary file, or yield the path that it is; None where there is none."""
+    """Write one object to a temporary file and yield its path. Yield a given path or None unchanged."""
     with temporary_folder() as folder:
         yield None if value is None else _file(value, role, folder, role)
 
@@ -102,6 +103,7 @@ def _table_file(table: Any, folder: Path, number: int) -> InputPath:
     if isinstance(file, Path):
         return file
     table_id = str(getattr(table, "table_id", None) or "")
+    # biom-format writes this text for a table without an id.
     if table_id == NO_TABLE_ID:
         table_id = ""
     label = table_id or (str(number) if number > 1 else "")
@@ -119,8 +121,8 @@ def _file(value: object, role: str, folder: Path, stem: str) -> InputPath:
             kind.write(value, file.path)
             return file
     known = " or ".join(map(str, _KINDS[role]))
-    found = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-    raise ParameterError(f"an object of class {found} cannot be read", role, f"give a path or a {known}")
+    name = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    raise ParameterError(f"an object of class {name} cannot be read", role, f"give a path or a {known}")
 
 
 def _existing(path: Path, role: str) -> Path:
@@ -155,8 +157,8 @@ def _write_sequences(sequences: Mapping[str, Any], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         for name, sequence in sequences.items():
             if len(str(name).split()) > 1:
-                what = f"the id {name!r} holds a blank, at which an id ends in FASTA"
-                raise ParameterError(what, "rep_seqs", "name the features without blanks")
+                what = f"the id {name!r} contains a blank, which ends an id in FASTA"
+                raise ParameterError(what, "rep_seqs", "use feature ids without blanks")
             file.write(f">{name}\n{''.join(str(sequence).split())}\n")
 
 
@@ -170,14 +172,14 @@ def _write_pandas(frame: "pd.DataFrame", path: Path) -> None:
     names = [str(name) for name in frame.columns]
     columns = [frame.iloc[:, index] for index in range(len(names))]
     ids: Any = frame.index
-    # An index that only counts the rows holds no ids, where a column does.
+    # A RangeIndex only counts the rows. If a column has the ids, use it instead.
     position = _id_column(names) if type(ids).__name__ == "RangeIndex" else None
     if position is not None:
         ids = columns.pop(position)
         names.pop(position)
     if getattr(ids.dtype, "kind", "O") == "f":
-        what = "the sample ids are floating-point numbers, which may have lost digits"
-        raise ParameterError(what, "metadata", "read the ids as text, such as with dtype=str")
+        what = "the sample ids are floating-point numbers, so digits may be lost"
+        raise ParameterError(what, "metadata", "read the ids as text, for example with dtype=str")
     kinds = [getattr(column.dtype, "kind", "O") in "iuf" for column in columns]
     _write_metadata(path, ids.tolist(), names, [column.tolist() for column in columns], kinds)
 
@@ -195,7 +197,7 @@ def _write_polars(frame: "pl.DataFrame", path: Path) -> None:
 def _write_metadata(
     path: Path, ids: list[object], names: list[str], columns: list[list[object]], is_numeric: list[bool]
 ) -> None:
-    """Write metadata with the type of each column, which is that of the data frame and no guess."""
+    """Write metadata with a `#q2:types` line, so that the types of the data frame are not guessed anew."""
     types = ["numeric" if numeric else "categorical" for numeric in is_numeric]
     cells = [["" if _is_missing(value) else str(value) for value in column] for column in columns]
     rows = ((str(name), *(column[row] for column in cells)) for row, name in enumerate(ids))
@@ -208,12 +210,13 @@ def _write_rows(path: Path, rows: Iterable[Iterable[str]]) -> None:
 
 
 def _id_column(names: list[str]) -> int | None:
-    """Return the position of the column that holds the sample ids, by its name; None where none does."""
+    """Return the index of the first column with a name for sample ids, or None if there is none."""
     return next((index for index, name in enumerate(names) if is_id_header(name)), None)
 
 
 def _is_missing(value: object) -> bool:
-    """Return whether a value is None, NaN, NaT or pandas' NA, none of which equals itself."""
+    """Return whether a value is None, NaN, NaT or pandas' NA."""
+    # NaT and NA are compared as text, since comparing them as values gives NA and would need pandas.
     return value is None or str(value) in ("<NA>", "NaT") or (isinstance(value, float) and np.isnan(value))
 
 
@@ -234,4 +237,4 @@ _KINDS: dict[str, tuple[_Kind, ...]] = {
     ),
     "distances": (_Kind("skbio", "DistanceMatrix", ".npy", _write_distances),),
 }
-"""Classes that each parameter takes beside a path."""
+"""Classes that each parameter accepts, in addition to paths."""

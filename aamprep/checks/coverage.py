@@ -1,4 +1,4 @@
-"""List the rules that were checked and hold, and those that could not be checked."""
+"""List the rules that were checked without a finding, and those that could not be checked."""
 
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
@@ -14,21 +14,21 @@ _NEED_OF_ROLE = {
 }
 
 _BAD_COUNTS = {
-    one.code for one in (rules.COUNT_NAN, rules.COUNT_NEGATIVE, rules.COUNT_INFINITE, rules.COUNT_TOO_LARGE)
+    rule.code for rule in (rules.COUNT_NAN, rules.COUNT_NEGATIVE, rules.COUNT_INFINITE, rules.COUNT_TOO_LARGE)
 }
-"""What a reader finds where `rules.BAD_COUNT` is the reason for which a sample is left out."""
+"""Codes that a reader reports for invalid counts. The sample is later rejected by `rules.BAD_COUNT`."""
 
 
 def note_what_was_checked(study: Study | None, rarefied: bool, findings: Findings) -> None:
-    """Sort the rules that found nothing into those that hold and those that could not be checked.
+    """Record for each rule without a finding whether it holds or why it could not be checked.
 
-    Where no study came about, nobody knows how far the readers got, so nothing is said to hold.
+    If no study could be read, it is unknown which checks were reached. Then no rule is recorded as holding.
     """
-    found = {finding.rule.code for finding in findings.found}
-    if found & _BAD_COUNTS:
-        found.add(rules.BAD_COUNT.code)
+    violated = {finding.rule.code for finding in findings.found}
+    if violated & _BAD_COUNTS:
+        violated.add(rules.BAD_COUNT.code)
     for code, rule in sorted(rules.catalogue().items()):
-        if code in found or code in findings.not_checked:
+        if code in violated or code in findings.not_checked:
             continue
         reason = _why_not(rule, study, rarefied)
         if reason:
@@ -38,16 +38,16 @@ def note_what_was_checked(study: Study | None, rarefied: bool, findings: Finding
 
 
 def _why_not(rule: Rule, study: Study | None, rarefied: bool) -> str:
-    """Return why a rule could not be checked; empty where it was."""
+    """Return the reason why a rule could not be checked, or an empty text if it was checked."""
     if study is None:
-        return "the files could not be put together: see the errors"
+        return "the files could not be used together"
     if rule.needs is None or rule.needs in _given(study, rarefied):
         return ""
     return rule.needs.value
 
 
 def _given(study: Study, rarefied: bool) -> set[Need]:
-    """Return what a validation was given; it takes neither filters nor a column to split by."""
+    """Return the needs that a validation fulfills. It has no filters and no column to split by."""
     given = {_NEED_OF_ROLE[file.role] for file in study.inputs if file.role in _NEED_OF_ROLE}
     if any("QIIME 2" in file.kind for file in study.inputs):
         given.add(Need.ARTIFACT)

@@ -1,4 +1,4 @@
-"""What each token limit and each rarefaction depth would keep of a table: the figures to choose them by."""
+"""Compare token limits and rarefaction depths by the reads, ASVs and samples that they would keep."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -15,60 +15,65 @@ from aamprep.read.types import CountTable
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of each valid sample of a study."""
+    """Depth and richness of each valid sample of a study."""
 
     depth: Floats
-    """Reads, shape (samples,)."""
+    """Number of reads, shape (samples,)."""
     num_asvs: Floats
-    """ASVs with a count above 0, shape (samples,)."""
+    """Number of ASVs with a count above 0, shape (samples,)."""
     reads_within: Floats
-    """Reads of the most abundant ASVs up to each of `TOKEN_LIMITS`, shape (samples, limits)."""
+    """Number of reads of the most abundant ASVs, for each of `TOKEN_LIMITS`, shape (samples, limits)."""
     num_left_out: int
-    """Samples without a read, or with a count that is negative, NaN, infinite or too large to be one."""
+    """Number of samples without reads or with invalid counts (negative, NaN, infinite or above 2^53)."""
     is_whole: bool
-    """Whether all counts are whole numbers, so that samples can be rarefied."""
+    """Whether all counts are whole numbers. Only then can samples be rarefied."""
 
 
 @dataclass(frozen=True)
 class TokenLimitRow:
-    """What a token limit keeps of the samples."""
+    """Reads and ASVs that a token limit keeps. The names of the attributes are the keys of `--json`."""
 
     token_limit: int
     reads_median: float
-    """Share of its reads that the median sample keeps."""
+    """Median over samples of the fraction of reads that is kept."""
     reads_worst: float
-    """Share that 95 % of the samples reach."""
+    """Fraction of reads that 95 % of the samples keep or exceed."""
     asvs_median: float
+    """Median over samples of the fraction of ASVs that is kept."""
     asvs_worst: float
+    """Fraction of ASVs that 95 % of the samples keep or exceed."""
     samples_nearly_whole: int
-    """Samples that keep 99 % of their reads or more."""
+    """Number of samples that keep at least 99 % of their reads."""
 
 
 @dataclass(frozen=True)
 class DepthRow:
-    """What a rarefaction depth keeps of the study."""
+    """Samples and reads that a rarefaction depth keeps. The attribute names are the keys of `--json`."""
 
     depth: int
     samples: int
-    """Samples that are deep enough."""
+    """Number of samples with at least this many reads."""
     samples_share: float
+    """Fraction of the samples that is kept."""
     reads_share: float
-    """Reads after rarefaction, of all reads before."""
+    """Fraction of all reads that is kept: reads after rarefaction, divided by reads before."""
     suggested: bool
+    """Whether this is the suggested depth (see `suggested_depth`)."""
 
 
 @dataclass(frozen=True)
 class KeptByLimits:
-    """What each token limit and each rarefaction depth keeps of the samples."""
+    """Result of `aamprep.limits`. The names of the attributes are the keys of `--json`."""
 
     samples: int
+    """Number of valid samples."""
     samples_left_out: int
-    """Samples without a read, or with a count that is negative, NaN, infinite or too large."""
+    """Number of samples without reads or with invalid counts."""
     token_limits: tuple[TokenLimitRow, ...]
     smallest_sufficient_token_limit: int | None
-    """Smallest token limit at which 95 % of the samples keep 95 % of their reads."""
+    """Smallest token limit at which 95 % of the samples keep at least 95 % of their reads."""
     depths: tuple[DepthRow, ...]
-    """Empty where counts are not whole numbers, so that samples cannot be rarefied."""
+    """Empty if counts are not whole numbers, since samples can then not be rarefied."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document that the command prints with `--json`."""
@@ -77,7 +82,7 @@ class KeptByLimits:
 
 
 def measure(tables: Iterable[CountTable]) -> Measured:
-    """Measure every sample of some tables; their features are taken as ASVs, as they are."""
+    """Measure every sample of several tables. Every feature counts as one ASV."""
     parts = [
         _measure_block(block)
         for table in tables
@@ -85,20 +90,20 @@ def measure(tables: Iterable[CountTable]) -> Measured:
     ]
     none = np.zeros((0, len(TOKEN_LIMITS)))
     return Measured(
-        depth=np.concatenate([none[:, 0], *(one.depth for one in parts)]),
-        num_asvs=np.concatenate([none[:, 0], *(one.num_asvs for one in parts)]),
-        reads_within=np.concatenate([none, *(one.reads_within for one in parts)]),
-        num_left_out=sum(one.num_left_out for one in parts),
-        is_whole=all(one.is_whole for one in parts),
+        depth=np.concatenate([none[:, 0], *(part.depth for part in parts)]),
+        num_asvs=np.concatenate([none[:, 0], *(part.num_asvs for part in parts)]),
+        reads_within=np.concatenate([none, *(part.reads_within for part in parts)]),
+        num_left_out=sum(part.num_left_out for part in parts),
+        is_whole=all(part.is_whole for part in parts),
     )
 
 
-def _measure_block(every: Block) -> Measured:
-    bad = ~((every.count >= 0) & (every.count <= LARGEST_COUNT))
-    num_bad = np.bincount(every.row[bad], minlength=len(every.sample_ids))
-    block = every.keep_samples((num_bad == 0) & (every.num_asvs > 0))
+def _measure_block(whole: Block) -> Measured:
+    bad = ~((whole.count >= 0) & (whole.count <= LARGEST_COUNT))
+    num_bad = np.bincount(whole.row[bad], minlength=len(whole.sample_ids))
+    block = whole.keep_samples((num_bad == 0) & (whole.num_asvs > 0))
     order = np.lexsort((-block.count, block.row))
-    # Sums from the block's start; the difference of two is the sum over a sample's most abundant ASVs.
+    # With running totals, the reads of a sample's most abundant ASVs are a difference of two sums.
     sums = np.concatenate([[0.0], np.cumsum(block.count[order])])
     start, stop = block.indptr[:-1], block.indptr[1:]
     within = [sums[np.minimum(start + limit, stop)] - sums[start] for limit in TOKEN_LIMITS]
@@ -106,13 +111,13 @@ def _measure_block(every: Block) -> Measured:
         depth=sums[stop] - sums[start],
         num_asvs=block.num_asvs.astype(np.float64),
         reads_within=np.stack(within, axis=1),
-        num_left_out=len(every.sample_ids) - len(block.sample_ids),
+        num_left_out=len(whole.sample_ids) - len(block.sample_ids),
         is_whole=bool((block.count % 1 == 0).all()),
     )
 
 
 def token_limit_rows(measured: Measured) -> list[TokenLimitRow]:
-    """Say what each of `TOKEN_LIMITS` keeps."""
+    """Return what each of `TOKEN_LIMITS` keeps."""
     rows = []
     for index, limit in enumerate(TOKEN_LIMITS):
         reads = measured.reads_within[:, index] / measured.depth
@@ -131,12 +136,12 @@ def token_limit_rows(measured: Measured) -> list[TokenLimitRow]:
 
 
 def smallest_sufficient(rows: Iterable[TokenLimitRow]) -> int | None:
-    """Find the smallest token limit at which 95 % of the samples keep 95 % of their reads."""
+    """Return the smallest token limit at which 95 % of the samples keep at least 95 % of their reads."""
     return next((row.token_limit for row in rows if row.reads_worst >= KEPT_FRACTION), None)
 
 
 def depth_rows(measured: Measured) -> list[DepthRow]:
-    """Say what round depths keep, the suggested one among them; none where counts are not whole."""
+    """Return what round depths and the suggested depth keep. Empty if counts are not whole numbers."""
     if not measured.is_whole:
         return []
     depth = measured.depth
@@ -150,13 +155,13 @@ def depth_rows(measured: Measured) -> list[DepthRow]:
 
 
 def _round_numbers(largest: int) -> list[int]:
-    """Give 100, 200, 500, 1000 and so on, up to the deepest sample."""
+    """Return 100, 200, 500, 1000 and so on, up to the depth of the deepest sample."""
     numbers = [step * 10**power for power in range(2, 16) for step in (1, 2, 5)]
     return [number for number in numbers if number <= largest]
 
 
 def kept_by_limits(tables: Iterable[CountTable]) -> KeptByLimits | None:
-    """Return what each token limit and rarefaction depth keeps of some tables; None where none has a read."""
+    """Compare token limits and rarefaction depths. Return None if no valid sample has reads."""
     measured = measure(tables)
     if not len(measured.depth):
         return None

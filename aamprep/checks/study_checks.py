@@ -1,4 +1,4 @@
-"""Checks of a study as a whole: its sequences, its tree, its metadata, its depths."""
+"""Checks of a study as a whole: sequences, tree, metadata, distances and depths."""
 
 import re
 from collections import Counter
@@ -34,12 +34,14 @@ PRIMERS = {
     "806R": "GGACTACNVGGGTWTCTAAT",
     "785R": "GACTACHVGGGTATCTAATCC",
 }
-"""Forward and reverse primers of 16S surveys (Earth Microbiome Project; Klindworth et al. 2013)."""
+"""Common primers of 16S surveys: Earth Microbiome Project; Klindworth et al. 2013, doi:10.1093/nar/gks808."""
 
 _CODES = {
     "R": "AG", "Y": "CT", "S": "CG", "W": "AT", "K": "GT", "M": "AC",
     "B": "CGT", "D": "AGT", "H": "ACT", "V": "ACG", "N": "ACGT",
 }  # fmt: skip
+"""Bases of each IUPAC ambiguity code."""
+
 _AMBIGUOUS = re.compile("[^ACGT]")
 _COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
 
@@ -53,16 +55,16 @@ def read_checked_study(
     ----------
     paths : Paths
     findings : Findings
-        Takes what is wrong.
+        Problems are added here.
     limits : Limits
-        What a file may ask for.
+        Limits on size and compression of files.
     isolate : bool
-        Read tables in a child process.
+        Whether to read tables in a child process.
 
     Returns
     -------
     Study or None
-        None where the files cannot be used together.
+        None if the files cannot be used together.
     """
     study = read_study(paths, findings, limits, isolate)
     if study is None or not fits_together(study, findings):
@@ -72,9 +74,9 @@ def read_checked_study(
 
 
 def fits_together(study: Study, findings: Findings) -> bool:
-    """Tell whether tree and distances, where given, are of these tables; findings name those that are not.
+    """Return whether the tree and the distances share ASVs and samples with every table.
 
-    Otherwise no sample of a table would have a distance.
+    A tree or matrix that shares none was made for other data, and is reported as an error.
     """
     before = len(findings.found)
     if study.tree is not None:
@@ -92,7 +94,7 @@ def fits_together(study: Study, findings: Findings) -> bool:
 
 
 def check_study(study: Study, findings: Findings) -> None:
-    """Check what was read, before any sample is prepared."""
+    """Run all checks that need no prepared samples."""
     _check_names(study, findings)
     _check_sequences(study.asvs.sequences, findings)
     check_tree(study, findings)
@@ -103,12 +105,14 @@ def check_study(study: Study, findings: Findings) -> None:
 
 
 def check_samples(study: Study, summary: Summary, rarefied: bool, findings: Findings) -> None:
-    """Check the samples that were prepared: what the token limit drops, and how far depths differ."""
-    share = summary.share_kept
-    low = np.flatnonzero(share < KEPT_FRACTION)
+    """Check prepared samples: the reads that the token limit drops, and the range of depths."""
+    fraction = summary.fraction_kept
+    low = np.flatnonzero(fraction < KEPT_FRACTION)
     if len(low):
-        worst = int(np.argmin(share))
-        value = f"{_of(len(low), len(share), 'samples')} keep less, the least {share[worst]:.1%}"
+        worst = int(np.argmin(fraction))
+        value = (
+            f"{_of(len(low), len(fraction), 'samples')} keep less; this sample keeps {fraction[worst]:.1%}"
+        )
         findings.add(rules.DROPPED_READS, f"sample {summary.sample_ids[worst]}", value)
     depth = summary.per_sample("depth")
     if study.tree is None or rarefied or len(depth) < 2:
@@ -127,7 +131,7 @@ def check_samples(study: Study, summary: Summary, rarefied: bool, findings: Find
 
 
 def check_splits(manifest: Manifest, findings: Findings) -> None:
-    """Check that samples that are kept together leave some for each split."""
+    """Report splits without samples. With `split_by`, few large groups can leave a split empty."""
     column = manifest.choices.split_by
     splits = {split: manifest.num_rows(split) for split in SPLITS}
     if column is not None and not all(splits.values()):
@@ -136,8 +140,8 @@ def check_splits(manifest: Manifest, findings: Findings) -> None:
 
 
 def suggested_depth(depth: npt.NDArray[np.float64]) -> int:
-    """Suggest a rarefaction depth: a round number that nine of ten samples reach."""
-    # The lower one: between two samples lies a depth that one of them does not reach.
+    """Return a round rarefaction depth that at least nine of ten samples reach."""
+    # An interpolated quantile would lie between two samples, and one of them would not reach it.
     reached = float(np.quantile(depth, 1 - REACHED_FRACTION, method="lower"))
     magnitude = 10 ** max(0, int(np.log10(max(reached, 1))) - 1)
     return max(1, int(reached // magnitude * magnitude))
@@ -145,7 +149,7 @@ def suggested_depth(depth: npt.NDArray[np.float64]) -> int:
 
 def _check_names(study: Study, findings: Findings) -> None:
     for ids, sequence in zip(study.asvs.ids, study.asvs.sequences, strict=True):
-        if len(ids) > 1 and (len({fold(one) for one in ids}) > 1 or len(ids) > len(study.tables)):
+        if len(ids) > 1 and (len({fold(name) for name in ids}) > 1 or len(ids) > len(study.tables)):
             findings.add(rules.SAME_SEQUENCE, f"{sequence[:40]}...", f"ids {', '.join(ids)}")
 
 
@@ -165,15 +169,15 @@ def _check_sequences(sequences: tuple[str, ...], findings: Findings) -> None:
         findings.add(rules.BOTH_ORIENTATIONS, f"ASV {turned[0]}", _of(len(turned), len(sequences), "ASVs"))
     for name, primer in PRIMERS.items():
         pattern = re.compile("".join(f"[{_CODES.get(code, code)}]" for code in primer))
-        found = sum(map(bool, map(pattern.match, sequences)))
-        if found > PRIMER_FRACTION * len(sequences):
+        number = sum(map(bool, map(pattern.match, sequences)))
+        if number > PRIMER_FRACTION * len(sequences):
             findings.add(
-                rules.PRIMER_LEFT_ON, name, f"{_of(found, len(sequences), 'ASVs')} begin with {primer}"
+                rules.PRIMER_LEFT_ON, name, f"{_of(number, len(sequences), 'ASVs')} begin with {primer}"
             )
 
 
 def check_tree(study: Study, findings: Findings) -> None:
-    """Check which ASVs the tree has."""
+    """Report the ASVs that are not in the tree."""
     overlap = asvs_and_tree(study)
     if overlap is None:
         findings.skip(rules.NOT_IN_TREE)
@@ -182,7 +186,7 @@ def check_tree(study: Study, findings: Findings) -> None:
 
 
 def _check_counts(study: Study, findings: Findings) -> None:
-    """Look for counts that are not whole, a slice at a time: the table may not fit into memory."""
+    """Report counts that are not whole numbers. Tables may exceed memory, so they are read in slices."""
     for table in study.tables:
         num_bad, first = 0, -1
         for start in range(0, len(table.count), ENTRIES_PER_BLOCK):
@@ -207,7 +211,7 @@ def _check_metadata(study: Study, findings: Findings) -> None:
         value = f"none of {len(overlap.only_here):,} samples; {overlap.hint or _ids_of_both(overlap)}"
         findings.add(rules.NO_SAMPLE_IN_METADATA, overlap.file, value)
         for rule in (rules.SAMPLE_WITHOUT_METADATA, rules.METADATA_WITHOUT_SAMPLE, rules.ONE_VALUE):
-            findings.skip(rule, "the metadata are of other samples")
+            findings.skip(rule, "the metadata describe other samples")
         return
     _check_absent(rules.SAMPLE_WITHOUT_METADATA, overlap, overlap.only_here, findings)
     _check_absent(rules.METADATA_WITHOUT_SAMPLE, overlap, overlap.only_there, findings)
@@ -230,7 +234,7 @@ def _check_values(metadata: Metadata, samples: set[str], findings: Findings) -> 
             findings.add(
                 rules.ONE_VALUE,
                 f"{metadata.source.name}: column {name}",
-                "no value at all" if value is None else repr(value),
+                "no value" if value is None else repr(value),
             )
 
 
@@ -243,7 +247,7 @@ def _check_rep_seqs(study: Study, findings: Findings) -> None:
 
 
 def _check_absent(rule: Rule, overlap: Overlap, absent: tuple[str, ...], findings: Findings) -> None:
-    """Report ids that one of two files lacks: an example, the three counts, what may have befallen them."""
+    """Report ids that one of two files lacks: an example, the three counts, and a likely cause."""
     if absent:
         value = f"{len(absent):,} such as {absent[0]}; {overlap.counts}"
         findings.add(rule, overlap.file, value + (f"; {overlap.hint}" if overlap.hint else ""))

@@ -1,4 +1,4 @@
-"""What the samples of a study are like: the figures that the reports show, gathered block by block."""
+"""Statistics of the samples of a study for reports, collected block by block."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,18 +16,18 @@ _COLUMNS = ("depth_before_rarefaction", "depth", "depth_kept", "num_asvs", "num_
 
 @dataclass
 class Summary:
-    """Figures per sample and per ASV; the counts themselves are never held."""
+    """Statistics per sample and per ASV. The counts themselves are not kept, so memory stays small."""
 
     sample_ids: list[str] = field(default_factory=list)
     prevalence: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    """Samples in which each ASV occurs, by its position in the study (none after the last that occurs)."""
+    """Number of samples that have each ASV, by index in the study. It ends at the last ASV seen so far."""
     _parts: list[list[Floats]] = field(default_factory=list)
 
     def add(self, table: pa.Table) -> None:
-        """Take in a block of prepared samples."""
+        """Add a block of prepared samples."""
         self.sample_ids.extend(table["sample_id"].to_pylist())
-        figures = [table[name].to_numpy().astype(np.float64) for name in _COLUMNS]
-        self._parts.append(figures + reads_within(table, REPORTED_TOKEN_LIMITS))
+        columns = [table[name].to_numpy().astype(np.float64) for name in _COLUMNS]
+        self._parts.append(columns + reads_within(table, REPORTED_TOKEN_LIMITS))
         self._count_samples_of_asvs(table)
 
     def _count_samples_of_asvs(self, table: pa.Table) -> None:
@@ -37,16 +37,16 @@ class Summary:
         self.prevalence = here
 
     def per_sample(self, column: str) -> Floats:
-        """Give one figure for each sample: a depth column or a number of ASVs, as the shards name it."""
+        """Return one value per sample, for a column of the shards such as `depth` or `num_asvs`."""
         return self._joined(_COLUMNS.index(column))
 
     @property
-    def share_kept(self) -> Floats:
-        """Share of each sample's reads that the token limit keeps."""
+    def fraction_kept(self) -> Floats:
+        """Fraction of each sample's reads that the token limit keeps."""
         return self.per_sample("depth_kept") / self.per_sample("depth")
 
-    def share_within(self, limit: int) -> Floats:
-        """Share of each sample's reads that one of `REPORTED_TOKEN_LIMITS` would keep."""
+    def fraction_within(self, limit: int) -> Floats:
+        """Return the fraction of each sample's reads that one of `REPORTED_TOKEN_LIMITS` would keep."""
         return self._joined(len(_COLUMNS) + REPORTED_TOKEN_LIMITS.index(limit)) / self.per_sample("depth")
 
     def _joined(self, index: int) -> Floats:
@@ -54,14 +54,19 @@ class Summary:
 
 
 def reads_within(table: pa.Table, limits: Sequence[int]) -> list[Floats]:
-    """Sum the reads of each sample's first ASVs in the order of selection, whatever limit they were cut at.
+    """Return the reads that each sample would keep at other token limits than the one it was cut at.
 
     Parameters
     ----------
     table : pyarrow.Table
-        Prepared samples; `dropped_count` continues `count`.
+        Prepared samples. `dropped_count` continues `count` in order of selection.
     limits : sequence of int
-        The token limits to look at; one array is given for each.
+        Token limits to compare.
+
+    Returns
+    -------
+    list of ndarray of float64, shape (samples,)
+        Number of reads of each sample, one array per token limit.
     """
     offsets, dropped_offsets = _offsets(table, "count"), _offsets(table, "dropped_count")
     total, dropped_total = _running_total(table, "count"), _running_total(table, "dropped_count")
@@ -78,7 +83,7 @@ def _running_total(table: pa.Table, column: str) -> Floats:
 
 
 def _first(total: Floats, offsets: npt.NDArray[np.int64], number: npt.NDArray[np.integer]) -> Floats:
-    """Sum the first so many counts of each sample, or all where there are fewer."""
+    """Return the sum of the first `number` counts of each sample, or of all if there are fewer."""
     return total[np.minimum(offsets[:-1] + number, offsets[1:])] - total[offsets[:-1]]
 
 

@@ -1,1 +1,1 @@
-"""One module for each command: what it takes, and what it prints."""
+"""The commands, one per module: their options and their output."""

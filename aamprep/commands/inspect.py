@@ -1,4 +1,4 @@
-"""`aamprep inspect`: say what a file is."""
+"""`aamprep inspect`: describe a file or folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,21 +10,21 @@ from aamprep.commands import options
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(help="Any file or folder.")],
+    path: Annotated[Path, typer.Argument(help="File or folder to describe.")],
     json: options.Json = False,
 ) -> None:
-    """Say what a file is, and what is in it. Exit code 1 where it is nothing that is known."""
+    """Describe a file or folder: its type and content. The exit code is 1 if the type is unknown."""
     from rich.console import Console
 
     from aamprep import api
     from aamprep.report import terminal
 
-    found = api.inspect(path)
+    inspection = api.inspect(path)
     if json:
-        print_json(found.to_dict())
+        print_json(inspection.to_dict())
     else:
-        terminal.print_facts(found.facts)
-        if found.findings:
-            terminal.print_report(found.findings, {}, Console(stderr=True))
-    if not found.is_recognized:
+        terminal.print_facts(inspection.facts)
+        if inspection.findings:
+            terminal.print_report(inspection.findings, {}, Console(stderr=True))
+    if not inspection.is_recognized:
         raise typer.Exit(INVALID_DATA)

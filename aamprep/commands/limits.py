@@ -1,4 +1,4 @@
-"""`aamprep limits`: what token limits and rarefaction depths would keep."""
+"""`aamprep limits`: compare token limits and rarefaction depths."""
 
 from aam_schemas.common.cli import print_json
 from aamprep.commands import options
@@ -8,7 +8,7 @@ def limits(
     tables: options.Tables = None,
     json: options.Json = False,
 ) -> None:
-    """Show what token limits and rarefaction depths would keep of the samples, to choose them by."""
+    """Show how many reads, ASVs and samples different token limits and rarefaction depths would keep."""
     from aamprep import api
     from aamprep.commands.output import refuse
     from aamprep.report.report import InvalidStudyError

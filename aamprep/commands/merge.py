@@ -1,4 +1,4 @@
-"""`aamprep merge`: make one shard set of several."""
+"""`aamprep merge`: merge shard sets into one."""
 
 import shlex
 import sys
@@ -11,21 +11,22 @@ from aamprep.commands import options
 
 
 def merge(
-    sets: Annotated[list[Path], typer.Argument(help="Folders of two or more shard sets.")],
-    output: Annotated[Path, typer.Option(help="Folder to write.")] = Path("shards"),
+    sets: Annotated[list[Path], typer.Argument(help="Folders of the shard sets, at least two.")],
+    output: Annotated[Path, typer.Option(help="Folder of the merged shard set.")] = Path("shards"),
     tree: Annotated[
-        Path | None, typer.Option(help="Rooted tree of the ASVs of all sets (.nwk, .qza).")
+        Path | None,
+        typer.Option(help="Rooted tree with the ASVs of all sets (.nwk, .qza), needed for UniFrac."),
     ] = None,
     token_limit: Annotated[
         int | None,
-        typer.Option(help="Largest number of ASVs kept per sample. Default: the smallest of the sets'."),
+        typer.Option(help="Maximum number of ASVs kept per sample. Default: the smallest limit of the sets."),
     ] = None,
     prefix_samples: options.PrefixSamples = False,
     strict: options.Strict = False,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
 ) -> None:
-    """Make one shard set of several: ASVs united by sequence, branches counted in the one tree given."""
+    """Merge shard sets into one. ASVs with the same sequence become one ASV."""
     from aamprep import api
     from aamprep.commands.output import options_named, print_report, refuse
     from aamprep.report.report import InvalidStudyError

@@ -1,4 +1,4 @@
-"""What the commands share: the files of a study, errors that name options, findings and refusals."""
+"""Shared by the commands: the files of a study, errors that name options, and printed reports."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def options_named() -> Iterator[None]:
-    """Name the option, and not the Python parameter, in the errors of wrong arguments."""
+    """Name the option instead of the Python parameter in errors about invalid arguments."""
     try:
         yield
     except ParameterError as error:
@@ -25,32 +25,33 @@ def options_named() -> Iterator[None]:
 
 
 def files_beside(tables: list[Path], beside: "Beside") -> dict[str, Path]:
-    """Return the file of each role: the one that was named, or that lies beside the tables.
+    """Return the file of each role. If none is given, it is looked for beside the tables.
 
     Raises
     ------
     UsageError
-        If a named file does not exist, a role has a file and is to have none, or two files could be meant.
+        If a given file does not exist, a role has both a file and its `--no-` option, or several files
+        beside the tables fit one role.
     """
     from aamprep.study.discover import find_file_beside
 
-    found = {}
+    files = {}
     for role, (path, no) in vars(beside).items():
         option = role.replace("_", "-")
         if path is not None and no:
-            raise ParameterError(f"--no-{option} was given, too", role, "give one of the two")
+            raise ParameterError(f"--no-{option} was given, too", role, "give only one of the two")
         if path is not None and not path.exists():
             raise ParameterError("there is no such file", role, "check the path", str(path))
         file = None if no else path or find_file_beside(role, tables)
         if file is not None:
-            found[role] = file
-    return found
+            files[role] = file
+    return files
 
 
 def print_report(
     report: "Report", json: bool, *, on_stderr: bool = False, outcome: str | None = None, facts: bool = True
 ) -> None:
-    """Print a report for people, or as one document."""
+    """Print a report as text, or as one JSON document."""
     from rich.console import Console
 
     from aamprep.report import terminal
@@ -63,7 +64,7 @@ def print_report(
 
 
 def refuse(error: "InvalidStudyError", json: bool, reason: str = "") -> typer.Exit:
-    """Print the findings, and return the exit that says that nothing was written."""
-    print_report(error.report, json, on_stderr=True, outcome="not written")
-    say("nothing was written" + (f", since {reason}" if reason else ""))
+    """Print the report of a command that wrote nothing, and return the exception that ends the program."""
+    print_report(error.report, json, on_stderr=True, outcome="nothing written")
+    say("nothing was written" + (f", because {reason}" if reason else ""))
     return typer.Exit(INVALID_DATA)

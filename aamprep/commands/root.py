@@ -1,4 +1,4 @@
-"""`aamprep root`: a tree without a root gets one, at its midpoint."""
+"""`aamprep root`: root a tree at its midpoint."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +9,13 @@ from aam_schemas.common.cli import say
 
 
 def root(
-    tree: Annotated[Path, typer.Argument(help="Tree, rooted or not (.nwk, .qza).")],
-    output: Annotated[Path, typer.Option(help="Newick file to write.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    tree: Annotated[Path, typer.Argument(help="Tree to root (.nwk, .qza). An existing root is replaced.")],
+    output: Annotated[Path, typer.Option(help="Newick file of the rooted tree.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output file if it exists.")
+    ] = False,
 ) -> None:
-    """Root a tree halfway between its two farthest tips, and write it as newick."""
+    """Root a tree halfway between its two most distant tips, and write it as newick."""
     from aamprep import api
     from aamprep.commands.output import options_named, refuse
     from aamprep.report.report import InvalidStudyError
@@ -28,5 +30,5 @@ def root(
         if finding.rule is not rules.NEWICK_UNROOTED:
             say(f"{finding.where}: {finding.rule.requirement}: {finding.value}")
     if rooted.was_rooted:
-        say(f"{tree}: this tree had a root already; with the new one, UniFrac distances differ")
+        say(f"{tree}: this tree already had a root. UniFrac distances change with the new root")
     print(f"{rooted.num_tips:,} tips, rooted at the midpoint: {output}")

@@ -14,7 +14,7 @@ from aamprep.commands import options
 def shard(
     tables: options.Tables = None,
     token_limit: options.TokenLimit = DEFAULT_TOKEN_LIMIT,
-    output: Annotated[Path, typer.Option(help="Folder to write.")] = Path("shards"),
+    output: Annotated[Path, typer.Option(help="Folder of the shard set.")] = Path("shards"),
     rep_seqs: options.RepSeqs = None,
     no_rep_seqs: options.NoRepSeqs = False,
     tree: options.TreeFile = None,
@@ -25,23 +25,36 @@ def shard(
     no_taxonomy: options.NoTaxonomy = False,
     distances: options.DistancesFile = None,
     no_distances: options.NoDistances = False,
-    select: Annotated[Select, typer.Option(help="Which ASVs the token limit keeps.")] = Select.ABUNDANCE,
+    select: Annotated[
+        Select, typer.Option(help="Order in which ASVs are kept until the token limit is reached.")
+    ] = Select.ABUNDANCE,
     rarefy_depth: options.RarefyDepth = None,
     missing_from_tree: Annotated[
-        MissingFromTree, typer.Option(help="What becomes of ASVs that the tree lacks.")
+        MissingFromTree,
+        typer.Option(
+            help="How to treat ASVs that are not in the tree: keep them, drop them, or reject their samples."
+        ),
     ] = MissingFromTree.KEEP,
-    min_prevalence: Annotated[int, typer.Option(help="Leave out ASVs that occur in fewer samples.")] = 1,
+    min_prevalence: Annotated[
+        int, typer.Option(help="Remove ASVs that occur in fewer samples than this.")
+    ] = 1,
     min_reads: Annotated[
-        float, typer.Option(help="Leave out ASVs with fewer reads in all samples together.")
+        float, typer.Option(help="Remove ASVs with fewer reads than this, summed over all samples.")
     ] = 0,
     where: Annotated[
         list[str] | None,
-        typer.Option(help="Keep samples by metadata: COLUMN=VALUE, also !=, <, >. May be repeated."),
+        typer.Option(
+            help="Keep only samples whose metadata fulfill this condition: COLUMN=VALUE, or with !=, < or >. "
+            "You can give the option several times. All conditions must then hold."
+        ),
     ] = None,
     split_by: Annotated[
-        str | None, typer.Option(help="Metadata column whose values stay in one split.")
+        str | None,
+        typer.Option(
+            help="Metadata column, such as a subject. Samples with the same value go to the same split."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of rarefaction and random selection.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of rarefaction and random selection.")] = 0,
     prefix_samples: options.PrefixSamples = False,
     strict: options.Strict = False,
     overwrite: options.Overwrite = False,
@@ -49,7 +62,7 @@ def shard(
     budget: options.Budget = DEFAULT_BUDGET,
     json: options.Json = False,
 ) -> None:
-    """Write validated, truncated Parquet shards; samples that do not pass are left out, by name."""
+    """Write validated, truncated Parquet shards. Rejected samples are listed in rejected.parquet."""
     from aamprep import api
     from aamprep.commands.output import files_beside, options_named, print_report, refuse
     from aamprep.report.report import InvalidStudyError
@@ -65,11 +78,11 @@ def shard(
     try:
         with options_named():
             api.check_target(output, overwrite, api.MANIFEST_FILE)
-            found = find_tables(tables or [])
+            table_files = find_tables(tables or [])
             summary = api.shard(
-                found,
+                table_files,
                 output=output,
-                **files_beside(found, beside),
+                **files_beside(table_files, beside),
                 token_limit=token_limit,
                 select=select.value,
                 rarefy_depth=rarefy_depth,
@@ -87,9 +100,9 @@ def shard(
                 command=shlex.join(["aamprep", *sys.argv[1:]]),
             )
     except InvalidStudyError as error:
-        reason = "--strict was given and something was rejected" if error.is_strict else ""
+        reason = "--strict was given and data were rejected" if error.is_strict else ""
         raise refuse(error, json, reason) from None
-    outcome = "written" if summary.report.is_valid else "written, without what the errors name"
+    outcome = "written" if summary.report.is_valid else "written without the rejected data"
     print_report(summary.report, json, on_stderr=True, outcome=outcome)
     if not json:
         print(summary)

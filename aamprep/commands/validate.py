@@ -1,4 +1,4 @@
-"""`aamprep validate`: say everything that is wrong, and write nothing but reports."""
+"""`aamprep validate`: report every problem of a table, and write nothing but reports."""
 
 from pathlib import Path
 from typing import Annotated
@@ -26,13 +26,17 @@ def validate(
     token_limit: options.TokenLimit = DEFAULT_TOKEN_LIMIT,
     rarefy_depth: options.RarefyDepth = None,
     prefix_samples: options.PrefixSamples = False,
-    report: Annotated[Path | None, typer.Option(help="Write the report as one .html page.")] = None,
-    findings: Annotated[Path | None, typer.Option(help="Write the findings as .parquet.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write the report, with plots, to this .html file.")
+    ] = None,
+    findings: Annotated[
+        Path | None, typer.Option(help="Also write the findings to this .parquet file.")
+    ] = None,
     no_isolate: options.NoIsolate = False,
     budget: options.Budget = DEFAULT_BUDGET,
     json: options.Json = False,
 ) -> None:
-    """Say everything that is wrong with a table, at once. Exit code 1 where something would be rejected."""
+    """Report every problem of a table at once. The exit code is 1 if any data would be rejected."""
     from aamprep import api
     from aamprep.commands.output import files_beside, options_named, print_report
     from aamprep.study.discover import find_tables
@@ -47,10 +51,10 @@ def validate(
         (distances, no_distances),
     )
     with options_named():
-        found = find_tables(tables or [])
+        table_files = find_tables(tables or [])
         result = api.validate(
-            found,
-            **files_beside(found, beside),
+            table_files,
+            **files_beside(table_files, beside),
             token_limit=token_limit,
             rarefy_depth=rarefy_depth,
             prefix_samples=prefix_samples,
@@ -58,7 +62,7 @@ def validate(
             budget=budget,
         )
     print_report(result, json)
-    # Last, so that the findings are shown where these files cannot be written.
+    # These files are written last, so that you see the findings even if the disk is full.
     if report is not None:
         say(f"wrote {result.to_html(report)}")
     if findings is not None:
@@ -68,14 +72,12 @@ def validate(
 
 
 def _check_file(path: Path | None, option: str, ending: str) -> None:
-    """Refuse to write a report where it cannot be, or over something that is no report."""
+    """Raise if a report cannot be written to a path, or could overwrite something else by mistake."""
     if path is None:
         return
     if path.suffix != ending:
-        raise UsageError(
-            f"the file for {option} does not end in {ending}", str(path), f"name it so: X{ending}"
-        )
+        raise UsageError(f"the file for {option} must end in {ending}", str(path), f"add the ending {ending}")
     if path.is_dir():
-        raise UsageError(f"the file for {option} is a folder", str(path), "name another")
+        raise UsageError(f"the file for {option} is a folder", str(path), "give the name of a file")
     if not path.parent.is_dir():
-        raise UsageError("there is no such folder", str(path.parent), "make it, or choose another")
+        raise UsageError("there is no such folder", str(path.parent), "create it, or choose another")

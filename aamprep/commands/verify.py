@@ -1,4 +1,4 @@
-"""`aamprep verify`: check a shard set."""
+"""`aamprep verify`: check a shard set for damage."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +10,10 @@ from aamprep.commands import options
 
 
 def verify(
-    shards: Annotated[Path, typer.Argument(help="Folder of a shard set.")] = Path("shards"),
+    shards: Annotated[Path, typer.Argument(help="Folder of the shard set.")] = Path("shards"),
     json: options.Json = False,
 ) -> None:
-    """Check every byte and every number of a shard set. Exit code 1 where anything is wrong."""
+    """Check every byte and every number of a shard set. The exit code is 1 if there is an error."""
     from aamprep import api
     from aamprep.commands.output import print_report
 
@@ -21,7 +21,7 @@ def verify(
     print_report(report, json)
     if report.facts and not json:
         files, size, samples = (report.facts[name] for name in ("files", "bytes", "samples"))
-        outcome = "all as they were written" if report.is_valid else "not sound"
+        outcome = "unchanged and consistent" if report.is_valid else "damaged"
         print(f"{shards}: {files:,} files, {size:,} bytes, {samples:,} samples: {outcome}")
     if not report.is_valid:
         raise typer.Exit(INVALID_DATA)

@@ -1,1 +1,1 @@
-"""Join shard sets into a study that is prepared again."""
+"""Merge shard sets into one."""

@@ -1,4 +1,4 @@
-"""Metadata of several shard sets made into one table."""
+"""Merge the metadata of several shard sets into one table."""
 
 from dataclasses import dataclass
 
@@ -13,17 +13,18 @@ from aamprep.rules.findings import Findings
 
 @dataclass(frozen=True)
 class StoredMetadata:
-    """Metadata of one set."""
+    """Metadata of one shard set."""
 
     name: str
-    """Of the set."""
+    """Name of the set."""
     ids: tuple[str, ...]
-    """Sample ids in the merged set, a row each."""
+    """Sample ids in the merged set, one per row."""
     types: dict[str, str]
+    """Type of each column: numeric or categorical."""
     table: pa.Table
 
     def cells(self, column: str) -> tuple[str | None, ...]:
-        """Give a column as text; None where a cell is missing, or the whole column."""
+        """Return the cells of a column as text. Missing cells and columns give None."""
         if column not in self.types:
             return (None,) * len(self.ids)
         values = self.table[column].to_pylist()
@@ -33,19 +34,19 @@ class StoredMetadata:
 
 
 def unite_metadata(parts: list[StoredMetadata], source: InputFile, findings: Findings) -> Metadata:
-    """Unite rows and columns; a column that is categorical in one set is categorical in all."""
+    """Merge rows and columns. A column that is categorical in one set becomes categorical in all."""
     types: dict[str, str] = {}
-    for one in parts:
-        for column, kind in one.types.items():
+    for part in parts:
+        for column, kind in part.types.items():
             types[column] = kind if types.get(column, kind) == kind else "categorical"
     for column in types:
-        kinds = {one.name: one.types[column] for one in parts if column in one.types}
+        kinds = {part.name: part.types[column] for part in parts if column in part.types}
         if len(set(kinds.values())) > 1:
             words = ", ".join(f"{kind} in {name}" for name, kind in kinds.items())
             findings.add(rules.MERGE_COLUMN_TYPE, f"column {column}", words)
     return Metadata(
         source=source,
-        ids=tuple(sample_id for one in parts for sample_id in one.ids),
-        columns={column: tuple(cell for one in parts for cell in one.cells(column)) for column in types},
+        ids=tuple(sample_id for part in parts for sample_id in part.ids),
+        columns={column: tuple(cell for part in parts for cell in part.cells(column)) for column in types},
         types=types,
     )

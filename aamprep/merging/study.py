@@ -1,6 +1,6 @@
-"""Several shard sets made into one: each set becomes tables again, and goes the way that tables go.
+"""Merge shard sets: turn each set into tables again, and prepare these as one study.
 
-Nothing is drawn or selected anew: a sample keeps its split, its reads and the order of its ASVs.
+Nothing is drawn or selected anew. Each sample keeps its split, its reads and the order of its ASVs.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from aamprep.checks.study_checks import check_tree, fits_together
 from aamprep.checks.summary import Summary
 from aamprep.merging.choices import common_choices
 from aamprep.merging.metadata import StoredMetadata, unite_metadata
-from aamprep.prepare.pipeline import Earlier, SamplePipeline
+from aamprep.prepare.pipeline import Previous, SamplePipeline
 from aamprep.prepare.rejected import Rejected
 from aamprep.read.biom.spool import TableWriter, load, temporary_folder
 from aamprep.read.types import CountTable, Metadata, Tree
@@ -30,14 +30,14 @@ from aamprep.study.study import Asvs, Study, locate, unite
 
 @dataclass(frozen=True)
 class Merged:
-    """Several sets as one study."""
+    """Several shard sets as one study, ready to be written."""
 
     pipeline: SamplePipeline
     choices: Choices
-    """What the sets were made with."""
+    """Choices with which the samples of the sets were prepared."""
 
     def write(self, folder: Path, command: str) -> tuple[Manifest, Summary]:
-        """Write the merged set as `write_shards` does, and what its samples were made with."""
+        """Write the merged set with `write_shards`, and record the choices of the sets in its manifest."""
         manifest, summary = write_shards(self.pipeline, folder, command)
         manifest = replace(manifest, choices=self.choices)
         write_manifest(folder, manifest)
@@ -47,27 +47,27 @@ class Merged:
 def prepare_merge(
     sets: list[StoredSet], tree: Tree | None, token_limit: int | None, findings: Findings
 ) -> Merged | None:
-    """Present shard sets as a study that is ready to be written.
+    """Return shard sets as one study that is ready to be written.
 
     Parameters
     ----------
     sets : list of StoredSet
-        Sets that `aamprep.verification.verify` found sound.
+        Sets without errors in `aamprep.verification.verify`.
     tree : Tree, optional
-        The one tree of all ASVs.
+        Tree with the ASVs of all sets.
     token_limit : int, optional
-        By default the smallest of the sets'.
+        Token limit of the merged set. By default, the smallest limit of the sets is used.
     findings : Findings
-        Takes what is worth knowing, and why nothing can be written.
+        Problems and differences between the sets are added here.
 
     Returns
     -------
     Merged or None
-        None where a sample is in two sets, or the tree is of other ASVs.
+        None if a sample is in two sets, or the tree has other ASVs.
     """
-    if _report_twice(sets, findings):
+    if _report_duplicates(sets, findings):
         return None
-    tables = tuple(table for one in sets for table in _tables(one))
+    tables = tuple(table for shards in sets for table in _tables(shards))
     asvs, asv_of_feature = _unite_asvs(sets, tables)
     tip_of_asv = locate(asvs, tree, findings)
     if tip_of_asv is None:
@@ -90,15 +90,15 @@ def prepare_merge(
     _report_left_behind(sets, tree, findings)
     all_in_tree = tree is not None and not (tip_of_asv < 0).any()
     choices = common_choices(
-        {one.name: one.manifest.choices for one in sets}, token_limit, all_in_tree, findings
+        {shards.name: shards.manifest.choices for shards in sets}, token_limit, all_in_tree, findings
     )
-    rejected = Rejected(findings, [row for one in sets for row in _rejected_rows(one)])
-    pipeline = SamplePipeline(study, _as_they_are(choices), False, rejected, _earlier(sets))
+    rejected = Rejected(findings, [row for shards in sets for row in _rejected_rows(shards)])
+    pipeline = SamplePipeline(study, _unchanged(choices), False, rejected, _previous(sets))
     return Merged(pipeline, choices)
 
 
-def _as_they_are(choices: Choices) -> Choices:
-    """Prepare no sample anew: the sets were filtered and rarefied, and are in the order of selection."""
+def _unchanged(choices: Choices) -> Choices:
+    """Return choices that leave samples unchanged. They are filtered, rarefied and ordered already."""
     return replace(
         choices,
         select="first",
@@ -110,73 +110,73 @@ def _as_they_are(choices: Choices) -> Choices:
     )
 
 
-def _report_twice(sets: list[StoredSet], findings: Findings) -> bool:
-    """Report every sample id that is in more than one set."""
+def _report_duplicates(sets: list[StoredSet], findings: Findings) -> bool:
+    """Report every sample id that is in several sets, and return whether there are any."""
     sets_of: dict[str, list[str]] = {}
-    for one in sets:
-        for sample_id in one.sample_ids:
-            sets_of.setdefault(sample_id, []).append(one.name)
-    twice = {sample_id: names for sample_id, names in sets_of.items() if len(names) > 1}
+    for shards in sets:
+        for sample_id in shards.sample_ids:
+            sets_of.setdefault(sample_id, []).append(shards.name)
+    duplicates = {sample_id: names for sample_id, names in sets_of.items() if len(names) > 1}
     findings.add_each(
         rules.MERGE_SAMPLE_TWICE,
-        ((f"sample {sample_id}", f"in {' and '.join(names)}") for sample_id, names in twice.items()),
+        ((f"sample {sample_id}", f"in {' and '.join(names)}") for sample_id, names in duplicates.items()),
     )
-    return bool(twice)
+    return bool(duplicates)
 
 
-def _tables(one: StoredSet) -> Iterator[CountTable]:
-    """Give a table for each study of a set, on disk; samples stand in manifest order."""
-    names, studies = _numbered(one.head["study"])
-    num_asvs = one.head["num_asvs"].to_numpy().astype(np.int64)
-    ids = np.array(one.sample_ids, dtype=object)
+def _tables(shards: StoredSet) -> Iterator[CountTable]:
+    """Yield one table on disk for each study of a set, with its samples in manifest order."""
+    names, studies = _numbered(shards.head["study"])
+    num_asvs = shards.head["num_asvs"].to_numpy().astype(np.int64)
+    ids = np.array(shards.sample_ids, dtype=object)
     with temporary_folder() as folder:
         writers = []
         for number in range(len(names)):
-            place, mine = folder / str(number), studies == number
-            place.mkdir()
+            study_folder, mine = folder / str(number), studies == number
+            study_folder.mkdir()
             indptr = np.concatenate([[0], np.cumsum(num_asvs[mine])])
-            writers.append(TableWriter(place, ids[mine].tolist(), _feature_ids(one), indptr))
-        start = 0
-        for samples in one.sample_batches():
-            found = entries(samples)
-            study_of_entry = studies[start + found.row]
+            writers.append(TableWriter(study_folder, ids[mine].tolist(), _feature_ids(shards), indptr))
+        num_read = 0
+        for samples in shards.sample_batches():
+            batch = entries(samples)
+            study_of_entry = studies[num_read + batch.row]
             for number, writer in enumerate(writers):
                 mine = study_of_entry == number
-                writer.write(found.asv[mine], found.count[mine])
-            start += len(samples)
+                writer.write(batch.asv[mine], batch.count[mine])
+            num_read += len(samples)
         for study, writer in zip(names, writers, strict=True):
-            writer.finish(one.name, Findings())
-            # The arrays are mapped, so they outlive the folder.
-            yield CountTable(source=one.source, study=study, in_order=True, **load(writer.folder))
+            writer.finish(shards.name, Findings())
+            # The arrays are memory-mapped, so they stay readable after the folder is deleted.
+            yield CountTable(source=shards.source, study=study, in_order=True, **load(writer.folder))
 
 
 def _numbered(words: pa.ChunkedArray) -> tuple[list[str], Integers]:
-    """Give the distinct words in order of appearance, and the number of each row's."""
+    """Return the distinct words in order of appearance, and the index of each row's word among them."""
     encoded = words.combine_chunks().dictionary_encode()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
 
 
-def _feature_ids(one: StoredSet) -> list[str]:
-    """Every name of every ASV: first the rows of asvs.parquet, then the aliases, which have no entries."""
-    aliases = one.asvs["aliases"].combine_chunks().flatten().to_pylist()
-    return [*one.asvs["asv_id"].to_pylist(), *aliases]
+def _feature_ids(shards: StoredSet) -> list[str]:
+    """Return all names of all ASVs: the ids in asvs.parquet, then the aliases, which have no counts."""
+    aliases = shards.asvs["aliases"].combine_chunks().flatten().to_pylist()
+    return [*shards.asvs["asv_id"].to_pylist(), *aliases]
 
 
-def _feature_sequences(one: StoredSet) -> list[str]:
-    """Give the sequence of each of `_feature_ids`."""
-    sequences = one.asvs["sequence"].to_pylist()
-    of_alias = one.asvs["aliases"].combine_chunks().value_parent_indices().to_pylist()
+def _feature_sequences(shards: StoredSet) -> list[str]:
+    """Return the sequence of each name in `_feature_ids`."""
+    sequences = shards.asvs["sequence"].to_pylist()
+    of_alias = shards.asvs["aliases"].combine_chunks().value_parent_indices().to_pylist()
     return [*sequences, *(sequences[row] for row in of_alias)]
 
 
 def _unite_asvs(sets: list[StoredSet], tables: tuple[CountTable, ...]) -> tuple[Asvs, tuple[Integers, ...]]:
-    """Unite ASVs by sequence; each keeps all its names, and the first taxon that is known."""
-    of_folder = {one.name: _feature_sequences(one) for one in sets}
+    """Merge ASVs by sequence. Each keeps all its names, and the taxon of the first set that has one."""
+    of_folder = {shards.name: _feature_sequences(shards) for shards in sets}
     asvs, asv_of_feature = unite(tables, [of_folder[table.path] for table in tables], None)
     taxon: dict[str, str] = {}
-    for one in sets:
-        if "taxon" in one.asvs.column_names:
-            known = zip(one.asvs["sequence"].to_pylist(), one.asvs["taxon"].to_pylist(), strict=True)
+    for shards in sets:
+        if "taxon" in shards.asvs.column_names:
+            known = zip(shards.asvs["sequence"].to_pylist(), shards.asvs["taxon"].to_pylist(), strict=True)
             taxon = {sequence: name for sequence, name in known if name} | taxon
     if not taxon:
         return asvs, asv_of_feature
@@ -186,47 +186,47 @@ def _unite_asvs(sets: list[StoredSet], tables: tuple[CountTable, ...]) -> tuple[
 
 def _metadata(sets: list[StoredSet], findings: Findings) -> Metadata | None:
     parts = [
-        StoredMetadata(one.name, tuple(one.sample_ids), one.manifest.metadata_types, table)
-        for one in sets
-        if (table := one.optional(METADATA_FILE)) is not None
+        StoredMetadata(shards.name, tuple(shards.sample_ids), shards.manifest.metadata_types, table)
+        for shards in sets
+        if (table := shards.optional(METADATA_FILE)) is not None
     ]
     return unite_metadata(parts, sets[0].source, findings) if parts else None
 
 
-def _earlier(sets: list[StoredSet]) -> Earlier:
+def _previous(sets: list[StoredSet]) -> Previous:
     split: dict[str, str] = {}
     depth: dict[str, float] = {}
-    for one in sets:
-        split |= zip(one.sample_ids, one.head["split"].to_pylist(), strict=True)
-        depth |= zip(one.sample_ids, one.head["depth_before_rarefaction"].to_pylist(), strict=True)
-    return Earlier(split, depth)
+    for shards in sets:
+        split |= zip(shards.sample_ids, shards.head["split"].to_pylist(), strict=True)
+        depth |= zip(shards.sample_ids, shards.head["depth_before_rarefaction"].to_pylist(), strict=True)
+    return Previous(split, depth)
 
 
-def _rejected_rows(one: StoredSet) -> list[tuple[str, str, str, str, str]]:
-    """Give what did not pass when the set was made: it stays on record."""
-    table = one.optional(REJECTED_FILE)
+def _rejected_rows(shards: StoredSet) -> list[tuple[str, str, str, str, str]]:
+    """Return the samples and ASVs that were rejected when the set was written. They stay on record."""
+    table = shards.optional(REJECTED_FILE)
     if table is None:
         return []
     return list(zip(*(table[name].to_pylist() for name in REJECTED.names), strict=True))
 
 
 def _inputs(sets: list[StoredSet], tree: Tree | None) -> tuple[InputFile, ...]:
-    """List the files that the sets were made from, each once, the sets themselves, and the tree."""
-    files = [file for one in sets for file in one.manifest.inputs]
+    """Return the input files of the sets without duplicates, the sets themselves, and the tree."""
+    files = [file for shards in sets for file in shards.manifest.inputs]
     trees = [tree.source] if tree is not None else []
-    return tuple(dict.fromkeys([*files, *(one.source for one in sets), *trees]))
+    return tuple(dict.fromkeys([*files, *(shards.source for shards in sets), *trees]))
 
 
 def _report_left_behind(sets: list[StoredSet], tree: Tree | None, findings: Findings) -> None:
-    """Say which trees and distances of the sets the merged set cannot have."""
-    with_tree = [one for one in sets if one.has(TREE_FILE)]
+    """Report trees and distances of the sets that the merged set will not have."""
+    with_tree = [shards for shards in sets if shards.has(TREE_FILE)]
     if tree is None and with_tree:
-        files = {file for one in with_tree for file in one.manifest.inputs if file.role == "tree"}
+        files = {file for shards in with_tree for file in shards.manifest.inputs if file.role == "tree"}
         names = " and ".join(sorted({file.name for file in files}))
         one_file = len({file.sha256 for file in files}) == 1
-        hint = f": all were made with {names}, so give that" if one_file else f": they were made with {names}"
-        value = f"{len(with_tree)} of {len(sets)} sets have trees, the merged set has none{hint}"
+        hint = f"; all of them used {names}" if one_file else f"; they used {names}"
+        value = f"{len(with_tree)} of {len(sets)} sets have a tree, but no tree was given{hint}"
         findings.add(rules.MERGE_NO_TREE, with_tree[0].name, value)
-    for one in sets:
-        if one.has(DISTANCES_FILE):
-            findings.add(rules.MERGE_DISTANCES, one.name)
+    for shards in sets:
+        if shards.has(DISTANCES_FILE):
+            findings.add(rules.MERGE_DISTANCES, shards.name)

@@ -1,1 +1,1 @@
-"""Filter, rarefy and truncate samples, a block at a time."""
+"""Filter, rarefy and truncate samples, block by block."""

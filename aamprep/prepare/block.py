@@ -1,4 +1,4 @@
-"""Samples in memory, in sparse form: what flows from a table to the shards, a block at a time."""
+"""Blocks of samples in sparse form. Tables are prepared block by block, so memory stays bounded."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,40 +10,43 @@ from aamprep.arrays import Integers, Mask, forget_pages
 from aamprep.read.types import CountTable
 
 ENTRIES_PER_BLOCK = 1 << 20
+"""Maximum number of non-zero counts in a block: 24 MB of arrays."""
+
 SAMPLES_PER_BLOCK = 1 << 12
+"""Maximum number of samples in a block. It matters for tables whose samples have few ASVs."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some samples of one study: sample i has the entries `indptr[i]` to `indptr[i + 1]`."""
+    """Samples of one study, in CSR form: sample i has the entries `indptr[i]` to `indptr[i + 1]`."""
 
     study: str
     sample_ids: tuple[str, ...]
     indptr: Integers
     asv: Integers
-    """Position of each entry's ASV among the study's ASVs, which are sorted by sequence."""
+    """Index of each entry's ASV among the study's ASVs, which are sorted by sequence."""
     count: npt.NDArray[np.float64]
-    """Reads of each entry."""
+    """Number of reads of each entry."""
     position: Integers
-    """Place of each entry in the table's order of selection: that of its feature, or its own."""
+    """Rank of each entry in the table's own order, for the selection `first`."""
 
     @property
     def row(self) -> Integers:
-        """Sample of each entry."""
+        """Index of each entry's sample in the block."""
         return np.repeat(np.arange(len(self.sample_ids)), np.diff(self.indptr))
 
     @property
     def depth(self) -> npt.NDArray[np.float64]:
-        """Total reads of each sample."""
+        """Total number of reads of each sample."""
         return np.bincount(self.row, self.count, len(self.sample_ids)).astype(np.float64)
 
     @property
     def num_asvs(self) -> Integers:
-        """Entries of each sample."""
+        """Number of entries of each sample."""
         return np.diff(self.indptr)
 
     def keep_entries(self, keep: Mask) -> "Block":
-        """Leave out entries; True is kept."""
+        """Return a block with only the entries where `keep` is True."""
         per_sample = np.bincount(self.row[keep], minlength=len(self.sample_ids))
         return replace(
             self,
@@ -54,7 +57,7 @@ class Block:
         )
 
     def keep_samples(self, keep: Mask) -> "Block":
-        """Leave out samples; True is kept."""
+        """Return a block with only the samples where `keep` is True."""
         if keep.all():
             return self
         entries = self.keep_entries(np.repeat(keep, self.num_asvs))
@@ -62,11 +65,11 @@ class Block:
         return replace(entries, sample_ids=ids, indptr=_offsets(entries.num_asvs[keep]))
 
     def reorder(self, order: Integers) -> "Block":
-        """Put the entries in another order, each still within its sample."""
+        """Return a block with reordered entries. The order must keep each entry within its sample."""
         return replace(self, asv=self.asv[order], count=self.count[order], position=self.position[order])
 
     def sum_duplicates(self) -> "Block":
-        """Sort each sample by ASV, and sum entries of the same ASV; the first one's position stays."""
+        """Sort each sample by ASV and sum entries of the same ASV. Their lowest position is kept."""
         key = self.row * (int(self.asv.max(initial=0)) + 1) + self.asv
         if (np.diff(key) > 0).all():
             return self
@@ -75,7 +78,7 @@ class Block:
         if len(starts) == len(order):
             return self.reorder(order)
         per_sample = np.bincount(self.row[order][starts], minlength=len(self.sample_ids))
-        # A negative count, which cannot be, stays to be seen: no other entry makes up for it.
+        # Keep an invalid negative count visible. In a sum, another entry could hide it.
         count = np.add.reduceat(self.count[order], starts)
         lowest = np.minimum.reduceat(self.count[order], starts)
         return replace(
@@ -88,15 +91,15 @@ class Block:
 
 
 def blocks(table: CountTable, asv_of_feature: Integers) -> Iterator[Block]:
-    """Read a table block by block, in bounded memory.
+    """Yield the blocks of a table.
 
-    Entries of features without an ASV, and explicit zeros, are left out.
+    Explicit zeros and entries of features without an ASV are removed.
 
     Parameters
     ----------
     table : CountTable
     asv_of_feature : ndarray of int64, shape (features,)
-        Position of each feature's ASV among the study's; -1 where it has none.
+        Index of each feature's ASV among the study's ASVs, or -1 for features without a valid sequence.
     """
     for start, stop in _ranges(table.indptr):
         entries = slice(int(table.indptr[start]), int(table.indptr[stop]))
@@ -115,7 +118,7 @@ def blocks(table: CountTable, asv_of_feature: Integers) -> Iterator[Block]:
 
 
 def _ranges(indptr: Integers) -> Iterator[tuple[int, int]]:
-    """Cut samples into ranges of about a million entries."""
+    """Yield ranges of samples with at most `ENTRIES_PER_BLOCK` entries, but at least one sample."""
     num_samples, start = len(indptr) - 1, 0
     while start < num_samples:
         full = int(np.searchsorted(indptr, indptr[start] + ENTRIES_PER_BLOCK, side="right")) - 1

@@ -1,4 +1,4 @@
-"""From a study to samples that pass the contract: filter, rarefy, select, validate, a block at a time."""
+"""Prepare the samples of a study block by block: filter, rarefy, order by selection, truncate, validate."""
 
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
@@ -29,53 +29,57 @@ from aamprep.study.study import Study
 from aamprep.study.where import left_out
 
 PREPARED = SAMPLES.append(pa.field("split", pa.string(), nullable=False))
-"""Columns of a prepared block: a sample's, whose ASVs are positions in the study, and its split."""
+"""Columns of a prepared block: those of a sample file, with indices of the study's ASVs, and the split."""
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """What samples that were prepared before bring along, by sample id."""
+class Previous:
+    """Values that samples of merged shard sets keep from their first preparation, by sample id."""
 
     split: dict[str, str] = field(default_factory=dict)
     depth_before: dict[str, float] = field(default_factory=dict)
-    """Reads before rarefaction."""
+    """Number of reads before rarefaction."""
 
 
 @dataclass(frozen=True)
 class SamplePipeline:
-    """How the samples of one study are prepared."""
+    """Prepare the samples of one study.
+
+    Samples are independent of each other: their random numbers depend on the seed and the sample id only. So
+    neither the order of samples nor the size of blocks changes the result.
+    """
 
     study: Study
     choices: Choices
     prefix_samples: bool
-    """Write `study.sample` for the sample id, so that studies with the same ids can be joined."""
+    """Whether to name samples `STUDY.SAMPLE`, so that ids of different studies cannot collide."""
     rejected: Rejected
-    earlier: Earlier = field(default_factory=Earlier)
+    previous: Previous = field(default_factory=Previous)
     left_out: dict[str, str] = field(default_factory=dict)
-    """Samples that were not asked for, and why (see `aamprep.study.where`)."""
+    """Samples that the conditions exclude, with the reason (see `aamprep.study.where`)."""
 
     def blocks(self) -> Iterator[pa.Table]:
-        """Prepare the samples of all tables, in order; those that do not pass are left out and recorded.
+        """Yield the prepared samples of all tables in order. Rejected samples are left out and recorded.
 
         Yields
         ------
         pyarrow.Table
-            Columns of `PREPARED`, a row per sample.
+            One row per sample, with the columns of `PREPARED`.
         """
         keep_asv = _filter_asvs(self)
-        twice = _ids_twice(self)
+        duplicates = _duplicate_names(self)
         split_keys = _split_keys(self)
         for table, asv_of_feature in zip(self.study.tables, self.study.asv_of_feature, strict=True):
             for block in blocks(table, asv_of_feature):
                 wanted = self._reject_unwanted(block)
-                is_twice = np.array(
-                    [self.name(block.study, i) in twice for i in wanted.sample_ids], dtype=bool
+                is_duplicate = np.array(
+                    [self.name(block.study, i) in duplicates for i in wanted.sample_ids], dtype=bool
                 )
-                unique = self._reject(wanted, is_twice, rules.DUPLICATE_SAMPLE)
+                unique = self._reject(wanted, is_duplicate, rules.DUPLICATE_SAMPLE)
                 yield self._prepare(unique, keep_asv, split_keys)
 
     def name(self, study: str, sample_id: str) -> str:
-        """Give the id by which a sample is written."""
+        """Return the id under which a sample is written."""
         return f"{study}.{sample_id}" if self.prefix_samples else sample_id
 
     def _prepare(self, block: Block, keep_asv: Mask, split_keys: dict[str, str]) -> pa.Table:
@@ -83,7 +87,7 @@ class SamplePipeline:
         block = self._reject_missing_from_tree(block.keep_entries(keep_asv[block.asv]))
         block = self._reject(block, block.depth <= 0, rules.EMPTY_SAMPLE)
         depths = zip(block.sample_ids, block.depth, strict=True)
-        depth_before = {i: self.earlier.depth_before.get(i, depth) for i, depth in depths}
+        depth_before = {i: self.previous.depth_before.get(i, depth) for i, depth in depths}
         if self.choices.rarefy_depth is not None:
             block = self._rarefy(block, self.choices.rarefy_depth)
         block = in_order_of_selection(block, Select(self.choices.select), self.choices.seed)
@@ -91,12 +95,17 @@ class SamplePipeline:
         return self._reject_violations(table)
 
     def _reject(
-        self, block: Block, bad: Mask, rule: Rule, values: npt.NDArray[Any] | None = None, tell: bool = True
+        self,
+        block: Block,
+        bad: Mask,
+        rule: Rule,
+        values: npt.NDArray[Any] | None = None,
+        report: bool = True,
     ) -> Block:
-        """Leave out samples; True is left out."""
+        """Return a block without the samples where `bad` is True, and record them as rejected."""
         for row in np.flatnonzero(bad):
             value = "" if values is None else values[row]
-            self.rejected.sample(block.study, block.sample_ids[row], rule, value, tell)
+            self.rejected.add_sample(block.study, block.sample_ids[row], rule, value, report)
         return block.keep_samples(~bad)
 
     def _reject_unwanted(self, block: Block) -> Block:
@@ -104,7 +113,7 @@ class SamplePipeline:
         return self._reject(block, _is_in(block, self.left_out), rules.NOT_ASKED_FOR, reasons)
 
     def _reject_bad_counts(self, block: Block) -> Block:
-        """Leave out samples whose counts cannot be; the reader has told the user already."""
+        """Reject samples with invalid counts. The reader has already reported these counts."""
         bad_entries = np.flatnonzero(~((block.count >= 0) & (block.count <= LARGEST_COUNT)))
         rows, first, number = np.unique(block.row[bad_entries], return_index=True, return_counts=True)
         bad = np.zeros(len(block.sample_ids), dtype=bool)
@@ -115,7 +124,7 @@ class SamplePipeline:
             values[row] = f"{block.count[entry]} in ASV {name}" + (
                 f" and {total - 1} more" if total > 1 else ""
             )
-        return self._reject(block, bad, rules.BAD_COUNT, values, tell=False)
+        return self._reject(block, bad, rules.BAD_COUNT, values, report=False)
 
     def _reject_missing_from_tree(self, block: Block) -> Block:
         if self.study.tree is None or self.choices.missing_from_tree != MissingFromTree.REJECT:
@@ -133,7 +142,7 @@ class SamplePipeline:
 
     def _to_table(self, block: Block, depth_before: dict[str, float], split_keys: dict[str, str]) -> pa.Table:
         keep = within_limit(block, self.choices.token_limit)
-        split = [self.earlier.split.get(i) or split_of(split_keys.get(i, i)) for i in block.sample_ids]
+        split = [self.previous.split.get(i) or split_of(split_keys.get(i, i)) for i in block.sample_ids]
         kept, dropped = block.keep_entries(keep), block.keep_entries(~keep)
         ids = [self.name(block.study, i) for i in block.sample_ids]
         columns = {
@@ -153,17 +162,17 @@ class SamplePipeline:
         return pa.table(columns, schema=PREPARED)
 
     def _reject_violations(self, table: pa.Table) -> pa.Table:
-        """Hold the samples against the pandera contract, the last word on what is written."""
+        """Check the samples against the pandera schema of the shards, and reject those that violate it."""
         schema = sample_table(self.choices.token_limit, len(self.study.asvs.sequences))
         failures = violations(schema, pl.DataFrame(table))
         if failures.is_empty():
             return table
         if failures["index"].has_nulls():
-            raise AssertionError(f"prepared samples have the wrong columns: {failures}")
+            raise AssertionError(f"prepared samples have invalid columns: {failures}")
         ids, studies = table["sample_id"].to_pylist(), table["study"].to_pylist()
         reasons = failures.group_by("index", maintain_order=True).agg(pl.col("check").first())
         for row, check in reasons.iter_rows():
-            self.rejected.sample(studies[row], ids[row], rules.CONTRACT, check)
+            self.rejected.add_sample(studies[row], ids[row], rules.CONTRACT, check)
         keep = np.ones(len(ids), dtype=bool)
         keep[reasons["index"].to_numpy()] = False
         return table.filter(pa.array(keep))
@@ -172,23 +181,23 @@ class SamplePipeline:
 def make_pipeline(
     study: Study, choices: Choices, findings: Findings, *, prefix_samples: bool, where: Sequence[str] = ()
 ) -> SamplePipeline:
-    """Return the pipeline of a study, after a check of the choices against the study.
+    """Return the pipeline of a study. The choices are checked against the study first.
 
     Parameters
     ----------
     study : Study
     choices : Choices
     findings : Findings
-        Takes the samples and ASVs that are left out.
+        Rejected samples and ASVs are added here.
     prefix_samples : bool
-        Write `study.sample` for the sample id.
+        Whether to name samples `STUDY.SAMPLE`.
     where : sequence of str
-        Conditions that samples have to meet (see `aamprep.study.where`).
+        Conditions that the metadata of samples must fulfill (see `aamprep.study.where`).
 
     Raises
     ------
     ParameterError
-        If a metadata column does not exist, or there is no tree that ASVs could be missing from.
+        If a metadata column does not exist, or ASVs missing from the tree are to be treated without a tree.
     """
     columns = list(study.metadata.columns) if study.metadata else []
     if choices.split_by is not None and choices.split_by not in columns:
@@ -198,7 +207,7 @@ def make_pipeline(
         )
     if study.tree is None and choices.missing_from_tree != MissingFromTree.KEEP:
         raise ParameterError(
-            "there is no tree that an ASV could be missing from",
+            f"{choices.missing_from_tree!r} needs a tree, but there is none",
             "missing_from_tree",
             "give the tree of the ASVs",
         )
@@ -208,13 +217,13 @@ def make_pipeline(
 
 
 def _filter_asvs(pipeline: SamplePipeline) -> Mask:
-    """Choose the ASVs that the filters keep: True is kept."""
+    """Return which ASVs the filters keep: True is kept."""
     study, choices, rejected = pipeline.study, pipeline.choices, pipeline.rejected
     num_asvs = len(study.asvs.sequences)
     keep = np.ones(num_asvs, dtype=bool)
 
     def leave_out(bad: Mask, rule: Rule, value: str = "") -> None:
-        rejected.asvs([study.asvs.ids[asv][0] for asv in np.flatnonzero(bad & keep)], rule, value)
+        rejected.add_asvs([study.asvs.ids[asv][0] for asv in np.flatnonzero(bad & keep)], rule, value)
         keep[bad] = False
 
     if study.tree is not None and choices.missing_from_tree == MissingFromTree.DROP:
@@ -229,21 +238,21 @@ def _filter_asvs(pipeline: SamplePipeline) -> Mask:
 
 
 def _totals(pipeline: SamplePipeline) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Count the samples and the reads of each ASV over all tables."""
+    """Return the numbers of samples and reads of each ASV over all tables."""
     study = pipeline.study
     num_asvs = len(study.asvs.sequences)
     prevalence, reads = np.zeros(num_asvs, dtype=np.int64), np.zeros(num_asvs)
     for table, asv_of_feature in zip(study.tables, study.asv_of_feature, strict=True):
-        for every in blocks(table, asv_of_feature):
-            block = every.keep_samples(~_is_in(every, pipeline.left_out))
+        for whole in blocks(table, asv_of_feature):
+            block = whole.keep_samples(~_is_in(whole, pipeline.left_out))
             valid = np.isfinite(block.count) & (block.count > 0)
             prevalence += np.bincount(block.asv[valid], minlength=num_asvs)
             reads += np.bincount(block.asv[valid], weights=block.count[valid], minlength=num_asvs)
     return prevalence, reads
 
 
-def _ids_twice(pipeline: SamplePipeline) -> set[str]:
-    """Find ids that would be written more than once, of one table or of several that are not told apart."""
+def _duplicate_names(pipeline: SamplePipeline) -> set[str]:
+    """Return the sample ids that would be written more than once, from one table or from several."""
     tables = pipeline.study.tables
     names = Counter(pipeline.name(table.study, i) for table in tables for i in table.sample_ids)
     return {name for name, number in names.items() if number > 1}
@@ -254,13 +263,14 @@ def _is_in(block: Block, ids: Container[str]) -> Mask:
 
 
 def _split_keys(pipeline: SamplePipeline) -> dict[str, str]:
-    """Give the metadata value by which samples stay together, where one was chosen; tell which have none."""
+    """Return the value of the column to split by for each sample, and report the samples without a value."""
     study, column = pipeline.study, pipeline.choices.split_by
     if study.metadata is None or column is None:
         return {}
     values = zip(study.metadata.ids, study.metadata.columns[column], strict=True)
     is_numeric = study.metadata.types[column] == "numeric"
     keys = {
+        # Equal numbers are one subject, however they are spelled: 6 and 6.0.
         sample_id: exact_number(float(value)) if is_numeric else value
         for sample_id, value in values
         if value is not None

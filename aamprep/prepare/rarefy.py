@@ -1,4 +1,4 @@
-"""Rarefaction: every sample drawn down to the same depth, without replacement."""
+"""Rarefaction: subsample every sample to the same number of reads, without replacement."""
 
 from dataclasses import replace
 
@@ -8,21 +8,27 @@ from aamprep.prepare.block import Block
 from aamprep.prepare.seeded import generator
 
 MOST_READS = 10**9
-"""Numpy draws without replacement from fewer reads than these."""
+"""`Generator.multivariate_hypergeometric` of numpy needs fewer reads than this."""
 
 
 def rarefy(block: Block, depth: int, seed: int) -> Block:
     """Draw `depth` reads of each sample without replacement (multivariate hypergeometric).
 
-    Entries lie in order of sequence within a sample, so the draw depends on (seed, sample id) alone.
+    The entries of a sample are sorted by sequence. So the draw depends only on the seed, the sample id and
+    the counts, and not on the order of the table.
 
     Parameters
     ----------
     block : Block
-        Samples of at least `depth` whole reads and fewer than `MOST_READS`.
+        Samples with at least `depth` and fewer than `MOST_READS` reads. Counts must be whole numbers.
     depth : int
-        Reads of each sample afterwards.
+        Number of reads of each sample in the result.
     seed : int
+
+    Returns
+    -------
+    Block
+        ASVs without a drawn read are removed.
     """
     drawn = np.zeros_like(block.count)
     for row, sample_id in enumerate(block.sample_ids):

@@ -1,4 +1,4 @@
-"""What did not pass, and why: on record in `rejected.parquet`, and a finding for each sample."""
+"""Rejected samples and ASVs with their reasons, for `rejected.parquet` and for the findings."""
 
 from dataclasses import dataclass, field
 
@@ -11,36 +11,39 @@ from aamprep.rules.rule import Rule
 
 @dataclass
 class Rejected:
-    """Samples and ASVs that are left out, gathered as a study is prepared."""
+    """Samples and ASVs that are left out, collected while a study is prepared."""
 
     findings: Findings
     rows: list[tuple[str, str, str, str, str]] = field(default_factory=list)
+    """Rows of `rejected.parquet`: kind (sample or asv), id, study, code of the rule, reason."""
 
-    def sample(self, study: str, sample_id: str, rule: Rule, value: object = "", tell: bool = True) -> None:
-        """Leave out a sample, and tell the user, unless a reader did when it met the value."""
-        if tell:
+    def add_sample(
+        self, study: str, sample_id: str, rule: Rule, value: object = "", report: bool = True
+    ) -> None:
+        """Record a rejected sample. Set `report` to False if a reader has already added the finding."""
+        if report:
             self.findings.add(rule, f"{study}: sample {sample_id}", value)
         self.rows.append(("sample", sample_id, study, rule.code, _reason(rule, value)))
 
-    def asvs(self, asv_ids: list[str], rule: Rule, value: str = "") -> None:
-        """Leave out ASVs that a choice filters, and tell the user how many."""
+    def add_asvs(self, asv_ids: list[str], rule: Rule, value: str = "") -> None:
+        """Record ASVs that a filter removes, and report their number as one finding."""
         if asv_ids:
             self.findings.add(rule, f"{len(asv_ids):,} ASVs, such as {asv_ids[0]}", value)
         self.rows.extend(("asv", asv_id, "", rule.code, _reason(rule, value)) for asv_id in asv_ids)
 
-    def feature(self, study: str, feature_id: str, finding: Finding) -> None:
-        """Leave out a feature that has no valid sequence (its finding was made when it was read)."""
+    def add_feature(self, study: str, feature_id: str, finding: Finding) -> None:
+        """Record a feature without a valid sequence. Its finding was added when the table was read."""
         self.rows.append(("asv", feature_id, study, finding.rule.code, _reason(finding.rule, finding.value)))
 
-    def num(self, kind: str) -> int:
-        """Count what was left out: kind is sample or asv."""
+    def count(self, kind: str) -> int:
+        """Return the number of rejected samples (kind `sample`) or ASVs (kind `asv`)."""
         return sum(row[0] == kind for row in self.rows)
 
     def table(self) -> pa.Table:
-        """Give all rows, sorted, as `rejected.parquet` holds them."""
+        """Return the sorted rows of `rejected.parquet`."""
         columns = zip(*sorted(self.rows), strict=True) if self.rows else [()] * len(REJECTED)
         return pa.table([pa.array(column, pa.string()) for column in columns], schema=REJECTED)
 
 
 def _reason(rule: Rule, value: object) -> str:
-    return f"not so: {rule.requirement}" + (f" ({value})" if value != "" else "")
+    return f"violates: {rule.requirement}" + (f" ({value})" if value != "" else "")

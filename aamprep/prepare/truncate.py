@@ -1,4 +1,4 @@
-"""Truncation: which ASVs of a sample the token limit keeps."""
+"""Truncation: keep the first ASVs of each sample, in order of selection, up to the token limit."""
 
 import numpy as np
 
@@ -9,15 +9,17 @@ from aamprep.prepare.seeded import generator
 
 
 def in_order_of_selection(block: Block, select: Select, seed: int) -> Block:
-    """Sort each sample's ASVs so that a prefix is the selection at any token limit.
+    """Return a block whose samples have their ASVs in order of selection.
+
+    At any token limit, the first ASVs of a sample are then the ones to keep.
 
     Parameters
     ----------
     block : Block
-        Entries sorted by sequence within each sample (ties keep that order).
+        Entries sorted by sequence within each sample. Ties keep this order.
     select : Select
     seed : int
-        Of the random order.
+        Seed of the random order. Other selections do not use it.
     """
     keys = {
         Select.ABUNDANCE: lambda: -block.count,
@@ -28,7 +30,7 @@ def in_order_of_selection(block: Block, select: Select, seed: int) -> Block:
 
 
 def within_limit(block: Block, token_limit: int) -> Mask:
-    """Mark the entries that a token limit keeps: True is kept."""
+    """Return which entries a token limit keeps: True is kept."""
     rank = np.arange(len(block.asv)) - np.repeat(block.indptr[:-1], block.num_asvs)
     return rank < token_limit
 

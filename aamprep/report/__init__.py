@@ -1,1 +1,1 @@
-"""Reports for people: terminal, HTML, plots, JSON documents."""
+"""Reports: on the terminal, as HTML pages with plots, and as JSON documents."""

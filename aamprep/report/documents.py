@@ -1,4 +1,4 @@
-"""Reports of a validation: on the terminal, as one JSON document, and as a Parquet file of findings."""
+"""Documents of a validation: JSON, a Parquet file of findings, and the texts that all reports share."""
 
 import io
 import re
@@ -20,8 +20,13 @@ from aamprep.study.id_overlap import Overlap, overlaps
 from aamprep.study.study import Study
 
 JSON_VERSION = 1
+"""Version of the JSON document. It is raised when a key changes its meaning or is removed."""
+
 EXAMPLES_PER_RULE = 5
+"""Number of findings of a rule that are shown on the terminal and in the HTML report."""
+
 IDS_PER_LIST = 100
+"""Number of ids in each list of the JSON document."""
 
 FINDINGS = pa.schema(
     [pa.field(name, pa.string(), False) for name in ("code", "severity", "where", "value", "rule", "remedy")]
@@ -31,30 +36,30 @@ FINDINGS = pa.schema(
 
 @dataclass(frozen=True)
 class Prepared:
-    """Figures of the samples that were prepared, for the plots of a report."""
+    """Statistics of the prepared samples, for the plots and tables of a report."""
 
     choices: Choices
     summary: Summary
     sequence_lengths: Integers
-    """Bases of each ASV, shape (ASVs,)."""
+    """Number of bases of each ASV, shape (ASVs,)."""
 
 
 def facts(study: Study | None, summary: Summary | None) -> dict[str, Any]:
-    """Give the figures of a study: what was read, and what its samples are like."""
+    """Return the facts of a study for `--json`: its files, ids, and statistics of its samples."""
     if study is None:
         return {}
     document: dict[str, Any] = {
-        "inputs": [asdict(one) for one in study.inputs],
+        "inputs": [asdict(file) for file in study.inputs],
         "samples_read": sum(len(table.sample_ids) for table in study.tables),
         "asvs_read": len(study.asvs.sequences),
-        "ids": [_overlap_facts(one) for one in overlaps(study)],
+        "ids": [_overlap_facts(overlap) for overlap in overlaps(study)],
     }
     if summary is not None and summary.sample_ids:
         document["samples_valid"] = len(summary.sample_ids)
         for name in ("depth", "num_asvs"):
             values = np.quantile(summary.per_sample(name), [0, 0.5, 1]).tolist()
             document[name] = dict(zip(("min", "median", "max"), values, strict=True))
-        document["median_share_of_reads_kept"] = float(np.median(summary.share_kept))
+        document["median_share_of_reads_kept"] = float(np.median(summary.fraction_kept))
     return document
 
 
@@ -67,12 +72,12 @@ def _overlap_facts(overlap: Overlap) -> dict[str, Any]:
     }
 
 
-def as_json(findings: Findings, figures: dict[str, Any]) -> dict[str, Any]:
-    """Give the document that `--json` prints."""
+def as_json(findings: Findings, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the document that `--json` prints."""
     return {
         "report_version": JSON_VERSION,
         "valid": findings.valid,
-        "facts": figures,
+        "facts": facts,
         "counts": {rule.code: number for rule, number in findings.counts().items()},
         "findings": [finding.as_dict() for finding in findings.found],
         "held": [rule.code for rule in findings.passed],
@@ -81,26 +86,26 @@ def as_json(findings: Findings, figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_parquet(findings: Findings) -> bytes:
-    """Give the findings as a Parquet file: a row for each."""
+    """Return the bytes of a Parquet file with one row per finding."""
     buffer = io.BytesIO()
-    rows = pa.Table.from_pylist([one.as_dict() for one in findings.found], schema=FINDINGS)
+    rows = pa.Table.from_pylist([finding.as_dict() for finding in findings.found], schema=FINDINGS)
     pq.write_table(rows, buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()
 
 
 def verdict(findings: Findings) -> str:
-    """Say in a word what a validation came to."""
-    return "valid" if findings.valid else "not valid"
+    """Return the outcome of a validation in one word."""
+    return "valid" if findings.valid else "invalid"
 
 
 def tally(findings: Findings) -> str:
-    """Count the findings of each severity."""
-    number = {severity: len(findings.of(severity)) for severity in Severity}
-    return ", ".join(f"{number[one]:,} {one.value}{'' if number[one] == 1 else 's'}" for one in Severity)
+    """Return the number of findings of each severity in words."""
+    numbers = [(len(findings.of(severity)), severity.value) for severity in Severity]
+    return ", ".join(f"{number:,} {word}{'' if number == 1 else 's'}" for number, word in numbers)
 
 
 def why_not_checked(findings: Findings) -> dict[str, list[str]]:
-    """Gather the codes of the rules that could not be checked by the reason why."""
+    """Return the codes of the rules that could not be checked, grouped by reason."""
     reasons = defaultdict(list)
     for code, reason in sorted(findings.not_checked.items()):
         reasons[reason].append(code)
@@ -108,14 +113,19 @@ def why_not_checked(findings: Findings) -> dict[str, list[str]]:
 
 
 def shortened(finding: Finding) -> str:
-    """Give place and value, with sequences that serve as ids cut: a page has no room for 150 bases."""
+    """Return location and value of a finding. Sequences that serve as ids are shortened."""
     text = f"{finding.where}: {finding.value}" if finding.value else finding.where
-    return re.sub(r"[A-Z]{40,}", lambda match: f"{match[0][:20]}...({len(match[0])} bases)", text)
+    return shorten_sequences(text)
+
+
+def shorten_sequences(text: str) -> str:
+    """Return a text in which sequences of 40 or more bases are cut to 20 bases."""
+    return re.sub(r"[A-Z]{40,}", lambda match: f"{match[0][:20]}... ({len(match[0])} bases)", text)
 
 
 def as_fragment(title: str, findings: Findings) -> str:
-    """Return the findings as a small piece of HTML, which leaves the style of the page around it alone."""
-    heads = ("severity", "rule", "number", "first location", "should be", "to do")
+    """Return the findings as an HTML table for notebooks. It does not change the style of the page."""
+    heads = ("severity", "rule", "number", "first finding", "description", "fix")
     rows = []
     for rule, number in findings.counts().items():
         first = next(finding for finding in findings if finding.rule == rule)

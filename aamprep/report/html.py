@@ -1,4 +1,4 @@
-"""The report of a validation as one page that opens without a network."""
+"""The report of a validation as one HTML page. Plots are embedded, so it needs no network."""
 
 import base64
 import re
@@ -43,13 +43,13 @@ tr.chosen td { background: #fdf3ec }
 footer { color: #6b727c; margin-top: 2rem; font-size: .85rem }
 @media print { body { background: #fff } article, figure { break-inside: avoid } }
 """
-"""Style of the report's own parts; the rest is that of all pages."""
+"""Style of parts that only this report has. `aam_schemas.common.html` has the style of all pages."""
 
 
 def as_html(
     title: str, task: str, findings: Findings, facts: dict[str, Any], prepared: Prepared | None
 ) -> bytes:
-    """Return a report as a page; see `aamprep.report.report.Report` for the parameters."""
+    """Return the bytes of an HTML page. `aamprep.report.report.Report` describes the parameters."""
     parts = [_header(title, task, findings, facts)]
     if prepared is not None:
         parts.append(_cards(facts, prepared.choices))
@@ -62,11 +62,11 @@ def as_html(
     return document(title, parts, _STYLE)
 
 
-def _header(title: str, task: str, findings: Findings, figures: dict[str, Any]) -> str:
+def _header(title: str, task: str, findings: Findings, facts: dict[str, Any]) -> str:
     words = verdict(findings).capitalize()
-    left_out = figures.get("samples_read", 0) - figures.get("samples_valid", 0)
+    left_out = facts.get("samples_read", 0) - facts.get("samples_valid", 0)
     if left_out:
-        words += f": {left_out:,} of {figures['samples_read']:,} samples would be rejected"
+        words += f": {left_out:,} of {facts['samples_read']:,} samples would be rejected"
     kind = "valid" if findings.valid else "invalid"
     return (
         f'<header class="{kind}"><p>{escape(task)} of</p><h1>{escape(title)}</h1>'
@@ -74,21 +74,23 @@ def _header(title: str, task: str, findings: Findings, figures: dict[str, Any]) 
     )
 
 
-def _cards(figures: dict[str, Any], choices: Choices) -> str:
-    if not figures:
+def _cards(facts: dict[str, Any], choices: Choices) -> str:
+    if not facts:
         return ""
-    valid = figures.get("samples_valid", 0)
+    valid = facts.get("samples_valid", 0)
     cards = [
-        ("samples", f"{valid:,}", f"valid, of {figures['samples_read']:,}"),
-        ("ASVs", f"{figures['asvs_read']:,}", "distinct sequences"),
+        ("valid samples", f"{valid:,}", f"of {facts['samples_read']:,} samples"),
+        ("ASVs", f"{facts['asvs_read']:,}", "distinct sequences"),
     ]
     for name, words in (("depth", "reads per sample"), ("num_asvs", "ASVs per sample")):
-        if name in figures:
-            low, middle, high = (figures[name][key] for key in ("min", "median", "max"))
-            cards.append((words, f"{middle:,.0f}", f"median; {low:,.0f} to {high:,.0f}"))
+        if name in facts:
+            low, middle, high = (facts[name][key] for key in ("min", "median", "max"))
+            cards.append((words, f"{middle:,.0f}", f"median (range {low:,.0f} to {high:,.0f})"))
     if valid:
-        share = figures["median_share_of_reads_kept"]
-        cards.append(("reads kept", f"{share:.1%}", f"median, at a token limit of {choices.token_limit:,}"))
+        fraction = facts["median_share_of_reads_kept"]
+        cards.append(
+            ("reads kept", f"{fraction:.1%}", f"median over samples, at token limit {choices.token_limit:,}")
+        )
     each = (f"<div>{label}<b>{number}</b><small>{more}</small></div>" for label, number, more in cards)
     return f'<section class="cards">{"".join(each)}</section>'
 
@@ -97,23 +99,25 @@ def _findings(findings: Findings) -> str:
     if not findings.found:
         return "<h2>Findings</h2>\n<p>None.</p>"
     by_rule: dict[Rule, list[Finding]] = {rule: [] for rule in findings.counts()}
-    for one in findings.found:
-        by_rule[one.rule].append(one)
-    return "<h2>Findings</h2>\n" + "\n".join(_article(rule, found) for rule, found in by_rule.items())
+    for finding in findings.found:
+        by_rule[finding.rule].append(finding)
+    return "<h2>Findings</h2>\n" + "\n".join(_article(rule, group) for rule, group in by_rule.items())
 
 
-def _article(rule: Rule, found: list[Finding]) -> str:
-    examples = "".join(f"<li><code>{escape(shortened(one))}</code></li>" for one in found[:EXAMPLES_PER_RULE])
-    more = len(found) - EXAMPLES_PER_RULE
+def _article(rule: Rule, findings: list[Finding]) -> str:
+    examples = "".join(
+        f"<li><code>{escape(shortened(finding))}</code></li>" for finding in findings[:EXAMPLES_PER_RULE]
+    )
+    more = len(findings) - EXAMPLES_PER_RULE
     if more > 0:
-        everywhere = "<code>--json</code> and <code>--findings</code> give all"
+        everywhere = "use <code>--json</code> or <code>--findings</code> to see all"
         examples += f'<li class="dim">and {more:,} more ({everywhere})</li>'
-    times = f' <span class="dim">&times; {len(found):,}</span>' if len(found) > 1 else ""
+    times = f' <span class="dim">&times; {len(findings):,}</span>' if len(findings) > 1 else ""
     return (
         f'<article class="{rule.severity.value}"><h3><span class="tag">{rule.severity.value}</span>'
         f"<code>{escape(rule.code)}</code>{times}</h3>"
-        f"<p>Should be: {escape(rule.requirement)}.</p><ul>{examples}</ul>"
-        f"<p><b>To do:</b> {_with_code(rule.fix)}.</p></article>"
+        f"<p><b>Rule:</b> {escape(rule.requirement)}.</p><ul>{examples}</ul>"
+        f"<p><b>Fix:</b> {_with_code(rule.fix)}.</p></article>"
     )
 
 
@@ -122,9 +126,13 @@ def _with_code(text: str) -> str:
 
 
 def _plots(plots: list[Plot], rarefy_depth: int | None) -> str:
-    left_out = "" if rarefy_depth is None else f"<p>Without the samples below {rarefy_depth:,} reads.</p>"
+    left_out = (
+        ""
+        if rarefy_depth is None
+        else f"<p>Samples with fewer than {rarefy_depth:,} reads are not included.</p>"
+    )
     figures = "\n".join(map(_figure, plots))
-    return f'<h2>Pictures</h2>\n{left_out}<section class="plots">{figures}</section>'
+    return f'<h2>Plots</h2>\n{left_out}<section class="plots">{figures}</section>'
 
 
 def _figure(plot: Plot) -> str:
@@ -136,44 +144,45 @@ def _figure(plot: Plot) -> str:
 
 
 def _limits(summary: Summary, choices: Choices) -> str:
-    """Write the table of what each token limit would keep."""
+    """Return the table of the reads that each token limit would keep."""
     depth, num_asvs = summary.per_sample("depth"), summary.per_sample("num_asvs")
-    chosen = {choices.token_limit: summary.share_kept}
-    shares = {limit: summary.share_within(limit) for limit in REPORTED_TOKEN_LIMITS} | chosen
+    chosen = {choices.token_limit: summary.fraction_kept}
+    fractions = {limit: summary.fraction_within(limit) for limit in REPORTED_TOKEN_LIMITS} | chosen
     rows = []
-    for limit, share in sorted(shares.items()):
-        low, middle = np.quantile(share, [0.05, 0.5])
+    for limit, fraction in sorted(fractions.items()):
+        low, middle = np.quantile(fraction, [0.05, 0.5])
         cells = [
             f"{limit:,}",
             f"{int((num_asvs > limit).sum()):,}",
-            *map(_percent, (middle, low, share.min(), (share * depth).sum() / depth.sum())),
+            *map(_percent, (middle, low, fraction.min(), (fraction * depth).sum() / depth.sum())),
         ]
         rows.append((cells, "chosen" if limit in chosen else ""))
     heads = (
         "token limit",
-        "samples cut",
-        "median sample keeps",
-        "19 of 20 keep at least",
-        "worst keeps",
-        "of all reads",
+        "samples with more ASVs",
+        "reads kept: median sample",
+        "95% of samples keep at least",
+        "sample that keeps least",
+        "all samples together",
     )
-    return "<h2>Token limits</h2>\n" + _table(heads, rows)
+    note = "<p>The table shows the fraction of reads that each token limit would keep.</p>"
+    return f"<h2>Token limits</h2>\n{note}" + _table(heads, rows)
 
 
-def _percent(share: float) -> str:
-    """Round down, so that 100 % means all reads."""
-    return f"{np.floor(share * 1000) / 10:.1f}%"
+def _percent(fraction: float) -> str:
+    """Return a percentage rounded down, so that 100 % means all reads."""
+    return f"{np.floor(fraction * 1000) / 10:.1f}%"
 
 
-def _ids(figures: dict[str, Any]) -> str:
+def _ids(facts: dict[str, Any]) -> str:
     rows = []
-    for one in figures.get("ids", ()):
-        lists = [one[name] for name in ("both", "only_here", "only_there")]
-        counts = [f"{each['count']:,}{_example(each['first_ids'])}" for each in lists]
-        rows.append(
-            ([f"{one['noun'][0].upper()}{one['noun'][1:]} of the table and of {one['there']}", *counts], "")
-        )
-    heads = ("ids", "in both", "only in the table", "only in the other")
+    for overlap in facts.get("ids", ()):
+        lists = [overlap[name] for name in ("both", "only_here", "only_there")]
+        counts = [f"{ids['count']:,}{_example(ids['first_ids'])}" for ids in lists]
+        noun = overlap["noun"]
+        label = f"{noun[0].upper()}{noun[1:]} of the table and of {overlap['there']}"
+        rows.append(([label, *counts], ""))
+    heads = ("ids", "in both", "only in the table", "only in the other file")
     return "<h2>Ids</h2>\n" + _table(heads, rows) if rows else ""
 
 
@@ -184,19 +193,19 @@ def _example(ids: list[str]) -> str:
     return f' <span class="dim">such as <code>{escape(shown)}</code></span>'
 
 
-def _inputs(figures: dict[str, Any]) -> str:
+def _inputs(facts: dict[str, Any]) -> str:
     rows = [
         (
             [
-                escape(one["role"]),
-                f"<code>{escape(one['name'])}</code><br>{escape(one['kind'])}",
-                f"{one['bytes']:,}",
-                f"<code>{one['sha256']}</code>"
-                + (f"<br>UUID <code>{escape(one['uuid'])}</code>" if one["uuid"] else ""),
+                escape(file["role"]),
+                f"<code>{escape(file['name'])}</code><br>{escape(file['kind'])}",
+                f"{file['bytes']:,}",
+                f"<code>{file['sha256']}</code>"
+                + (f"<br>UUID <code>{escape(file['uuid'])}</code>" if file["uuid"] else ""),
             ],
             "",
         )
-        for one in figures.get("inputs", ())
+        for file in facts.get("inputs", ())
     ]
     return "<h2>Files</h2>\n" + _table(("role", "file", "bytes", "sha256"), rows) if rows else ""
 
@@ -206,11 +215,11 @@ def _checked(findings: Findings) -> str:
         f"<li><code>{rule.code}</code>: {escape(rule.requirement)}</li>" for rule in findings.passed
     )
     not_checked = "".join(
-        f"<li>because {escape(reason)}: {', '.join(f'<code>{code}</code>' for code in codes)}</li>"
+        f"<li>{escape(reason)}: {', '.join(f'<code>{code}</code>' for code in codes)}</li>"
         for reason, codes in why_not_checked(findings).items()
     )
     details = [
-        _details(f"{len(findings.passed)} rules were checked and found nothing", held),
+        _details(f"{len(findings.passed)} rules were checked without a finding", held),
         _details(f"{len(findings.not_checked)} rules were not checked", not_checked, " open"),
     ]
     return "<h2>Rules without a finding</h2>\n" + "\n".join(details) if any(details) else ""
@@ -225,16 +234,16 @@ def _footer(prepared: Prepared | None) -> str:
     if prepared is not None:
         depth = prepared.choices.rarefy_depth
         limit = f"token limit {prepared.choices.token_limit:,}"
-        made_with = f"; {limit}, rarefaction depth {'none' if depth is None else f'{depth:,}'}"
+        made_with = f"; {limit}, {'not rarefied' if depth is None else f'rarefied to {depth:,} reads'}"
     return (
         f"<footer>aamprep {version('aamprep')}{made_with}. "
-        "The same input gives the same page, byte for byte.</footer>"
+        "The same input always gives the same page, byte for byte.</footer>"
     )
 
 
 def _table(heads: Iterable[str], rows: Iterable[tuple[list[str], str]]) -> str:
-    """Write a table; a row is its cells, as HTML, and its class."""
-    head = "".join(f"<th>{escape(one)}</th>" for one in heads)
+    """Return an HTML table. A row is a list of HTML cells and the class of the row."""
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     body = "".join(
         f'<tr class="{kind}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>' for cells, kind in rows
     )

@@ -1,4 +1,4 @@
-"""What a file is and what is in it: a screen of facts about anything that a researcher has."""
+"""Describe files and folders: their type, and facts about their content."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -43,16 +43,16 @@ _COLUMNS = ["depth", "num_asvs"]
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a file or folder is, and what is in it."""
+    """Result of `aamprep.inspect`: the type of a file or folder, and facts about its content."""
 
     facts: Facts
-    """Facts by name; at least `path` and `kind`."""
+    """Facts by name, at least `path` and `kind`."""
     findings: Findings
-    """Why it is nothing known, or cannot be read."""
+    """Reasons why the type is unknown or the content cannot be read."""
 
     @property
     def is_recognized(self) -> bool:
-        """Whether it is a file or folder of a known kind, which can be read."""
+        """Whether the type is known and the content can be read."""
         return self.findings.valid
 
     def to_dict(self) -> Facts:
@@ -61,29 +61,29 @@ class Inspection:
         return {"recognised": self.is_recognized, "facts": self.facts, "findings": findings}
 
     def __str__(self) -> str:
-        """Return the facts, a line each."""
+        """Return the facts, one per line."""
         lines = [f"{name.replace('_', ' ')}: {value}" for name, value in self.facts.items()]
         return "\n".join([*lines, *map(str, self.findings)])
 
 
 def inspect_path(path: Path, findings: Findings) -> Facts:
-    """Say what a file or folder is.
+    """Return facts about a file or folder.
 
     Parameters
     ----------
     path : Path
     findings : Findings
-        Takes why it is nothing known, or cannot be read.
+        Reasons why the type is unknown or the content cannot be read are added here.
 
     Returns
     -------
     dict
-        Facts by name; at least `path` and `kind`.
+        Facts by name, at least `path` and `kind`.
 
     Raises
     ------
     UsageError
-        If there is no such file, or it may not be read.
+        If the file does not exist, or you have no permission to read it.
     """
     if not path.exists():
         raise UsageError("there is no such file", str(path), "check the path")
@@ -98,8 +98,10 @@ def inspect_path(path: Path, findings: Findings) -> Facts:
             return facts | header | _contents(path, role_for_type(header.get("type", "")), findings)
         role = _role(path, source.kind)
         if role is None:
-            known = "a table, artifact, FASTA, newick, tab-separated text or shard set is known"
-            raise RefusedError(rules.FILE_KIND, str(path), f"{source.kind}; {known}")
+            known = (
+                "BIOM table, QIIME 2 artifact, FASTA, newick, tab-separated text, distance matrix, shard set"
+            )
+            raise RefusedError(rules.FILE_KIND, str(path), f"{source.kind}; known types: {known}")
         return facts | _contents(path, role, findings)
     except RefusedError as refused:
         refused.report(findings)
@@ -107,11 +109,12 @@ def inspect_path(path: Path, findings: Findings) -> Facts:
 
 
 def _role(path: Path, kind: Kind) -> str | None:
-    """Tell which role a file plays: text by its first cells."""
+    """Return the role of a file, or None if it has none. Text files are told apart by their first cells."""
     if kind not in (Kind.TSV, Kind.TEXT):
         return _ROLE_OF_KIND.get(kind)
     first = read_head(path).removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
-    if kind is Kind.TEXT:  # metadata may have no column but that of the ids
+    # Text without a tab can be metadata that have only the column of sample ids.
+    if kind is Kind.TEXT:
         return "metadata" if is_id_header(first.decode("utf-8", "replace").strip()) else None
     if first.startswith((b"#OTU ID", b"# Constructed from biom")):
         raise RefusedError(rules.FILE_TEXT_TABLE, str(path), Kind.TSV)
@@ -122,7 +125,7 @@ def _role(path: Path, kind: Kind) -> str | None:
 
 
 def _contents(path: Path, role: str | None, findings: Findings) -> Facts:
-    """Read a file in its role; an artifact that plays none for us is known by its header alone."""
+    """Return facts about a file in its role. Artifacts without a role are described by their header only."""
     if role is None:
         return {}
     readers: dict[str, tuple[Callable[[Path, Findings], Any], Callable[[Any], Facts]]] = {
@@ -134,13 +137,13 @@ def _contents(path: Path, role: str | None, findings: Findings) -> Facts:
         "taxonomy": (read.read_taxonomy, _taxonomy),
     }
     reader, describe = readers[role]
-    found = Findings()
-    product = reader(path, found)
+    problems = Findings()
+    product = reader(path, problems)
     if product is None:
-        findings.found += found.found
+        findings.found += problems.found
         return {"role": role}
     facts = {"role": role, "kind": product.source.kind} | describe(product)
-    errors = len(found.of(Severity.ERROR))
+    errors = len(problems.of(Severity.ERROR))
     return facts | ({"errors": errors} if errors else {})
 
 
@@ -163,7 +166,7 @@ def _table(table: CountTable) -> Facts:
 
 
 def _sequences(sequences: Sequences) -> Facts:
-    lengths = np.array([len(one) for one in sequences.by_id.values()], dtype=np.float64)
+    lengths = np.array([len(sequence) for sequence in sequences.by_id.values()], dtype=np.float64)
     return {
         "sequences": len(lengths),
         "bases": _quantiles(lengths),
@@ -217,7 +220,7 @@ def _shards(folder: Path, findings: Findings) -> Facts:
     if manifest is None:
         return {}
     try:
-        figures = _sample_figures(folder, manifest)
+        sample_facts = _sample_facts(folder, manifest)
     except (OSError, KeyError, pa.ArrowException) as error:
         findings.add(rules_shards.PAGES, str(folder), error)
         return {}
@@ -230,18 +233,20 @@ def _shards(folder: Path, findings: Findings) -> Facts:
         "splits": {split: manifest.num_rows(split) for split in SPLITS},
         "asvs": manifest.num_asvs,
         "asvs_kept": manifest.num_kept_asvs,
-        **figures,
+        **sample_facts,
         "branches": manifest.num_branches,
         "rejected": {"samples": manifest.num_rejected_samples, "asvs": manifest.num_rejected_asvs},
         "choices": {name: getattr(choices, name) for name in choices.__dataclass_fields__},
         "metadata": manifest.metadata_types,
-        "inputs": {f"{one.role} {one.name}": f"{one.kind} {one.uuid}".strip() for one in manifest.inputs},
+        "inputs": {
+            f"{file.role} {file.name}": f"{file.kind} {file.uuid}".strip() for file in manifest.inputs
+        },
         "versions": manifest.versions,
         "command": manifest.command,
     }
 
 
-def _sample_figures(folder: Path, manifest: Manifest) -> Facts:
+def _sample_facts(folder: Path, manifest: Manifest) -> Facts:
     columns: dict[str, list[npt.NDArray[np.float64]]] = {name: [np.zeros(0)] for name in _COLUMNS}
     for file in manifest.files:
         if file.split:
@@ -259,10 +264,10 @@ def _sample_figures(folder: Path, manifest: Manifest) -> Facts:
 
 
 def id_kind(ids: Iterable[str]) -> str:
-    """Say in words what feature ids are: sequences, hashes or others."""
+    """Return in words what ids look like: sequences, hashes or others."""
     names = list(ids)
-    sequences = sum(is_sequence(one) for one in names)
-    hashes = sum(looks_like_hash(one) for one in names)
+    sequences = sum(map(is_sequence, names))
+    hashes = sum(map(looks_like_hash, names))
     numbers = {"sequences": sequences, "hashes": hashes, "others": len(names) - sequences - hashes}
     parts = {words: number for words, number in numbers.items() if number}
     if len(parts) == 1:
@@ -271,9 +276,9 @@ def id_kind(ids: Iterable[str]) -> str:
 
 
 def _quantiles(values: npt.NDArray[np.float64]) -> dict[str, float] | None:
-    """Give smallest, median and largest finite value, and those that 1 of 20 lies below and above."""
+    """Return the minimum, 5th percentile, median, 95th percentile and maximum of the finite values."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return None
-    found = np.quantile(finite, [0, 0.05, 0.5, 0.95, 1]).tolist()
-    return dict(zip(("min", "low", "median", "high", "max"), found, strict=True))
+    values_at = np.quantile(finite, [0, 0.05, 0.5, 0.95, 1]).tolist()
+    return dict(zip(("min", "low", "median", "high", "max"), values_at, strict=True))

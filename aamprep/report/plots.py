@@ -1,6 +1,6 @@
-"""The pictures that people look for in a table: depths, ASVs per sample, token limits, lengths, prevalence.
+"""Plots of a study: depths, ASVs per sample, token limits, prevalence and sequence lengths.
 
-A picture is SVG text with the same bytes for the same figures: no date, no random ids.
+A plot is SVG text without a date or random ids. So the same data always give the same bytes.
 """
 
 import io
@@ -20,12 +20,17 @@ from aamprep.checks.summary import Summary
 from aamprep.checks.thresholds import REPORTED_TOKEN_LIMITS
 
 BARS, LINE, MARK, GREY = "#5b93b5", "#1f5673", "#c2410c", "#8a8f98"
-MOST_BINS = 40
+MAX_BINS = 40
+"""Maximum number of bars of a histogram."""
+
 CURVE_POINTS = 200
+"""Number of points of the rarefaction curve."""
+
 WIDE = 300
-"""From this ratio of the largest to the smallest on, only powers of ten are written at an axis."""
+"""Ratio of largest to smallest value above which an axis shows powers of ten only."""
 
 _STYLE: dict[Any, Any] = {
+    # A fixed salt makes the ids in the SVG reproducible. Text drawn as paths needs no fonts in the browser.
     "svg.hashsalt": "aamprep",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
@@ -45,7 +50,7 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Plot:
-    """One picture and what it says."""
+    """A plot with its title and caption."""
 
     title: str
     svg: str
@@ -53,16 +58,16 @@ class Plot:
 
 
 def draw_all(summary: Summary, lengths: Integers, token_limit: int) -> list[Plot]:
-    """Draw every picture of a study.
+    """Return all plots of a study.
 
     Parameters
     ----------
     summary : Summary
-        Of at least one sample.
-    lengths : ndarray, shape (ASVs,)
-        Bases of each ASV.
+        Statistics of at least one sample.
+    lengths : ndarray of int, shape (ASVs,)
+        Number of bases of each ASV.
     token_limit : int
-        The limit that was chosen; it is marked.
+        Chosen token limit, which is marked.
     """
     depth = summary.per_sample("depth_before_rarefaction")
     return [
@@ -76,7 +81,7 @@ def draw_all(summary: Summary, lengths: Integers, token_limit: int) -> list[Plot
 
 
 def _svg(draw: Callable[[Axes], None]) -> str:
-    """Draw on fresh axes and give the SVG."""
+    """Draw on new axes and return the SVG. The figure is not registered with pyplot."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.4, 3.1))
         figure.subplots_adjust(left=0.17, right=0.97, top=0.9, bottom=0.16)
@@ -90,12 +95,10 @@ def _depths(depth: Floats) -> Plot:
     def draw(axes: Axes) -> None:
         _log_histogram(axes, depth)
         _mark(axes, float(np.median(depth)), f"median {np.median(depth):,.0f}")
-        axes.set(xlabel="reads in the sample", ylabel="samples")
+        axes.set(xlabel="reads per sample", ylabel="number of samples")
 
     low, high = np.quantile(depth, [0.05, 0.95])
-    return Plot(
-        "Depth of the samples", _svg(draw), f"Nine of ten samples have {low:,.0f} to {high:,.0f} reads."
-    )
+    return Plot("Sequencing depth", _svg(draw), f"90 % of the samples have {low:,.0f} to {high:,.0f} reads.")
 
 
 def _samples_kept(depth: Floats) -> Plot:
@@ -104,17 +107,18 @@ def _samples_kept(depth: Floats) -> Plot:
 
     def draw(axes: Axes) -> None:
         at = np.unique(np.quantile(depth, np.linspace(0, 1, CURVE_POINTS), method="lower"))
-        at = np.append(0.8 * at[0], at)  # a little of the depths that all samples reach
-        share = 1 - np.searchsorted(np.sort(depth), at) / len(depth)
-        axes.fill_between(at, share, step="pre", color=BARS, alpha=0.25, linewidth=0)
-        axes.plot(at, share, drawstyle="steps-pre", color=LINE, linewidth=1.6)
+        # Start below the shallowest sample, so that the curve begins at 100 %.
+        at = np.append(0.8 * at[0], at)
+        fraction = 1 - np.searchsorted(np.sort(depth), at) / len(depth)
+        axes.fill_between(at, fraction, step="pre", color=BARS, alpha=0.25, linewidth=0)
+        axes.plot(at, fraction, drawstyle="steps-pre", color=LINE, linewidth=1.6)
         _log_axis(axes, float(at[0]), float(at[-1]))
         _mark(axes, suggested, f"{suggested:,}")
         axes.set(xlabel="rarefaction depth", ylabel="samples kept", ylim=(0, 1.05))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
 
-    caption = f"A depth of {suggested:,} would keep {kept:,} of {len(depth):,} samples."
-    return Plot("Rarefaction: samples kept against depth", _svg(draw), caption)
+    caption = f"Rarefaction to {suggested:,} reads would keep {kept:,} of {len(depth):,} samples."
+    return Plot("Samples kept by rarefaction", _svg(draw), caption)
 
 
 def _asvs_per_sample(num_asvs: Floats, token_limit: int) -> Plot:
@@ -124,33 +128,33 @@ def _asvs_per_sample(num_asvs: Floats, token_limit: int) -> Plot:
             if limit != token_limit:
                 axes.axvline(limit, color=GREY, linewidth=0.9, linestyle=":")
         _mark(axes, token_limit, f"limit {token_limit:,}")
-        axes.set(xlabel="ASVs in the sample", ylabel="samples")
+        axes.set(xlabel="ASVs per sample", ylabel="number of samples")
 
     cut = int((num_asvs > token_limit).sum())
     caption = (
-        f"{cut:,} of {len(num_asvs):,} samples have more ASVs than the token limit; "
-        f"the richest has {num_asvs.max():,.0f}."
+        f"{cut:,} of {len(num_asvs):,} samples have more ASVs than the token limit. "
+        f"The richest sample has {num_asvs.max():,.0f} ASVs. Dotted lines mark other token limits."
     )
-    return Plot("ASVs per sample, and the token limits", _svg(draw), caption)
+    return Plot("ASVs per sample", _svg(draw), caption)
 
 
 def _token_limits(summary: Summary) -> Plot:
-    shares = [summary.share_within(limit) for limit in REPORTED_TOKEN_LIMITS]
-    low, middle, high = np.quantile(np.array(shares), [0.05, 0.5, 1.0], axis=1)
-    worst = np.array([share.min() for share in shares])
+    fractions = [summary.fraction_within(limit) for limit in REPORTED_TOKEN_LIMITS]
+    low, middle, high = np.quantile(np.array(fractions), [0.05, 0.5, 1.0], axis=1)
+    worst = np.array([fraction.min() for fraction in fractions])
     at = np.arange(len(REPORTED_TOKEN_LIMITS))
 
     def draw(axes: Axes) -> None:
         axes.bar(at, high - low, 0.5, bottom=low, color=BARS, alpha=0.45, label="95 % of the samples")
         axes.plot(at, middle, "o-", color=LINE, markersize=4, linewidth=1.4, label="median sample")
-        axes.plot(at, worst, "v", color=MARK, markersize=5, label="worst sample")
+        axes.plot(at, worst, "v", color=MARK, markersize=5, label="sample that keeps least")
         axes.set_xticks(at, [f"{limit:,}" for limit in REPORTED_TOKEN_LIMITS])
         axes.set(xlabel="token limit", ylabel="reads kept", ylim=(0, 1.05))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.legend(frameon=False, loc="lower right")
 
-    caption = "Share of its reads that a sample keeps, most abundant ASVs first."
-    return Plot("What each token limit would keep of the reads", _svg(draw), caption)
+    caption = "Fraction of its reads that a sample keeps if its most abundant ASVs are kept."
+    return Plot("Reads kept at each token limit", _svg(draw), caption)
 
 
 def _prevalence(summary: Summary) -> Plot:
@@ -160,12 +164,13 @@ def _prevalence(summary: Summary) -> Plot:
         _log_histogram(axes, prevalence)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(_plain)
-        axes.set(xlabel="samples in which the ASV occurs", ylabel="ASVs")
+        axes.set(xlabel="samples with the ASV", ylabel="number of ASVs")
 
     once = float((prevalence == 1).mean())
     common = int((prevalence >= len(summary.sample_ids) / 2).sum())
     caption = (
-        f"{once:.0%} of the ASVs occur in one sample only; {common:,} occur in half of the samples or more."
+        f"{once:.0%} of the ASVs occur in only one sample. "
+        f"{common:,} ASVs occur in at least half of the samples."
     )
     return Plot("Prevalence of the ASVs", _svg(draw), caption)
 
@@ -184,13 +189,13 @@ def _lengths(lengths: Integers) -> Plot:
     caption = f"{values[0]} to {values[-1]} bases, most often {values[np.argmax(numbers)]}."
     if len(values) == 1:
         caption = f"All ASVs have {values[0]} bases."
-    return Plot("Length of the sequences", _svg(draw), caption)
+    return Plot("Sequence lengths", _svg(draw), caption)
 
 
 def _log_histogram(axes: Axes, values: Floats) -> None:
-    """Draw bars that are equally wide on a log scale, except that none is narrower than a whole number."""
+    """Draw a histogram with bins that are equally wide on a log scale, but not narrower than 1."""
     low, high = max(float(values.min()), 1.0), float(values.max())
-    number = min(MOST_BINS, int(5 * len(values) ** 0.5) + 1)
+    number = min(MAX_BINS, int(5 * len(values) ** 0.5) + 1)
     edges = np.unique(np.floor(np.geomspace(low, high + 1, number + 1)))
     if low == high:
         edges = np.array([low / 1.1, low * 1.1])
@@ -209,7 +214,7 @@ _plain = FuncFormatter(_whole)
 
 
 def _log_axis(axes: Axes, low: float, high: float) -> None:
-    """Scale x by logarithm, with whole numbers written out: 1, 2, 5 of each ten where there is room."""
+    """Set a logarithmic x axis with whole numbers as labels: 1, 2 and 5 of each decade if there is room."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < WIDE else (1,)))
     axes.xaxis.set_major_formatter(_plain)

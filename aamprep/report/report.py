@@ -14,29 +14,30 @@ if TYPE_CHECKING:
     import polars as pl
 
 TEXT_WIDTH = 100
-"""Characters per line of a report as text."""
+"""Number of characters per line of a report as text."""
 
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """What was found in a table, a study or a shard set.
+    """Result of checking a table, a study or a shard set.
 
-    Print it to read it; a notebook shows it as a table.
+    Print it to read it. A notebook shows it as a table.
     """
 
     title: str
-    """What was checked."""
+    """Name of the checked data, such as the path of a table."""
     findings: Findings
-    """Every finding: a sequence, whose items have `code`, `severity`, `where`, `value` and `rule`."""
+    """Sequence of all findings. Each has `code`, `severity`, `where`, `value` and `rule`."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """Figures, as in `to_dict()["facts"]`."""
+    """Facts about the data, such as numbers of samples and ASVs, as in `to_dict()["facts"]`."""
     task: str = "Validation"
-    """What was done."""
+    """Name of the check: Validation or Verification."""
     prepared: Prepared | None = None
+    """Statistics of the prepared samples, for plots. None if no sample could be prepared."""
 
     @property
     def is_valid(self) -> bool:
-        """Whether nothing would be rejected: there is no error, though there may be warnings and notes."""
+        """Whether there are no errors. There may be warnings and notes."""
         return self.findings.valid
 
     @property
@@ -49,7 +50,7 @@ class Report:
         return as_json(self.findings, self.facts)
 
     def findings_frame(self) -> "pl.DataFrame":
-        """Return the findings as a data frame with a row for each and the columns of `findings.parquet`."""
+        """Return the findings as a data frame, one row each, with the columns of `findings.parquet`."""
         import polars as pl
 
         from aamprep.report.documents import FINDINGS
@@ -58,7 +59,7 @@ class Report:
         return pl.DataFrame(rows, schema=dict.fromkeys(FINDINGS.names, pl.String()))
 
     def to_html(self, path: str | Path) -> Path:
-        """Write the report with its plots as one HTML page, which needs no network, and return its path."""
+        """Write the report with plots as one HTML page, and return its path."""
         from aamprep.report.html import as_html
 
         page = as_html(self.title, self.task, self.findings, self.facts, self.prepared)
@@ -71,7 +72,7 @@ class Report:
         return Path(path)
 
     def __str__(self) -> str:
-        """Return the text that the command prints, without colours."""
+        """Return the text that the command prints, without colors."""
         from rich.console import Console
 
         from aamprep.report.terminal import print_report
@@ -90,17 +91,17 @@ class Report:
 
 
 class InvalidStudyError(InvalidDataError):
-    """Nothing was written, because of the data.
+    """Invalid data, because of which nothing was written or returned.
 
     Attributes
     ----------
     report : Report
-        Every finding; its errors say why.
+        All findings. Its errors give the reasons.
     is_strict : bool
-        Whether samples were left, but `strict` forbids to leave any out.
+        Whether valid samples were left, but `strict` was set and others were rejected.
     """
 
     def __init__(self, what: str, report: Report, is_strict: bool = False) -> None:
-        super().__init__(what, report.title, "see the errors of `report`: each says what to do")
+        super().__init__(what, report.title, "see the errors in `report`, which give a fix for each")
         self.report = report
         self.is_strict = is_strict

@@ -1,4 +1,4 @@
-"""What was written: a shard set, and the report of the data that it was made from."""
+"""The result of writing a shard set: its folder and manifest, and the report of its data."""
 
 from dataclasses import dataclass
 from html import escape
@@ -13,13 +13,13 @@ from aamprep.shards.shard_set import ShardSet
 
 @dataclass(frozen=True, repr=False)
 class ShardSummary:
-    """A shard set that was written."""
+    """Result of `aamprep.shard` and `aamprep.merge`."""
 
     path: Path
-    """Its folder."""
+    """Folder of the shard set."""
     manifest: Manifest
     report: Report
-    """What was found in the data, and what was left out."""
+    """Findings about the data, including the rejected samples."""
 
     def open(self) -> ShardSet:
         """Open the shard set."""
@@ -30,7 +30,7 @@ class ShardSummary:
         return self.report.to_dict()
 
     def __str__(self) -> str:
-        """Return what was written, and what was left out."""
+        """Return the size of the shard set and the number of rejected samples and ASVs in words."""
         manifest = self.manifest
         splits = ", ".join(f"{manifest.num_rows(split):,} {split}" for split in SPLITS)
         text = (
@@ -38,15 +38,15 @@ class ShardSummary:
             f"{manifest.num_branches:,} branches, token limit {manifest.choices.token_limit:,}"
         )
         if manifest.num_rejected_samples or manifest.num_rejected_asvs:
-            rejected = f"samples: {manifest.num_rejected_samples:,}, ASVs: {manifest.num_rejected_asvs:,}"
-            text += f"\nrejected {rejected}; their reasons are in {self.path / REJECTED_FILE}"
+            rejected = f"{manifest.num_rejected_samples:,} samples and {manifest.num_rejected_asvs:,} ASVs"
+            text += f"\nrejected: {rejected}; {self.path / REJECTED_FILE} lists them with reasons"
         return text
 
     def __repr__(self) -> str:
-        """Return what was written on one line."""
+        """Return the folder and size on one line."""
         return f"<ShardSummary {str(self).splitlines()[0]}>"
 
     def _repr_html_(self) -> str:
-        """Return what was written, and the findings, for a notebook."""
+        """Return the size of the shard set and the findings as HTML for a notebook."""
         lines = "".join(f"<p>{escape(line)}</p>" for line in str(self).splitlines())
         return lines + self.report._repr_html_()

@@ -1,6 +1,5 @@
-"""Print findings, facts and figures on the terminal."""
+"""Print findings, facts and statistics on the terminal."""
 
-import re
 import textwrap
 from typing import Any
 
@@ -11,51 +10,63 @@ from rich.table import Table
 from aam_schemas.common.cli import visible
 from aam_schemas.common.text import format_number
 from aamprep.checks.limits import KeptByLimits
-from aamprep.report.documents import EXAMPLES_PER_RULE, shortened, tally, verdict, why_not_checked
+from aamprep.report.documents import (
+    EXAMPLES_PER_RULE,
+    shorten_sequences,
+    shortened,
+    tally,
+    verdict,
+    why_not_checked,
+)
 from aamprep.rules.findings import Finding, Findings
 from aamprep.rules.rule import Rule, Severity
 
 _LABEL_WIDTH = 18
+"""Width of the column of labels, in characters."""
+
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 
 
 def print_report(
-    findings: Findings, figures: dict[str, Any], console: Console, outcome: str | None = None
+    findings: Findings, facts: dict[str, Any], console: Console, outcome: str | None = None
 ) -> None:
-    """Print what was found: the outcome first, then figures, then each rule with a few examples.
+    """Print a report: the outcome, then facts, then each violated rule with a few examples.
 
     Parameters
     ----------
     findings : Findings
-    figures : dict
-        What `facts` gives, or nothing.
+    facts : dict
+        Facts of a study (see `aamprep.report.documents.facts`), or an empty dict.
     console : rich.console.Console
     outcome : str, optional
-        What the command came to; by default whether the data are valid.
+        Outcome of the command. By default, it is whether the data are valid.
     """
     style = "green" if findings.valid else "red"
     console.print(f"[bold {style}]{escape(outcome or verdict(findings))}[/]: {tally(findings)}")
-    if "inputs" in figures:
-        _print_figures(figures, console)
-    for rule, how_many in findings.counts().items():
-        _print_rule(rule, [one for one in findings.found if one.rule == rule], how_many, console)
+    if "inputs" in facts:
+        _print_study(facts, console)
+    for rule in findings.counts():
+        _print_rule(rule, [finding for finding in findings.found if finding.rule == rule], console)
     _print_checked(findings, console)
 
 
-def _print_rule(rule: Rule, found: list[Finding], how_many: int, console: Console) -> None:
-    style = _STYLES[rule.severity]
-    times = f" [dim]x {how_many:,}[/]" if how_many > 1 else ""
+def _print_rule(rule: Rule, findings: list[Finding], console: Console) -> None:
+    style, number = _STYLES[rule.severity], len(findings)
+    times = f" [dim]x {number:,}[/]" if number > 1 else ""
     console.print(f"\n[{style}]{rule.severity.value}[/] [bold]{escape(rule.code)}[/]{times}")
-    _print_line("  should be", rule.requirement, console)
-    for one in found[:EXAMPLES_PER_RULE]:
-        _print_line("  found", shortened(one), console)
-    if how_many > EXAMPLES_PER_RULE:
-        _print_line("", f"and {how_many - EXAMPLES_PER_RULE:,} more (all with --json)", console)
-    _print_line("  to do", rule.fix, console)
+    _print_line("  rule", rule.requirement, console)
+    for finding in findings[:EXAMPLES_PER_RULE]:
+        _print_line("  found", shortened(finding), console)
+    if number > EXAMPLES_PER_RULE:
+        _print_line("", f"and {number - EXAMPLES_PER_RULE:,} more (use --json to see all)", console)
+    _print_line("  fix", rule.fix, console)
 
 
 def _print_line(label: str, text: str, console: Console) -> None:
-    """Print a label and a text that wraps beside it, without blanks at the ends of lines."""
+    """Print a label and a text that wraps beside it.
+
+    A `rich` table would pad every line with blanks, which are a nuisance when the text is copied.
+    """
     first, rest = f"{label:<{_LABEL_WIDTH}}", " " * _LABEL_WIDTH
     width = max(console.width, 2 * _LABEL_WIDTH)
     lines = textwrap.wrap(
@@ -67,31 +78,29 @@ def _print_line(label: str, text: str, console: Console) -> None:
 def _print_checked(findings: Findings, console: Console) -> None:
     console.print()
     if findings.passed:
-        console.print(
-            f"[dim]checked, and found nothing: {len(findings.passed)} more rules[/]", highlight=False
-        )
+        console.print(f"[dim]checked without a finding: {len(findings.passed)} rules[/]", highlight=False)
     for reason, codes in why_not_checked(findings).items():
         which = codes[0] if len(codes) == 1 else f"{len(codes)} rules"
-        console.print(f"[dim]not checked, because {escape(visible(reason))}: {which}[/]", highlight=False)
+        console.print(f"[dim]not checked ({escape(visible(reason))}): {which}[/]", highlight=False)
 
 
-def _print_figures(figures: dict[str, Any], console: Console) -> None:
-    for one in figures["inputs"]:
-        _print_line(one["role"], f"{one['name']} ({one['kind']})", console)
-    valid = figures.get("samples_valid", 0)
-    _print_line("samples", f"{figures['samples_read']:,} read, {valid:,} of them valid", console)
-    _print_line("ASVs", f"{figures['asvs_read']:,} distinct sequences", console)
+def _print_study(facts: dict[str, Any], console: Console) -> None:
+    for file in facts["inputs"]:
+        _print_line(file["role"], f"{file['name']} ({file['kind']})", console)
+    valid = facts.get("samples_valid", 0)
+    _print_line("samples", f"{facts['samples_read']:,}, of which {valid:,} are valid", console)
+    _print_line("ASVs", f"{facts['asvs_read']:,} distinct sequences", console)
     for name, words in (("depth", "reads per sample"), ("num_asvs", "ASVs per sample")):
-        if name in figures:
-            low, middle, high = (figures[name][key] for key in ("min", "median", "max"))
-            _print_line(words, f"median {middle:,.0f} ({low:,.0f} to {high:,.0f})", console)
-    if "median_share_of_reads_kept" in figures:
-        kept = figures["median_share_of_reads_kept"]
-        _print_line("token limit", f"keeps {kept:.1%} of the reads of a median sample", console)
+        if name in facts:
+            low, middle, high = (facts[name][key] for key in ("min", "median", "max"))
+            _print_line(words, f"median {middle:,.0f} (range {low:,.0f} to {high:,.0f})", console)
+    if "median_share_of_reads_kept" in facts:
+        kept = facts["median_share_of_reads_kept"]
+        _print_line("token limit", f"the median sample keeps {kept:.1%} of its reads", console)
 
 
 def print_facts(facts: dict[str, Any]) -> None:
-    """Print facts, a line each."""
+    """Print facts about a file, one per line."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -102,22 +111,27 @@ def print_facts(facts: dict[str, Any]) -> None:
 
 
 def print_limits(kept: KeptByLimits) -> None:
-    """Print what token limits and depths keep, as two tables."""
+    """Print two tables: what token limits and what rarefaction depths keep."""
     console = Console()
     console.print(f"{kept.samples:,} samples" + _left_out(kept), highlight=False)
     console.print(_limits_table(kept))
     if kept.smallest_sufficient_token_limit is not None:
         limit = f"--token-limit {kept.smallest_sufficient_token_limit}"
-        console.print(f"{limit}: 19 of 20 samples keep 95 % of their reads or more\n", highlight=False)
+        console.print(
+            f"With {limit}, 95% of the samples keep at least 95% of their reads.\n", highlight=False
+        )
     console.print(_depths_table(kept))
     for row in kept.depths:
         if row.suggested:
-            console.print(f"--rarefy-depth {row.depth}: nine of ten samples reach it", highlight=False)
+            console.print(
+                f"With --rarefy-depth {row.depth}, {row.samples_share:.0%} of the samples are kept.",
+                highlight=False,
+            )
 
 
 def _left_out(kept: KeptByLimits) -> str:
     left_out = kept.samples_left_out
-    return f"; {left_out:,} more are empty or hold invalid counts" if left_out else ""
+    return f"; {left_out:,} more are empty or have invalid counts" if left_out else ""
 
 
 def _limits_table(kept: KeptByLimits) -> Table:
@@ -139,7 +153,7 @@ def _limits_table(kept: KeptByLimits) -> Table:
 
 def _depths_table(kept: KeptByLimits) -> Table | str:
     if not kept.depths:
-        return "counts are not whole numbers, so samples cannot be rarefied"
+        return "Counts are not whole numbers, so samples cannot be rarefied."
     table = Table("rarefaction depth", box=None, header_style="bold", pad_edge=False)
     for heading in ("samples kept", "of all samples", "of all reads"):
         table.add_column(heading, justify="right")
@@ -157,12 +171,12 @@ def _in_words(value: Any) -> str:
         if set(value) == {"min", "low", "median", "high", "max"}:
             text = {name: format_number(number) for name, number in value.items()}
             return (
-                f"median {text['median']}; nine of ten from {text['low']} to {text['high']}; "
-                f"all from {text['min']} to {text['max']}"
+                f"median {text['median']}; 90% from {text['low']} to {text['high']}; "
+                f"range {text['min']} to {text['max']}"
             )
-        return "\n".join(f"{name}: {_in_words(one)}" for name, one in value.items())
+        return "\n".join(f"{name}: {_in_words(item)}" for name, item in value.items())
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     if isinstance(value, int | float):
         return format_number(value)
-    return re.sub(r"[A-Z]{40,}", lambda match: f"{match[0][:20]}...({len(match[0])} bases)", str(value))
+    return shorten_sequences(str(value))

@@ -1,1 +1,1 @@
-"""Write a shard set, and read it back."""
+"""Write and read shard sets."""

@@ -1,4 +1,8 @@
-"""A study to a shard set: prepare every sample, number the ASVs, write, publish whole."""
+"""Turn a study into a shard set, in two passes over its samples.
+
+The first pass prepares every sample and counts which ASVs are kept. The second pass replaces each ASV by its
+row in asvs.parquet, adds the branches of the tree, and writes the samples of each split.
+"""
 
 import platform
 from collections.abc import Iterable
@@ -41,44 +45,58 @@ if TYPE_CHECKING:
 from aamprep.read.types import Distances
 
 NO_ROW = np.iinfo(np.uint32).max
+"""Stands for ASVs that get no row, since no written sample has them."""
+
 TOOLS = ("aamprep", "numpy", "pyarrow", "polars", "pandera", "scipy", "h5py")
+"""Packages whose versions the manifest records."""
 
 
 @dataclass(frozen=True)
 class Numbering:
-    """Which row of asvs.parquet each ASV of the study gets."""
+    """Rows of the study's ASVs in asvs.parquet."""
 
     asv_of_row: Integers
-    """Position in the study of each row's ASV: those that some sample keeps first, each part by sequence."""
+    """Index in the study of each row's ASV. ASVs that a sample keeps come first. Both parts are sorted by
+    sequence."""
     num_kept: int
+    """Number of ASVs that at least one sample keeps."""
     prevalence: Integers
+    """Number of written samples that have each ASV of the study, shape (ASVs,)."""
     total_count: npt.NDArray[np.float64]
+    """Number of reads of each ASV of the study over all written samples, shape (ASVs,)."""
 
     @property
     def row_of_asv(self) -> npt.NDArray[np.uint32]:
-        """Row of each ASV of the study; `NO_ROW` where no written sample has it."""
+        """Row of each ASV of the study, or `NO_ROW` if no written sample has it."""
         rows = np.full(len(self.prevalence), NO_ROW, dtype=np.uint32)
         rows[self.asv_of_row] = np.arange(len(self.asv_of_row), dtype=np.uint32)
         return rows
 
 
 def write_shards(pipeline: SamplePipeline, folder: Path, command: str) -> tuple[Manifest, Summary]:
-    """Write a study's shard set, its manifest last.
+    """Write the shard set of a study.
+
+    The manifest is written last. A folder without a manifest is therefore never taken for a shard set.
 
     Parameters
     ----------
     pipeline : SamplePipeline
     folder : Path
-        An empty folder, to be published by the caller.
+        Empty folder, which the caller publishes.
     command : str
-        The command line, for the manifest.
+        Command line, for the manifest.
+
+    Returns
+    -------
+    tuple of Manifest and Summary
     """
     study = pipeline.study
     spool = Spool(folder / "prepared.arrow", PREPARED)
     numbering, summary = _first_pass(pipeline, spool)
     branches = prune(study.tree, study.tip_of_asv[numbering.asv_of_row]) if study.tree is not None else None
-    with ThreadPoolExecutor(1) as beside:  # compressing 100,000 sequences keeps a second core busy
-        written = beside.submit(write_table, _asvs_table(study, numbering), folder / ASVS_FILE)
+    # Compressing the sequences of 100,000 ASVs takes seconds, which a second core can spend during the pass.
+    with ThreadPoolExecutor(1) as executor:
+        written = executor.submit(write_table, _asvs_table(study, numbering), folder / ASVS_FILE)
         writers = _second_pass(pipeline, spool.read(), numbering, branches, folder)
         written.result()
     files = [describe(folder / ASVS_FILE)]
@@ -92,8 +110,8 @@ def write_shards(pipeline: SamplePipeline, folder: Path, command: str) -> tuple[
         num_asvs=len(numbering.asv_of_row),
         num_kept_asvs=numbering.num_kept,
         num_branches=len(branches.length) if branches else 0,
-        num_rejected_samples=pipeline.rejected.num("sample"),
-        num_rejected_asvs=pipeline.rejected.num("asv"),
+        num_rejected_samples=pipeline.rejected.count("sample"),
+        num_rejected_asvs=pipeline.rejected.count("asv"),
         files=tuple(files),
         inputs=study.inputs,
         metadata_types=_metadata_types(study.metadata),
@@ -105,7 +123,7 @@ def write_shards(pipeline: SamplePipeline, folder: Path, command: str) -> tuple[
 
 
 def _first_pass(pipeline: SamplePipeline, spool: Spool) -> tuple[Numbering, Summary]:
-    """Prepare every block, and learn which ASVs the written samples have."""
+    """Prepare every block, store it in the spool, and count the ASVs of the prepared samples."""
     num_asvs = len(pipeline.study.asvs.sequences)
     prevalence, total_count = np.zeros(num_asvs, dtype=np.int64), np.zeros(num_asvs)
     is_kept = np.zeros(num_asvs, dtype=bool)
@@ -129,10 +147,10 @@ def _second_pass(
     branches: Branches | None,
     folder: Path,
 ) -> list[SplitWriter]:
-    """Give the ASVs of each block their rows, add its branches, hand it to the writers of its splits."""
+    """Replace ASVs by their rows, add branches, and write the samples of each split."""
     schema = samples_schema(branches is not None)
     writers = [SplitWriter(folder, split, schema) for split in SPLITS]
-    contract = sample_table(
+    schema_of_rows = sample_table(
         pipeline.choices.token_limit, len(numbering.asv_of_row), len(branches.length) if branches else 0
     )
     row_of_asv = numbering.row_of_asv
@@ -142,9 +160,10 @@ def _second_pass(
         samples = _numbered(table.drop_columns("split"), row_of_asv)
         if above is not None:
             samples = _with_branches(samples, above)
-        failures = violations(contract, pl.DataFrame(samples))
+        # The samples are valid. This check would reveal an error in the numbering or the branches.
+        failures = violations(schema_of_rows, pl.DataFrame(samples))
         if len(failures):
-            raise AssertionError(f"samples that passed do not pass any more: {failures}")
+            raise AssertionError(f"samples became invalid when ASVs were numbered: {failures}")
         for writer in writers:
             writer.write(samples.filter(pa.array(split == writer.split)).cast(schema))
     return writers
@@ -159,7 +178,7 @@ def _numbered(samples: pa.Table, row_of_asv: npt.NDArray[np.uint32]) -> pa.Table
 
 
 def _with_branches(samples: pa.Table, above: "sp.csr_matrix") -> pa.Table:
-    """Add the branches that each whole sample covers, and the reads under each."""
+    """Add the branches that each sample covers and the reads below each branch, dropped ASVs included."""
     num_samples = len(samples)
     sizes = samples["num_asvs"].to_numpy(), samples["num_asvs_kept"].to_numpy()
     row = np.repeat(np.tile(np.arange(num_samples), 2), np.concatenate([sizes[1], sizes[0] - sizes[1]]))
@@ -178,7 +197,7 @@ def _with_branches(samples: pa.Table, above: "sp.csr_matrix") -> pa.Table:
 
 
 def _asvs_table(study: Study, numbering: Numbering) -> pa.Table:
-    """Make asvs.parquet, held against its contract."""
+    """Return the rows of asvs.parquet, checked against its schema."""
     length = study.asvs.sequence_length
     rows = numbering.asv_of_row.tolist()
     sequences = [study.asvs.sequences[asv] for asv in rows]
@@ -198,7 +217,7 @@ def _asvs_table(study: Study, numbering: Numbering) -> pa.Table:
     frame = pl.DataFrame(table).with_columns(pl.col("tokens").arr.to_list())
     failures = violations(asv_table(length), frame)
     if len(failures):
-        raise AssertionError(f"ASVs that were checked when read do not pass: {failures}")
+        raise AssertionError(f"ASVs are invalid, though they were checked when read: {failures}")
     if study.asvs.taxa is not None:
         taxa = [study.asvs.taxa[asv] for asv in rows]
         table = table.append_column("taxon", pa.array(taxa, pa.string()))
@@ -206,23 +225,25 @@ def _asvs_table(study: Study, numbering: Numbering) -> pa.Table:
 
 
 def _unique_names(ids: list[tuple[str, ...]], sequences: list[str]) -> tuple[list[str], list[list[str]]]:
-    """Name each ASV by its first id that no other has (two studies may have an OTU1), else its sequence.
+    """Return a unique name for each ASV: its first id that is free, or else its sequence.
+
+    Ids can collide, since two studies may both have an OTU1 with different sequences.
 
     Returns
     -------
     tuple of list of str and list of list of str
-        Names, and the other ids of each.
+        Names, and the other ids of each ASV.
     """
     taken: set[str] = set()
     names = []
     for all_ids, sequence in zip(ids, sequences, strict=True):
         name = all_ids[0]
         if name in taken:
-            name = next((one for one in all_ids if one not in taken), sequence)
+            name = next((asv_id for asv_id in all_ids if asv_id not in taken), sequence)
         taken.add(name)
         names.append(name)
     aliases = [
-        [] if all_ids == (name,) else [one for one in all_ids if one != name]
+        [] if all_ids == (name,) else [asv_id for asv_id in all_ids if asv_id != name]
         for all_ids, name in zip(ids, names, strict=True)
     ]
     return names, aliases
@@ -231,10 +252,10 @@ def _unique_names(ids: list[tuple[str, ...]], sequences: list[str]) -> tuple[lis
 def _write_beside(
     pipeline: SamplePipeline, branches: Branches | None, sample_ids: list[str], folder: Path
 ) -> list[ShardFile]:
-    """Write the optional files: tree, metadata, rejected, distances."""
+    """Write the optional files (tree, metadata, rejected, distances), and return their descriptions."""
     study, rejected = pipeline.study, pipeline.rejected
     for name, feature_id, finding in study.without_sequence:
-        rejected.feature(name, feature_id, finding)
+        rejected.add_feature(name, feature_id, finding)
     original_ids = _original_ids(sample_ids, pipeline)
     tables = {}
     if branches is not None:
@@ -253,11 +274,11 @@ def _write_beside(
 
 
 def _original_ids(sample_ids: list[str], pipeline: SamplePipeline) -> list[str]:
-    """Give each written sample's id as the table, the metadata and the distances have it."""
+    """Return the ids of the written samples as the table, the metadata and the distances spell them."""
     if not pipeline.prefix_samples:
         return sample_ids
     tables = pipeline.study.tables
-    original = {pipeline.name(table.study, one): one for table in tables for one in table.sample_ids}
+    original = {pipeline.name(table.study, i): i for table in tables for i in table.sample_ids}
     return [original[sample_id] for sample_id in sample_ids]
 
 
@@ -269,7 +290,7 @@ def _tree_table(branches: Branches) -> pa.Table:
 
 
 def _metadata_table(metadata: Metadata, sample_ids: list[str], original_ids: list[str]) -> pa.Table:
-    """Put the metadata in the order of the samples, with empty cells where a sample has no row."""
+    """Return the metadata in the order of the samples. Samples without a row get empty cells."""
     row_of = {sample_id: row for row, sample_id in enumerate(metadata.ids)}
     rows = [row_of.get(original_id) for original_id in original_ids]
     columns: dict[str, pa.Array] = {"sample_id": pa.array(sample_ids, pa.string())}
@@ -282,7 +303,7 @@ def _metadata_table(metadata: Metadata, sample_ids: list[str], original_ids: lis
     table = pa.table(columns)
     failures = violations(metadata_table(_metadata_types(metadata)), pl.DataFrame(table))
     if len(failures):
-        raise AssertionError(f"metadata that were read do not pass: {failures}")
+        raise AssertionError(f"metadata are invalid, though they were checked when read: {failures}")
     return table
 
 
@@ -291,27 +312,27 @@ def _metadata_types(metadata: Metadata | None) -> dict[str, str]:
 
 
 def _column(name: str) -> str:
-    """Name a metadata column: `sample_id` is taken by the sample's own."""
+    """Return the name of a metadata column in the shards, where `sample_id` holds the sample ids."""
     return "metadata_sample_id" if name == "sample_id" else name
 
 
 def aligned(distances: Distances, sample_ids: list[str]) -> npt.NDArray[np.float32]:
-    """Take the rows and columns of the written samples.
+    """Return the distances of the written samples, in their order.
 
     Parameters
     ----------
     distances : Distances
     sample_ids : list of str
-        As the metadata and the matrix name them, in manifest order.
+        Ids as the matrix spells them, in manifest order.
 
     Returns
     -------
     ndarray of float32, shape (samples, samples)
-        NaN where the matrix lacks a sample.
+        Rows and columns of samples that the matrix lacks are NaN.
     """
     row_of = {sample_id: row for row, sample_id in enumerate(distances.ids)}
     rows = np.array([row_of.get(sample_id, -1) for sample_id in sample_ids], dtype=np.int64)
     matrix = distances.matrix[np.ix_(rows, rows)]
     matrix[rows < 0, :] = matrix[:, rows < 0] = np.nan
-    # What differs by less than the reader minds may be rounded apart: the mean is the same both ways.
+    # The reader accepts tiny differences between both triangles. Their mean is exactly symmetric.
     return ((matrix + matrix.T) / 2).astype(np.float32)

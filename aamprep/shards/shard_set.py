@@ -1,4 +1,4 @@
-"""A shard set for Python users: its tables as data frames, its tree and distances as scikit-bio objects."""
+"""Shard sets in Python: tables as data frames, tree and distances as scikit-bio objects."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class ShardSet:
-    """A shard set on disk. Nothing is read before it is asked for.
+    """A shard set on disk. Files are read when a method needs them.
 
     Parameters
     ----------
     path : Path
-        Its folder.
+        Folder of the shard set.
     manifest : Manifest
     """
 
@@ -45,7 +45,7 @@ class ShardSet:
 
     @classmethod
     def open(cls, folder: str | Path) -> "ShardSet":
-        """Open a shard set, whose manifest is checked; see `open_shards`."""
+        """Open a shard set and check its manifest. See `aamprep.open_shards`."""
         path = Path(folder)
         return cls(path, read_manifest(path))
 
@@ -55,14 +55,19 @@ class ShardSet:
         Parameters
         ----------
         split : str, optional
-            train, validation or test; by default all, in the manifest's order.
+            train, validation or test. By default, all samples are read, in the order of the manifest.
         columns : list of str, optional
-            By default all columns, and `split`.
+            Columns to read. By default, all columns are read, and a column `split` is added.
 
         Returns
         -------
         polars.DataFrame
-            A row per sample. The lists `asv` and `dropped_asv` hold rows of `asvs()`.
+            One row per sample. The lists `asv` and `dropped_asv` contain row indices of `asvs()`.
+
+        Raises
+        ------
+        UsageError
+            If there is no such split.
         """
         if split is not None and split not in SPLITS:
             raise UsageError(f"there is no split {split!r}", "split", f"give one of: {', '.join(SPLITS)}")
@@ -73,19 +78,19 @@ class ShardSet:
         return pl.concat(parts) if parts else pl.DataFrame()
 
     def asvs(self, columns: list[str] | None = None) -> "pl.DataFrame":
-        """Read the ASVs: a row for each, with its id, aliases, sequence, tokens, prevalence and reads."""
+        """Read the ASVs, one row each: id, aliases, sequence, tokens, prevalence, total count of reads."""
         return self._frame(ASVS_FILE, columns)
 
     def metadata(self) -> "pl.DataFrame | None":
-        """Read the metadata, a row per sample in the order of `samples()`; None where there are none."""
+        """Read the metadata, one row per sample in the order of `samples()`. None if there are none."""
         return self._frame(METADATA_FILE) if self._has(METADATA_FILE) else None
 
     def rejected(self) -> "pl.DataFrame | None":
-        """Read the samples and ASVs that were left out, with the reasons; None where nothing was."""
+        """Read the rejected samples and ASVs with the reasons. None if there are none."""
         return self._frame(REJECTED_FILE) if self._has(REJECTED_FILE) else None
 
     def tree(self) -> "skbio.TreeNode | None":
-        """Read the tree, pruned to the ASVs, whose tips have the ASVs' ids; None where there is none."""
+        """Read the tree, pruned to the ASVs, with ASV ids as names of the tips. None if there is none."""
         if not self._has(TREE_FILE):
             return None
         import skbio
@@ -101,9 +106,9 @@ class ShardSet:
         return nodes[0]
 
     def distances(self) -> "skbio.DistanceMatrix | None":
-        """Read the precomputed distances of the samples; None where there are none.
+        """Read the precomputed distances of the samples. None if there are no distances.
 
-        Samples that the matrix lacked when the shards were made are left out.
+        Samples that were missing from the matrix when the shards were written are left out.
         """
         if not self._has(DISTANCES_FILE):
             return None
@@ -115,22 +120,22 @@ class ShardSet:
         return skbio.DistanceMatrix(matrix[np.ix_(known, known)], [ids[row] for row in known])
 
     def table(self, dropped: bool = True) -> "biom.Table":
-        """Return the samples as a table of counts.
+        """Return the samples as a BIOM table of counts.
 
         Parameters
         ----------
         dropped : bool
-            Include the ASVs of a sample beyond the token limit. Without them, ASVs that no sample keeps are
-            rows without a count.
+            Whether to include the ASVs of a sample beyond the token limit. If not, ASVs that no sample keeps
+            are rows without counts.
         """
         import biom
         import scipy.sparse as sp
 
         columns = ["sample_id", "asv", "count", "dropped_asv", "dropped_count"]
         samples = self.samples(columns=columns).to_arrow()
-        found = entries(samples) if dropped else _kept(samples)
+        included = entries(samples) if dropped else _kept(samples)
         shape = (len(samples), self.manifest.num_asvs)
-        counts = sp.csr_matrix((found.count, found.asv, found.indptr), shape=shape)
+        counts = sp.csr_matrix((included.count, included.asv, included.indptr), shape=shape)
         return biom.Table(counts.T.tocsr(), self._asv_ids, samples["sample_id"].to_pylist())
 
     def __len__(self) -> int:
@@ -138,7 +143,7 @@ class ShardSet:
         return self.manifest.num_samples
 
     def __repr__(self) -> str:
-        """Return folder and size on one line."""
+        """Return the folder, the size and the token limit on one line."""
         manifest = self.manifest
         limit = f"token limit {manifest.choices.token_limit:,}"
         return f"<ShardSet {self.path}: {len(self):,} samples, {manifest.num_asvs:,} ASVs, {limit}>"
@@ -167,7 +172,7 @@ class ShardSet:
 
 
 def _kept(samples: pa.Table) -> Entries:
-    """Return the ASVs that the token limit keeps."""
+    """Return the entries of the ASVs that the token limit keeps."""
     indptr = np.concatenate([[0], np.cumsum(list_sizes(samples, "asv"))]).astype(np.int64)
     asv, count = list_values(samples, "asv"), list_values(samples, "count")
     return Entries(indptr, asv.astype(np.int64), count.astype(np.float64))

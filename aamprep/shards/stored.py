@@ -1,4 +1,4 @@
-"""Reading a shard set back: its files, its samples in sparse form a few row groups at a time, its tree."""
+"""Read the files of a shard set. Samples come in sparse form, a few row groups at a time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,28 +16,31 @@ from aamprep.arrow import list_sizes, list_values
 from aamprep.tree.branches import Branches
 
 GROUPS_AT_ONCE = 16
-"""Row groups, of about a megabyte, that are read together."""
+"""Number of row groups, of about one megabyte each, that are read together."""
 
 _HEAD = ["sample_id", "study", "num_asvs", "depth_before_rarefaction"]
 
 
 @dataclass(frozen=True)
 class Entries:
-    """Kept and dropped ASVs of some samples, in order of selection: sample i has `indptr[i]` to `[i + 1]`."""
+    """Kept and dropped ASVs of samples, in order of selection and in CSR form.
+
+    Sample i has the entries `indptr[i]` to `indptr[i + 1]`.
+    """
 
     indptr: Integers
     asv: Integers
-    """Rows of asvs.parquet."""
+    """Row of asvs.parquet of each entry."""
     count: npt.NDArray[np.float64]
 
     @property
     def row(self) -> Integers:
-        """Sample of each entry."""
+        """Index of each entry's sample."""
         return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
 
 
 def batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """Read a Parquet file in pieces of about 16 MB, checking its page checksums."""
+    """Yield the rows of a Parquet file in pieces of about 16 MB. Page checksums are verified."""
     with open_parquet(path) as file:
         for start in range(0, file.num_row_groups, GROUPS_AT_ONCE):
             stop = min(start + GROUPS_AT_ONCE, file.num_row_groups)
@@ -45,7 +48,7 @@ def batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
 
 
 def entries(samples: pa.Table) -> Entries:
-    """Put what the token limit keeps of each sample before what it drops."""
+    """Return the entries of samples. In each sample, the kept ASVs come before the dropped ones."""
     row, asv, count = [], [], []
     for asv_column, count_column in (("asv", "count"), ("dropped_asv", "dropped_count")):
         row.append(np.repeat(np.arange(len(samples)), list_sizes(samples, asv_column)))
@@ -58,28 +61,28 @@ def entries(samples: pa.Table) -> Entries:
 
 
 def branches_of(tree: pa.Table) -> Branches:
-    """Turn the rows of tree.parquet into branches; null is -1."""
+    """Convert the rows of tree.parquet to branches. Nulls become -1."""
     rows = {name: tree[name].cast(pa.int64()).fill_null(-1).to_numpy() for name in ("parent", "asv")}
     return Branches(length=tree["length"].to_numpy(), parent=rows["parent"], asv=rows["asv"])
 
 
 @dataclass(frozen=True)
 class StoredSet:
-    """A shard set that was verified."""
+    """A verified shard set that is to be merged."""
 
     folder: Path
     manifest: Manifest
     prefix_samples: bool
-    """Call each sample `STUDY.SAMPLE`."""
+    """Whether to name samples `STUDY.SAMPLE`."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name of the set in messages."""
         return str(self.folder)
 
     @cached_property
     def head(self) -> pa.Table:
-        """Ids, study, depth before rarefaction, and split of each sample, in manifest order."""
+        """Id, study, number of ASVs, depth before rarefaction and split of each sample, in manifest order."""
         files = [file for file in self.manifest.files if file.split]
         parts = []
         for file in files:
@@ -89,11 +92,11 @@ class StoredSet:
 
     @cached_property
     def sample_ids(self) -> list[str]:
-        """Ids in the merged set, in manifest order."""
+        """Sample ids in the merged set, in manifest order."""
         ids, studies = self.head["sample_id"].to_pylist(), self.head["study"].to_pylist()
         if not self.prefix_samples:
             return ids
-        return [f"{study}.{one}" for study, one in zip(studies, ids, strict=True)]
+        return [f"{study}.{sample_id}" for study, sample_id in zip(studies, ids, strict=True)]
 
     @cached_property
     def asvs(self) -> pa.Table:
@@ -103,22 +106,22 @@ class StoredSet:
             return file.read(columns=columns)
 
     def optional(self, name: str) -> pa.Table | None:
-        """Read a file that not every set has."""
+        """Read an optional file. None if the set does not have it."""
         return self._read(name) if self.has(name) else None
 
     def has(self, name: str) -> bool:
-        """Tell whether the set has a file."""
+        """Return whether the set has a file."""
         return any(file.name == name for file in self.manifest.files)
 
     def sample_batches(self) -> Iterator[pa.Table]:
-        """Read all samples in manifest order."""
+        """Yield all samples in manifest order, a few row groups at a time."""
         for file in self.manifest.files:
             if file.split:
                 yield from batches(self.folder / file.name)
 
     @property
     def source(self) -> InputFile:
-        """The set itself, for the manifest of the merged set."""
+        """Description of the set as an input file, for the manifest of the merged set."""
         size = (self.folder / MANIFEST_FILE).stat().st_size
         return InputFile(
             role="shards", name=self.name, bytes=size, sha256=self.manifest.sha256, kind="shard set"

@@ -1,4 +1,4 @@
-"""Prepared samples to Parquet: one split per file, row groups of about a megabyte."""
+"""Write prepared samples to Parquet: each file has one split, in row groups of about one megabyte."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,25 +19,25 @@ from aam_schemas.shards import (
 )
 
 FILE_BYTES = 256 << 20
-"""Size, before compression, at which another sample file is begun."""
+"""Uncompressed size above which a new sample file is started."""
 
 
 @dataclass
 class SplitWriter:
-    """Writes the samples of one split, in the order in which they come."""
+    """Write the samples of one split, in the order in which they are added."""
 
     folder: Path
     split: str
     schema: pa.Schema
     sample_ids: list[str] = field(default_factory=list)
-    """Ids of the samples so far."""
+    """Ids of the samples added so far."""
     _waiting: list[pa.Table] = field(default_factory=list)
     _paths: list[Path] = field(default_factory=list)
     _writer: pq.ParquetWriter | None = None
     _file_bytes: int = 0
 
     def write(self, samples: pa.Table) -> None:
-        """Add samples; whole row groups go to the disk."""
+        """Add samples. Complete row groups are written to disk, and the rest waits for more samples."""
         self.sample_ids.extend(samples["sample_id"].to_pylist())
         self._waiting.append(samples)
         if sum(table.nbytes for table in self._waiting) < ROW_GROUP_BYTES:
@@ -50,7 +50,10 @@ class SplitWriter:
         self._waiting = [waiting.slice(whole)]
 
     def close(self) -> list[str]:
-        """Write what waits, and give the files their names, which tell how many there are."""
+        """Write the remaining samples, and give the files their final names.
+
+        The names contain the number of files, which is known only now.
+        """
         waiting = pa.concat_tables(self._waiting) if self._waiting else None
         if waiting is not None and len(waiting):
             self._write_group(waiting)
@@ -77,17 +80,17 @@ class SplitWriter:
 
 
 def rows_per_group(table: pa.Table) -> int:
-    """Choose how many rows make a row group of about a megabyte before compression."""
+    """Return the number of rows in a row group of about one megabyte before compression."""
     return max(1, ROW_GROUP_BYTES * len(table) // max(table.nbytes, 1))
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table whose rows are few or short, in row groups of about a megabyte."""
+    """Write a table that fits into memory, in row groups of about one megabyte."""
     write_parquet(table, path, rows_per_group(table))
 
 
 def describe(path: Path, split: str = "") -> ShardFile:
-    """Measure a file for the manifest, reading it back to see that it is whole."""
+    """Describe a file for the manifest. Reading it back proves that it can be read."""
     if path.suffix != ".parquet":
         return ShardFile(
             name=path.name,
@@ -112,7 +115,7 @@ def describe(path: Path, split: str = "") -> ShardFile:
 
 
 class Spool:
-    """Prepared blocks on disk, between the pass that learns which ASVs are kept and the pass that writes."""
+    """Prepared blocks on disk, between the first and the second pass over the samples."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path = path
@@ -124,10 +127,10 @@ class Spool:
         self._writer.write_table(table.combine_chunks())
 
     def read(self) -> Iterator[pa.Table]:
-        """Give all blocks again, then remove the spool."""
+        """Yield all blocks again, then delete the file."""
         self._writer.close()
         self._sink.close()
-        # Not mapped: mapped pages stay in memory until all blocks are read.
+        # The file is not memory-mapped, since mapped pages would stay in memory until the last block is read.
         with pa.OSFile(str(self.path)) as source, pa.ipc.open_file(source) as file:
             for index in range(file.num_record_batches):
                 yield pa.table(file.get_batch(index))

@@ -1,4 +1,4 @@
-"""A shard set while it is being verified."""
+"""Read the files of a shard set while it is verified, and record problems."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,10 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from aam_schemas.manifest import (
-    MANIFEST_FILE,
-    Manifest,
-)
+from aam_schemas.manifest import MANIFEST_FILE, Manifest
 from aam_schemas.shards import open_parquet
 from aam_schemas.tables import violations
 from aamprep.arrays import Mask
@@ -23,70 +20,70 @@ from aamprep.shards.stored import batches
 
 @dataclass
 class ShardCheck:
-    """A shard set whose manifest is sound, while its files are checked."""
+    """A shard set with a valid manifest, whose files are being checked."""
 
     folder: Path
     manifest: Manifest
     findings: Findings
-    whole: set[str]
-    """Files whose content is worth reading: nothing is wrong with them yet."""
+    intact: set[str]
+    """Names of the files without a problem so far. The content of other files is not checked."""
 
     def read(self, name: str, schema: pa.Schema) -> Iterator[pa.Table]:
-        """Read every page of a file; what cannot be read becomes a finding.
+        """Read every page of a file, and record damage and invalid columns as findings.
 
         Yields
         ------
         pyarrow.Table
-            The columns of the schema, some rows at a time.
+            Rows in pieces, with the columns of the schema.
         """
         path = self.folder / name
         try:
             with open_parquet(path) as file:
-                wrong = _wrong_columns(file.schema_arrow, schema)
-            for column, found in wrong:
-                self.add(rules.COLUMNS, name, f"column {column}", found)
-            if not wrong:
+                problems = _column_problems(file.schema_arrow, schema)
+            for column, problem in problems:
+                self.add(rules.COLUMNS, name, f"column {column}", problem)
+            if not problems:
                 for table in batches(path):
                     yield table.select(schema.names)
                 return
         except (OSError, pa.ArrowException) as error:
             self.add(rules.PAGES, name, "", error)
-        self.whole.discard(name)
+        self.intact.discard(name)
 
     def passes(self, schema: object, frame: pl.DataFrame, name: str, ids: list[str]) -> bool:
-        """Hold rows against their pandera schema: a finding for each check that fails."""
+        """Return whether rows satisfy their pandera schema. Each failed check becomes one finding."""
         failures = violations(schema, frame)  # type: ignore[arg-type]
         for (column, check), rows in failures.group_by("column", "check", maintain_order=True):
             index = rows["index"].drop_nulls().to_list()
-            place = ids[min(index)] if index else f"column {column}"
-            self.add(rules.CONTRACT, name, place, f"{check}, in {len(rows):,} rows")
+            location = ids[min(index)] if index else f"column {column}"
+            self.add(rules.CONTRACT, name, location, f"{check}, in {len(rows):,} rows")
         return failures.is_empty()
 
-    def add(self, rule: Rule, name: str, place: str = "", value: object = "") -> None:
-        """Record what is wrong in a file."""
-        where = f"{self.folder / name}"
-        self.findings.add(rule, f"{where}: {place}" if place else where, value)
+    def add(self, rule: Rule, name: str, location: str = "", value: object = "") -> None:
+        """Record a problem at a location in a file, or of the whole file."""
+        path = str(self.folder / name)
+        self.findings.add(rule, f"{path}: {location}" if location else path, value)
 
     def add_some(self, rule: Rule, name: str, ids: list[str], bad: Mask, noun: str) -> None:
-        """Record the rows that are wrong (True is wrong) as one finding, which names the first."""
+        """Record the rows where `bad` is True as one finding, which names the first of them."""
         if bad.any():
             first = ids[int(np.argmax(bad))]
             self.add(rule, name, f"{noun} {first}", f"{int(bad.sum()):,} of {len(bad):,} {noun}s")
 
-    def number(self, name: str, listed: int, found: int) -> None:
-        """Compare a number of the manifest with that of the files."""
-        if listed != found:
+    def compare_number(self, name: str, listed: int, counted: int) -> None:
+        """Compare a number in the manifest with the one counted in the files."""
+        if listed != counted:
             self.add(
-                rules.NUMBERS, MANIFEST_FILE, name, f"{listed:,} in the manifest, {found:,} in the files"
+                rules.NUMBERS, MANIFEST_FILE, name, f"{listed:,} in the manifest, {counted:,} in the files"
             )
 
 
-def _wrong_columns(found: pa.Schema, needed: pa.Schema) -> list[tuple[str, str]]:
-    """List the columns that are missing, there twice, or of another type."""
-    wrong = []
+def _column_problems(actual: pa.Schema, needed: pa.Schema) -> list[tuple[str, str]]:
+    """Return the columns that are missing, duplicated or of another type, each with a description."""
+    problems = []
     for field in needed:
-        types = [found.field(index).type for index in found.get_all_field_indices(field.name)]
+        types = [actual.field(index).type for index in actual.get_all_field_indices(field.name)]
         if types != [field.type]:
             words = ", ".join(map(str, types)) or "missing"
-            wrong.append((field.name, f"{words}; {field.type} is needed"))
-    return wrong
+            problems.append((field.name, f"{words}; {field.type} is needed"))
+    return problems

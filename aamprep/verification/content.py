@@ -1,4 +1,4 @@
-"""Verifying what the files of a shard set say: ASVs, tree, metadata, and whatever lies beside the samples."""
+"""Verify the content of a shard set: ASVs, tree, metadata, rejected samples and distances."""
 
 from pathlib import Path
 
@@ -26,10 +26,11 @@ from aamprep.verification.check import ShardCheck
 from aamprep.verification.samples import SampleCheck
 
 _ROWS_AT_ONCE = 1 << 14
+"""Number of sequences that are encoded together, to bound memory."""
 
 
 def check_content(check: ShardCheck) -> None:
-    """Check every file that is whole, each by itself and against the others."""
+    """Check every intact file by itself and against the others."""
     asvs = _check_asvs(check)
     branches = _check_tree(check, check.manifest.num_asvs if asvs is None else len(asvs))
     samples = SampleCheck(check, asvs, branches)
@@ -40,15 +41,15 @@ def check_content(check: ShardCheck) -> None:
 
 
 def _table(check: ShardCheck, name: str, schema: pa.Schema) -> pa.Table | None:
-    """Read a whole file; None where it is damaged (which is on record) or absent."""
-    if name not in check.whole:
+    """Read a file. Return None if it is absent, or damaged and therefore reported already."""
+    if name not in check.intact:
         return None
     parts = list(check.read(name, schema))
-    return pa.concat_tables(parts or [schema.empty_table()]) if name in check.whole else None
+    return pa.concat_tables(parts or [schema.empty_table()]) if name in check.intact else None
 
 
 def _check_asvs(check: ShardCheck) -> pl.DataFrame | None:
-    """Check asvs.parquet; give its rows where they pass."""
+    """Check asvs.parquet. Return its rows, or None if they are invalid."""
     length = check.manifest.sequence_length
     table = _table(check, ASVS_FILE, asvs_schema(length))
     if table is None:
@@ -57,7 +58,7 @@ def _check_asvs(check: ShardCheck) -> pl.DataFrame | None:
         check.findings.skip(rules.TOKENS, f"{ASVS_FILE} cannot be used")
         return None
     frame = pl.DataFrame(table).with_columns(pl.col("tokens").arr.to_list())
-    check.number("num_asvs", check.manifest.num_asvs, len(frame))
+    check.compare_number("num_asvs", check.manifest.num_asvs, len(frame))
     names = [f"ASV {name}" for name in frame["asv_id"].to_list()]
     if not check.passes(asv_table(length), frame, ASVS_FILE, names):
         return None
@@ -66,29 +67,29 @@ def _check_asvs(check: ShardCheck) -> pl.DataFrame | None:
 
 
 def _check_tokens(check: ShardCheck, table: pa.Table, frame: pl.DataFrame) -> None:
-    """Spell every sequence again."""
+    """Check that the tokens encode the sequences, by encoding them again."""
     length = check.manifest.sequence_length
     tokens = table["tokens"].combine_chunks().flatten().to_numpy().reshape(-1, length)
     sequences = frame["sequence"].to_list()
     bad = np.array([len(sequence) >= length for sequence in sequences], dtype=bool)
     for start in range(0, len(sequences), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
-        # What is too long is wrong already, and cannot be spelled in so few tokens.
+        # Sequences that are too long are marked as invalid above. They are cut, since `encode` refuses them.
         expected = encode([sequence[: length - 1] for sequence in sequences[part]], length)
         bad[part] |= (tokens[part] != expected).any(axis=1)
     check.add_some(rules.TOKENS, ASVS_FILE, frame["asv_id"].to_list(), bad, "ASV")
 
 
 def _check_tree(check: ShardCheck, num_asvs: int) -> Branches | None:
-    """Check tree.parquet; give its branches where they are a tree."""
+    """Check tree.parquet. Return its branches, or None if they do not form a valid tree."""
     listed = any(file.name == TREE_FILE for file in check.manifest.files)
     table = _table(check, TREE_FILE, TREE)
     if table is None:
         check.findings.skip(rules.BRANCHES, f"{TREE_FILE} cannot be used" if listed else "there is no tree")
         if not listed:
-            check.number("num_branches", check.manifest.num_branches, 0)
+            check.compare_number("num_branches", check.manifest.num_branches, 0)
         return None
-    check.number("num_branches", check.manifest.num_branches, len(table))
+    check.compare_number("num_branches", check.manifest.num_branches, len(table))
     branches = branches_of(table)
     problems = _tree_problems(branches, num_asvs)
     for row, problem in problems:
@@ -97,23 +98,23 @@ def _check_tree(check: ShardCheck, num_asvs: int) -> Branches | None:
 
 
 def _tree_problems(branches: Branches, num_asvs: int) -> list[tuple[int, str]]:
-    """Find the first row that breaks each property of a pruned tree."""
+    """Return the first row that violates each property of a pruned tree, with a description."""
     length, parent, asv = branches.length, branches.parent, branches.asv
     row = np.arange(len(parent))
     if not len(row):
         return [(0, "there is no root")]
-    inside = np.isin(row, parent)
+    is_inner = np.isin(row, parent)
     duplicate = np.ones(len(row), dtype=bool)
     duplicate[np.unique(asv, return_index=True)[1]] = False
     tests = {
-        "its length is negative or no finite number": ~(np.isfinite(length) & (length >= 0)),
-        "it is not the root, and has no parent": (parent < 0) & (row > 0),
-        "it is the root, and has a parent or a length": (row == 0) & ((parent >= 0) | (length != 0)),
+        "its length is negative or non-finite": ~(np.isfinite(length) & (length >= 0)),
+        "it is not the root, but has no parent": (parent < 0) & (row > 0),
+        "it is the root, but has a parent or a length": (row == 0) & ((parent >= 0) | (length != 0)),
         "its parent does not come before it": parent >= row,
-        "it is a tip without an ASV": ~inside & (asv < 0) & (row > 0),
-        "it has an ASV, and branches below it": inside & (asv >= 0),
-        "its ASV is no row of asvs.parquet": asv >= num_asvs,
-        "its ASV has another branch": duplicate & (asv >= 0),
+        "it is a tip without an ASV": ~is_inner & (asv < 0) & (row > 0),
+        "it has an ASV, but is not a tip": is_inner & (asv >= 0),
+        "its ASV is not a row of asvs.parquet": asv >= num_asvs,
+        "its ASV already has another branch": duplicate & (asv >= 0),
     }
     return [(int(np.argmax(bad)), words) for words, bad in tests.items() if bad.any()]
 
@@ -131,14 +132,14 @@ def _check_metadata(check: ShardCheck, samples: SampleCheck) -> None:
         check.findings.skip(rules.METADATA_ORDER, reason)
         return
     ids = table["sample_id"].to_pylist()
-    check.passes(metadata_table(types), pl.DataFrame(table), METADATA_FILE, [f"sample {one}" for one in ids])
+    check.passes(metadata_table(types), pl.DataFrame(table), METADATA_FILE, [f"sample {i}" for i in ids])
     if not samples.is_complete:
         check.findings.skip(rules.METADATA_ORDER, "not all samples could be read")
         return
     if ids != samples.sample_ids:
         pairs = zip(ids, samples.sample_ids, strict=False)
         row = next(
-            (n for n, (one, other) in enumerate(pairs) if one != other),
+            (n for n, (sample_id, expected) in enumerate(pairs) if sample_id != expected),
             min(len(ids), len(samples.sample_ids)),
         )
         value = (
@@ -150,14 +151,14 @@ def _check_metadata(check: ShardCheck, samples: SampleCheck) -> None:
 
 
 def _check_split_by(check: ShardCheck, metadata: pa.Table, samples: SampleCheck) -> None:
-    """Where samples were split by a column, no value of it is in two splits."""
+    """Check that no value of the column to split by is in two splits."""
     column = check.manifest.choices.split_by
     if column is None or column not in metadata.column_names:
         return
     frame = pl.DataFrame({"value": metadata[column].to_pylist(), "split": samples.splits})
     splits = frame.drop_nulls().group_by("value").agg(pl.col("split").unique().sort()).sort("value")
-    for value, found in splits.filter(pl.col("split").list.len() > 1).iter_rows():
-        check.add(rules.SPLITS, METADATA_FILE, f"{column} {value}", " and ".join(found))
+    for value, names in splits.filter(pl.col("split").list.len() > 1).iter_rows():
+        check.add(rules.SPLITS, METADATA_FILE, f"{column} {value}", " and ".join(names))
 
 
 def _check_rejected(check: ShardCheck) -> None:
@@ -165,12 +166,12 @@ def _check_rejected(check: ShardCheck) -> None:
     if table is None and any(file.name == REJECTED_FILE for file in check.manifest.files):
         return
     kinds = table["kind"].to_pylist() if table is not None else []
-    check.number("num_rejected_samples", check.manifest.num_rejected_samples, kinds.count("sample"))
-    check.number("num_rejected_asvs", check.manifest.num_rejected_asvs, kinds.count("asv"))
+    check.compare_number("num_rejected_samples", check.manifest.num_rejected_samples, kinds.count("sample"))
+    check.compare_number("num_rejected_asvs", check.manifest.num_rejected_asvs, kinds.count("asv"))
 
 
 def _check_distances(check: ShardCheck, num_samples: int) -> None:
-    if DISTANCES_FILE not in check.whole:
+    if DISTANCES_FILE not in check.intact:
         return
     problem = _matrix_problem(check.folder / DISTANCES_FILE, num_samples)
     if problem:
@@ -178,7 +179,7 @@ def _check_distances(check: ShardCheck, num_samples: int) -> None:
 
 
 def _matrix_problem(path: Path, num_samples: int) -> str:
-    """Find what is wrong with a matrix; rows of NaN stand for samples whose distances are not known."""
+    """Return the problem of a distance matrix, or an empty text. NaN marks samples without distances."""
     try:
         matrix = open_npy(path)
     except ValueError as error:
@@ -188,7 +189,7 @@ def _matrix_problem(path: Path, num_samples: int) -> str:
     for row in range(num_samples):
         values = np.asarray(matrix[row])
         if (values < 0).any() or np.isinf(values).any():
-            return f"row {row} holds a negative or infinite distance"
+            return f"row {row} has a negative or infinite distance"
         if not np.array_equal(values, matrix[:, row], equal_nan=True):
             return f"row {row} and column {row} differ"
     return ""

@@ -1,9 +1,8 @@
-"""Verifying the samples of a shard set: each row by itself, and all of them against ASVs and tree."""
+"""Verify the samples of a shard set: each row by itself, and all rows against the ASVs and the tree."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import scipy.sparse as sp
@@ -19,22 +18,24 @@ from aamprep.tree.branches import Branches, cover, reads_under
 from aamprep.verification.check import ShardCheck
 
 RELATIVE_ERROR = 1e-9
-"""Sums of reads differ in their last digits with the order of their terms."""
+"""Tolerance for sums of reads. Their last digits depend on the order of summation."""
 
 
 @dataclass
 class SampleCheck:
-    """The sample files of a set, while they are checked."""
+    """Check of all sample files of a set. Totals are collected batch by batch."""
 
     check: ShardCheck
     asvs: pl.DataFrame | None
-    """Rows of asvs.parquet; None where it cannot be used."""
+    """Rows of asvs.parquet, or None if they are invalid."""
     branches: Branches | None
+    """Rows of tree.parquet, or None if there is no valid tree."""
     sample_ids: list[str] = field(default_factory=list)
-    """In manifest order."""
+    """Ids of the samples checked so far, in manifest order."""
     splits: list[str] = field(default_factory=list)
+    """Splits of these samples."""
     is_complete: bool = True
-    """Whether every sample so far could be read and passes its contract."""
+    """Whether every sample so far could be read and satisfies its schema."""
 
     def __post_init__(self) -> None:
         manifest = self.check.manifest
@@ -46,9 +47,9 @@ class SampleCheck:
         self.rank = None if self.asvs is None else _rank(self.asvs["sequence"])
 
     def run(self) -> None:
-        """Check all files, then what only all of them together tell."""
+        """Check each file, then the totals over all files."""
         manifest = self.check.manifest
-        # The manifest says whether there are branch lists; whether they can be compared, the tree says.
+        # Samples have branch lists if the manifest lists branches, even if the tree itself is damaged.
         schema = samples_schema(manifest.num_branches > 0)
         for file in manifest.files:
             if file.split:
@@ -57,52 +58,52 @@ class SampleCheck:
             for rule in (rules.KEPT_FIRST, rules.TOTALS):
                 self.check.findings.skip(rule, "not all samples could be read")
             return
-        self.check.number("num_samples", manifest.num_samples, len(self.sample_ids))
+        self.check.compare_number("num_samples", manifest.num_samples, len(self.sample_ids))
         if self.asvs is not None:
             self._check_totals(self.asvs)
 
     def _check_file(self, file: ShardFile, schema: pa.Schema) -> None:
         name = file.name
-        if name in self.check.whole:
+        if name in self.check.intact:
             seen = set(self.sample_ids)
             for samples in self.check.read(name, schema):
                 ids = samples["sample_id"].to_pylist()
                 self._check_batch(name, samples, ids)
-                twice = np.array([one in seen for one in ids], dtype=bool)
-                self.check.add_some(rules.SAMPLE_TWICE, name, ids, twice, "sample")
+                is_duplicate = np.array([sample_id in seen for sample_id in ids], dtype=bool)
+                self.check.add_some(rules.SAMPLE_TWICE, name, ids, is_duplicate, "sample")
                 seen.update(ids)
                 self.sample_ids += ids
                 self.splits += [file.split] * len(ids)
-        self.is_complete &= name in self.check.whole
+        self.is_complete &= name in self.check.intact
 
     def _check_batch(self, name: str, samples: pa.Table, ids: list[str]) -> None:
         choices = self.check.manifest.choices
-        contract = sample_table(choices.token_limit, self.num_asvs, self.check.manifest.num_branches)
-        if not self.check.passes(contract, pl.DataFrame(samples), name, [f"sample {one}" for one in ids]):
+        schema = sample_table(choices.token_limit, self.num_asvs, self.check.manifest.num_branches)
+        if not self.check.passes(schema, pl.DataFrame(samples), name, [f"sample {i}" for i in ids]):
             self.is_complete = False
             return
-        found = entries(samples)
+        batch = entries(samples)
         for rule, bad in (
-            (rules.ASV_TWICE, _has_asv_twice(found)),
-            (rules.SELECTION, self._is_wrongly_selected(samples, found)),
+            (rules.ASV_TWICE, _has_asv_twice(batch)),
+            (rules.SELECTION, self._is_wrongly_selected(samples, batch)),
             (rules.DEPTHS, self._has_wrong_depth(samples)),
-            (rules.BRANCHES, self._has_wrong_branches(samples, found)),
+            (rules.BRANCHES, self._has_wrong_branches(samples, batch)),
         ):
             self.check.add_some(rule, name, ids, bad, "sample")
         if self.asvs is not None:
-            self.prevalence += np.bincount(found.asv, minlength=self.num_asvs)
-            self.total_count += np.bincount(found.asv, weights=found.count, minlength=self.num_asvs)
+            self.prevalence += np.bincount(batch.asv, minlength=self.num_asvs)
+            self.total_count += np.bincount(batch.asv, weights=batch.count, minlength=self.num_asvs)
             self.is_kept[list_values(samples, "asv")] = True
 
-    def _is_wrongly_selected(self, samples: pa.Table, found: Entries) -> Mask:
+    def _is_wrongly_selected(self, samples: pa.Table, batch: Entries) -> Mask:
         choices = self.check.manifest.choices
         sizes = list_sizes(samples, "asv")
-        bad = sizes != np.minimum(np.diff(found.indptr), choices.token_limit)
-        if choices.select == "abundance" and self.rank is not None and len(found.asv):
-            rises = np.diff(found.count)
-            out_of_order = (rises > 0) | ((rises == 0) & (np.diff(self.rank[found.asv]) < 0))
-            within = np.diff(found.row) == 0
-            bad |= np.bincount(found.row[1:][out_of_order & within], minlength=len(bad)) > 0
+        bad = sizes != np.minimum(np.diff(batch.indptr), choices.token_limit)
+        if choices.select == "abundance" and self.rank is not None and len(batch.asv):
+            rises = np.diff(batch.count)
+            out_of_order = (rises > 0) | ((rises == 0) & (np.diff(self.rank[batch.asv]) < 0))
+            within = np.diff(batch.row) == 0
+            bad |= np.bincount(batch.row[1:][out_of_order & within], minlength=len(bad)) > 0
         return bad
 
     def _has_wrong_depth(self, samples: pa.Table) -> Mask:
@@ -111,11 +112,11 @@ class SampleCheck:
         rarefied = self.check.manifest.choices.rarefy_depth
         return bad if rarefied is None else bad | (depth != rarefied)
 
-    def _has_wrong_branches(self, samples: pa.Table, found: Entries) -> Mask:
-        """Compute branches, the reads under them and the depth in the tree again, from all ASVs."""
+    def _has_wrong_branches(self, samples: pa.Table, batch: Entries) -> Mask:
+        """Compare branches, reads below them and depth in the tree with values computed from the ASVs."""
         if self.above is None or "branch" not in samples.column_names:
             return np.zeros(len(samples), dtype=bool)
-        expected = reads_under(self.above, found.indptr, found.asv, found.count)
+        expected = reads_under(self.above, batch.indptr, batch.asv, batch.count)
         sizes = list_sizes(samples, "branch")
         unequal = sizes != list_sizes(samples, "branch_count")
         if unequal.any():
@@ -124,8 +125,8 @@ class SampleCheck:
         reads = list_values(samples, "branch_count").astype(np.float64)
         indptr = np.concatenate([[0], np.cumsum(sizes)])
         given = sp.csr_matrix((reads, listed, indptr), shape=expected.shape)
-        in_tree = (np.diff(self.above.indptr) > 0)[found.asv]
-        depth = np.bincount(found.row, weights=found.count * in_tree, minlength=len(samples))
+        in_tree = (np.diff(self.above.indptr) > 0)[batch.asv]
+        depth = np.bincount(batch.row, weights=batch.count * in_tree, minlength=len(samples))
         return (
             _differs(expected, given)
             | _differs(_presence(expected), _presence(given))
@@ -135,7 +136,7 @@ class SampleCheck:
     def _check_totals(self, asvs: pl.DataFrame) -> None:
         names = asvs["asv_id"].to_list()
         num_kept = self.check.manifest.num_kept_asvs
-        self.check.number("num_kept_asvs", num_kept, int(self.is_kept.sum()))
+        self.check.compare_number("num_kept_asvs", num_kept, int(self.is_kept.sum()))
         bad = (self.is_kept != (np.arange(self.num_asvs) < num_kept)) | (self.prevalence == 0)
         self.check.add_some(rules.KEPT_FIRST, ASVS_FILE, names, bad, "ASV")
         same = np.isclose(self.total_count, asvs["total_count"].to_numpy(), rtol=RELATIVE_ERROR, atol=0)
@@ -144,25 +145,25 @@ class SampleCheck:
 
 
 def _rank(sequences: pl.Series) -> Integers:
-    """Give each sequence its place in sorted order."""
+    """Return the rank of each sequence in sorted order."""
     rank = np.empty(len(sequences), dtype=np.int64)
     rank[sequences.arg_sort().to_numpy()] = np.arange(len(sequences))
     return rank
 
 
-def _has_asv_twice(found: Entries) -> Mask:
-    order = np.lexsort((found.asv, found.row))
-    row, asv = found.row[order], found.asv[order]
+def _has_asv_twice(batch: Entries) -> Mask:
+    order = np.lexsort((batch.asv, batch.row))
+    row, asv = batch.row[order], batch.asv[order]
     twice = (np.diff(row) == 0) & (np.diff(asv) == 0)
-    return np.bincount(row[1:][twice], minlength=len(found.indptr) - 1) > 0
+    return np.bincount(row[1:][twice], minlength=len(batch.indptr) - 1) > 0
 
 
 def _presence(reads: sp.csr_matrix) -> sp.csr_matrix:
     return sp.csr_matrix((np.ones(len(reads.data)), reads.indices, reads.indptr), shape=reads.shape)
 
 
-def _differs(one: sp.csr_matrix, other: sp.csr_matrix) -> npt.NDArray[np.bool_]:
-    """Mark the rows in which two matrices differ by more than rounding."""
-    difference = abs(one - other)
-    allowed = abs(one) * RELATIVE_ERROR
+def _differs(expected: sp.csr_matrix, actual: sp.csr_matrix) -> Mask:
+    """Return in which rows two matrices differ by more than rounding errors."""
+    difference = abs(expected - actual)
+    allowed = abs(expected) * RELATIVE_ERROR
     return np.diff((difference > allowed).tocsr().indptr) > 0

@@ -1,4 +1,4 @@
-"""Verifying a shard set: that every byte is the one that was written, and that what it says is true."""
+"""Verify a shard set: every byte is unchanged, and the content is consistent."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -24,22 +24,22 @@ from aamprep.verification.check import ShardCheck
 from aamprep.verification.content import check_content
 
 LONGEST_SEQUENCE = 1 << 20
-"""Tokens per ASV that a manifest may declare: no amplicon is near a megabase."""
+"""Maximum number of tokens per ASV in a manifest. Amplicons are far shorter than a megabase."""
 
 
 def verify_shards(folder: Path, findings: Findings) -> Manifest | None:
-    """Check everything about a shard set; bad data never raises, but becomes findings.
+    """Check a shard set completely. Damage never raises an error, but is added to the findings.
 
     Parameters
     ----------
     folder : Path
     findings : Findings
-        Takes what is wrong.
+        Problems are added here.
 
     Returns
     -------
     Manifest or None
-        None where there is no sound manifest, so that nothing else could be checked.
+        None if there is no valid manifest. Then no other file is checked.
 
     Raises
     ------
@@ -53,36 +53,36 @@ def verify_shards(folder: Path, findings: Findings) -> Manifest | None:
 
 
 def check_manifest(folder: Path, findings: Findings) -> Manifest | None:
-    """Read a manifest, and check that it is sound and that manifest.sha256 is what its writer wrote."""
+    """Read and check a manifest, and compare it with manifest.sha256. Return None if it is invalid."""
     try:
         manifest = read_manifest(folder)
         expected = f"{file_sha256(folder / MANIFEST_FILE)}  {MANIFEST_FILE}\n"
         if (folder / CHECKSUM_FILE).read_bytes() != expected.encode():
             raise InvalidDataError(f"{CHECKSUM_FILE} was changed")
-        unsound = _unsound(manifest)
+        problems = _manifest_problems(manifest)
     except (InvalidDataError, OSError) as error:
         findings.add(
             rules.MANIFEST, str(folder), error.what if isinstance(error, InvalidDataError) else error
         )
         return None
-    for problem in unsound:
+    for problem in problems:
         findings.add(rules.MANIFEST, str(folder / MANIFEST_FILE), problem)
-    return None if unsound else manifest
+    return None if problems else manifest
 
 
 def check_files(folder: Path, manifest: Manifest, findings: Findings) -> set[str]:
-    """Check that every file is the one that the manifest lists, and that there is no other.
+    """Compare every file with its entry in the manifest, and report files that the manifest does not list.
 
     Returns
     -------
     set of str
-        Names of the files that are.
+        Names of the unchanged files.
     """
-    whole = set()
+    intact = set()
     for file in manifest.files:
         problem = _problem(folder / file.name, file)
         if problem is None:
-            whole.add(file.name)
+            intact.add(file.name)
         else:
             rule, value = problem
             findings.add(rule, str(folder / file.name), value)
@@ -90,11 +90,11 @@ def check_files(folder: Path, manifest: Manifest, findings: Findings) -> set[str
     for path in sorted(folder.iterdir()):
         if path.name not in known:
             findings.add(rules.FILE_UNKNOWN, str(path))
-    return whole
+    return intact
 
 
 def _problem(path: Path, listed: ShardFile) -> tuple[Rule, str] | None:
-    """Find the first difference between a file and what the manifest lists."""
+    """Return the first difference between a file and its entry in the manifest, or None."""
     if not path.is_file():
         return rules.FILE_MISSING, ""
     try:
@@ -102,7 +102,7 @@ def _problem(path: Path, listed: ShardFile) -> tuple[Rule, str] | None:
         if size != listed.bytes:
             return rules.FILE_CHANGED, f"{size:,} bytes; the manifest lists {listed.bytes:,}"
         if file_sha256(path) != listed.sha256:
-            return rules.FILE_CHANGED, "its sha256 is another"
+            return rules.FILE_CHANGED, "its sha256 differs from the manifest"
         if path.suffix == ".parquet":
             return _footer_problem(path, listed)
     except OSError as error:
@@ -113,47 +113,52 @@ def _problem(path: Path, listed: ShardFile) -> tuple[Rule, str] | None:
 def _footer_problem(path: Path, listed: ShardFile) -> tuple[Rule, str] | None:
     try:
         if footer_sha256(path) != listed.footer_sha256:
-            return rules.FILE_CHANGED, "the sha256 of its footer is another"
+            return rules.FILE_CHANGED, "the sha256 of its footer differs from the manifest"
         with open_parquet(path) as file:
             rows = tuple(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))
     except (ValueError, OSError, pa.ArrowException) as error:
         return rules.PAGES, str(error)
     if rows != listed.row_group_rows or sum(rows) != listed.rows:
-        return rules.FILE_CHANGED, f"{sum(rows):,} rows in {len(rows):,} groups; the manifest lists others"
+        actual = f"{sum(rows):,} rows in {len(rows):,} row groups"
+        expected = f"{listed.rows:,} rows in {len(listed.row_group_rows):,}"
+        return rules.FILE_CHANGED, f"{actual}; the manifest lists {expected}"
     return None
 
 
-def _unsound(manifest: Manifest) -> list[str]:
-    """Find what is out of bounds in a manifest, before anything relies on it."""
+def _manifest_problems(manifest: Manifest) -> list[str]:
+    """Return values of a manifest that are out of bounds. Other checks rely on these bounds."""
     problems = []
     numbers = {
-        one.name: getattr(manifest, one.name) for one in fields(manifest) if one.name.startswith("num_")
+        field.name: getattr(manifest, field.name)
+        for field in fields(manifest)
+        if field.name.startswith("num_")
     }
     for file in manifest.files:
         if Path(file.name).name != file.name:
-            problems.append(f"a file called {file.name!r}")
+            problems.append(f"invalid file name {file.name!r}")
         numbers |= {f"rows of {file.name}": file.rows, f"bytes of {file.name}": file.bytes}
-    problems += [f"{name}: {value!r}" for name, value in numbers.items() if value < 0]
+    problems += [f"invalid {name}: {value!r}" for name, value in numbers.items() if value < 0]
     limit, length = manifest.choices.token_limit, manifest.sequence_length
     if not 1 <= limit <= LARGEST_TOKEN_LIMIT:
-        problems.append(f"token_limit: {limit!r}")
+        problems.append(f"invalid token_limit: {limit!r}")
     depth = manifest.choices.rarefy_depth
     if depth is not None and not 1 <= depth <= MOST_READS:
-        problems.append(f"rarefy_depth: {depth!r}")
+        problems.append(f"invalid rarefy_depth: {depth!r}")
     if not 2 <= length <= LONGEST_SEQUENCE:
-        problems.append(f"sequence_length: {length!r}")
+        problems.append(f"invalid sequence_length: {length!r}")
     if manifest.vocabulary != NAMES:
-        problems.append(f"vocabulary: {manifest.vocabulary!r}")
-    return problems + _wrongly_named(manifest)
+        problems.append(f"unknown vocabulary: {manifest.vocabulary!r}")
+    return problems + _name_problems(manifest)
 
 
-def _wrongly_named(manifest: Manifest) -> list[str]:
+def _name_problems(manifest: Manifest) -> list[str]:
+    """Return problems with the names and splits of the listed files."""
     names = [file.name for file in manifest.files]
     problems = [f"{name} is listed twice" for name in sorted({str(n) for n in names if names.count(n) > 1})]
     for split in SPLITS:
         files = manifest.sample_files(split)
         expected = [samples_file(split, index, len(files)) for index in range(len(files))]
         if [file.name for file in files] != expected:
-            problems.append(f"the files of {split} are not called {', '.join(expected)}")
+            problems.append(f"the files of {split} must be named {', '.join(expected)}")
     others = {str(file.split) for file in manifest.files} - {*SPLITS, ""}
-    return problems + [f"a split called {name!r}" for name in sorted(others)]
+    return problems + [f"unknown split {name!r}" for name in sorted(others)]

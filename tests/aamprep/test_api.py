@@ -213,10 +213,10 @@ def test_validate_says_what_the_command_says(tmp_path: Path, run: Programs) -> N
     assert report.counts == {finding.code: 1 for finding in report.findings} == {rules.EMPTY_SAMPLE.code: 1}
     assert "S4" in report.findings[0].where
     assert report.findings_frame().to_dicts() == json.loads(ran.out)["findings"]
-    assert "not valid: 1 error" in str(report)
+    assert "invalid: 1 error" in str(report)
     assert "sample-empty" in report._repr_html_()
     assert "<style" not in report._repr_html_()
-    assert "Not valid: 1 of 12 samples" in report.to_html(tmp_path / "r.html").read_text()
+    assert "Invalid: 1 of 12 samples" in report.to_html(tmp_path / "r.html").read_text()
     assert pl.read_parquet(report.to_parquet(tmp_path / "f.parquet")).equals(report.findings_frame())
 
 

@@ -61,8 +61,8 @@ def test_an_empty_sample_is_invalid_and_named(study: Path, run: Programs) -> Non
     assert ran.code == 1
     document = json.loads(ran.out)
     assert document["valid"] is False
-    errors = [one for one in document["findings"] if one["severity"] == "error"]
-    assert [one["code"] for one in errors] == ["sample-empty"]
+    errors = [finding for finding in document["findings"] if finding["severity"] == "error"]
+    assert [finding["code"] for finding in errors] == ["sample-empty"]
     assert errors[0]["where"].endswith("sample S4")
 
 
@@ -73,9 +73,10 @@ def test_counts_that_cannot_be_are_named_by_sample_and_asv(value: float, study: 
     write_table(study, counts, random_sequences(20))
     ran = run("aamprep", "validate", "table.biom", "--json")
     assert ran.code == 1
-    found = [one for one in json.loads(ran.out)["findings"] if one["severity"] == "error"]
+    found = [finding for finding in json.loads(ran.out)["findings"] if finding["severity"] == "error"]
     assert any(
-        "S7" in one["where"] and random_sequences(20)[3] in one["where"] + one["value"] for one in found
+        "S7" in finding["where"] and random_sequences(20)[3] in finding["where"] + finding["value"]
+        for finding in found
     )
     sharded = run("aamprep", "shard")
     assert sharded.code == 0
@@ -88,7 +89,8 @@ def test_all_findings_at_once(study: Path, run: Programs) -> None:
     counts[2, 2] = np.nan
     write_table(study, counts, [*random_sequences(20)[:-1], "not a sequence"])
     codes = {
-        one["code"] for one in json.loads(run("aamprep", "validate", "table.biom", "--json").out)["findings"]
+        finding["code"]
+        for finding in json.loads(run("aamprep", "validate", "table.biom", "--json").out)["findings"]
     }
     assert {"sample-empty", "feature-without-sequence", "asv-not-in-tree"} - codes <= {"asv-not-in-tree"}
     assert any("count" in code for code in codes)
@@ -99,10 +101,10 @@ def test_all_findings_at_once(study: Path, run: Programs) -> None:
     [
         (["validate", "absent.biom"], ["absent.biom", "no such file"]),
         (["shard", "absent.biom"], ["absent.biom", "no such file"]),
-        (["shard", "--token-limit", 0], ["token limit of 0", "1 or more"]),
-        (["shard", "--token-limit", 10**20], ["token limit of 100000000000000000000", "at most"]),
-        (["merge", "a", "b", "--token-limit", 10**20], ["token limit of 100000000000000000000", "at most"]),
-        (["shard", "--rarefy-depth", 10**400], ["--rarefy-depth: a depth of 1000", "1,000,000,000 at most"]),
+        (["shard", "--token-limit", 0], ["token limit of 0", "at least 1"]),
+        (["shard", "--token-limit", 10**20], ["token limit of 100,000,000,000,000,000,000", "at most"]),
+        (["merge", "a", "b", "--token-limit", 10**20], ["token limit of 100,000,000,", "at most"]),
+        (["shard", "--rarefy-depth", 10**400], ["--rarefy-depth: samples cannot", "at most 1,000,000,000"]),
         (["shard", "--min-reads", "nan"], ["--min-reads", "finite"]),
         (["shard", "--min-reads", "inf"], ["--min-reads", "finite"]),
         (["shard", "--budget", "inf"], ["--budget", "inf GiB"]),
@@ -110,7 +112,7 @@ def test_all_findings_at_once(study: Path, run: Programs) -> None:
         (["simulate", "shards", "--seed", -1], ["--seed"]),
         (["validate", "caf\udce9.biom"], ["caf\\udce9.biom", "not valid UTF-8", "rename"]),
         (["shard", "--output", "caf\udce9"], ["caf\\udce9", "not valid UTF-8"]),
-        (["shard", "--rarefy-depth", 0], ["depth of 0", "1 or more"]),
+        (["shard", "--rarefy-depth", 0], ["depth of 0", "at least 1"]),
         (["shard", "--tree", "absent.nwk"], ["absent.nwk", "--tree"]),
         (["shard", "--rep-seqs", "a.fasta", "--rep-seqs", "b.fasta"], ["--rep-seqs: given 2 times"]),
         (["shard", "--tree", "tree.nwk", "--no-tree"], ["--tree", "--no-tree"]),
@@ -193,7 +195,9 @@ def test_hashes_without_rep_seqs_are_never_read_as_bases(
     assert not (tmp_path / "shards").exists()
     document = json.loads(run("aamprep", "validate", table, "--no-rep-seqs", "--json").out)
     assert document["valid"] is False
-    assert [one["code"] for one in document["findings"] if one["severity"] == "error"] == ["ids-are-hashes"]
+    assert [finding["code"] for finding in document["findings"] if finding["severity"] == "error"] == [
+        "ids-are-hashes"
+    ]
 
 
 def test_simulating_twice_gives_the_same_study(tmp_path: Path, run: Programs) -> None:
@@ -217,11 +221,11 @@ def test_a_distance_matrix_is_kept_in_the_order_of_the_samples(study: Path, run:
     assert "sample-without-distance" in ran.err
     order = pl.read_parquet("shards/metadata.parquet")["sample_id"].to_list()
     kept = np.load("shards/distances.npy")
-    expected = {(one, other): matrix[i, j] for i, one in enumerate(ids) for j, other in enumerate(ids)}
-    for i, one in enumerate(order):
-        for j, other in enumerate(order):
-            assert np.float32(expected.get((one, other), np.nan)) == kept[i, j] or np.isnan(kept[i, j])
-            assert np.isnan(kept[i, j]) == ("S11" in (one, other))
+    expected = {(first, second): matrix[i, j] for i, first in enumerate(ids) for j, second in enumerate(ids)}
+    for i, first in enumerate(order):
+        for j, second in enumerate(order):
+            assert np.float32(expected.get((first, second), np.nan)) == kept[i, j] or np.isnan(kept[i, j])
+            assert np.isnan(kept[i, j]) == ("S11" in (first, second))
     assert run("aamprep", "verify", "shards").code == 0
 
 

@@ -80,7 +80,7 @@ def test_a_file_that_cannot_be_written_is_2(arguments: list[str], study: Path, r
     before = sorted(os.listdir())
     ran = run("aamprep", *arguments)
     assert ran.code == 2, ran.err
-    assert next(one for one in arguments[2:] if not one.startswith("--")) in ran.err
+    assert next(argument for argument in arguments[2:] if not argument.startswith("--")) in ran.err
     assert "Traceback" not in ran.err
     assert sorted(os.listdir()) == before
 

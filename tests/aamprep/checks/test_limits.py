@@ -85,7 +85,7 @@ def test_counts_that_are_not_whole_have_no_depths(run: Programs, tmp_path: Path)
 def test_the_screen_names_the_options(table: Path, run: Programs) -> None:
     words = " ".join(run("aamprep", "limits", table).out.split())
     assert "40 samples" in words
-    assert "--token-limit 64: 19 of 20 samples" in words
+    assert "With --token-limit 64, 95% of the samples" in words
     assert f"--rarefy-depth {suggested_depth(COUNTS.sum(axis=1))}" in words
 
 
@@ -100,12 +100,12 @@ def test_what_is_no_table(run: Programs, tmp_path: Path) -> None:
     (tmp_path / "page.biom").write_text("<html></html>")
     ran = run("aamprep", "limits", tmp_path / "page.biom", "--json")
     assert ran.code == 1
-    assert [one["code"] for one in json.loads(ran.out)["findings"]] == ["file-html"]
+    assert [finding["code"] for finding in json.loads(ran.out)["findings"]] == ["file-html"]
     assert run("aamprep", "limits", tmp_path / "absent.biom").code == 2
     empty = write_table(tmp_path, np.zeros((2, 2)), random_sequences(2))
     ran = run("aamprep", "limits", empty)
     assert ran.code == 1
-    assert "no sample has a read" in ran.err
+    assert "no valid sample has reads" in ran.err
 
 
 @pytest.mark.real

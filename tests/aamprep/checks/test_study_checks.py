@@ -26,7 +26,7 @@ SEQUENCES = random_sequences(8)
 
 def findings_of(run: Programs, table: Path, *options: object) -> dict[str, str]:
     document: dict[str, Any] = json.loads(run("aamprep", "validate", table, *options, "--json").out)
-    return {one["code"]: f"{one['where']}: {one['value']}" for one in document["findings"]}
+    return {finding["code"]: f"{finding['where']}: {finding['value']}" for finding in document["findings"]}
 
 
 def complement(sequence: str) -> str:
@@ -39,7 +39,7 @@ def complement(sequence: str) -> str:
         ([SEQUENCES[0][:-1] + "N", *SEQUENCES[1:]], "ambiguity-codes", "1 of 8 ASVs"),
         ([SEQUENCES[0][:40], *SEQUENCES[1:]], "several-lengths", "40 to 60 bases, most often 60"),
         ([complement(SEQUENCES[1]), *SEQUENCES[1:]], "both-orientations", "2 of 8 ASVs"),
-        (["GTGCCAGCAGCCGCGGTAA" + one for one in SEQUENCES], "primer-left-on", "515F"),
+        (["GTGCCAGCAGCCGCGGTAA" + sequence for sequence in SEQUENCES], "primer-left-on", "515F"),
         (
             [SEQUENCES[1].lower().replace("t", "u")[:-1] + SEQUENCES[1][-1], *SEQUENCES[1:]],
             "same-sequence-twice",
@@ -70,11 +70,11 @@ def test_a_column_with_one_value_or_none_is_told(tmp_path: Path, run: Programs) 
     (tmp_path / "metadata.tsv").write_text("sample-id\tsite\tempty\tage\n" + rows)
     document = json.loads(run("aamprep", "validate", table, "--json").out)
     found = {
-        one["where"].split(": ")[1]: one["value"]
-        for one in document["findings"]
-        if one["code"] == "column-with-one-value"
+        finding["where"].split(": ")[1]: finding["value"]
+        for finding in document["findings"]
+        if finding["code"] == "column-with-one-value"
     }
-    assert found == {"column site": "'gut'", "column empty": "no value at all"}
+    assert found == {"column site": "'gut'", "column empty": "no value"}
 
 
 def test_splits_by_a_column_that_cannot_split_are_told(tmp_path: Path, run: Programs) -> None:
@@ -85,9 +85,9 @@ def test_splits_by_a_column_that_cannot_split_are_told(tmp_path: Path, run: Prog
     ran = run("aamprep", "shard", table, *options)
     assert ran.code == 0
     document = json.loads(ran.out)
-    found = {one["code"]: f"{one['where']}: {one['value']}" for one in document["findings"]}
+    found = {finding["code"]: f"{finding['where']}: {finding['value']}" for finding in document["findings"]}
     assert found["split-by-empty"].endswith("metadata.tsv: column subject: 2 of 8 samples, such as S2")
-    splits = ", ".join(f"{document['facts'][one]} {one}" for one in ("train", "validation", "test"))
+    splits = ", ".join(f"{document['facts'][split]} {split}" for split in ("train", "validation", "test"))
     assert found["split-without-samples"] == f"column subject: {splits}"
 
 
@@ -99,7 +99,7 @@ def test_a_tree_without_asvs_of_one_of_the_tables_is_refused(tmp_path: Path, run
     options = ("--tree", tmp_path / "tree.nwk", "--output", tmp_path / "shards", "--json")
     ran = run("aamprep", "shard", first, second, *options)
     assert ran.code == 1
-    found = {one["code"]: one["value"] for one in json.loads(ran.out)["findings"]}
+    found = {finding["code"]: finding["value"] for finding in json.loads(ran.out)["findings"]}
     assert found["tree-of-other-asvs"] == f"none of the ASVs of {second}"
     assert not (tmp_path / "shards").exists()
 
@@ -109,7 +109,7 @@ def test_distances_of_other_samples_are_refused(tmp_path: Path, run: Programs) -
     (tmp_path / "distances.tsv").write_text("\tX1\tX2\nX1\t0\t0.5\nX2\t0.5\t0\n")
     ran = run("aamprep", "shard", table, "--output", tmp_path / "shards", "--json")
     assert ran.code == 1
-    found = {one["code"]: one["value"] for one in json.loads(ran.out)["findings"]}
+    found = {finding["code"]: finding["value"] for finding in json.loads(ran.out)["findings"]}
     assert found["distances-of-other-samples"] == (
         "none of 3 samples; the table has ids such as 'S0', the distances such as 'X1'"
     )
@@ -120,7 +120,7 @@ def test_distances_of_other_samples_are_refused(tmp_path: Path, run: Programs) -
 def test_what_the_token_limit_drops_is_told(tmp_path: Path, run: Programs) -> None:
     table = write_table(tmp_path, np.array([[4.0, 3, 2, 1], [97, 1, 1, 1]]), SEQUENCES[:4])
     found = findings_of(run, table, "--token-limit", 1)
-    assert found["token-limit-drops-reads"] == "sample S0: 1 of 2 samples keep less, the least 40.0%"
+    assert found["token-limit-drops-reads"] == "sample S0: 1 of 2 samples keep less; this sample keeps 40.0%"
     assert "token-limit-drops-reads" not in findings_of(run, table, "--token-limit", 4)
 
 
@@ -205,8 +205,8 @@ def test_a_thousand_million_reads_are_too_many_to_rarefy(tmp_path: Path, run: Pr
 
 def test_tables_of_the_same_name_are_not_told_apart_by_it(tmp_path: Path, run: Programs) -> None:
     paths = [
-        write_table(tmp_path / one, random_counts(3, 8), SEQUENCES, ids).rename(tmp_path / one / "gut.biom")
-        for one, ids in (("x", ["A", "B", "C"]), ("y", ["C", "D", "E"]))
+        write_table(tmp_path / name, random_counts(3, 8), SEQUENCES, ids).rename(tmp_path / name / "gut.biom")
+        for name, ids in (("x", ["A", "B", "C"]), ("y", ["C", "D", "E"]))
     ]
     call = ("aamprep", "shard", *paths, "--prefix-samples", "--output", tmp_path / "shards")
     ran = run(*call)
@@ -220,7 +220,7 @@ def test_tables_of_the_same_name_are_not_told_apart_by_it(tmp_path: Path, run: P
 def test_a_subject_is_the_same_however_its_number_is_written(tmp_path: Path, run: Programs) -> None:
     number = 40
     table = write_table(tmp_path, random_counts(number, 8), SEQUENCES)
-    rows = [f"S{one}\t{one // 2}{'.0' * (one % 2)}" for one in range(number)]
+    rows = [f"S{i}\t{i // 2}{'.0' * (i % 2)}" for i in range(number)]
     (tmp_path / "metadata.tsv").write_text("\n".join(["sample-id\tsubject", *rows]) + "\n")
     ran = run("aamprep", "shard", table, "--split-by", "subject", "--output", tmp_path / "shards")
     assert ran.code == 0, ran.err
@@ -239,7 +239,7 @@ def test_asvs_cannot_be_missing_from_no_tree(tmp_path: Path, run: Programs) -> N
     table = write_table(tmp_path, random_counts(3, 8), SEQUENCES)
     ran = run("aamprep", "shard", table, "--missing-from-tree", "reject", "--output", tmp_path / "shards")
     assert ran.code == 2
-    assert "there is no tree" in ran.err
+    assert "needs a tree" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_a_matrix_within_rounding_is_the_same_both_ways(tmp_path: Path, run: Pro
     np.fill_diagonal(matrix, 0)
     table = write_table(tmp_path, random_counts(number, 8), SEQUENCES)
     np.save(tmp_path / "m.npy", matrix)
-    (tmp_path / "m.ids.txt").write_text("\n".join(f"S{one}" for one in range(number)))
+    (tmp_path / "m.ids.txt").write_text("\n".join(f"S{i}" for i in range(number)))
     options = ("--distances", tmp_path / "m.npy", "--output", tmp_path / "shards")
     assert run("aamprep", "shard", table, *options).code == 0
     assert run("aamprep", "verify", tmp_path / "shards").code == 0
@@ -300,10 +300,12 @@ def our_verdict(samples: list[list[float]]) -> dict[str, str]:
         sample_ids=tuple(f"S{number}" for number in range(len(samples))),
         feature_ids=tuple(SEQUENCES[:NUM_ASVS]),
         indptr=np.cumsum([0, *map(len, samples)]),
-        feature=np.array([asv for one in samples for asv in range(len(one))], dtype=np.int32),
-        count=np.array([count for one in samples for count in one], dtype=np.float64),
+        feature=np.array([asv for sample in samples for asv in range(len(sample))], dtype=np.int32),
+        count=np.array([count for sample in samples for count in sample], dtype=np.float64),
     )
-    asvs = Asvs(tuple(sorted(SEQUENCES[:NUM_ASVS])), tuple((one,) for one in SEQUENCES[:NUM_ASVS]), None)
+    asvs = Asvs(
+        tuple(sorted(SEQUENCES[:NUM_ASVS])), tuple((sequence,) for sequence in SEQUENCES[:NUM_ASVS]), None
+    )
     number = np.arange(NUM_ASVS)
     study = Study((table,), (number,), asvs, None, number, (), None, None, None, (source,))
     choices = Choices(
@@ -312,9 +314,9 @@ def our_verdict(samples: list[list[float]]) -> dict[str, str]:
     )  # fmt: skip
     rejected = Rejected(Findings())
     kept = {
-        one
+        sample_id
         for block in SamplePipeline(study, choices, False, rejected).blocks()
-        for one in block["sample_id"].to_pylist()
+        for sample_id in block["sample_id"].to_pylist()
     }
     codes = {sample_id: code for _, sample_id, _, code, _ in rejected.rows}
     assert kept.isdisjoint(codes)

@@ -21,7 +21,7 @@ def write_studies(folder: Path, prefix: bool = True) -> list[Path]:
     for seed, (name, (sequences, number)) in enumerate(TABLES.items()):
         ids = [f"{name}{n}" if prefix else f"S{n}" for n in range(number)]
         tables.append(write_table(folder / name, random_counts(number, 20, seed), sequences, ids))
-        rows = "".join(f"{one}\t{n}\tM{n % 3}\n" for n, one in enumerate(ids))
+        rows = "".join(f"{i}\t{n}\tM{n % 3}\n" for n, i in enumerate(ids))
         (folder / name / "metadata.tsv").write_text("sample-id\tage\tsubject\n" + rows)
     (folder / "tree.nwk").write_text(random_newick(SEQUENCES[1:]))
     rows = "".join((table.parent / "metadata.tsv").read_text().partition("\n")[2] for table in tables)
@@ -55,13 +55,13 @@ def rows_of(shards: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def assert_same_set(one: Path, other: Path) -> None:
+def assert_same_set(first: Path, other: Path) -> None:
     """Hold two sets equal: samples, ASVs, tree and metadata, byte for byte."""
-    assert rows_of(one) == rows_of(other)
-    data = sorted(path.name for path in one.glob("*.parquet"))
+    assert rows_of(first) == rows_of(other)
+    data = sorted(path.name for path in first.glob("*.parquet"))
     assert data == sorted(path.name for path in other.glob("*.parquet"))
     for name in data:
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+        assert (first / name).read_bytes() == (other / name).read_bytes(), name
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def assert_same_set(one: Path, other: Path) -> None:
         ("--rarefy-depth", 30, "--seed", 5),
         ("--missing-from-tree", "drop"),
         *(
-            pytest.param(one, marks=pytest.mark.long)
-            for one in (
+            pytest.param(options, marks=pytest.mark.long)
+            for options in (
                 ("--token-limit", 3),
                 ("--select", "random", "--token-limit", 4, "--seed", 1),
                 ("--split-by", "subject"),
@@ -99,8 +99,10 @@ def test_samples_of_one_id_are_an_error_that_names_them(run: Programs, tmp_path:
     sets = [shard(run, tmp_path / f"{t.parent.name}.shards", t, "--no-metadata") for t in tables]
     ran = run("aamprep", "merge", *sets[:2], "--output", tmp_path / "merged", "--json")
     assert ran.code == 1
-    found = [one for one in json.loads(ran.out)["findings"] if one["code"] == "merge-sample-twice"]
-    assert sorted(one["where"] for one in found) == sorted(f"sample S{n}" for n in range(12))
+    found = [
+        finding for finding in json.loads(ran.out)["findings"] if finding["code"] == "merge-sample-twice"
+    ]
+    assert sorted(finding["where"] for finding in found) == sorted(f"sample S{n}" for n in range(12))
     assert not (tmp_path / "merged").exists()
     together = shard(run, tmp_path / "together", *tables, "--prefix-samples", "--no-metadata")
     assert_same_set(merge(run, tmp_path / "merged", *sets, "--prefix-samples"), together)
@@ -138,7 +140,7 @@ def test_without_a_tree_there_is_none_and_it_says_so(run: Programs, tmp_path: Pa
     assert ran.code == 0
     words = " ".join(ran.err.split())
     assert "merge-no-tree" in words
-    assert "all were made with" in words
+    assert "all of them used" in words
     assert read_manifest(tmp_path / "merged").num_branches == 0
 
 
@@ -150,7 +152,7 @@ def test_asvs_that_the_tree_lacks_are_told(run: Programs, tmp_path: Path) -> Non
         "aamprep", "merge", *sets, "--tree", tmp_path / "some.nwk", "--output", tmp_path / "merged", "--json"
     )
     assert ran.code == 0
-    found = {one["code"]: one["value"] for one in json.loads(ran.out)["findings"]}
+    found = {finding["code"]: finding["value"] for finding in json.loads(ran.out)["findings"]}
     assert "20 ASVs in both, 10 only in the table" in found["asv-not-in-tree"]
 
 
@@ -162,8 +164,8 @@ def test_metadata_columns_are_united(run: Programs, tmp_path: Path) -> None:
     sets.append(shard(run, tmp_path / "three.shards", tables[2], "--no-metadata"))
     ran = run("aamprep", "merge", *sets, "--output", tmp_path / "merged", "--json")
     assert ran.code == 0
-    notes = [one for one in json.loads(ran.out)["findings"] if one["code"] == "merge-column-type"]
-    assert [one["where"] for one in notes] == ["column age"]
+    notes = [finding for finding in json.loads(ran.out)["findings"] if finding["code"] == "merge-column-type"]
+    assert [finding["where"] for finding in notes] == ["column age"]
     found = pl.read_parquet(tmp_path / "merged" / "metadata.parquet")
     assert read_manifest(tmp_path / "merged").metadata_types == {
         "age": "categorical", "ph": "numeric", "body": "categorical",
@@ -215,11 +217,11 @@ def test_provenance_and_rejected_samples_are_kept(run: Programs, tmp_path: Path)
     sets = [shard(run, tmp_path / f"{t.parent.name}.shards", t) for t in tables]
     merged = merge(run, tmp_path / "merged", *sets, "--tree", tmp_path / "tree.nwk")
     manifest = read_manifest(merged)
-    inputs = {one.sha256 for one in manifest.inputs}
-    for one in sets:
-        assert {file.sha256 for file in read_manifest(one).inputs} <= inputs
-        assert read_manifest(one).sha256 in inputs
-    assert [one.role for one in manifest.inputs].count("tree") == 1
+    inputs = {file.sha256 for file in manifest.inputs}
+    for shards in sets:
+        assert {file.sha256 for file in read_manifest(shards).inputs} <= inputs
+        assert read_manifest(shards).sha256 in inputs
+    assert [file.role for file in manifest.inputs].count("tree") == 1
     assert "aamprep merge" in manifest.command
     assert manifest.num_rejected_samples == 1
     assert pl.read_parquet(merged / "rejected.parquet")["id"].to_list() == ["one3"]
@@ -228,7 +230,7 @@ def test_provenance_and_rejected_samples_are_kept(run: Programs, tmp_path: Path)
 def test_taxa_are_carried(run: Programs, tmp_path: Path) -> None:
     tables = write_studies(tmp_path)[:2]
     for study, sequences in (("one", SEQUENCES[:12]), ("two", SEQUENCES[20:])):
-        rows = "".join(f"{one}\tk__{one[:5]}\n" for one in sequences)
+        rows = "".join(f"{sequence}\tk__{sequence[:5]}\n" for sequence in sequences)
         (tmp_path / study / "taxonomy.tsv").write_text("Feature ID\tTaxon\n" + rows)
     sets = [shard(run, tmp_path / f"{t.parent.name}.shards", t) for t in tables]
     asvs = pl.read_parquet(merge(run, tmp_path / "merged", *sets) / "asvs.parquet")
@@ -256,7 +258,7 @@ def test_sets_made_differently_are_told(run: Programs, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["one.shards"], 2, "two shard sets or more"),
+        (["one.shards"], 2, "at least two shard sets"),
         (["one.shards", "absent"], 2, "no such folder"),
         (["one.shards", "two.shards", "--token-limit", "0"], 2, "keeps no ASV"),
         (["one.shards", "two.shards", "--tree", "absent.nwk"], 2, "no such file"),

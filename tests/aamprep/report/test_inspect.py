@@ -32,7 +32,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_table(tmp_path, COUNTS, SEQUENCES)
     (tmp_path / "tree.nwk").write_text(random_newick(SEQUENCES))
     (tmp_path / "metadata.tsv").write_text("sample-id\tage\tsite\nS0\t1\tgut\nS1\t2\tgut\nS2\t\t\n")
-    (tmp_path / "seqs.fasta").write_text("".join(f">f{n}\n{one}\n" for n, one in enumerate(SEQUENCES)))
+    (tmp_path / "seqs.fasta").write_text(
+        "".join(f">f{n}\n{sequence}\n" for n, sequence in enumerate(SEQUENCES))
+    )
     (tmp_path / "taxonomy.tsv").write_text("Feature ID\tTaxon\nf0\tk__A\nf1\tk__A\n")
     (tmp_path / "distances.tsv").write_text("\tS0\tS1\nS0\t0\t0.5\nS1\t0.5\t0\n")
     monkeypatch.chdir(tmp_path)

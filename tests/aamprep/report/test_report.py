@@ -35,8 +35,8 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_same_input_gives_the_same_bytes(study: Path, run: Programs) -> None:
     runs = [
-        run("aamprep", "validate", "--report", f"{one}.html", "--findings", f"{one}.parquet", "--json")
-        for one in "ab"
+        run("aamprep", "validate", "--report", f"{name}.html", "--findings", f"{name}.parquet", "--json")
+        for name in "ab"
     ]
     assert runs[0].out == runs[1].out
     assert (study / "a.html").read_bytes() == (study / "b.html").read_bytes()
@@ -53,13 +53,13 @@ def test_the_page_stands_alone(study: Path, run: Programs) -> None:
 def test_the_page_says_everything(study: Path, run: Programs) -> None:
     document = json.loads(run("aamprep", "validate", "--report", "r.html", "--json").out)
     page = (study / "r.html").read_text(encoding="utf-8")
-    assert "Not valid: 7 of 30 samples would be rejected" in page
+    assert "Invalid: 7 of 30 samples would be rejected" in page
     assert {"sample-empty", "asv-not-in-tree", "sample-without-metadata"} <= set(document["counts"])
     for code in [*document["counts"], *document["held"], *document["not_checked"]]:
         assert f"<code>{code}</code>" in page
-    for one in document["facts"]["inputs"]:
-        assert one["sha256"] in page
-        assert f"{one['bytes']:,}" in page
+    for file in document["facts"]["inputs"]:
+        assert file["sha256"] in page
+        assert f"{file['bytes']:,}" in page
     assert "and 2 more" in page
 
 
@@ -88,7 +88,7 @@ def test_a_file_that_is_no_table_has_its_page_too(study: Path, run: Programs) ->
     (study / "table.biom").write_text("hello")
     ran = run("aamprep", "validate", "--report", "r.html", "--findings", "f.parquet")
     assert ran.code == 1
-    assert "Not valid" in (study / "r.html").read_text(encoding="utf-8")
+    assert "Invalid" in (study / "r.html").read_text(encoding="utf-8")
     assert pq.read_table(study / "f.parquet").num_rows == 1
 
 
@@ -119,7 +119,7 @@ def test_a_report_goes_where_it_can_and_over_nothing_else(
 
 def test_the_terminal_has_the_verdict_first_and_five_examples(study: Path, run: Programs) -> None:
     out = run("aamprep", "validate").out
-    assert out.startswith("not valid: 7 errors, ")
+    assert out.startswith("invalid: 7 errors, ")
     assert out.count("sample S") == EXAMPLES_PER_RULE
     assert "and 2 more" in out
     assert not [line for line in out.splitlines() if line != line.rstrip()]
@@ -127,9 +127,9 @@ def test_the_terminal_has_the_verdict_first_and_five_examples(study: Path, run: 
 
 def test_shard_says_what_happened(study: Path, run: Programs) -> None:
     written = run("aamprep", "shard")
-    assert "\nwritten, without what the errors name: 7 errors" in written.err
+    assert "\nwritten without the rejected data: 7 errors" in written.err
     refused = run("aamprep", "shard", "--strict", "--output", "other")
-    assert "\nnot written: 7 errors" in refused.err
+    assert "\nnothing written: 7 errors" in refused.err
     assert not [line for line in (written.err + refused.err).splitlines() if line.startswith("valid")]
 
 
@@ -165,13 +165,13 @@ def test_nothing_is_said_to_hold_where_nothing_was_read() -> None:
 
 def prepared(counts: list[list[float]], token_limit: int) -> pa.Table:
     """Cut samples, each a list of counts in the order of selection, at a token limit."""
-    kept = [one[:token_limit] for one in counts]
-    dropped = [one[token_limit:] for one in counts]
-    reads, limited = [sum(one) for one in counts], [sum(one) for one in kept]
+    kept = [row[:token_limit] for row in counts]
+    dropped = [row[token_limit:] for row in counts]
+    reads, limited = [sum(row) for row in counts], [sum(row) for row in kept]
     return pa.table(
         {
             "sample_id": [f"S{number}" for number in range(len(counts))],
-            "asv": pa.array([list(range(len(one))) for one in kept], pa.list_(pa.uint32())),
+            "asv": pa.array([list(range(len(row))) for row in kept], pa.list_(pa.uint32())),
             "count": pa.array(kept, pa.list_(pa.float64())),
             "dropped_asv": pa.array(
                 [list(range(len(k), len(k) + len(d))) for k, d in zip(kept, dropped, strict=True)],
@@ -181,8 +181,8 @@ def prepared(counts: list[list[float]], token_limit: int) -> pa.Table:
             "depth": pa.array(reads, pa.float64()),
             "depth_before_rarefaction": pa.array(reads, pa.float64()),
             "depth_kept": pa.array(limited, pa.float64()),
-            "num_asvs": [len(one) for one in counts],
-            "num_asvs_kept": [len(one) for one in kept],
+            "num_asvs": [len(row) for row in counts],
+            "num_asvs_kept": [len(row) for row in kept],
         }
     )
 
@@ -194,7 +194,7 @@ SAMPLES = st.lists(st.lists(st.integers(1, 1000).map(float), min_size=1, max_siz
 def test_what_a_limit_keeps_does_not_depend_on_where_the_samples_were_cut(
     counts: list[list[float]], cut_at: int, limit: int
 ) -> None:
-    expected = [sum(one[:limit]) for one in counts]
+    expected = [sum(row[:limit]) for row in counts]
     assert reads_within(prepared(counts, cut_at), [limit])[0].tolist() == expected
 
 
@@ -207,8 +207,8 @@ def test_a_summary_of_blocks_is_the_summary_of_all(
     for part in (first, second):
         blocks.add(prepared(part, token_limit))
     assert blocks.prevalence.tolist() == whole.prevalence.tolist()
-    assert blocks.share_within(64).tolist() == whole.share_within(64).tolist()
-    assert blocks.per_sample("depth").tolist() == [sum(one) for one in first + second]
+    assert blocks.fraction_within(64).tolist() == whole.fraction_within(64).tolist()
+    assert blocks.per_sample("depth").tolist() == [sum(row) for row in first + second]
 
 
 def test_findings_in_any_script_are_read_back() -> None:

@@ -111,7 +111,7 @@ def load_biom(table: Path, folder: Path) -> biom.Table:
 
     if table.suffix == ".qza":
         with zipfile.ZipFile(table) as archive:
-            name = next(one for one in archive.namelist() if one.endswith("feature-table.biom"))
+            name = next(member for member in archive.namelist() if member.endswith("feature-table.biom"))
             table = folder / "unzipped.biom"
             table.write_bytes(archive.read(name))
     return biom.load_table(str(table))
@@ -188,7 +188,7 @@ def test_samples_below_the_depth_are_rejected_by_name(run: Programs, tmp_path: P
     ran = run("aamprep", "shard", table, "--rarefy-depth", 8, "--output", tmp_path / "shards")
     assert ran.code == 0
     assert "sample S3: 7 of 8" in " ".join(ran.err.split())
-    assert "without what the errors name: 1 error" in ran.err
+    assert "without the rejected data: 1 error" in ran.err
     rejected = pl.read_parquet(tmp_path / "shards" / "rejected.parquet")
     assert rejected.select("kind", "id", "rule").rows() == [
         ("sample", "S3", "sample-below-rarefaction-depth")
@@ -325,7 +325,7 @@ def test_rejecting_what_the_tree_lacks(run: Programs, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     document = json.loads(ran.out)
     assert document["facts"]["samples"] == 1
-    assert [one["code"] for one in document["findings"] if one["severity"] == "error"] == [
+    assert [finding["code"] for finding in document["findings"] if finding["severity"] == "error"] == [
         "sample-not-in-tree"
     ]
 

@@ -50,7 +50,7 @@ def shards(run: Programs, tmp_path: Path, tmp_path_factory: pytest.TempPathFacto
 def codes(shards: Path) -> set[str]:
     findings = Findings()
     verify_shards(shards, findings)
-    return {one.rule.code for one in findings.found}
+    return {finding.rule.code for finding in findings.found}
 
 
 def rewrite(shards: Path, name: str, change: Change) -> None:
@@ -60,7 +60,7 @@ def rewrite(shards: Path, name: str, change: Change) -> None:
     new = change(pl.DataFrame(old)).to_arrow()
     write_parquet(pa.table({n: new[n].cast(old.schema.field(n).type) for n in old.column_names}), path)
     files = read_manifest(shards).files
-    described = tuple(describe(path, one.split) if one.name == name else one for one in files)
+    described = tuple(describe(path, file.split) if file.name == name else file for file in files)
     change_manifest(shards, lambda manifest: replace(manifest, files=described))
 
 
@@ -83,7 +83,7 @@ def test_what_shard_writes_is_sound(options: tuple[object, ...], run: Programs, 
     shards = make_set(run, tmp_path, *options)
     ran = run("aamprep", "verify", shards)
     assert ran.code == 0, ran.out
-    assert "all as they were written" in ran.out
+    assert "unchanged and consistent" in ran.out
     assert codes(shards) == set()
 
 
@@ -216,7 +216,7 @@ def hide_damage(shards: Path, path: Path, bad: bytes) -> None:
     path.write_bytes(bad)
     digest = {"sha256": file_sha256(path), "footer_sha256": footer_sha256(path)}
     files = tuple(
-        replace(one, **digest) if one.name == path.name else one for one in read_manifest(shards).files
+        replace(file, **digest) if file.name == path.name else file for file in read_manifest(shards).files
     )
     change_manifest(shards, lambda manifest: replace(manifest, files=files))
 
@@ -341,7 +341,7 @@ def test_columns_of_other_types_are_named(shards: Path, run: Programs) -> None:
     path = shards / "tree.parquet"
     table = pq.read_table(path)
     write_parquet(table.set_column(0, "length", table["length"].cast(pa.float32())), path)
-    files = tuple(describe(path) if one.name == path.name else one for one in read_manifest(shards).files)
+    files = tuple(describe(path) if file.name == path.name else file for file in read_manifest(shards).files)
     change_manifest(shards, lambda manifest: replace(manifest, files=files))
     ran = run("aamprep", "verify", shards)
     assert ran.code == 1
