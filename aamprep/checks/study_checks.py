@@ -116,8 +116,8 @@ def check_samples(study: Study, summary: Summary, rarefied: bool, findings: Find
         findings.add(rules.DROPPED_READS, f"sample {summary.sample_ids[worst]}", value)
     depth = summary.per_sample("depth")
     if study.tree is None or rarefied or len(depth) < 2:
-        reason = "the samples are rarefied" if rarefied else "there is no tree, or fewer than two samples"
-        findings.skip(rules.UNRAREFIED, reason)
+        missing = "no tree was given" if study.tree is None else "there are fewer than two samples"
+        findings.skip(rules.UNRAREFIED, "the samples are rarefied" if rarefied else missing)
         return
     shallow, deep = np.quantile(depth, [0.1, 0.9])
     if deep > DEPTH_RATIO * shallow:
@@ -249,7 +249,7 @@ def _check_rep_seqs(study: Study, findings: Findings) -> None:
 def _check_absent(rule: Rule, overlap: Overlap, absent: tuple[str, ...], findings: Findings) -> None:
     """Report ids that one of two files lacks: an example, the three counts, and a likely cause."""
     if absent:
-        value = f"{len(absent):,} such as {absent[0]}; {overlap.counts}"
+        value = f"for example {absent[0]}; {overlap.counts}"
         findings.add(rule, overlap.file, value + (f"; {overlap.hint}" if overlap.hint else ""))
 
 

@@ -64,7 +64,7 @@ NoIsolate = Annotated[
     bool,
     typer.Option(
         "--no-isolate",
-        help="Read tables in this process instead of in a child process, which a damaged file can crash.",
+        help="Read tables in this process. By default, a child process protects it from damaged files.",
         rich_help_panel=READING,
     ),
 ]

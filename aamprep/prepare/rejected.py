@@ -46,4 +46,5 @@ class Rejected:
 
 
 def _reason(rule: Rule, value: object) -> str:
-    return f"violates: {rule.requirement}" + (f" ({value})" if value != "" else "")
+    # This text is stored in shards. Changing it would change the bytes of rejected.parquet.
+    return f"not so: {rule.requirement}" + (f" ({value})" if value != "" else "")

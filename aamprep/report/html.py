@@ -160,7 +160,7 @@ def _limits(summary: Summary, choices: Choices) -> str:
     heads = (
         "token limit",
         "samples with more ASVs",
-        "reads kept: median sample",
+        "median sample",
         "95% of samples keep at least",
         "sample that keeps least",
         "all samples together",

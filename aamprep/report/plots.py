@@ -98,7 +98,7 @@ def _depths(depth: Floats) -> Plot:
         axes.set(xlabel="reads per sample", ylabel="number of samples")
 
     low, high = np.quantile(depth, [0.05, 0.95])
-    return Plot("Sequencing depth", _svg(draw), f"90 % of the samples have {low:,.0f} to {high:,.0f} reads.")
+    return Plot("Sequencing depth", _svg(draw), f"90% of the samples have {low:,.0f} to {high:,.0f} reads.")
 
 
 def _samples_kept(depth: Floats) -> Plot:
@@ -145,7 +145,7 @@ def _token_limits(summary: Summary) -> Plot:
     at = np.arange(len(REPORTED_TOKEN_LIMITS))
 
     def draw(axes: Axes) -> None:
-        axes.bar(at, high - low, 0.5, bottom=low, color=BARS, alpha=0.45, label="95 % of the samples")
+        axes.bar(at, high - low, 0.5, bottom=low, color=BARS, alpha=0.45, label="95% of the samples")
         axes.plot(at, middle, "o-", color=LINE, markersize=4, linewidth=1.4, label="median sample")
         axes.plot(at, worst, "v", color=MARK, markersize=5, label="sample that keeps least")
         axes.set_xticks(at, [f"{limit:,}" for limit in REPORTED_TOKEN_LIMITS])

@@ -99,6 +99,20 @@ def _print_study(facts: dict[str, Any], console: Console) -> None:
         _print_line("token limit", f"the median sample keeps {kept:.1%} of its reads", console)
 
 
+_FACT_LABELS = {
+    "kind": "file type",
+    "type": "QIIME 2 type",
+    "format": "QIIME 2 format",
+    "non_zeros": "non-zero counts",
+    "density": "fraction of non-zero counts",
+    "whole_counts": "counts are whole numbers",
+    "asvs": "ASVs",
+    "asvs_kept": "ASVs kept by a sample",
+    "asvs_per_sample": "ASVs per sample",
+}
+"""Labels of facts whose JSON keys would be hard to read. Others are shown with blanks for underscores."""
+
+
 def print_facts(facts: dict[str, Any]) -> None:
     """Print facts about a file, one per line."""
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -106,7 +120,7 @@ def print_facts(facts: dict[str, Any]) -> None:
     table.add_column(overflow="fold")
     for name, value in facts.items():
         if value not in (None, "", {}):
-            table.add_row(name.replace("_", " "), escape(visible(_in_words(value))))
+            table.add_row(_FACT_LABELS.get(name, name.replace("_", " ")), escape(visible(_in_words(value))))
     Console().print(table, highlight=False)
 
 
@@ -135,13 +149,13 @@ def _left_out(kept: KeptByLimits) -> str:
 
 
 def _limits_table(kept: KeptByLimits) -> Table:
-    table = Table("token limit", box=None, header_style="bold", pad_edge=False)
+    table = Table("token\nlimit", box=None, header_style="bold", pad_edge=False)
     for heading in (
-        "reads kept: median",
-        "19 of 20 keep",
-        "ASVs kept: median",
-        "19 of 20 keep",
-        "samples >= 99 %",
+        "reads kept:\nmedian",
+        "reads kept:\n5th percentile",
+        "ASVs kept:\nmedian",
+        "ASVs kept:\n5th percentile",
+        "samples with\n99% of reads",
     ):
         table.add_column(heading, justify="right")
     for row in kept.token_limits:
@@ -155,7 +169,7 @@ def _depths_table(kept: KeptByLimits) -> Table | str:
     if not kept.depths:
         return "Counts are not whole numbers, so samples cannot be rarefied."
     table = Table("rarefaction depth", box=None, header_style="bold", pad_edge=False)
-    for heading in ("samples kept", "of all samples", "of all reads"):
+    for heading in ("samples kept", "fraction of samples", "fraction of reads"):
         table.add_column(heading, justify="right")
     table.add_column("")
     for row in kept.depths:
