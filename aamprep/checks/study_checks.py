@@ -249,7 +249,7 @@ def _check_rep_seqs(study: Study, findings: Findings) -> None:
 def _check_absent(rule: Rule, overlap: Overlap, absent: tuple[str, ...], findings: Findings) -> None:
     """Report ids that one of two files lacks: an example, the three counts, and a likely cause."""
     if absent:
-        value = f"for example {absent[0]}; {overlap.counts}"
+        value = f"{len(absent):,}, such as {absent[0]}; {overlap.counts}"
         findings.add(rule, overlap.file, value + (f"; {overlap.hint}" if overlap.hint else ""))
 
 

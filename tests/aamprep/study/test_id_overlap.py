@@ -81,9 +81,9 @@ def test_three_lists(tmp_path: Path) -> None:
 def test_samples_and_rows_without_each_other_are_counted(tmp_path: Path, run: Programs) -> None:
     found = findings_of(run, study_with(tmp_path, ["S0", "S1", "s2", "S9"]))
     assert found["sample-without-metadata"].startswith(
-        "for example S2; 2 samples in both, 2 only in the table, 2 only in the metadata; 1 would match if case"
+        "2, such as S2; 2 samples in both, 2 only in the table, 2 only in the metadata; 1 would match if case"
     )
-    assert found["metadata-without-sample"].startswith("for example s2; 2 samples in both")
+    assert found["metadata-without-sample"].startswith("2, such as s2; 2 samples in both")
 
 
 def test_no_sample_in_the_metadata_is_one_clear_warning(tmp_path: Path, run: Programs) -> None:
@@ -107,7 +107,7 @@ def test_rep_seqs_that_the_table_lacks_are_counted(tmp_path: Path, run: Programs
     (tmp_path / "rep-seqs.fasta").write_text("".join(f">{name}\n{one}\n" for name, one in pairs))
     found = findings_of(run, table)
     assert found["rep-seqs-without-feature"] == (
-        "for example more; 6 features in both, 0 only in the table, 1 only in rep-seqs"
+        "1, such as more; 6 features in both, 0 only in the table, 1 only in rep-seqs"
     )
 
 
