@@ -1,4 +1,4 @@
-"""How a model's samples were prepared, so that other samples can be prepared, or checked, in the same way.
+"""Record of how a model's samples were prepared, so that other samples are prepared the same way.
 
 A run's `config.json` and the header of every model file hold a `Preparation`. It lists what changes the
 content of a sample (token limit, selection, rarefaction, tree policy) and the amplicon region that the ASVs

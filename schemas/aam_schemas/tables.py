@@ -17,7 +17,7 @@ from pandera.api.polars.types import PolarsData
 from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaErrors
 
-from aam_schemas.vocabulary import MASK, PAD, START
+from aam_schemas.vocabulary import MASK, PAD, SIZE, START
 
 Rule = Callable[[pl.Expr], pl.Expr]
 
@@ -101,7 +101,7 @@ HAS_A_BASE = _check(lambda c: c.list.get(1) != PAD, "has_a_base", "an ASV has no
 KNOWN_TOKENS = _check(
     lambda c: (
         c.list.slice(1)
-        .list.eval((pl.element() != START) & (pl.element() < pl.lit(8)) & (pl.element() != MASK))
+        .list.eval((pl.element() != START) & (pl.element() < pl.lit(SIZE)) & (pl.element() != MASK))
         .list.all()
     ),
     "known_tokens",

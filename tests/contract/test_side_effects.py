@@ -23,7 +23,7 @@ import matplotlib, numpy, torch
 def state():
     backends = torch.backends.cuda
     return {
-        # Reading the backend through rcParams would choose one.
+        # Reading the backend from rcParams would select a backend.
         "matplotlib": {name: repr(value) for name, value in dict.items(matplotlib.rcParams)},
         "attention": [
             getattr(backends, f"{kernel}_sdp_enabled")()
@@ -73,7 +73,7 @@ def changed_by(code: str, folder: Path = ROOT, needs: str = "") -> dict[str, lis
 
 
 def test_importing_every_module_changes_nothing() -> None:
-    # Packages of others add filters of their own to what Python warns of when they are first imported.
+    # Third-party packages add warnings filters when they are first imported.
     others = (
         "import torch.utils.tensorboard, pandera.polars, fsspec, pyarrow, scipy.sparse, typer, h5py, rich"
     )
@@ -138,7 +138,7 @@ trainer = make_trainer(plan, Path("run"), resume=False)
 trainer.fit()
 finish_run(plan, trainer)
 """
-    # Torch makes some settings when it is first used so: they are not ours.
+    # PyTorch changes some settings on first use. These are not ours.
     needs = "import torch; torch.set_num_threads(2); torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])"
     changed = changed_by(code, tmp_path, needs)
     assert set(changed) <= {"random"}

@@ -38,7 +38,7 @@ def test_the_spelling_of_a_number_reads_back(value: float) -> None:
 
 
 def test_splitmix_gives_the_published_numbers() -> None:
-    # The first outputs of the reference implementation with seed 1234567: its state grows by the constant.
+    # First outputs of the reference implementation with seed 1234567. Each call adds the constant.
     golden = 0x9E3779B97F4A7C15
     states = [(1234567 + step * golden) % 2**64 for step in range(4)]
     expected = [

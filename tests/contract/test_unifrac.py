@@ -113,7 +113,7 @@ def test_equals_scikit_bio(
     counts = random_counts(5, num_tips, seed)
     tree = read_newick(newick, tmp_path_factory.mktemp("tree"))
     samples, facts = as_samples(tree, present, counts)
-    # Where all branches of two samples have length 0, scikit-bio divides by it.
+    # scikit-bio divides by zero if all branches of two samples have length 0.
     assume(metric != "weighted_normalized_unifrac" or faith_pd(samples, facts).all())
     expected = by_scikit_bio(metric, counts, present, TreeNode.read(io.StringIO(newick)))
     found = METRICS[metric].between(samples, samples, facts)
@@ -217,7 +217,7 @@ def all_samples(shards: ShardSet, metrics: tuple[str, ...]) -> list[Sample]:
 def shard_study(run: Programs, real_data: RealData, study: str, table: str, work: Path) -> ShardSet:
     folder = real_data(study)
     beside = [*folder.glob("rep-seqs.qza")]
-    if study == "exmp":  # it has no sequences: any will do, one per id
+    if study == "exmp":  # has no sequences, so simulate one per id
         beside = [simulated_sequences(folder / table, work)]
     files = ["--tree", folder / "tree.qza", "--no-metadata", "--no-taxonomy"]
     files += ["--rep-seqs", beside[0]] if beside else []

@@ -1,7 +1,7 @@
-"""Frozen behaviour: what the programs did before files were moved, kept under `tests/assets`.
+"""Frozen behavior: earlier outputs of the programs, stored under `tests/assets`.
 
-Each test computes its document, and compares it with the one that is kept. After a change on purpose,
-rewrite the assets, and review their difference before you commit them:
+Each test computes a document and compares it with the stored one. After an intended change, regenerate the
+assets and review their diff before you commit them:
 
     AAM_UPDATE_FROZEN=1 python -m pytest tests/contract -k frozen
 """
@@ -16,7 +16,7 @@ IS_UPDATE = os.environ.get("AAM_UPDATE_FROZEN") == "1"
 
 
 def kept_text(name: str, found: str) -> str:
-    """Return the text that is kept under a name; when assets are updated, keep `found` first."""
+    """Return the text stored under a name. If assets are updated, store `found` first."""
     path = ASSETS / name
     if IS_UPDATE:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,5 +25,5 @@ def kept_text(name: str, found: str) -> str:
 
 
 def kept(name: str, found: Any) -> Any:
-    """Return the JSON document that is kept under a name; when assets are updated, keep `found` first."""
+    """Return the JSON document stored under a name. If assets are updated, store `found` first."""
     return json.loads(kept_text(name, json.dumps(found, indent=1, ensure_ascii=False) + "\n"))

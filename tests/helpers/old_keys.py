@@ -1,4 +1,4 @@
-"""Rewrite a run folder, so that its configuration has the keys of earlier versions."""
+"""Rewrite a run folder so that its configuration has the keys of earlier versions."""
 
 import json
 from pathlib import Path

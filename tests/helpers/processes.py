@@ -22,7 +22,7 @@ CONTEXT.set_forkserver_preload([pretrain.__name__, "torch._dynamo", __name__])
 
 
 def hear_signals() -> None:
-    """Let a process of `CONTEXT` receive the signals that ask it to stop.
+    """Unblock the signals that ask a process of `CONTEXT` to stop.
 
     The server blocks these signals if an earlier test started it for the workers of a stream. The processes
     that it forks inherit this.
@@ -79,7 +79,7 @@ def _start(size: int, folder: Path, target: Callable[..., None], argument: objec
 
 
 def end(ranks: list[Rank]) -> list[int | None]:
-    """Wait for all ranks and return their exit codes; None stands for a rank that hangs."""
+    """Wait for all ranks and return their exit codes, None for a rank that hangs."""
     codes = []
     for rank in ranks:
         rank.process.join(TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""The programs, and Python, in a process of their own, whose environment is the same everywhere."""
+"""Run the programs, or Python, in a new process with the same environment on every machine."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from tests.helpers.paths import PYTHONPATH
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """Return the whole environment: one thread, text 100 columns wide without colours."""
+    """Return all environment variables: one thread, and text 100 columns wide without colors."""
     return {
         "COLUMNS": "100",
         "LANG": "C.UTF-8",
@@ -25,7 +25,7 @@ def environment(cache: Path) -> dict[str, str]:
 
 
 def run_python(*arguments: object, folder: Path) -> str:
-    """Run Python with arguments in a folder, which must end well, and return what it printed."""
+    """Run Python in a folder, assert that it succeeds, and return its output."""
     ran = subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=folder,
@@ -39,17 +39,17 @@ def run_python(*arguments: object, folder: Path) -> str:
 
 
 def run_program(program: str, *arguments: object, folder: Path) -> str:
-    """Run `aamprep` or `aammodel` in a folder, which must end well, and return what it printed."""
+    """Run `aamprep` or `aammodel` in a folder, assert that it succeeds, and return its output."""
     return run_python(*command(program)[1:], *arguments, folder=folder)
 
 
 def command(program: str) -> list[str]:
-    """Return the command that runs `aamprep` or `aammodel`; arguments may follow."""
+    """Return the command that runs `aamprep` or `aammodel`, to which arguments can be added."""
     return [sys.executable, "-c", f"from {program}.cli import main; main()"]
 
 
 def loaded_after(modules: Iterable[ModuleType], names: Iterable[str], folder: Path) -> set[str]:
-    """Return which of the packages named are loaded in a new interpreter that imports only these modules."""
+    """Return which of some packages are loaded after a new interpreter has imported some modules."""
     imports = ", ".join(module.__name__ for module in modules)
     code = f"import sys, {imports}; print(*({set(names)} & sys.modules.keys()))"
     return set(run_python("-c", code, folder=folder).split())

@@ -1,4 +1,4 @@
-"""`aammodel` without the check that float32 has room for counts, so that one sample is not finite."""
+"""`aammodel` without the check that counts fit into float32, so that one sample becomes non-finite."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""A small web server that answers range requests, and fails on demand."""
+"""Small web server that answers range requests and fails on demand."""
 
 import re
 import threading

@@ -1,4 +1,4 @@
-"""How both programs start and end: messages on stderr, an exit code for each outcome."""
+"""Startup and exit of both programs: messages on stderr, an exit code for each outcome."""
 
 import json
 import logging
@@ -48,10 +48,10 @@ def run(app: Any, program: str) -> None:
         _print_json_error(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # The reader of our output (`| head`) went away. Nothing is wrong, and nobody is left to tell.
+        # The reader of our output (`| head`) has closed the pipe. That is no error, so exit silently.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a crash must not look like bad data
+    except Exception as error:  # noqa: BLE001 - the last line of defense: a crash must not look like bad data
         if is_disk_full(error):
             say(f"{program}: {full_disk(error, error.filename or '', 'free some space')}")
             sys.exit(WRONG_USAGE)
@@ -115,7 +115,7 @@ def _recover_folders(arguments: list[str]) -> None:
     for argument in arguments:
         option, _, value = argument.rpartition("=")
         if option or not argument.startswith("-"):
-            # A path that cannot be looked at is the command's to refuse.
+            # Leave a path that cannot be accessed to the command, which reports it.
             with suppress(OSError):
                 recover(Path(value))
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 DISTRIBUTION = "aamprep"
-"""The name under which both programs are installed."""
+"""Name of the distribution that installs both programs."""
 
 
 def lazy_exports(
@@ -25,7 +25,7 @@ def lazy_exports(
 
     def get(name: str) -> Any:
         if name == "__version__":
-            # It takes longer to load than everything else here.
+            # Imported only here, since it takes longer than everything else in the package.
             from importlib.metadata import version
 
             value: Any = version(DISTRIBUTION)
@@ -34,7 +34,7 @@ def lazy_exports(
             value = getattr(import_module(module), original or name)
         else:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        # The next use finds the name without this function.
+        # Python calls `__getattr__` only for missing names, so the next use is an ordinary lookup.
         setattr(sys.modules[package], name, value)
         return value
 

@@ -96,6 +96,7 @@ def published_folder(
     UsageError
         If the target exists and may not be replaced, cannot be written, or its disk is full.
     """
+    # If the target is a symbolic link, keep the link and replace the folder that it points to.
     target = target.resolve()
     recover(target, files)
     check_target(target, overwrite, sign)
@@ -133,6 +134,7 @@ def replace_file(path: Path, content: bytes, files: Files = _FILES) -> None:
 
 def remove_folder(folder: Path, files: Files = _FILES) -> None:
     """Remove a folder atomically: a reader sees the whole folder or none."""
+    # A kill during the removal leaves a temporary folder, which the next writer removes.
     gone = _beside(folder, "tmp")
     files.rename(folder, gone)
     files.remove(gone)
@@ -248,6 +250,7 @@ def _exchange_in_two_steps(temporary: Path, target: Path, files: Files) -> None:
 
 def _beside(target: Path, kind: str) -> Path:
     """Return a new name for a temporary folder or file beside a target. The kind is tmp or old."""
+    # The host is part of the name because a lock held on another host may be invisible here.
     return target.with_name(f".{target.name}.{kind}-{_host()}-{uuid.uuid4().hex[:12]}")
 
 

@@ -151,7 +151,7 @@ def test_runs_of_the_same_configuration(run: Programs, tmp_path: Path) -> None:
     ("arguments", "code", "words"),
     [
         ([], 2, "Missing argument"),
-        (["absent"], 2, "no run here"),
+        (["absent"], 2, "not a run folder"),
         (["run", "empty"], 2, "no metrics yet"),
         (["run", "--report", "page.pdf"], 2, "does not end in .html"),
         (["run", "--report", "absent/page.html"], 2, "no such folder"),

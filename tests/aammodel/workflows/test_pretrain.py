@@ -267,7 +267,7 @@ def test_without_a_tree_it_learns_from_bases_alone_and_says_so(run: Programs, tm
         (["--resume", "taken", "--overwrite"], 2, "a resumed run is not replaced"),
         (["shards", "--allow-changes"], 2, "it requires --resume"),
         (["shards", "--output", "taken"], 2, "exists already"),
-        (["--resume", "absent"], 2, "no run here"),
+        (["--resume", "absent"], 2, "not a run folder"),
         (["--resume", "taken"], 1, "lacks"),
     ],
 )
