@@ -1,4 +1,4 @@
-"""`aammodel trace`: take one step under watch, and name where a number stops being finite."""
+"""`aammodel trace`: compute one step, and name the module in which a value becomes non-finite."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -10,11 +10,11 @@ from aam_schemas.common.cli import DONE, INVALID_DATA, print_json
 from aam_schemas.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from aammodel.diagnostics.trace import Setting
+    from aammodel.diagnostics.trace import TraceInputs
 
 
-class Way(StrEnum):
-    """Which way numbers go."""
+class Pass(StrEnum):
+    """A pass through the model."""
 
     forward = "forward"
     backward = "backward"
@@ -22,53 +22,58 @@ class Way(StrEnum):
 
 def trace(
     shards: Annotated[
-        str | None, typer.Argument(help="Folder that `aamprep shard` wrote, or the URL of one.")
+        str | None, typer.Argument(help="Folder of shards, written by `aamprep shard`, or its URL.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with [train] and [model].")] = None,
-    run: Annotated[
-        Path | None, typer.Option(help="Folder of a run, of one of its checkpoints, or a model file.")
-    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Run folder, checkpoint folder or model file.")] = None,
     batch: Annotated[
-        Path | None, typer.Option(help="Batch that training kept when a number was not finite.")
+        Path | None, typer.Option(help="Batch that training saved when a value became non-finite.")
     ] = None,
     step: Annotated[
-        int | None, typer.Option(min=0, help="Step whose samples to take. Default: the next one.")
+        int | None, typer.Option(min=0, help="Step whose samples to use. Default: the next step.")
     ] = None,
     inject: Annotated[
-        str | None, typer.Option(metavar="MODULE", help="Plant a NaN in this module, to see it found.")
+        str | None,
+        typer.Option(metavar="MODULE", help="Inject a NaN into this module, to see that it is found."),
     ] = None,
-    direction: Annotated[Way, typer.Option(help="Plant it in the output, or in its gradient.")] = Way.forward,
+    direction: Annotated[
+        Pass, typer.Option(help="Inject it into the output (forward) or into its gradient (backward).")
+    ] = Pass.forward,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Check a batch and follow it through the model, forward and backward, module by module.
+    """Check a batch, and follow it through every module of the model, forward and backward.
 
-    Exit code 0 if the batch is right and every number finite, 1 if not.
+    The exit code is 0 if the batch is valid and all values are finite, and 1 otherwise.
     """
-    setting = _setting(shards, config, run, batch, step)
+    inputs = _inputs(shards, config, run, batch, step)
 
     from aammodel.diagnostics.trace import as_dict
-    from aammodel.diagnostics.trace import trace as take
+    from aammodel.diagnostics.trace import trace as trace_step
 
-    seen = take(setting, inject, direction.value)
+    result = trace_step(inputs, inject, direction.value)
     if json:
-        print_json(as_dict(seen))
+        print_json(as_dict(result))
     else:
         from aammodel.diagnostics.terminal import print_trace
 
-        print_trace(seen)
-    raise typer.Exit(DONE if seen.is_clean else INVALID_DATA)
+        print_trace(result)
+    raise typer.Exit(DONE if result.is_clean else INVALID_DATA)
 
 
-def _setting(
+def _inputs(
     shards: str | None, config: Path | None, run: Path | None, batch: Path | None, step: int | None
-) -> "Setting":
-    """Choose by what was named."""
+) -> "TraceInputs":
+    """Return the step to trace. Raise `UsageError` if the options contradict each other."""
     if run is not None and config is not None:
-        raise UsageError("a run has its own configuration", "--config", "leave it out, or leave --run out")
+        raise UsageError(
+            "a run has a configuration of its own", "--config", "leave out either --config or --run"
+        )
     if batch is not None and (shards is not None or step is not None):
-        raise UsageError("a kept batch needs no shards and no step", "--batch", "leave these out")
+        raise UsageError(
+            "a saved batch is used without shards and --step", "--batch", "leave out SHARDS and --step"
+        )
     if batch is None and run is None and shards is None:
-        raise UsageError("there is nothing to trace", "trace", "name shards, a run or a batch")
+        raise UsageError("there is nothing to trace", "trace", "name SHARDS, --run or --batch")
 
     from aammodel.config.toml import read_config
     from aammodel.data.remote import parse_location

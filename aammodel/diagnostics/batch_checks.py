@@ -1,4 +1,4 @@
-"""Is a batch what the model takes it for? Every rule by itself, with the ASV or the sample that breaks it."""
+"""Check a batch against the rules of the model, and name the ASV or sample that breaks one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,93 +15,98 @@ from aammodel.objectives.rules import BatchRule, asvs_where, samples_where
 
 @dataclass(frozen=True)
 class Check:
-    """One rule, and what breaks it."""
+    """Result of checking one rule."""
 
     name: str
     rule: str
+    """The rule in words."""
     broken: tuple[str, ...] = ()
-    """Where it is broken; empty where it holds."""
+    """ASVs or samples that break the rule. Empty if it holds."""
     comes_first: bool = False
-    """True for rules that must hold before the others can be checked, and before the model can be run."""
+    """Whether the rule must hold before the other rules are checked and before the model is run."""
 
     @property
     def holds(self) -> bool:
-        """True where nothing breaks the rule."""
+        """Whether the rule holds."""
         return not self.broken
 
     def __str__(self) -> str:
-        """One line."""
+        """Return the rule and the first few violations in one line."""
         return f"{self.rule}: {truncate_list(self.broken)}" if self.broken else self.rule
 
 
 @dataclass(frozen=True)
-class Figures:
-    """How large a batch is, and how much of it is padding."""
+class BatchFigures:
+    """Size of a batch, and its padding."""
 
     num_samples: int
     num_slots: int
-    """ASV slots of each sample."""
+    """Number of ASV slots per sample."""
     num_asvs: int
-    """Distinct ASVs."""
+    """Number of distinct ASVs."""
     num_tokens: int
-    """Tokens of the longest ASV."""
+    """Number of tokens per ASV, padding included."""
     num_read: int
-    """ASVs that the transformer over bases reads."""
+    """Number of encoded ASVs: those that the transformer over bases processes."""
     denominators: dict[str, float]
-    """Number of things that each term of the objectives is a mean over, by the name of the term; empty
-    where the model cannot read the batch."""
+    """Number of values that each loss is averaged over, by the name of its term. Empty if the model cannot
+    read the batch."""
     num_zero_counts: int
-    """Slots that hold an ASV with a count of 0."""
+    """Number of slots with an ASV whose count is 0."""
     sample_padding: tuple[float, ...]
-    """Share of padded slots of each sample."""
+    """Fraction of each sample's slots that is padding."""
     asv_padding: tuple[float, ...]
-    """Share of padded tokens of each distinct ASV."""
+    """Fraction of each distinct ASV's tokens that is padding."""
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What was found in a batch."""
+class BatchReport:
+    """Results of all checks of a batch, and its figures."""
 
     checks: tuple[Check, ...]
-    figures: Figures
+    figures: BatchFigures
 
     @property
     def failed(self) -> tuple[Check, ...]:
-        """The rules that are broken."""
-        return tuple(one for one in self.checks if not one.holds)
+        """Checks whose rule is broken."""
+        return tuple(check for check in self.checks if not check.holds)
 
     @property
     def is_readable(self) -> bool:
-        """False where the model cannot even look up what the batch points at."""
+        """Whether the model can run on the batch at all: every index of the batch is valid."""
         return all(check.holds for check in self.checks if check.comes_first)
 
 
-def check_batch(batch: Batch, config: ModelConfig, objectives: Sequence[Objective]) -> Checked:
-    """Hold a batch against every rule, and count its padding.
+def check_batch(batch: Batch, config: ModelConfig, objectives: Sequence[Objective]) -> BatchReport:
+    """Check a batch against every rule, and count its padding.
 
     Parameters
     ----------
     batch : Batch
     config : ModelConfig
-        Of the model that is to read it.
+        Configuration of the model that the batch is for.
     objectives : sequence of Objective
-        Those of the step, with rules of their own.
+        Objectives of the step. They have rules of their own.
+
+    Returns
+    -------
+    BatchReport
     """
     batch = batch.to("cpu").alone()
     checks: list[Check] = []
     for rule in _rules(objectives):
-        # What points nowhere cannot be looked up by the rules that come after.
+        # Later rules look up ASVs by index, and would fail on an invalid one.
         if rule.comes_first or all(check.holds for check in checks if check.comes_first):
             broken = tuple(rule.find_violations(batch, config))
             checks.append(Check(rule.name, rule.statement, broken, rule.comes_first))
     is_readable = all(check.holds for check in checks if check.comes_first)
-    # Of a batch that the model cannot read, an objective cannot count anything.
-    return Checked(tuple(checks), _figures(batch, objectives if is_readable else ()))
+    # An objective can only count the values of a batch whose indices are valid.
+    return BatchReport(tuple(checks), _figures(batch, objectives if is_readable else ()))
 
 
-def _figures(batch: Batch, objectives: Sequence[Objective]) -> Figures:
+def _figures(batch: Batch, objectives: Sequence[Objective]) -> BatchFigures:
     is_padding = batch.tokens == vocabulary.PAD
-    return Figures(
+    return BatchFigures(
         num_samples=batch.num_samples,
         num_slots=batch.slot.shape[1],
         num_asvs=len(batch.tokens),
@@ -130,10 +135,10 @@ def _length(batch: Batch, config: ModelConfig) -> list[str]:
     length = batch.tokens.shape[1]
     if length <= config.sequence_length:
         return []
-    return [f"{length} tokens for a model that reads {config.sequence_length}"]
+    return [f"{length} tokens, but the model takes at most {config.sequence_length}"]
 
 
-def _nowhere(batch: Batch, config: ModelConfig) -> list[str]:
+def _slots(batch: Batch, config: ModelConfig) -> list[str]:
     return samples_where(batch, (batch.slot < 0) | (batch.slot >= len(batch.tokens)))
 
 
@@ -156,11 +161,11 @@ def _repeated(batch: Batch, config: ModelConfig) -> list[str]:
 
 
 def _counts(batch: Batch, config: ModelConfig) -> list[str]:
-    is_bad = batch.is_real & ~(batch.count.isfinite() & (batch.count >= 0))
+    is_invalid = batch.is_real & ~(batch.count.isfinite() & (batch.count >= 0))
     return [
         f"sample {batch.sample_ids[sample]}, ASV {batch.asv_row[batch.slot[sample, slot]]} "
         f"({batch.count[sample, slot]:g} reads)"
-        for sample, slot in is_bad.nonzero().tolist()
+        for sample, slot in is_invalid.nonzero().tolist()
     ]
 
 
@@ -174,24 +179,24 @@ def _padded_slots(batch: Batch, config: ModelConfig) -> list[str]:
 
 _FIRST = (
     BatchRule(
-        "token range", "tokens are ids that the model knows, and none is MASK", _tokens, comes_first=True
+        "token range", "every token is in the model's vocabulary, and none is MASK", _tokens, comes_first=True
     ),
-    BatchRule("length", "ASVs are no longer than the model reads", _length, comes_first=True),
-    BatchRule("slots", "every slot points at an ASV of the batch", _nowhere, comes_first=True),
+    BatchRule("length", "no ASV is longer than the model allows", _length, comes_first=True),
+    BatchRule("slots", "every slot points to an ASV of the batch", _slots, comes_first=True),
 )
 _LATER = (
-    BatchRule("START", "every ASV begins with START, and has no other", _start),
-    BatchRule("padding at the end", "no base comes after padding, and every ASV has one", _holes),
-    BatchRule("distinct ASVs", "every ASV is there once, and in a sample", _repeated),
+    BatchRule("START", "every ASV begins with START, and has no other START", _start),
+    BatchRule("padding at the end", "every ASV has a base, and no base follows padding", _holes),
+    BatchRule("distinct ASVs", "every ASV occurs once in the batch, and in at least one sample", _repeated),
     BatchRule("counts", "counts are finite and not negative", _counts),
     BatchRule("reads", "every sample has an ASV with a count above 0", _reads),
     BatchRule("padded slots", "padded slots have a count of 0", _padded_slots),
 )
-"""Rules for any batch. Those for what an objective needs are with the objective."""
+"""Rules for every batch. Rules that only one objective needs are defined with that objective."""
 
 
 def _rules(objectives: Sequence[Objective]) -> list[BatchRule]:
-    """Return the rules in the order in which they are checked: those first that others build on."""
-    asked = [rule for objective in objectives for rule in objective.rules]
-    first = [rule for rule in asked if rule.comes_first]
-    return [*_FIRST, *first, *_LATER, *(rule for rule in asked if not rule.comes_first)]
+    """Return the rules in the order in which they are checked, prerequisites first."""
+    added = [rule for objective in objectives for rule in objective.rules]
+    first = [rule for rule in added if rule.comes_first]
+    return [*_FIRST, *first, *_LATER, *(rule for rule in added if not rule.comes_first)]

@@ -1,7 +1,7 @@
-"""Hooks on every module of a model, which see each number on its way, forward and backward.
+"""Hooks on every module of a model that record its tensors, forward and backward.
 
-What a module takes and gives is handed on as a view, whose gradient is that of this one use: a gradient that
-stops being finite is told apart from one that came so from another branch.
+Inputs and outputs of modules are passed on as views. The gradient of a view is that of one use of a tensor.
+So a gradient that a module made non-finite is distinguished from one that came from another branch.
 """
 
 from collections.abc import Callable
@@ -21,92 +21,94 @@ from aammodel.diagnostics.statistics import TensorStatistics, describe
 Direction = Literal["forward", "backward"]
 OUTPUT, INPUT, CHANGED = "output", "input", "changed output"
 
-_MANY = 1_000_000
-"""More than any model has modules."""
+_MORE_THAN_MODULES = 1_000_000
+"""A number larger than that of the modules of any model."""
 
 
 @dataclass(frozen=True)
-class Passage:
-    """One tensor on its way through the model."""
+class TensorLocation:
+    """Module, call and micro-batch to which a tensor belongs."""
 
     module: str
-    """Name of the module; empty for the model itself."""
+    """Name of the module. It is empty for the model itself."""
     part: str
-    """OUTPUT or INPUT of a module, the name of one of its parameters, or a field of the model's output;
-    CHANGED for a gradient that a hook from outside changed."""
+    """OUTPUT or INPUT of a module, the name of one of its parameters, or a field of the model's output.
+    CHANGED is the gradient of an output after a hook of somebody else changed it."""
     batch: int
-    """Micro-batch of the step."""
+    """Index of the micro-batch in the step."""
     call: int
-    """How often the module had been called before, in this micro-batch: ASVs come in chunks."""
+    """Number of earlier calls of the module in this micro-batch. A module is called once per chunk."""
 
 
 @dataclass(frozen=True)
-class Birth:
-    """The first tensor that was seen not to be finite."""
+class FirstNonFinite:
+    """The first tensor of a step with a non-finite value."""
 
     direction: Direction
-    passage: Passage
+    location: TensorLocation
     statistics: TensorStatistics
-    is_bad: Bool[Tensor, "..."]
-    """True where a number is not finite."""
+    is_nonfinite: Bool[Tensor, "..."]
+    """True for non-finite values, with the shape of the tensor, on the CPU."""
     after: str
-    """The module that had finished last."""
+    """Name of the module that finished last before it."""
     is_of_loss: bool
-    """True for a gradient that came from an objective, by a module that it called after the model."""
-    when: int
-    """The earlier in the step, the smaller; several ranks, whose chunks differ in number, can compare it."""
+    """Whether it is a gradient that an objective passed to a module that it had called itself."""
+    order: int
+    """Order within the step: smaller is earlier. Ranks can compare it, although their numbers of chunks
+    differ."""
 
 
 @dataclass
-class Seen:
-    """What went through one module in a step, all of its calls together."""
+class ModuleRecord:
+    """Outputs and gradients of one module in a step, over all of its calls."""
 
     name: str
     kind: str
+    """Name of its class."""
     num_calls: int = 0
     outputs: list[TensorStatistics] = field(default_factory=list)
     gradient_square: float | None = None
-    """Sum of squares of the gradient of what it gave; None where no gradient came by."""
+    """Sum of squares of the gradient of its outputs. None if there was no gradient."""
     weight_gradient_square: float | None = None
-    """Sum of squares of the gradient of its own parameters."""
+    """Sum of squares of the gradient of its own parameters. None if there was no gradient."""
 
     def unscale(self, scale: float) -> None:
-        """Take the factor of loss scaling out of the gradients."""
+        """Divide the gradients by the factor of loss scaling."""
         for name in ("gradient_square", "weight_gradient_square"):
             value = getattr(self, name)
             setattr(self, name, None if value is None else value / scale**2)
 
 
-class Watch:
-    """Watches a model while it is used within a `with`: what went through each module, and what was born.
+class ModuleRecorder:
+    """Record the tensors of every module of a model within a `with` block.
 
     Parameters
     ----------
     model : Module
-        Its `forward` takes a `Batch`; each call is a micro-batch of the step.
+        Each call of its `forward` is one micro-batch of the step.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.first: Birth | None = None
-        """Where a number first stopped being finite."""
-        self.seen: dict[str, Seen] = {}
-        """By name, in the order in which modules finished."""
+        self.first: FirstNonFinite | None = None
+        """The first non-finite tensor, or None."""
+        self.records: dict[str, ModuleRecord] = {}
+        """Records by name, in the order in which the modules finished."""
         self._handles: list[RemovableHandle] = []
         self._compiled: dict[nn.Module, Callable[..., Any] | None] = {}
         self._calls: dict[str, int] = {}
-        self._met: set[str] = set()
+        self._with_gradient: set[str] = set()
         self._batch = -1
         self._is_forward = False
         self._has_ended = False
-        self._of_losses: set[str] = set()
-        self._finished = ""
+        self._called_by_losses: set[str] = set()
+        self._last_finished = ""
 
     def __enter__(self) -> Self:
-        # A compiled module hides its parts.
-        self._compiled = {one: one._compiled_call_impl for one in self.model.modules()}
-        for one in self._compiled:
-            one._compiled_call_impl = None
+        # A compiled module does not call the hooks of its submodules. So it runs uncompiled here.
+        self._compiled = {module: module._compiled_call_impl for module in self.model.modules()}
+        for module in self._compiled:
+            module._compiled_call_impl = None
         self._handles.append(self.model.register_forward_pre_hook(self._begin))
         for name, module in self.model.named_modules():
             if name:
@@ -124,124 +126,129 @@ class Watch:
     ) -> None:
         for handle in self._handles:
             handle.remove()
-        for one, compiled in self._compiled.items():
-            one._compiled_call_impl = compiled
+        for module, compiled in self._compiled.items():
+            module._compiled_call_impl = compiled
 
     @property
     def first_is_forward(self) -> bool:
-        """True where no gradient was the first."""
+        """Whether the first non-finite tensor appeared in the forward pass."""
         return self.first is not None and self.first.direction == "forward"
 
     def _begin(self, model: nn.Module, inputs: object) -> None:
         self._batch += 1
-        self._calls, self._met = {}, set()
+        self._calls, self._with_gradient = {}, set()
         self._is_forward, self._has_ended = True, False
 
     def _end(self, model: nn.Module, inputs: object, output: object) -> object:
-        """Look at the fields of the model's output, each as a part of the model itself.
-
-        Objectives call heads of the model after this, as a part of the same forward pass.
-        """
+        """Inspect the fields of the model's output. Each counts as a part of the model itself."""
+        # Objectives call heads of the model after this. These calls are part of the same forward pass.
         self._has_ended = True
         changed = {}
-        for one in fields(output) if is_dataclass(output) else ():
-            passage = Passage("", one.name, self._batch, 0)
-            changed[one.name] = self._tap(passage, getattr(output, one.name))
+        for output_field in fields(output) if is_dataclass(output) else ():
+            location = TensorLocation("", output_field.name, self._batch, 0)
+            changed[output_field.name] = self._tap(location, getattr(output, output_field.name))
         return replace(output, **changed) if changed else output  # type: ignore[type-var]
 
     def _enter(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        # A chunk that is computed again in the backward pass was seen before.
+        # Activation checkpointing computes chunks again in the backward pass. They are recorded already.
         if not self._is_forward:
             return None
-        passage = Passage(name, INPUT, self._batch, self._calls.get(name, 0))
-        return tuple(_mapped(one, partial(self._tap_input, passage)) for one in inputs)
+        location = TensorLocation(name, INPUT, self._batch, self._calls.get(name, 0))
+        return tuple(_map_tensors(value, partial(self._tap_input, location)) for value in inputs)
 
     def _leave(self, name: str, module: nn.Module, inputs: object, output: object) -> object:
         if not self._is_forward:
             return None
-        seen = self.seen.setdefault(name, Seen(name, type(module).__name__))
-        passage = Passage(name, OUTPUT, self._batch, self._calls.get(name, 0))
-        seen.num_calls += 1
-        output = _mapped(output, partial(self._tap, passage))
-        self._calls[name] = passage.call + 1
+        record = self.records.setdefault(name, ModuleRecord(name, type(module).__name__))
+        location = TensorLocation(name, OUTPUT, self._batch, self._calls.get(name, 0))
+        record.num_calls += 1
+        output = _map_tensors(output, partial(self._tap, location))
+        self._calls[name] = location.call + 1
         if self._has_ended:
-            self._of_losses.add(name)
-        self._finished = name
+            self._called_by_losses.add(name)
+        self._last_finished = name
         return output
 
-    def _tap_input(self, passage: Passage, tensor: Tensor) -> Tensor:
-        """Look at what a module takes of what was computed; what the batch holds is checked elsewhere."""
+    def _tap_input(self, location: TensorLocation, tensor: Tensor) -> Tensor:
+        """Inspect an input of a module that was computed. Values of the batch itself have their own rules."""
         if not tensor.requires_grad:
             return tensor
-        self._look("forward", passage, tensor)
+        self._inspect("forward", location, tensor)
         view = tensor.view_as(tensor)
-        view.register_hook(partial(self._look, "backward", passage))
+        view.register_hook(partial(self._inspect, "backward", location))
         return view
 
-    def _tap(self, passage: Passage, tensor: Tensor) -> Tensor:
+    def _tap(self, location: TensorLocation, tensor: Tensor) -> Tensor:
         statistics = describe(tensor)
-        if passage.module:
-            self.seen[passage.module].outputs.append(statistics)
-        if statistics.share_finite not in (None, 1.0):
-            self._note("forward", passage, tensor, statistics)
+        if location.module:
+            self.records[location.module].outputs.append(statistics)
+        if statistics.fraction_finite not in (None, 1.0):
+            self._note("forward", location, tensor, statistics)
         if not tensor.requires_grad:
             return tensor
         view = tensor.view_as(tensor)
-        view.register_hook(partial(self._see_gradient, passage))
-        # After whatever a hook from outside did to the gradient, which is then laid to this module.
-        tensor.register_hook(partial(self._look, "backward", replace(passage, part=CHANGED)))
+        view.register_hook(partial(self._see_gradient, location))
+        # Hooks of a tensor run in the order of registration. So this one sees the gradient after a backward
+        # hook of the module, registered before, has changed it. The change is attributed to this module.
+        tensor.register_hook(partial(self._inspect, "backward", replace(location, part=CHANGED)))
         return view
 
-    def _see_gradient(self, passage: Passage, gradient: Tensor) -> None:
-        # A loss depends on the encoders by the model's output alone, whose gradients come before any of
-        # theirs. So this is False before the backward pass computes a chunk of ASVs again.
+    def _see_gradient(self, location: TensorLocation, gradient: Tensor) -> None:
+        # Losses depend on the encoders only through the model's output, whose gradient comes first. So this
+        # is False before the backward pass recomputes a chunk of ASVs.
         self._is_forward = False
-        self._met.add(passage.module)
-        if passage.module:
-            seen = self.seen[passage.module]
-            seen.gradient_square = (seen.gradient_square or 0.0) + _square(gradient)
-        self._look("backward", passage, gradient)
+        self._with_gradient.add(location.module)
+        if location.module:
+            record = self.records[location.module]
+            record.gradient_square = (record.gradient_square or 0.0) + _square(gradient)
+        self._inspect("backward", location, gradient)
 
     def _see_weight_gradient(self, name: str, part: str, gradient: Tensor) -> None:
-        if name in self.seen:
-            seen = self.seen[name]
-            seen.weight_gradient_square = (seen.weight_gradient_square or 0.0) + _square(gradient)
-        self._look("backward", Passage(name, part, self._batch, 0), gradient)
+        if name in self.records:
+            record = self.records[name]
+            record.weight_gradient_square = (record.weight_gradient_square or 0.0) + _square(gradient)
+        self._inspect("backward", TensorLocation(name, part, self._batch, 0), gradient)
 
-    def _look(self, direction: Direction, passage: Passage, tensor: Tensor) -> None:
-        # Detached: what autograd keeps must be the same when a chunk is computed again.
+    def _inspect(self, direction: Direction, location: TensorLocation, tensor: Tensor) -> None:
+        # Detached, since autograd must save the same tensors when a chunk is recomputed.
         if self.first is None and not tensor.detach().isfinite().all():
-            self._note(direction, passage, tensor, describe(tensor))
+            self._note(direction, location, tensor, describe(tensor))
 
     def _note(
-        self, direction: Direction, passage: Passage, tensor: Tensor, statistics: TensorStatistics
+        self, direction: Direction, location: TensorLocation, tensor: Tensor, statistics: TensorStatistics
     ) -> None:
         if self.first is None:
-            is_bad = ~tensor.detach().isfinite().cpu()
+            is_nonfinite = ~tensor.detach().isfinite().cpu()
             is_backward = direction == "backward"
-            num_seen = len(self._met) if is_backward else len(self._calls)
-            when = (2 * self._batch + is_backward) * _MANY + num_seen
-            is_of_loss = is_backward and passage.part == OUTPUT and self._is_outermost(passage.module)
-            self.first = Birth(direction, passage, statistics, is_bad, self._finished, is_of_loss, when)
+            # Modules that were called are counted, not calls: the number of chunks differs between ranks.
+            num_modules = len(self._with_gradient) if is_backward else len(self._calls)
+            self.first = FirstNonFinite(
+                direction=direction,
+                location=location,
+                statistics=statistics,
+                is_nonfinite=is_nonfinite,
+                after=self._last_finished,
+                is_of_loss=is_backward and location.part == OUTPUT and self._is_outermost(location.module),
+                order=(2 * self._batch + is_backward) * _MORE_THAN_MODULES + num_modules,
+            )
 
     def _is_outermost(self, name: str) -> bool:
-        """Return whether an objective called a module itself, not another module that it is a part of."""
-        is_inside = any(name.startswith(f"{other}.") for other in self._of_losses)
-        return name in self._of_losses and not is_inside
+        """Return whether an objective called a module itself, rather than a module that contains it."""
+        is_inside = any(name.startswith(f"{other}.") for other in self._called_by_losses)
+        return name in self._called_by_losses and not is_inside
 
 
 def _square(tensor: Tensor) -> float:
     return float(torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64)) ** 2
 
 
-def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Change every floating-point tensor in what a module takes or gives."""
+def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Apply a function to every floating-point tensor in an input or output of a module."""
     if isinstance(value, Tensor):
         return change(value) if value.is_floating_point() else value
     if isinstance(value, tuple | list):
-        return type(value)(_mapped(one, change) for one in value)
+        return type(value)(_map_tensors(item, change) for item in value)
     if is_dataclass(value) and not isinstance(value, Batch | type):
-        return replace(
-            value, **{one.name: _mapped(getattr(value, one.name), change) for one in fields(value)}
-        )
+        names = [item.name for item in fields(value)]
+        return replace(value, **{name: _map_tensors(getattr(value, name), change) for name in names})
     return value

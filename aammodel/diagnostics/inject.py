@@ -1,4 +1,4 @@
-"""A fault planted from outside: one number of one module becomes NaN, to see whether it is found."""
+"""Inject a NaN into a module, to demonstrate and test that its origin is found."""
 
 import difflib
 from collections.abc import Iterator
@@ -13,55 +13,57 @@ from aammodel.diagnostics.hooks import Direction
 
 
 @dataclass
-class Plant:
-    """A NaN in the first number that a module gives, or in its gradient, the first time that it comes."""
+class NanInjection:
+    """A NaN in the first value of a module's output, or of its gradient, at the first call."""
 
     module: str
+    """Name of the module."""
     direction: Direction
     is_done: bool = False
 
     def forward(self, module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
-        """Spoil what a module gives."""
+        """Inject the NaN into the output, or register a hook that injects it into the gradient."""
         if not isinstance(output, Tensor):
             return None
         if self.direction == "forward":
-            return self._spoil(output)
+            return self._inject(output)
         if output.requires_grad:
-            output.register_hook(self._spoil)
+            output.register_hook(self._inject)
         return None
 
-    def _spoil(self, tensor: Tensor) -> Tensor:
-        is_bad = torch.zeros(tensor.numel(), dtype=torch.bool, device=tensor.device)
-        is_bad[:1] = not self.is_done
+    def _inject(self, tensor: Tensor) -> Tensor:
+        is_nan = torch.zeros(tensor.numel(), dtype=torch.bool, device=tensor.device)
+        is_nan[:1] = not self.is_done
         self.is_done = True
-        # Filled each time, even with nothing: a chunk that is computed again must do the same again.
-        return tensor.masked_fill(is_bad.view(tensor.shape), torch.nan)
+        # The mask is applied at every call, even if it is empty. Autograd must save the same tensors when
+        # activation checkpointing recomputes a chunk.
+        return tensor.masked_fill(is_nan.view(tensor.shape), torch.nan)
 
 
 @contextmanager
-def planted(model: nn.Module, module: str | None, direction: Direction) -> Iterator[None]:
-    """Plant a fault for a while; none where no module is named.
+def inject_nan(model: nn.Module, module: str | None, direction: Direction) -> Iterator[None]:
+    """Inject a NaN into a module within a `with` block. If `module` is None, do nothing.
 
     Raises
     ------
     UsageError
-        If there is no such module, or nothing of that kind passes through it.
+        If there is no such module, or if it has no output tensor or no gradient in this step.
     """
     if module is None:
         yield
         return
-    plant = Plant(module, direction)
-    handle = _find(model, module).register_forward_hook(plant.forward)
+    injection = NanInjection(module, direction)
+    handle = _find(model, module).register_forward_hook(injection.forward)
     try:
         yield
     finally:
         handle.remove()
-    if not plant.is_done:
-        what = "is called" if direction == "forward" else "has a gradient"
+    if not injection.is_done:
+        missing = "output tensor" if direction == "forward" else "output with a gradient"
         raise UsageError(
-            f"nothing could be planted in {module}, which never {what} by itself in this step",
+            f"no NaN could be injected: module {module} has no {missing} of its own in this step",
             "--inject",
-            "choose one that `aammodel trace` lists with what it gives",
+            "choose a module that `aammodel trace` lists with an output",
         )
 
 
@@ -69,12 +71,12 @@ def _find(model: nn.Module, name: str) -> nn.Module:
     names = _names(model)
     if name in names:
         return model.get_submodule(name)
-    ends = [one for one in names if one.endswith(name.rpartition(".")[2])]
-    near = difflib.get_close_matches(name, names, n=5, cutoff=0.4) or ends[:5] or names[:5]
+    same_end = [other for other in names if other.endswith(name.rpartition(".")[2])]
+    similar = difflib.get_close_matches(name, names, n=5, cutoff=0.4) or same_end[:5] or names[:5]
     raise UsageError(
         f"the model has no module {name!r}",
         "--inject",
-        f"choose one that `aammodel trace` lists, for example: {', '.join(near)}",
+        f"choose a module that `aammodel trace` lists, for example: {', '.join(similar)}",
     )
 
 

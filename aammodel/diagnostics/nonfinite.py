@@ -1,7 +1,7 @@
-"""Where a number stopped being finite: the step is taken again, with an eye on every module.
+"""Find the origin of a non-finite value: repeat the step and record the tensors of every module.
 
-Training itself looks at the losses and the norm of the gradient alone, so that the watch costs nothing while
-all is well.
+Training itself checks only the losses and the norm of the gradient. So the search costs nothing as long as
+all values are finite.
 """
 
 import math
@@ -11,153 +11,172 @@ from torch import nn
 
 from aam_schemas.common.text import truncate_list
 from aammodel.batch import Batch
-from aammodel.diagnostics.attribution import Asv, Concerned, concerned
-from aammodel.diagnostics.hooks import CHANGED, INPUT, OUTPUT, Birth, Direction, Seen, Watch
+from aammodel.diagnostics.attribution import Affected, Asv, find_affected
+from aammodel.diagnostics.hooks import (
+    CHANGED,
+    INPUT,
+    OUTPUT,
+    Direction,
+    FirstNonFinite,
+    ModuleRecord,
+    ModuleRecorder,
+)
 from aammodel.diagnostics.statistics import describe
 from aammodel.distributed.fsdp import is_sharded
 from aammodel.objectives.sums import LossSums
 from aammodel.training.step import Stepper
 
+_LOSS = "the loss"
+
 
 @dataclass(frozen=True)
-class Fault:
-    """Where the first number that is not finite was born."""
+class NonFiniteOrigin:
+    """Module and tensor in which the first non-finite value of a step appeared."""
 
     direction: Direction
     module: str
-    """Name of the module; "the model" and "the loss" for what no module of its own computes."""
+    """Name of the module. It is "the model" or "the loss" if the value was computed outside of modules."""
     kind: str
-    """Its type."""
+    """Name of the module's class."""
     what: str
-    """Which of its tensors, and what that holds."""
+    """The tensor and its statistics, in words."""
     batch: int
-    """Micro-batch of the step."""
-    when: float
-    """The earlier in the step, the smaller; several ranks can compare theirs."""
+    """Index of the micro-batch in the step."""
+    order: float
+    """Order within the step: smaller is earlier. Ranks can compare it."""
     asvs: tuple[Asv, ...] = ()
-    """ASVs whose numbers they are."""
+    """ASVs with non-finite values."""
     samples: tuple[str, ...] = ()
+    """Identifiers of the samples with non-finite values."""
 
     def __str__(self) -> str:
-        """One line."""
-        asvs = [f"{one.row} ({shorten(one.sequence)})" for one in self.asvs]
+        """Return all of it in one line."""
+        asvs = [f"{asv.row} ({shorten(asv.sequence)})" for asv in self.asvs]
         kind = f"{self.kind}, " if self.kind else ""
         return (
             f"{self.module} ({kind}{self.direction}): {self.what}"
-            + _some("; rows of asvs.parquet that it concerns:", asvs)
-            + _some("; samples that it concerns:", list(self.samples))
+            + _list_names("; affected rows of asvs.parquet:", asvs)
+            + _list_names("; affected samples:", list(self.samples))
         )
 
 
 @dataclass(frozen=True)
-class StepSeen:
-    """One step under watch."""
+class InstrumentedStep:
+    """Result of a step with the records of all modules."""
 
     losses: LossSums
     gradient_norm: float
-    """Before it is clipped."""
-    seen: tuple[Seen, ...]
-    """What went through each module, in the order in which they finish."""
-    fault: Fault | None
-    """None where every number is finite."""
+    """Norm of the gradient before clipping."""
+    modules: tuple[ModuleRecord, ...]
+    """Records of the modules, in the order in which they finished."""
+    origin: NonFiniteOrigin | None
+    """Origin of the first non-finite value. None if all values are finite."""
 
 
-def watch_step(stepper: Stepper, batches: list[Batch]) -> StepSeen:
-    """Compute a step, forward and backward, without the update, and look at every number on its way.
+def run_instrumented(stepper: Stepper, batches: list[Batch]) -> InstrumentedStep:
+    """Compute the forward and backward pass of a step, and record the tensors of every module.
+
+    Weights are not updated. Gradients are left in the parameters.
 
     Parameters
     ----------
     stepper : Stepper
     batches : list of Batch
-        The micro-batches of the step, on the model's device.
+        Micro-batches of the step, on the model's device.
+
+    Returns
+    -------
+    InstrumentedStep
     """
-    # Scaling may be unscaled but once in a step, which may have been this one.
+    # torch's GradScaler allows one `unscale_` per step, and training may have called it in this step.
     stepper = replace(stepper, precision=stepper.precision.copy())
     scale = stepper.precision.scaler.get_scale() if stepper.precision.scaler.is_enabled() else 1.0
-    with Watch(stepper.model) as watch:
+    with ModuleRecorder(stepper.model) as recorder:
         losses, norm = stepper.backward(batches)
-    for one in watch.seen.values():
-        one.unscale(scale)
-    return StepSeen(losses, norm, tuple(watch.seen.values()), _fault(stepper, batches, watch, losses, norm))
+    records = tuple(recorder.records.values())
+    for record in records:
+        record.unscale(scale)
+    return InstrumentedStep(losses, norm, records, _find_origin(stepper, batches, recorder, losses, norm))
 
 
 def shorten(sequence: str, most: int = 24) -> str:
-    """Give the start of a sequence, and how long it is."""
+    """Return a sequence, or its first bases and its length if it has more than `most` bases."""
     return sequence if len(sequence) <= most else f"{sequence[:most]}... {len(sequence)} bases"
 
 
-def _fault(
-    stepper: Stepper, batches: list[Batch], watch: Watch, losses: LossSums, norm: float
-) -> Fault | None:
-    """Name the first fault: of what the model computes, else of the loss, else of the gradient."""
-    if watch.first is not None and (watch.first_is_forward or all(map(math.isfinite, losses.numbers()))):
-        return _fault_in_model(stepper, batches, watch.first)
-    return _fault_of_sums(losses, norm)
+def _find_origin(
+    stepper: Stepper, batches: list[Batch], recorder: ModuleRecorder, losses: LossSums, norm: float
+) -> NonFiniteOrigin | None:
+    """Return the earliest origin: the forward pass of the model, then the loss, then the gradient."""
+    are_losses_finite = all(map(math.isfinite, losses.numbers()))
+    # A non-finite gradient is a consequence, not the origin, if the loss was non-finite before.
+    if recorder.first is not None and (recorder.first_is_forward or are_losses_finite):
+        return _origin_in_model(stepper, batches, recorder.first)
+    return _origin_in_sums(losses, norm)
 
 
-def _fault_in_model(stepper: Stepper, batches: list[Batch], birth: Birth) -> Fault:
-    passage, model = birth.passage, stepper.model
-    name, what = _where(model, birth)
+def _origin_in_model(stepper: Stepper, batches: list[Batch], first: FirstNonFinite) -> NonFiniteOrigin:
+    location, model = first.location, stepper.model
+    name, what = _where(model, first)
     module = model.get_submodule(name) if name != _LOSS else None
-    whom = concerned(model, batches[passage.batch], birth) if passage.batch < len(batches) else Concerned()
-    return Fault(
-        direction=birth.direction,
+    is_in_batch = location.batch < len(batches)
+    affected = find_affected(model, batches[location.batch], first) if is_in_batch else Affected()
+    return NonFiniteOrigin(
+        direction=first.direction,
         module=name or "the model",
         kind=type(module).__name__ if module else "",
-        what=f"{what} ({birth.statistics})" + (_bad_weights(module) if module else ""),
-        batch=passage.batch,
-        when=birth.when,
-        asvs=whom.asvs,
-        samples=whom.samples,
+        what=f"{what} ({first.statistics})" + (_describe_nonfinite_weights(module) if module else ""),
+        batch=location.batch,
+        order=first.order,
+        asvs=affected.asvs,
+        samples=affected.samples,
     )
 
 
-_LOSS = "the loss"
+def _where(model: nn.Module, first: FirstNonFinite) -> tuple[str, str]:
+    """Return the module that computed the first non-finite tensor, and the name of the tensor.
 
-
-def _where(model: nn.Module, birth: Birth) -> tuple[str, str]:
-    """Name the module in which a tensor became what it is, and say which of its tensors it is.
-
-    What comes finite out of one module and not finite into the next one was spoilt between them, in the code
-    of the module that both are part of.
+    If an output of one module is finite and an input of the next one is not, the origin lies between them, in
+    the code of the module that contains both.
     """
-    name, part = birth.passage.module, birth.passage.part
+    name, part = first.location.module, first.location.part
     parent = name.rpartition(".")[0] if name else ""
+    # Lists of modules compute nothing themselves.
     while parent and isinstance(model.get_submodule(parent), nn.ModuleList | nn.ModuleDict):
         parent = parent.rpartition(".")[0]
-    if birth.direction == "forward":
+    if first.direction == "forward":
         if not name:
             return "", f"{part} of its output"
         if part == OUTPUT:
             return name, "its output"
-        return parent, f"what it computes between {birth.after} and {name}"
+        return parent, f"a tensor computed between {first.after} and {name}"
     if not name:
         return _LOSS, f"the gradient of {part}"
     if part == OUTPUT:
-        return _LOSS if birth.is_of_loss else parent, f"the gradient of what {name} gave"
-    named = {INPUT: "its input", CHANGED: "its output, as a hook changed it"}
+        return _LOSS if first.is_of_loss else parent, f"the gradient of the output of {name}"
+    named = {INPUT: "its input", CHANGED: "its output, after a hook changed it"}
     return name, f"the gradient of {named.get(part, f'its {part}')}"
 
 
-def _bad_weights(module: nn.Module) -> str:
-    told = [
-        f"; its {name} is not finite ({describe(one)})"
-        for name, one in module.named_parameters(recurse=False)
-        # To look at weights that are cut, all ranks would have to come here.
-        if not is_sharded(one) and not one.isfinite().all()
+def _describe_nonfinite_weights(module: nn.Module) -> str:
+    parts = [
+        f"; its {name} is non-finite ({describe(parameter)})"
+        for name, parameter in module.named_parameters(recurse=False)
+        # Sharded parameters are skipped. To inspect one, all ranks would have to take part.
+        if not is_sharded(parameter) and not parameter.isfinite().all()
     ]
-    return "".join(told)
+    return "".join(parts)
 
 
-def _fault_of_sums(losses: LossSums, norm: float) -> Fault | None:
-    """Look at what no module computes."""
+def _origin_in_sums(losses: LossSums, norm: float) -> NonFiniteOrigin | None:
+    """Return the origin if it lies outside of modules: in the sums of the losses or the gradient norm."""
     if not all(map(math.isfinite, losses.numbers())):
-        return Fault("forward", _LOSS, "", f"its sums are {losses.numbers()}", 0, math.inf)
+        return NonFiniteOrigin("forward", _LOSS, "", f"its sums are {losses.numbers()}", 0, math.inf)
     if not math.isfinite(norm):
-        return Fault("backward", "the norm of the gradient", "", f"it is {norm}", 0, math.inf)
+        return NonFiniteOrigin("backward", "the norm of the gradient", "", f"it is {norm}", 0, math.inf)
     return None
 
 
-def _some(what: str, names: list[str]) -> str:
-    """Name the first few and count the rest; nothing where there is none."""
-    return f"{what} {truncate_list(names, most=10)}" if names else ""
+def _list_names(heading: str, names: list[str]) -> str:
+    """Return a heading with the first few names and the number of others, or "" if there are no names."""
+    return f"{heading} {truncate_list(names, most=10)}" if names else ""

@@ -1,4 +1,4 @@
-"""Statistics of a tensor that are right for any tensor: the one function behind every error message."""
+"""Statistics of a tensor of any type and size, non-finite values included."""
 
 import math
 from collections.abc import Sequence
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 _CHUNK = 1 << 22
+"""Number of values that are converted to float64 at a time (32 MiB), which bounds the memory."""
 
 
 @dataclass(frozen=True)
 class TensorStatistics:
-    """What a tensor holds; None where the question has no answer (the mean of nothing, of whole numbers)."""
+    """Statistics of a tensor. A statistic is None if it is undefined, as the mean of an empty tensor."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -20,17 +21,18 @@ class TensorStatistics:
     largest: float | int | None
     """Largest finite value."""
     mean: float | None
-    """Mean of the finite values of a floating-point tensor."""
+    """Mean of the finite values of a floating-point tensor. None for integers and booleans."""
     num_nan: int
     num_infinite: int
-    share_finite: float | None
+    fraction_finite: float | None
+    """Fraction of the values that is finite. None for an empty tensor."""
 
     def __str__(self) -> str:
-        """One line."""
+        """Return the statistics in one line."""
         size = "x".join(map(str, self.shape)) or "scalar"
         parts = [f"{self.dtype} {size}"]
         if self.smallest is None:
-            parts.append("nothing finite" if self.num_nan + self.num_infinite else "empty")
+            parts.append("no finite value" if self.num_nan + self.num_infinite else "empty")
         else:
             parts.append(f"{self.smallest:.6g} to {self.largest:.6g}")
         if self.mean is not None:
@@ -41,34 +43,48 @@ class TensorStatistics:
 
 
 def describe_together(parts: Sequence[TensorStatistics]) -> TensorStatistics:
-    """Describe several tensors, at least one, as if they were one, with the shape of the largest."""
-    sizes = [math.prod(one.shape) for one in parts]
-    num_finite = [size - one.num_nan - one.num_infinite for one, size in zip(parts, sizes, strict=True)]
+    """Return the statistics of several tensors together, with the shape of the largest.
+
+    Parameters
+    ----------
+    parts : sequence of TensorStatistics
+        Statistics of at least one tensor.
+
+    Returns
+    -------
+    TensorStatistics
+    """
+    sizes = [math.prod(part.shape) for part in parts]
+    num_finite = [size - part.num_nan - part.num_infinite for part, size in zip(parts, sizes, strict=True)]
     size, total = sum(sizes), sum(num_finite)
     means = [
-        one.mean * (number / total)
-        for one, number in zip(parts, num_finite, strict=True)
-        if one.mean is not None
+        part.mean * (number / total)
+        for part, number in zip(parts, num_finite, strict=True)
+        if part.mean is not None
     ]
     return TensorStatistics(
         shape=parts[sizes.index(max(sizes))].shape,
         dtype=parts[0].dtype,
-        smallest=min((one.smallest for one in parts if one.smallest is not None), default=None),
-        largest=max((one.largest for one in parts if one.largest is not None), default=None),
+        smallest=min((part.smallest for part in parts if part.smallest is not None), default=None),
+        largest=max((part.largest for part in parts if part.largest is not None), default=None),
         mean=sum(means) if means else None,
-        num_nan=sum(one.num_nan for one in parts),
-        num_infinite=sum(one.num_infinite for one in parts),
-        share_finite=total / size if size else None,
+        num_nan=sum(part.num_nan for part in parts),
+        num_infinite=sum(part.num_infinite for part in parts),
+        fraction_finite=total / size if size else None,
     )
 
 
 def describe(tensor: Tensor) -> TensorStatistics:
-    """Describe a tensor of any type and size, in chunks, summing in float64; it never raises.
+    """Return the statistics of a tensor, computed in chunks and in float64.
 
     Parameters
     ----------
     tensor : Tensor
-        Of any real type; integers and booleans have no mean here.
+        A tensor of any shape and of any real type.
+
+    Returns
+    -------
+    TensorStatistics
     """
     is_floating = tensor.is_floating_point()
     smallest: float | int | None = None
@@ -86,7 +102,7 @@ def describe(tensor: Tensor) -> TensorStatistics:
                 (low if smallest is None else min(low, smallest)),
                 (high if largest is None else max(high, largest)),
             )
-            # Divided before the sum: a sum of the largest numbers of float64 would overflow.
+            # Values are divided before they are summed. The sum of large float64 values would overflow.
             total += float((finite.double() / size).sum())
     return TensorStatistics(
         shape=tuple(tensor.shape),
@@ -96,5 +112,5 @@ def describe(tensor: Tensor) -> TensorStatistics:
         mean=total * (size / num_finite) if is_floating and num_finite else None,
         num_nan=num_nan,
         num_infinite=size - num_finite - num_nan,
-        share_finite=num_finite / size if size else None,
+        fraction_finite=num_finite / size if size else None,
     )

@@ -1,6 +1,6 @@
-"""When a number stops being finite: training stops, says where it was born, and keeps the step.
+"""Stop training at a non-finite value: report its origin, and save the step.
 
-With its batches go the weights, so that `aammodel trace --batch` can take the very step again.
+The batches are saved together with the weights, so that `aammodel trace --batch` can repeat the step exactly.
 """
 
 import math
@@ -11,54 +11,55 @@ from typing import NoReturn
 from aam_schemas.common.errors import NonFiniteError
 from aammodel.batch import Batch
 from aammodel.diagnostics.batch_checks import check_batch
-from aammodel.diagnostics.nonfinite import Fault, watch_step
+from aammodel.diagnostics.nonfinite import NonFiniteOrigin, run_instrumented
 from aammodel.runs.checkpoint import model_tensors, save_model
 from aammodel.runs.saved_step import SavedStep, save_step, weights_beside
 from aammodel.training.step import Stepper, seed_step
 
 
 def stop_at_non_finite(stepper: Stepper, batches: list[Batch], step: int, run: Path) -> NoReturn:
-    """Find out which module made the first number that is not finite, keep the step, and stop.
+    """Find the module that computed the first non-finite value, save the step, and stop.
+
+    All ranks call this. All raise the message of the rank on which the value appeared first.
 
     Parameters
     ----------
     stepper : Stepper
-        All of its ranks call this, and all raise what the rank has to say that met it first.
     batches : list of Batch
-        The micro-batches of the step.
+        Micro-batches of the step on this rank.
     step : int
     run : Path
-        Where the offending batches are written.
+        Run folder, to which the batches are written.
 
     Raises
     ------
     NonFiniteError
-        Naming the module, the step, the samples, and the file that holds the batches.
+        Always. It names the module, the step, the samples and the file with the batches.
     """
     ranks = stepper.ranks
     seed_step(stepper.config.seed, step, ranks.rank)
-    fault = watch_step(stepper, batches).fault
-    batch = batches[fault.batch if fault else 0]
-    # What one rank spoils, the others meet later.
-    when = fault.when if fault else math.inf
-    told = _told(fault, batch, step, stepper) if when == -ranks.largest(-when) else None
-    first = ranks.first_text(told)
+    origin = run_instrumented(stepper, batches).origin
+    batch = batches[origin.batch if origin else 0]
+    # A non-finite value of one rank reaches the others through the gradient. The earliest is the origin.
+    order = origin.order if origin else math.inf
+    message = _describe(origin, batch, step, stepper) if order == -ranks.largest(-order) else None
+    first = ranks.first_text(message)
     path = run / f"offending-batch-step-{step:06d}.safetensors"
     weights = model_tensors(stepper.model)
-    if told is not None and told == first:
+    if message is not None and message == first:
         save_step(SavedStep(batches, step, ranks.rank, stepper.precision.state()), path)
         save_model(weights_beside(path), weights, asdict(stepper.model.config))
     ranks.wait()
     raise NonFiniteError(
         str(first),
         str(run),
-        f"look at every module with `aammodel trace --batch {path}`; often a smaller learning rate helps",
+        f"inspect every module with `aammodel trace --batch {path}`; often a smaller learning rate helps",
     )
 
 
-def _told(fault: Fault | None, batch: Batch, step: int, stepper: Stepper) -> str:
-    born = str(fault) if fault else "a place that was not found: taken again, the step was finite"
-    checked = check_batch(batch, stepper.model.config, stepper.objectives)
-    wrong = "".join(f"; the batch itself: {check}" for check in checked.failed)
+def _describe(origin: NonFiniteOrigin | None, batch: Batch, step: int, stepper: Stepper) -> str:
+    where = str(origin) if origin else "an unknown module (all values were finite when the step was repeated)"
+    report = check_batch(batch, stepper.model.config, stepper.objectives)
+    broken = "".join(f"; the batch breaks a rule: {check}" for check in report.failed)
     samples = ", ".join(batch.sample_ids)
-    return f"a number stopped being finite at step {step}, first in {born}{wrong}; samples: {samples}"
+    return f"a value became non-finite at step {step}, first in {where}{broken}; samples: {samples}"

@@ -1,149 +1,154 @@
-"""`aammodel trace`: a step of training under watch, to see whether batch and numbers are right."""
+"""Trace a step of training: check its batches, and find non-finite values."""
 
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from aammodel.batch import Batch
-from aammodel.diagnostics.batch_checks import Checked, check_batch
-from aammodel.diagnostics.hooks import Direction, Seen
-from aammodel.diagnostics.inject import planted
-from aammodel.diagnostics.nonfinite import Fault, StepSeen, watch_step
+from aammodel.diagnostics.batch_checks import BatchReport, check_batch
+from aammodel.diagnostics.hooks import Direction, ModuleRecord
+from aammodel.diagnostics.inject import inject_nan
+from aammodel.diagnostics.nonfinite import InstrumentedStep, NonFiniteOrigin, run_instrumented
 from aammodel.diagnostics.statistics import TensorStatistics, describe, describe_together
 from aammodel.training.step import Stepper, seed_step
 
 
 @dataclass(frozen=True)
-class Setting:
-    """A step that is to be taken."""
+class TraceInputs:
+    """The step to trace."""
 
     stepper: Stepper
     batches: list[Batch]
-    """Its micro-batches."""
+    """Micro-batches of the step."""
     step: int
     weights: str
-    """Where the weights are from, in words."""
+    """Origin of the weights, in words."""
     rank: int = 0
-    """Of several processes, the one whose step it was."""
+    """Rank of a distributed run whose step it is."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What was seen of a step."""
+    """Result of tracing a step."""
 
-    setting: Setting
-    checked: tuple[Checked, ...]
-    """Of each micro-batch."""
-    bad_weights: dict[str, TensorStatistics]
-    """Parameters that are not finite, before the step."""
-    seen: StepSeen | None
-    """None where the model cannot read the batch at all."""
+    inputs: TraceInputs
+    reports: tuple[BatchReport, ...]
+    """Checks of each micro-batch."""
+    nonfinite_weights: dict[str, TensorStatistics]
+    """Parameters that were non-finite before the step."""
+    result: InstrumentedStep | None
+    """None if the model cannot read the batch."""
 
     @property
     def is_clean(self) -> bool:
-        """True where every rule holds and every number is finite."""
-        is_right = not any(one.failed for one in self.checked) and not self.bad_weights
-        return is_right and self.seen is not None and self.seen.fault is None
+        """Whether every rule holds and every value is finite."""
+        has_failed = any(report.failed for report in self.reports) or bool(self.nonfinite_weights)
+        return not has_failed and self.result is not None and self.result.origin is None
 
     @property
     def losses(self) -> dict[str, float | None]:
-        """The losses of the step by name."""
-        if self.seen is None:
+        """Losses of the step by name. Empty if the step was not computed."""
+        if self.result is None:
             return {}
-        return self.seen.losses.named()
+        return self.result.losses.named()
 
 
-def trace(setting: Setting, inject: str | None = None, direction: Direction = "forward") -> Trace:
-    """Check the batches of a step, then take it under watch.
+def trace(inputs: TraceInputs, inject: str | None = None, direction: Direction = "forward") -> Trace:
+    """Check the batches of a step, then compute it and record every module.
 
     Parameters
     ----------
-    setting : Setting
+    inputs : TraceInputs
     inject : str or None
-        Module in which to plant a NaN, for a demonstration.
+        Module into which to inject a NaN, for a demonstration.
     direction : {"forward", "backward"}
-        Whether in what it gives, or in the gradient of that.
+        Whether to inject it into the output of the module, or into the gradient of the output.
 
     Raises
     ------
     UsageError
         If there is no such module.
     """
-    stepper = setting.stepper
+    stepper = inputs.stepper
     model = stepper.model
-    batches = [batch.to(stepper.precision.device) for batch in setting.batches]
-    checked = tuple(check_batch(batch, model.config, stepper.objectives) for batch in batches)
-    seen = None
-    if all(one.is_readable for one in checked):
-        seed_step(stepper.config.seed, setting.step, setting.rank)
-        with planted(model, inject, direction):
-            seen = watch_step(stepper, batches)
-    bad = {name: describe(one) for name, one in model.named_parameters() if not one.isfinite().all()}
-    return Trace(setting, checked, bad, seen)
+    batches = [batch.to(stepper.precision.device) for batch in inputs.batches]
+    reports = tuple(check_batch(batch, model.config, stepper.objectives) for batch in batches)
+    result = None
+    if all(report.is_readable for report in reports):
+        seed_step(stepper.config.seed, inputs.step, inputs.rank)
+        with inject_nan(model, inject, direction):
+            result = run_instrumented(stepper, batches)
+    # The step changes no weight, so these are the weights before it.
+    nonfinite = {
+        name: describe(parameter)
+        for name, parameter in model.named_parameters()
+        if not parameter.isfinite().all()
+    }
+    return Trace(inputs, reports, nonfinite, result)
 
 
 def as_dict(trace: Trace) -> dict[str, Any]:
-    """Give a trace as what JSON can hold; numbers that are not finite become null."""
-    seen = trace.seen
+    """Return a trace as `--json` prints it. Non-finite numbers become null."""
+    result = trace.result
     return {
         "finite": trace.is_clean,
-        "step": trace.setting.step,
-        "weights": trace.setting.weights,
-        "bad_weights": {name: str(one) for name, one in trace.bad_weights.items()},
+        "step": trace.inputs.step,
+        "weights": trace.inputs.weights,
+        "bad_weights": {name: str(statistics) for name, statistics in trace.nonfinite_weights.items()},
         "batches": [
-            _batch_as_dict(checked, batch)
-            for checked, batch in zip(trace.checked, trace.setting.batches, strict=True)
+            _batch_as_dict(report, batch)
+            for report, batch in zip(trace.reports, trace.inputs.batches, strict=True)
         ],
         "losses": {name: _number(value) for name, value in trace.losses.items()},
-        "gradient_norm": _number(seen.gradient_norm) if seen else None,
-        "modules": [_module_as_dict(one) for one in seen.seen] if seen else [],
-        "fault": _fault_as_dict(seen.fault) if seen and seen.fault else None,
+        "gradient_norm": _number(result.gradient_norm) if result else None,
+        "modules": [_module_as_dict(record) for record in result.modules] if result else [],
+        "fault": _origin_as_dict(result.origin) if result and result.origin else None,
     }
 
 
 def norm_of(square: float | None) -> float | None:
-    """Give a norm from its square; None where there is none."""
+    """Return the norm for a sum of squares, or None for None."""
     return None if square is None else math.sqrt(square)
 
 
-def _batch_as_dict(checked: Checked, batch: Batch) -> dict[str, Any]:
-    figures = asdict(checked.figures)
+def _batch_as_dict(report: BatchReport, batch: Batch) -> dict[str, Any]:
+    figures = asdict(report.figures)
     return {
         "checks": [
-            {"name": one.name, "rule": one.rule, "holds": one.holds, "broken": list(one.broken)}
-            for one in checked.checks
+            {"name": check.name, "rule": check.rule, "holds": check.holds, "broken": list(check.broken)}
+            for check in report.checks
         ],
         **{name: list(value) if isinstance(value, tuple) else value for name, value in figures.items()},
-        "sample_padding": dict(zip(batch.sample_ids, checked.figures.sample_padding, strict=True)),
-        "asv_padding": dict(zip(batch.asv_row.tolist(), checked.figures.asv_padding, strict=True)),
+        "sample_padding": dict(zip(batch.sample_ids, report.figures.sample_padding, strict=True)),
+        "asv_padding": dict(zip(batch.asv_row.tolist(), report.figures.asv_padding, strict=True)),
     }
 
 
-def _module_as_dict(seen: Seen) -> dict[str, Any]:
-    gave = describe_together(seen.outputs) if seen.outputs else None
+def _module_as_dict(record: ModuleRecord) -> dict[str, Any]:
+    output = describe_together(record.outputs) if record.outputs else None
     return {
-        "module": seen.name,
-        "kind": seen.kind,
-        "calls": seen.num_calls,
-        "shape": list(gave.shape) if gave else None,
-        "smallest": gave.smallest if gave else None,
-        "largest": gave.largest if gave else None,
-        "mean": gave.mean if gave else None,
-        "share_finite": gave.share_finite if gave else None,
-        "gradient_norm": _number(norm_of(seen.gradient_square)),
-        "weight_gradient_norm": _number(norm_of(seen.weight_gradient_square)),
+        "module": record.name,
+        "kind": record.kind,
+        "calls": record.num_calls,
+        "shape": list(output.shape) if output else None,
+        "smallest": output.smallest if output else None,
+        "largest": output.largest if output else None,
+        "mean": output.mean if output else None,
+        "share_finite": output.fraction_finite if output else None,
+        "gradient_norm": _number(norm_of(record.gradient_square)),
+        "weight_gradient_norm": _number(norm_of(record.weight_gradient_square)),
     }
 
 
-def _fault_as_dict(fault: Fault) -> dict[str, Any]:
+def _origin_as_dict(origin: NonFiniteOrigin) -> dict[str, Any]:
     return {
-        "direction": fault.direction,
-        "module": fault.module,
-        "kind": fault.kind,
-        "what": fault.what,
-        "batch": fault.batch,
-        "asvs": [asdict(one) for one in fault.asvs],
-        "samples": list(fault.samples),
+        "direction": origin.direction,
+        "module": origin.module,
+        "kind": origin.kind,
+        "what": origin.what,
+        "batch": origin.batch,
+        "asvs": [asdict(asv) for asv in origin.asvs],
+        "samples": list(origin.samples),
     }
 
 

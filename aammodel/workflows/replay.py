@@ -14,7 +14,7 @@ from aammodel.config.train import TrainConfig
 from aammodel.data.remote import ShardLocation
 from aammodel.data.shards import open_shards
 from aammodel.data.stream import BatchStream
-from aammodel.diagnostics.trace import Setting
+from aammodel.diagnostics.trace import TraceInputs
 from aammodel.nn.model import AamModel
 from aammodel.objectives.registry import add_heads, make_objectives
 from aammodel.runs.checkpoint import STATE_FILE, list_checkpoints, load_checkpoint
@@ -41,7 +41,7 @@ Tables = dict[str, dict[str, Any]]
 """What `read_config` gives: the tables [train] and [model] of a configuration."""
 
 
-def from_shards(shards: ShardLocation, tables: Tables, step: int) -> Setting:
+def from_shards(shards: ShardLocation, tables: Tables, step: int) -> TraceInputs:
     """Set up a step of a run that was not begun, with the weights that it would begin with.
 
     Parameters
@@ -55,10 +55,10 @@ def from_shards(shards: ShardLocation, tables: Tables, step: int) -> Setting:
     plan = make_plan(shards, tables["model"], TrainConfig(**tables["train"]))
     stream = train_stream(plan)
     stepper = make_stepper(plan, first_batch(stream))
-    return Setting(stepper, _batches(stream, step), step, "as training begins")
+    return TraceInputs(stepper, _batches(stream, step), step, "as training begins")
 
 
-def from_run(run: Path, shards: ShardLocation | None, step: int | None) -> Setting:
+def from_run(run: Path, shards: ShardLocation | None, step: int | None) -> TraceInputs:
     """Set up a step of a run, by default the next one, with the weights of its last checkpoint.
 
     Parameters
@@ -84,10 +84,10 @@ def from_run(run: Path, shards: ShardLocation | None, step: int | None) -> Setti
     else:
         stepper, path, progress = _stepper(load_run(folder), plan.train), folder, Progress()
     chosen = progress.step if step is None else step
-    return Setting(stepper, _batches(train_stream(plan), chosen), chosen, str(path))
+    return TraceInputs(stepper, _batches(train_stream(plan), chosen), chosen, str(path))
 
 
-def from_batch(path: Path, run: Path | None, tables: Tables | None) -> Setting:
+def from_batch(path: Path, run: Path | None, tables: Tables | None) -> TraceInputs:
     """Set up a step that was kept, with the weights that were kept with it.
 
     Parameters
@@ -114,10 +114,10 @@ def from_batch(path: Path, run: Path | None, tables: Tables | None) -> Setting:
         weights = "drawn anew, since none were kept with the batch: --run takes those of a run"
     stepper = _stepper(model, train)
     stepper.precision.load(saved.scaling)
-    return Setting(stepper, saved.batches, saved.step, weights, saved.rank)
+    return TraceInputs(stepper, saved.batches, saved.step, weights, saved.rank)
 
 
-def _from_model(path: Path, shards: ShardLocation | None, step: int) -> Setting:
+def _from_model(path: Path, shards: ShardLocation | None, step: int) -> TraceInputs:
     """Set up a step of a model that knows nothing of how it was trained."""
     model = load_run(path)
     if shards is None:
@@ -126,7 +126,7 @@ def _from_model(path: Path, shards: ShardLocation | None, step: int) -> Setting:
     check_fits(model, opened)
     train = settled(model.config, TrainConfig())
     stream = train_stream(Plan(opened, model.config, train))
-    return Setting(_stepper(model, train), _batches(stream, step), step, str(path))
+    return TraceInputs(_stepper(model, train), _batches(stream, step), step, str(path))
 
 
 def _stepper(model: AamModel, train: TrainConfig) -> Stepper:

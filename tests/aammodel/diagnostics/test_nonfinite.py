@@ -1,4 +1,4 @@
-"""No NaN, whatever the token limit, the batch and the accumulation, however much of it is padding."""
+"""No value is non-finite, whatever the token limit, batch size, accumulation and padding."""
 
 import math
 from dataclasses import replace
@@ -31,12 +31,12 @@ TINY = {
 
 
 def grid(cells: list[tuple[int, int, int]]) -> list[object]:
-    """Make the cells of the grid parameters, those that `make test` leaves to `make test-all` marked long."""
-    return [pytest.param(*one, marks=() if one in SAMPLED else pytest.mark.long) for one in cells]
+    """Return parameters for the cells of the grid. Those that only `make test-all` runs are marked long."""
+    return [pytest.param(*cell, marks=() if cell in SAMPLED else pytest.mark.long) for cell in cells]
 
 
 def take_a_step(shards: ShardSet, run: Path, model: dict[str, int], train: TrainConfig) -> None:
-    """Train one step and validate before and after: everything must be finite."""
+    """Train one step, validate before and after it, and assert that all values are finite."""
     plan = Plan(shards, ModelConfig(sequence_length=shards.manifest.sequence_length, **model), train)
     begin_run(plan, run, overwrite=True)
     trainer = make_trainer(plan, run, resume=False)
@@ -46,14 +46,14 @@ def take_a_step(shards: ShardSet, run: Path, model: dict[str, int], train: Train
     rows = read_metrics(run)
     assert len([row for row in rows if "loss" in row]) == 1
     for row in rows:
-        # Of a sample alone it may be that no ASV is read, so that no base is hidden.
+        # In a step of one sample, it can happen that no ASV is encoded, so that no base is masked.
         is_sure = "val_loss" in row or train.batch_size * train.accumulate > 1
         assert not is_sure or row.get("nucleotide_loss", row.get("val_nucleotide_loss")) is not None
         assert all(value is None or math.isfinite(value) for value in row.values())
-        # A micro-batch of one sample has no pair: no loss, rather than the mean of nothing.
+        # A micro-batch of one sample has no pair, so its distance loss is undefined.
         if "unifrac_loss" in row and shards.has_tree:
             assert (row["unifrac_loss"] is None) == (train.batch_size == 1)
-    # A step that overflowed under the scaling of float16 is skipped: its gradient changes no weight.
+    # A step whose scaled float16 gradient overflows is skipped, and changes no weight.
     is_skipped = trainer.progress.skipped > 0
     assert not is_skipped or train.precision == "fp16"
     for parameter in trainer.model.parameters():
@@ -78,7 +78,7 @@ def config(token_limit: int, batch_size: int, accumulate: int) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def homes(real_data: RealData, tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
-    """Give homes-10333, whose samples have up to 3,667 ASVs, at a token limit of 1,024."""
+    """Return shards of homes-10333 with a token limit of 1,024. Its samples have up to 3,667 ASVs."""
     folder = tmp_path_factory.mktemp("homes")
     shard(real_data("homes-10333/table.qza"), folder / "shards", "--no-metadata")
     return open_shards(folder / "shards")
@@ -86,7 +86,7 @@ def homes(real_data: RealData, tmp_path_factory: pytest.TempPathFactory) -> Shar
 
 @pytest.fixture(scope="module")
 def mostly_padding(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
-    """Give a study with a tree in which one sample of ten has 1,100 ASVs and the others have one or two."""
+    """Return shards with a tree. One sample in ten has 1,100 ASVs, and the others have one or two."""
     folder = tmp_path_factory.mktemp("padding")
     sequences = random_sequences(1100, bases=40)
     counts = np.zeros((40, 1100))
@@ -127,7 +127,7 @@ HALF_SAMPLED = {("bf16", 256, 6, 2), ("fp16", 1024, 2, 1)}
 
 @pytest.mark.parametrize(
     ("precision", "token_limit", "batch_size", "accumulate"),
-    [pytest.param(*one, marks=() if one in HALF_SAMPLED else pytest.mark.long) for one in HALF],
+    [pytest.param(*cell, marks=() if cell in HALF_SAMPLED else pytest.mark.long) for cell in HALF],
 )
 def test_mostly_padding_in_half_precision(
     precision: str,

@@ -1,4 +1,4 @@
-"""Statistics are right for any tensor."""
+"""Statistics are correct for tensors of any type, size and content."""
 
 import math
 
@@ -18,13 +18,13 @@ FLOATS = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 
 @settings(deadline=None)
 @given(values=st.lists(st.floats(width=16)), dtype=st.sampled_from(FLOATS))
-def test_floats_are_those_of_numpy(values: list[float], dtype: torch.dtype) -> None:
+def test_statistics_of_floats_are_those_of_numpy(values: list[float], dtype: torch.dtype) -> None:
     tensor = torch.tensor(values, dtype=torch.float64).to(dtype)
     got = describe(tensor)
     exact = tensor.double().numpy()
     finite = exact[np.isfinite(exact)]
     assert (got.num_nan, got.num_infinite) == (np.isnan(exact).sum(), np.isinf(exact).sum())
-    assert got.share_finite == (len(finite) / len(exact) if len(exact) else None)
+    assert got.fraction_finite == (len(finite) / len(exact) if len(exact) else None)
     assert got.smallest == (finite.min() if len(finite) else None)
     assert got.largest == (finite.max() if len(finite) else None)
     if len(finite):
@@ -35,9 +35,9 @@ def test_floats_are_those_of_numpy(values: list[float], dtype: torch.dtype) -> N
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32, torch.int64, torch.bool], ids=str)
-def test_whole_numbers_have_no_mean(dtype: torch.dtype) -> None:
+def test_integers_have_no_mean(dtype: torch.dtype) -> None:
     got = describe(torch.tensor([[0, 1], [1, 1]], dtype=dtype))
-    assert (got.smallest, got.largest, got.mean, got.share_finite) == (0, 1, None, 1.0)
+    assert (got.smallest, got.largest, got.mean, got.fraction_finite) == (0, 1, None, 1.0)
     assert str(got) == f"{str(dtype).removeprefix('torch.')} 2x2, 0 to 1"
 
 
@@ -48,7 +48,7 @@ def test_sums_do_not_overflow() -> None:
 
 def test_a_huge_tensor_in_parts() -> None:
     got = describe(torch.ones(1).expand(3 * (1 << 22) + 5))
-    assert (got.mean, got.share_finite) == (pytest.approx(1.0), 1.0)
+    assert (got.mean, got.fraction_finite) == (pytest.approx(1.0), 1.0)
 
 
 @pytest.mark.parametrize("tensor", [torch.zeros(0, 3), torch.full((2,), math.nan), torch.tensor(1.0)])
@@ -60,8 +60,8 @@ def test_awkward_tensors_have_a_line(tensor: Tensor) -> None:
 def test_several_tensors_are_described_as_if_one(sizes: list[int], seed: int) -> None:
     numbers = np.random.default_rng(seed)
     parts = [torch.from_numpy(numbers.choice([math.nan, math.inf, -2.0, 0.5, 3.0], size)) for size in sizes]
-    whole, got = describe(torch.cat(parts)), describe_together([describe(one) for one in parts])
+    whole, got = describe(torch.cat(parts)), describe_together([describe(part) for part in parts])
     assert got.shape == (max(sizes),)
     assert (got.smallest, got.largest, got.num_nan) == (whole.smallest, whole.largest, whole.num_nan)
-    assert (got.num_infinite, got.share_finite) == (whole.num_infinite, whole.share_finite)
+    assert (got.num_infinite, got.fraction_finite) == (whole.num_infinite, whole.fraction_finite)
     assert got.mean == (None if whole.mean is None else pytest.approx(whole.mean))

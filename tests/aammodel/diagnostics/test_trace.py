@@ -1,4 +1,4 @@
-"""A number that stops being finite is found where it was born (P6): module, ASV, sample, and direction."""
+"""`aammodel trace` finds the origin of a non-finite value: module, ASV, sample and direction."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from aam_schemas.common.errors import NonFiniteError
 from aammodel.batch import Batch
 from aammodel.config.train import TrainConfig
 from aammodel.diagnostics.batch_checks import check_batch
-from aammodel.diagnostics.nonfinite import Fault, watch_step
+from aammodel.diagnostics.nonfinite import NonFiniteOrigin, run_instrumented
 from aammodel.diagnostics.stop import stop_at_non_finite
 from aammodel.diagnostics.trace import trace
 from aammodel.distributed.ranks import Ranks
@@ -54,18 +54,18 @@ def step_of(model: AamModel, precision: str = "float32") -> Stepper:
     return Stepper(model, optimizer, scaling, config, OBJECTIVES)
 
 
-def fault_of(model: AamModel, batch: Batch, precision: str = "float32") -> Fault | None:
-    return watch_step(step_of(model, precision), [batch]).fault
+def origin_of(model: AamModel, batch: Batch, precision: str = "float32") -> NonFiniteOrigin | None:
+    return run_instrumented(step_of(model, precision), [batch]).origin
 
 
 @dataclass
 class Spoiler:
-    """Spoils what a module gives for one ASV, or the gradient of it, knowing nothing of how it is called."""
+    """Replace a module's output for one ASV, or the gradient of the output, by a non-finite value."""
 
     value: float
     is_backward: bool
     where: Callable[[Tensor], Tensor]
-    """From what a module gives to True where it is of the ASV."""
+    """Return a mask of an output that is True for the ASV."""
 
     def hook(self, module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
         is_bad = self.where(output)
@@ -80,7 +80,7 @@ def of_rows(rows: Tensor, like: Tensor) -> Tensor:
 
 
 def spoil_reading(model: AamModel, batch: Batch, name: str, spoiler: Spoiler) -> None:
-    """Spoil a module of the transformer over bases: the ASV is known by the tokens that the stem is given."""
+    """Spoil a module of the transformer over bases. It recognizes the ASV by the stem's input."""
     row = batch.asv_row.tolist().index(BAD_ASV)
     tokens = mask_tokens(batch.tokens, batch.masked)[row]
     seen: list[Tensor] = []
@@ -95,14 +95,14 @@ def spoil_reading(model: AamModel, batch: Batch, name: str, spoiler: Spoiler) ->
 
 
 def spoil_sample(model: AamModel, batch: Batch, name: str, spoiler: Spoiler) -> None:
-    """Spoil a module of the transformer over ASVs: the ASV is known by its count."""
+    """Spoil a module of the transformer over ASVs. The ASV is recognized by its count."""
     seen: list[Tensor] = []
     counts = model.sample_encoder.count_embedding
     counts.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
 
     def where(output: Tensor) -> Tensor:
         is_bad = seen[-1] == BAD_COUNT
-        # Weights of attention: of each head, what the ASV attends to.
+        # Attention weights have the shape (samples, heads, querying slots, attended slots).
         return of_rows(is_bad[:, None, :] if output.dim() == 4 else is_bad, output)
 
     spoiler.where = where
@@ -110,7 +110,7 @@ def spoil_sample(model: AamModel, batch: Batch, name: str, spoiler: Spoiler) -> 
 
 
 def spoil_listed(model: AamModel, batch: Batch, name: str, spoiler: Spoiler) -> None:
-    """Spoil what is computed of all ASVs, hidden bases or slots in a row."""
+    """Spoil a module whose output has one row per ASV, masked base or real slot."""
     row = batch.asv_row.tolist().index(BAD_ASV)
     rows = {
         "asv_encoder.bases": batch.asv_row == BAD_ASV,
@@ -154,37 +154,37 @@ def the_batch(asv_encode_fraction: float = 1.0) -> Batch:
 
 CELLS = [
     *every(name=list(MODULES), direction=["forward", "backward"], kept=[True]),
-    # Where activations are computed again in the backward pass.
+    # Activation checkpointing: activations are recomputed in the backward pass.
     *every(name=["asv_encoder.transformer.blocks.1.qkv"], direction=["forward", "backward"], kept=[False]),
 ]
 
 
 @pytest.mark.parametrize("case", sampled(CELLS, 24))
-def test_a_planted_fault_is_found(case: Case) -> None:
+def test_an_injected_value_is_found(case: Case) -> None:
     name, direction, checkpoint_positions = case["name"], case["direction"], 10**9 * case["kept"]
     dropout = {"dropout": 0.2, "inner_dropout": 0.2} if name.endswith("dropout") else {}
     model, batch = awake(chunk_size=8, checkpoint_positions=checkpoint_positions, **dropout), the_batch()
-    plant, whom = MODULES[name]
+    spoil, affected = MODULES[name]
     value = math.nan if direction == "forward" else math.inf
-    plant(model, batch, name, Spoiler(value, direction == "backward", lambda output: output))
-    fault = fault_of(model, batch)
-    assert fault is not None
-    assert (fault.module, fault.direction) == (name, direction)
-    assert [one.row for one in fault.asvs] == [BAD_ASV]
+    spoil(model, batch, name, Spoiler(value, direction == "backward", lambda output: output))
+    origin = origin_of(model, batch)
+    assert origin is not None
+    assert (origin.module, origin.direction) == (name, direction)
+    assert [asv.row for asv in origin.asvs] == [BAD_ASV]
     bases = batch.tokens[batch.asv_row == BAD_ASV].numpy()
-    assert fault.asvs[0].sequence == vocabulary.decode(bases)[0]
-    assert fault.samples == (("sample-2", "sample-4") if whom == ALL_WITH_THE_ASV else ("sample-2",))
+    assert origin.asvs[0].sequence == vocabulary.decode(bases)[0]
+    assert origin.samples == (("sample-2", "sample-4") if affected == ALL_WITH_THE_ASV else ("sample-2",))
 
 
-def test_asvs_that_are_not_read_are_told_apart() -> None:
+def test_asvs_that_are_not_encoded_do_not_confuse_the_rows() -> None:
     model, batch = awake(chunk_size=2), the_batch(asv_encode_fraction=0.5)
     row = batch.asv_row.tolist().index(BAD_ASV)
     assert batch.is_encoded[row]
     assert not batch.is_encoded[:row].all()
     spoil_reading(model, batch, "asv_encoder.transformer", Spoiler(math.nan, False, lambda output: output))
-    fault = fault_of(model, batch)
-    assert fault is not None
-    assert [one.row for one in fault.asvs] == [BAD_ASV]
+    origin = origin_of(model, batch)
+    assert origin is not None
+    assert [asv.row for asv in origin.asvs] == [BAD_ASV]
 
 
 @pytest.mark.parametrize(
@@ -194,12 +194,13 @@ def test_a_backward_hook_from_outside_is_found(name: str) -> None:
     model = awake()
     model.get_submodule(name).register_full_backward_hook(
         lambda module, inputs, outputs: tuple(
-            one * math.nan if one is not None and one.is_floating_point() else one for one in inputs
+            tensor * math.nan if tensor is not None and tensor.is_floating_point() else tensor
+            for tensor in inputs
         )
     )
-    fault = fault_of(model, the_batch())
-    assert fault is not None
-    assert (fault.module, fault.direction) == (name, "backward")
+    origin = origin_of(model, the_batch())
+    assert origin is not None
+    assert (origin.module, origin.direction) == (name, "backward")
 
 
 @pytest.mark.parametrize("head", ["soft-branch", "euclidean"])
@@ -211,70 +212,71 @@ def test_a_sample_that_is_spoilt_whole_is_named(head: str) -> None:
 
     name = "distance_heads.unweighted_unifrac." + ("affine" if head == "soft-branch" else "pooling")
     model.get_submodule(name).register_forward_hook(spoil)
-    fault = fault_of(model, batch)
-    assert fault is not None
-    assert (fault.module, fault.samples) == (name, ("sample-1",))
+    origin = origin_of(model, batch)
+    assert origin is not None
+    assert (origin.module, origin.samples) == (name, ("sample-1",))
 
 
-def test_what_overflows_between_modules_is_laid_to_the_module_around_them() -> None:
+def test_an_overflow_between_modules_is_attributed_to_the_module_around_them() -> None:
     model = awake()
     with torch.no_grad():  # products of queries and keys beyond the largest float32
         model.asv_encoder.transformer.blocks[1].qkv.weight.mul_(1e30)
-    fault = fault_of(model, the_batch())
-    assert fault is not None
-    assert fault.module == "asv_encoder.transformer.blocks.1"
-    assert "between asv_encoder.transformer.blocks.1.qkv and" in fault.what
+    origin = origin_of(model, the_batch())
+    assert origin is not None
+    assert origin.module == "asv_encoder.transformer.blocks.1"
+    assert "between asv_encoder.transformer.blocks.1.qkv and" in origin.what
 
 
-def test_a_weight_that_is_not_finite_is_named() -> None:
+def test_a_non_finite_weight_is_named() -> None:
     model = awake()
     with torch.no_grad():
         model.sample_encoder.transformer.blocks[0].contract.bias[3] = math.inf
-    fault = fault_of(model, the_batch())
-    assert fault is not None
-    assert fault.module == "sample_encoder.transformer.blocks.0.contract"
-    assert "its bias is not finite (float32 16, " in fault.what
-    assert "1 infinite)" in fault.what
+    origin = origin_of(model, the_batch())
+    assert origin is not None
+    assert origin.module == "sample_encoder.transformer.blocks.0.contract"
+    assert "its bias is non-finite (float32 16, " in origin.what
+    assert "1 infinite)" in origin.what
 
 
 def test_the_loss_itself_may_overflow() -> None:
     model, head = awake(), "unweighted_unifrac"
     with torch.no_grad():
         model.distance_heads[head].affine.scale.fill_(1e25)
-    fault = fault_of(model, the_batch())
-    assert fault is not None
-    assert (fault.module, fault.direction) == ("the loss", "forward")
+    origin = origin_of(model, the_batch())
+    assert origin is not None
+    assert (origin.module, origin.direction) == ("the loss", "forward")
     model = awake()
-    model.distance_heads[head].spread.zero_()  # errors in units of nothing
-    fault = fault_of(model, the_batch())
-    assert fault is not None
-    assert (fault.module, fault.direction) == ("the loss", "backward")
-    assert fault.what.startswith(f"the gradient of what distance_heads.{head}.affine gave")
+    model.distance_heads[head].spread.zero_()  # a division by zero
+    origin = origin_of(model, the_batch())
+    assert origin is not None
+    assert (origin.module, origin.direction) == ("the loss", "backward")
+    assert origin.what.startswith(f"the gradient of the output of distance_heads.{head}.affine")
 
 
 def test_an_overflow_of_float16_is_found() -> None:
     model = awake()
     with torch.no_grad():
         model.asv_encoder.transformer.blocks[0].expand.weight.mul_(1e5)
-    assert fault_of(model, the_batch()) is None
-    fault = fault_of(model, the_batch(), "fp16")
-    assert fault is not None
-    assert fault.module == "asv_encoder.transformer.blocks.0.expand"
+    assert origin_of(model, the_batch()) is None
+    origin = origin_of(model, the_batch(), "fp16")
+    assert origin is not None
+    assert origin.module == "asv_encoder.transformer.blocks.0.expand"
 
 
 @pytest.mark.parametrize("checkpoint_positions", [0, 10**9])
-def test_watching_changes_nothing(checkpoint_positions: int) -> None:
+def test_recording_changes_nothing(checkpoint_positions: int) -> None:
     model, batches = awake(checkpoint_positions=checkpoint_positions), [the_batch(), the_batch(0.5)]
     stepper = step_of(model)
     losses, norm = stepper.backward(batches)
-    expected = [None if one.grad is None else one.grad.clone() for one in model.parameters()]
-    seen = watch_step(stepper, batches)
-    assert seen.fault is None
-    assert (seen.losses.numbers(), seen.gradient_norm) == (losses.numbers(), pytest.approx(norm, rel=1e-6))
-    for one, other in zip(model.parameters(), expected, strict=True):
-        assert (one.grad is None) == (other is None)
-        assert other is None or torch.allclose(one.grad, other, rtol=1e-5, atol=1e-7)
-    assert not any(one._forward_hooks or one._forward_pre_hooks for one in model.modules())
+    expected = [None if weight.grad is None else weight.grad.clone() for weight in model.parameters()]
+    result = run_instrumented(stepper, batches)
+    assert result.origin is None
+    assert result.losses.numbers() == losses.numbers()
+    assert result.gradient_norm == pytest.approx(norm, rel=1e-6)
+    for weight, gradient in zip(model.parameters(), expected, strict=True):
+        assert (weight.grad is None) == (gradient is None)
+        assert gradient is None or torch.allclose(weight.grad, gradient, rtol=1e-5, atol=1e-7)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
 def test_figures_of_a_module_are_those_of_its_tensors() -> None:
@@ -287,21 +289,21 @@ def test_figures_of_a_module_are_those_of_its_tensors() -> None:
     step_of(model).backward([batch])
     handle.remove()
     weight = model.get_submodule(name).weight.grad
-    seen = watch_step(step_of(model), [batch])
-    one = next(one for one in seen.seen if one.name == name)
-    assert one.num_calls == len(kept) > 1
-    assert one.outputs[0].mean == pytest.approx(kept[0].double().mean().item())
+    result = run_instrumented(step_of(model), [batch])
+    record = next(record for record in result.modules if record.name == name)
+    assert record.num_calls == len(kept) > 1
+    assert record.outputs[0].mean == pytest.approx(kept[0].double().mean().item())
     gradient = torch.cat([part.grad.flatten() for part in kept]).norm().item()
-    assert math.sqrt(one.gradient_square) == pytest.approx(gradient, rel=1e-5)
+    assert math.sqrt(record.gradient_square) == pytest.approx(gradient, rel=1e-5)
     bias = model.get_submodule(name).bias.grad
     own = torch.cat([weight.flatten(), bias]).norm().item()
-    clipped = min(1.0, 1.0 / (seen.gradient_norm + 1e-6))
-    assert math.sqrt(one.weight_gradient_square) * clipped == pytest.approx(own, rel=1e-4)
+    clipped = min(1.0, 1.0 / (result.gradient_norm + 1e-6))
+    assert math.sqrt(record.weight_gradient_square) * clipped == pytest.approx(own, rel=1e-4)
 
 
-def poison(batch: Batch, name: str, place: tuple[int, ...], value: float) -> Batch:
+def poison(batch: Batch, name: str, index: tuple[int, ...], value: float) -> Batch:
     tensor = getattr(batch, name).clone()
-    tensor[place] = value
+    tensor[index] = value
     return replace(batch, **{name: tensor})
 
 
@@ -323,29 +325,29 @@ POISONED = {
     "an unknown distance": ("distances", ("distance", (0, 1, 2), math.nan)),
     "an asymmetric distance": ("symmetry", ("distance", (0, 1, 2), 0.0)),
     "a distance to itself": ("symmetry", ("distance", (0, 2, 2), 0.5)),
-    "a hidden START": ("masked bases", ("masked", (0, 1), 0)),
-    "a hidden base of no ASV": ("masked bases", ("masked", (0, 0), 77)),
-    "another hidden base": ("masked bases", ("masked_token", (0,), vocabulary.N)),
+    "a masked START": ("masked bases", ("masked", (0, 1), 0)),
+    "a masked base of no ASV": ("masked bases", ("masked", (0, 0), 77)),
+    "another masked base": ("masked bases", ("masked_token", (0,), vocabulary.N)),
 }
 
 
 @pytest.mark.parametrize("case", POISONED)
 def test_a_poisoned_batch_is_named(case: str) -> None:
-    rule, (name, place, value) = POISONED[case]
+    rule, (name, index, value) = POISONED[case]
     model, batch = awake(), compact(SAMPLES, slots=12)
     batch = replace(batch, asv_row=torch.arange(len(batch.tokens)))
     assert check_batch(batch, model.config, OBJECTIVES).failed == ()
-    failed = check_batch(poison(batch, name, place, value), model.config, OBJECTIVES).failed
-    assert rule in [one.name for one in failed]
-    broken = next(one for one in failed if one.name == rule)
-    named = {"count": "sample-2", "slot": "sample-2", "distance": "sample-2", "tokens": f"ASV {place[0]}"}
+    failed = check_batch(poison(batch, name, index, value), model.config, OBJECTIVES).failed
+    assert rule in [check.name for check in failed]
+    broken = next(check for check in failed if check.name == rule)
+    named = {"count": "sample-2", "slot": "sample-2", "distance": "sample-2", "tokens": f"ASV {index[0]}"}
     assert named.get(name, "") in str(broken)
 
 
 def test_a_sample_without_reads_is_named() -> None:
     model, batch = awake(), compact([*SAMPLES, Sample((), ()), Sample((3,), (0.0,))])
     checked = check_batch(batch, model.config, OBJECTIVES)
-    assert [one.broken for one in checked.failed] == [("sample sample-4", "sample sample-5")]
+    assert [check.broken for check in checked.failed] == [("sample sample-4", "sample sample-5")]
     assert checked.figures.num_zero_counts == 1
     assert checked.figures.sample_padding == (2 / 8, 5 / 8, 5 / 8, 0.0, 1.0, 7 / 8)
     lengths = (batch.tokens > 0).sum(dim=1)
@@ -408,7 +410,7 @@ def test_a_demonstration(direction: str, run: Programs, tmp_path: Path) -> None:
     name = "asv_encoder.transformer.blocks.0.attention_out"
     ran = run("aammodel", *call, "--inject", name)
     assert ran.code == 1
-    assert f"Not finite, first {direction} in {name} (Linear)" in ran.out
+    assert f"Non-finite, first {direction} in {name} (Linear)" in ran.out
     assert "ASV: row " in ran.out
     assert "sample: S" in ran.out
     ran = run("aammodel", *call, "--inject", "blocks.0.atention_out")
@@ -417,7 +419,7 @@ def test_a_demonstration(direction: str, run: Programs, tmp_path: Path) -> None:
     assert run("aammodel", *call, "--inject", "asv_encoder").code == 2
 
 
-def test_a_batch_that_no_model_can_read_is_told(run: Programs, tmp_path: Path) -> None:
+def test_a_batch_that_no_model_can_read_is_reported(run: Programs, tmp_path: Path) -> None:
     batch = compact(SAMPLES, slots=12)
     save_step(SavedStep([poison(batch, "tokens", (1, 1), 9)]), tmp_path / "batch.safetensors")
     ran = run("aammodel", "trace", "--batch", tmp_path / "batch.safetensors")
@@ -455,7 +457,7 @@ def test_a_batch_of_several_targets_asks_for_a_model_of_as_many(run: Programs, t
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_step_that_was_kept_is_taken_again_to_the_last_bit(rank: int, tmp_path: Path) -> None:
+def test_a_saved_step_is_repeated_to_the_last_bit(rank: int, tmp_path: Path) -> None:
     model = awake(dropout=0.3, inner_dropout=0.2)
     config = TrainConfig(precision="fp16")
     stepper = replace(step_of(model, "fp16"), ranks=Ranks(rank), config=config)
@@ -467,24 +469,24 @@ def test_a_step_that_was_kept_is_taken_again_to_the_last_bit(rank: int, tmp_path
     (tmp_path / CONFIG_FILE).write_text(json.dumps(content))
     with pytest.raises(NonFiniteError):
         stop_at_non_finite(stepper, batches, 21, tmp_path)
-    setting = from_batch(tmp_path / "offending-batch-step-000021.safetensors", None, None)
-    assert setting.stepper.precision.state()["scale"] == 2.0**7
-    seen = trace(setting).seen
-    assert seen is not None
-    assert seen.losses.numbers() == losses.numbers()
-    assert seen.gradient_norm == pytest.approx(norm, rel=1e-6)
+    inputs = from_batch(tmp_path / "offending-batch-step-000021.safetensors", None, None)
+    assert inputs.stepper.precision.state()["scale"] == 2.0**7
+    result = trace(inputs).result
+    assert result is not None
+    assert result.losses.numbers() == losses.numbers()
+    assert result.gradient_norm == pytest.approx(norm, rel=1e-6)
 
 
 @pytest.mark.long
-# The compiler of torch warns of itself.
+# torch.compile itself raises warnings.
 @pytest.mark.filterwarnings("ignore")
-def test_a_compiled_model_is_watched_in_its_parts() -> None:
+def test_the_modules_of_a_compiled_model_are_recorded() -> None:
     model = awake()
     compile_transformers(model)
     model.asv_encoder.transformer.blocks[0].qkv.register_forward_hook(
         lambda _, inputs, output: output * math.inf
     )
-    fault = fault_of(model, the_batch())
-    assert fault is not None
-    assert fault.module == "asv_encoder.transformer.blocks.0.qkv"
+    origin = origin_of(model, the_batch())
+    assert origin is not None
+    assert origin.module == "asv_encoder.transformer.blocks.0.qkv"
     assert model.asv_encoder.transformer._compiled_call_impl is not None

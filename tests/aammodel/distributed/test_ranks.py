@@ -214,7 +214,7 @@ def test_a_non_finite_value_on_one_rank_ends_all_and_is_reported_once(
     ranks[1].signal(signal.SIGTERM)
     assert end(ranks[1:]) == [-signal.SIGTERM]
     text = ranks[0].text
-    assert text.count("a number stopped being finite at step 4, first in") == 1
+    assert text.count("a value became non-finite at step 4, first in") == 1
     assert text.count(f"; samples: {poisoned_sample(poisoned)}\n") == 1
     assert ranks[1].text == ""
     # The sample belonged to the other rank, so the other rank's batch is saved.
@@ -237,7 +237,7 @@ def test_under_torchrun_an_error_of_all_ranks_is_reported_once(poisoned: ShardSe
     ]
     options = ["--batch-size", 7, "--output", tmp_path / "run"]
     call = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", 2, *program, *options]
-    for told in ("a number stopped being finite at step 4", "this output exists already"):
+    for told in ("a value became non-finite at step 4", "this output exists already"):
         ran = subprocess.run([str(value) for value in call], capture_output=True, text=True, check=False)
         assert ran.returncode != 0
         assert ran.stderr.count(told) == 1
