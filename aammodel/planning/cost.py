@@ -1,4 +1,4 @@
-"""What a run would cost: its operations and memory counted, its time measured on two steps."""
+"""Estimate the cost of a run: operations and memory are counted, time is measured on two steps."""
 
 import math
 import time
@@ -22,30 +22,31 @@ from aammodel.training.trainer import Trainer
 
 STEPS_TO_MEASURE = 2
 SAMPLES_TO_COUNT = 8
-"""On which operations of other sizes are compared."""
+"""Number of samples on which the operations of other sizes are counted."""
 BYTES_PER_PARAMETER = 16
-"""Weight, gradient and two moments of the optimiser, in float32."""
+"""Four float32 values per parameter: weight, gradient, and two moments of the optimizer."""
 TOKEN_LIMITS = (64, 128, 256, 512, 1024)
+"""Token limits for which the cost is estimated, if they are below that of the run."""
 WIDTHS = (0.5, 2)
-"""Other widths, in multiples of the configured one."""
+"""Widths for which the cost is estimated, as multiples of the run's width."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """What a step takes, whatever the machine."""
+    """Cost of a step that does not depend on the machine."""
 
     token_limit: int
     width: int
     parameters: int
     operations: float
-    """Of a step, forwards and backwards: multiplications and additions of its products."""
+    """Floating-point operations of the matrix products of a step, forward and backward."""
     memory_bytes: int
-    """Weights, what training keeps for each, and what the forward pass keeps for the backward one."""
+    """Memory for weights, gradients, optimizer state and the activations saved for the backward pass."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would take on this machine."""
+    """Cost of a run on this machine."""
 
     device: str
     num_samples: int
@@ -54,42 +55,51 @@ class Estimate:
     size: Size
     seconds_per_step: float
     data_seconds_per_step: float
-    """To make the batches of a step: workers do so meanwhile, where there are any."""
+    """Time to make the batches of a step. Workers, if there are any, do this during the step before."""
     seconds_per_validation: float
     peak_bytes: int
-    """Most memory in use at the steps measured: of the process on a CPU, of tensors on a GPU."""
+    """Peak memory in the measured steps: that of the process on a CPU, that of all tensors on a GPU."""
     is_read_ahead: bool
-    """Whether workers make batches meanwhile."""
+    """Whether workers make batches during the step before."""
     growth: list[Size]
-    """The same run at other token limits, and with other widths."""
+    """Cost of the same run with other token limits and widths."""
 
     @property
     def seconds(self) -> float:
-        """Time of the whole run, if nothing stops it early."""
+        """Duration of the whole run in seconds, if it is not stopped early."""
         return self.seconds_at(self.size)
 
     def seconds_at(self, size: Size) -> float:
-        """Time of a run of another size, if time grows as operations do."""
+        """Return the duration in seconds of a run of another size, if time is proportional to operations."""
         waited = 0.0 if self.is_read_ahead else self.data_seconds_per_step
         compute = self.num_steps * self.seconds_per_step + self.num_validations * self.seconds_per_validation
         return compute * size.operations / self.size.operations + self.num_steps * waited
 
 
 def estimate(trainer: Trainer) -> Estimate:
-    """Take a few steps of a run that has not begun, and reckon what the whole would take.
+    """Compute a few steps of a new run, and estimate the cost of the whole run.
 
-    Nothing is written; the trainer's weights are not of use afterwards.
+    Nothing is written to disk.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Trainer of a run that has not begun. Its weights are changed, so do not use it afterwards.
+
+    Returns
+    -------
+    Estimate
     """
     stream, config = trainer.train_stream, trainer.config
     device = trainer.device
     forget_peak(device)
     made, data_seconds = _timed_batches(stream, device)
-    # The first micro-batch pays for what is done once, and is not timed.
-    with _kept() as kept:
+    # The first micro-batch is not timed, since some of its work is done only once.
+    with _record_saved() as saved:
         _step_seconds(trainer, made[0][:1])
     seconds = [_step_seconds(trainer, batches) for batches in made[1:]]
     peak = peak_bytes(device)
-    size = _size(trainer, made[0][0], kept.bytes)
+    size = _size(trainer, made[0][0], saved.bytes)
     every = config.validate_every or min(stream.steps_per_epoch, 100)
     workers = config.num_workers if config.num_workers is not None else int(device.type == "cuda")
     return Estimate(
@@ -103,11 +113,11 @@ def estimate(trainer: Trainer) -> Estimate:
         seconds_per_validation=_validation_seconds(trainer),
         peak_bytes=peak,
         is_read_ahead=workers > 0,
-        growth=_growth(trainer, size, kept.bytes),
+        growth=_growth(trainer, size, saved.bytes),
     )
 
 
-def _size(trainer: Trainer, batch: Batch, kept_bytes: int) -> Size:
+def _size(trainer: Trainer, batch: Batch, saved_bytes: int) -> Size:
     config, stream = trainer.model.config, trainer.train_stream
     parameters = _num_parameters(trainer.model)
     operations = _operations(trainer.model, batch, trainer.stepper.precision) * stream.batches_per_step
@@ -116,37 +126,41 @@ def _size(trainer: Trainer, batch: Batch, kept_bytes: int) -> Size:
         config.width,
         parameters,
         operations,
-        BYTES_PER_PARAMETER * parameters + kept_bytes,
+        BYTES_PER_PARAMETER * parameters + saved_bytes,
     )
 
 
-def _growth(trainer: Trainer, size: Size, kept_bytes: int) -> list[Size]:
-    """Reckon other sizes from how the operations of a few samples grow.
+def _growth(trainer: Trainer, size: Size, saved_bytes: int) -> list[Size]:
+    """Estimate the cost of other sizes from the operations of a few samples.
 
-    What is kept for the backward pass grows as operations do, but with the width itself, not its square.
+    The activations saved for the backward pass grow as the operations do, except that they grow linearly with
+    the width, and the operations quadratically.
     """
     stream = trainer.train_stream
     samples = list(islice(stream.samples(), SAMPLES_TO_COUNT))
     config, precision = trainer.model.config, trainer.stepper.precision
-    limits = sorted({one for one in TOKEN_LIMITS if one < stream.token_limit} | {stream.token_limit})
+    limits = sorted({limit for limit in TOKEN_LIMITS if limit < stream.token_limit} | {stream.token_limit})
     widths = [int(config.width * factor) for factor in WIDTHS]
     others = [(limit, config.width) for limit in limits]
     others += [(stream.token_limit, width) for width in widths if width % config.attention_heads == 0]
-    here = _operations(trainer.model, stream.collator(samples).to(precision.device), precision)
+    own_operations = _operations(trainer.model, stream.collator(samples).to(precision.device), precision)
     sizes = []
     for limit, width in others:
         model = AamModel(replace(config, width=width)).to(precision.device)
         batch = replace(stream.collator, token_limit=limit)(samples).to(precision.device)
-        share, parameters = _operations(model, batch, precision) / here, _num_parameters(model)
-        kept = round(kept_bytes * share * config.width / width)
-        memory = BYTES_PER_PARAMETER * parameters + kept
-        sizes.append(Size(limit, width, parameters, size.operations * share, memory))
+        ratio, parameters = _operations(model, batch, precision) / own_operations, _num_parameters(model)
+        saved = round(saved_bytes * ratio * config.width / width)
+        memory = BYTES_PER_PARAMETER * parameters + saved
+        sizes.append(Size(limit, width, parameters, size.operations * ratio, memory))
     return sizes
 
 
 @torch.no_grad()
 def _operations(model: AamModel, batch: Batch, precision: Precision) -> float:
-    """Count the operations of a forward pass three times: backwards, each product makes two."""
+    """Return three times the operations of a forward pass.
+
+    In the backward pass, each matrix product leads to two: one for each of its factors.
+    """
     model.train()
     with sequential(), FlopCounterMode(display=False) as counter, precision.autocast():
         model(batch)
@@ -154,17 +168,18 @@ def _operations(model: AamModel, batch: Batch, precision: Precision) -> float:
 
 
 def _num_parameters(model: AamModel) -> int:
-    return sum(one.numel() for one in model.parameters())
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 @dataclass
-class _Kept:
-    """Memory that the backward pass needs, each block once."""
+class _SavedMemory:
+    """Memory of the tensors that autograd saves for the backward pass. Each block counts once."""
 
     blocks: dict[int, int] = field(default_factory=dict)
+    """Size of each block in bytes, by its address."""
 
     def note(self, tensor: Tensor) -> Tensor:
-        """Note what autograd saves; blocks of weights are no activations."""
+        """Note a saved tensor, unless it is a weight. Weights are counted as parameters."""
         if not tensor.is_leaf or not tensor.requires_grad:
             storage = tensor.untyped_storage()
             self.blocks[storage.data_ptr()] = storage.nbytes()
@@ -172,19 +187,23 @@ class _Kept:
 
     @property
     def bytes(self) -> int:
-        """All of them."""
+        """Size of all blocks."""
         return sum(self.blocks.values())
 
 
 @contextmanager
-def _kept() -> Iterator[_Kept]:
-    kept = _Kept()
-    with sequential(), saved_tensors_hooks(kept.note, lambda tensor: tensor):
-        yield kept
+def _record_saved() -> Iterator[_SavedMemory]:
+    saved = _SavedMemory()
+    # The hooks are local to a thread. So chunks must be computed in this one.
+    with sequential(), saved_tensors_hooks(saved.note, lambda tensor: tensor):
+        yield saved
 
 
 def _timed_batches(stream: BatchStream, device: torch.device) -> tuple[list[list[Batch]], float]:
-    """Make the batches of the steps, and measure how long one step's take; the first pays for opening."""
+    """Return the batches of each step, and the mean time to make those of one step.
+
+    The first step is left out of the mean, since it includes the opening of files and the start of workers.
+    """
     batches, steps, seconds = iter(stream), [], []
     for _ in range(STEPS_TO_MEASURE + 1):
         started = time.perf_counter()
@@ -211,5 +230,6 @@ def _validation_seconds(trainer: Trainer) -> float:
 
 
 def _finish(device: torch.device) -> None:
+    # CUDA computes asynchronously. A time that is taken before it has finished would be too short.
     if device.type == "cuda":
         torch.cuda.synchronize(device)

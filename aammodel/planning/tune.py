@@ -1,4 +1,4 @@
-"""What to train with: the learning rate at which the loss falls, and the largest batch that fits."""
+"""Find a learning rate at which the loss falls, and the largest batch that fits into memory."""
 
 import gc
 import math
@@ -19,30 +19,32 @@ from aammodel.training.throughput import forget_peak, peak_bytes
 from aammodel.training.trainer import Trainer
 
 LOWEST_RATE, HIGHEST_RATE = 1e-5, 1.0
+"""Range of learning rates that are tested."""
 SMOOTHING = 0.8
-"""Weight of what came before in the running mean of the losses."""
+"""Weight of the earlier losses in the exponential running mean."""
 DIVERGED = 3.0
-"""So many times the lowest smoothed loss end the test."""
-SHARE_OF_LOWEST = 0.1
-"""The suggestion: this share of the rate at which the loss is lowest, where it is about to rise."""
+"""The test ends when the smoothed loss exceeds its minimum by this factor."""
+FRACTION_OF_LOWEST = 0.1
+"""The suggested rate is this fraction of the rate with the lowest loss. At that rate itself, the loss is
+about to rise."""
 
 BATCH_STEPS = 8
-"""The largest batch is found to within one part of so many."""
+"""The search for the largest batch ends at a precision of one part in this number."""
 SAMPLES_TO_CHOOSE_FROM = 4
-"""The batch tried holds the largest of so many times as many samples."""
+"""A trial batch consists of the samples with the most ASVs among this multiple of its size."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Losses at rising learning rates."""
+    """Losses of a test in which the learning rate rises."""
 
     rates: list[float]
     losses: list[float]
-    """At each step, before its update."""
+    """Loss of each step, before the weights are updated at its rate."""
 
     @property
     def smooth(self) -> list[float]:
-        """The running mean of the losses, without the weight of a beginning at 0."""
+        """Running mean of the losses, corrected for its start at 0 as in Adam (Kingma and Ba 2015)."""
         means, mean = [], 0.0
         for step, loss in enumerate(self.losses, start=1):
             mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
@@ -51,21 +53,26 @@ class Curve:
 
     @property
     def suggested(self) -> float:
-        """A tenth of the rate at which the smoothed loss is lowest (after Smith 2017)."""
-        return SHARE_OF_LOWEST * self.rates[int(np.argmin(self.smooth))]
+        """A tenth of the learning rate at which the smoothed loss is lowest, after Smith (2017)."""
+        return FRACTION_OF_LOWEST * self.rates[int(np.argmin(self.smooth))]
 
 
 def range_test(trainer: Trainer, num_steps: int) -> Curve:
-    """Train while the learning rate rises from step to step, until the loss does.
+    """Train with a learning rate that rises at each step, until the loss diverges.
 
-    After Smith, "Cyclical learning rates for training neural networks", WACV 2017.
+    The method is that of Smith, "Cyclical learning rates for training neural networks", WACV 2017.
 
     Parameters
     ----------
     trainer : Trainer
-        Of a run that has not begun; its weights are not of use afterwards.
+        Trainer of a run that has not begun. Its weights are changed, so do not use it afterwards.
     num_steps : int
-        Most steps.
+        Maximum number of steps.
+
+    Returns
+    -------
+    Curve
+        Empty if the loss of the first step is non-finite.
     """
     batches, curve = iter(trainer.train_stream), Curve([], [])
     for rate in np.geomspace(LOWEST_RATE, HIGHEST_RATE, num_steps).tolist():
@@ -82,7 +89,7 @@ def range_test(trainer: Trainer, num_steps: int) -> Curve:
 
 
 def _backward(trainer: Trainer, batches: Iterator[Batch]) -> tuple[LossSums, float]:
-    """Compute losses and gradient of the next step; where float16 overflows it is skipped, as in training."""
+    """Compute the losses and gradient of the next step. Steps that overflow in float16 are skipped."""
     stepper, number = trainer.stepper, trainer.train_stream.batches_per_step
     for _ in range(MOST_SKIPPED):
         losses, norm = stepper.backward([batch.to(trainer.device) for batch in islice(batches, number)])
@@ -93,7 +100,7 @@ def _backward(trainer: Trainer, batches: Iterator[Batch]) -> tuple[LossSums, flo
 
 
 def draw(curve: Curve, path: Path) -> None:
-    """Draw the losses against the rates, with the suggestion."""
+    """Plot the losses against the learning rates, with the suggested rate, into a PNG file."""
     figure = Figure(figsize=(6, 3.5))
     axes = figure.add_subplot()
     axes.plot(curve.rates, curve.losses, color="#cbd5e1", label="loss of each step")
@@ -107,14 +114,18 @@ def draw(curve: Curve, path: Path) -> None:
 
 
 def largest_that_fits(fits: Callable[[int], bool], most: int) -> int:
-    """Find the largest number that fits, to within one part of eight; 0 if 1 does not.
+    """Return the largest number that fits, to within an eighth, or 0 if 1 does not fit.
 
     Parameters
     ----------
     fits : callable
-        Whether a number fits; if one does not, no larger one does.
+        Return whether a number fits. If a number does not fit, no larger number may fit.
     most : int
-        Larger ones are not tried.
+        Largest number to try.
+
+    Returns
+    -------
+    int
     """
     if not fits(1):
         return 0
@@ -132,18 +143,22 @@ def largest_that_fits(fits: Callable[[int], bool], most: int) -> int:
 
 @dataclass
 class BatchTrial:
-    """Tries batches of the largest samples, and knows what memory each took."""
+    """Trial steps with batches of the largest samples, and the memory that each needed."""
 
     plan: Plan
     budget_bytes: float
-    """Most memory that a step may take: of the whole process on a CPU, of the device on a GPU."""
+    """Largest memory that a step may use: that of the process on a CPU, that of the device on a GPU."""
     peaks: dict[int, int] = field(default_factory=dict)
-    """Bytes at the peak, by samples in the batch."""
+    """Peak memory in bytes, by batch size."""
 
     def fits(self, batch_size: int) -> bool:
-        """Take one step, unless the steps before foretell that the budget would not do."""
-        if self._foretold(batch_size) > self.budget_bytes:
+        """Return whether a step with this batch size stays within the budget.
+
+        The step is computed, unless earlier trials predict that it exceeds the budget.
+        """
+        if self._predict_peak(batch_size) > self.budget_bytes:
             return False
+        # Memory of the trial before must not count.
         gc.collect()
         try:
             self.peaks[batch_size] = self._peak_of_a_step(batch_size)
@@ -152,12 +167,12 @@ class BatchTrial:
             return False
         return self.peaks[batch_size] <= self.budget_bytes
 
-    def _foretold(self, batch_size: int) -> float:
-        """Draw a line through the two largest batches so far; with fewer, nothing is known."""
+    def _predict_peak(self, batch_size: int) -> float:
+        """Extrapolate linearly from the two largest trials. With fewer trials, return 0."""
         if len(self.peaks) < 2:
             return 0.0
-        (one, low), (other, high) = sorted(self.peaks.items())[-2:]
-        return high + max(0.0, (high - low) / (other - one)) * (batch_size - other)
+        (smaller, low), (larger, high) = sorted(self.peaks.items())[-2:]
+        return high + max(0.0, (high - low) / (larger - smaller)) * (batch_size - larger)
 
     def _peak_of_a_step(self, batch_size: int) -> int:
         train = replace(self.plan.train, batch_size=batch_size, accumulate=1, validation_samples=1)
