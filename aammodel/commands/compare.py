@@ -1,4 +1,4 @@
-"""`aammodel compare`: runs side by side."""
+"""`aammodel compare`: compare the configurations and results of runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, finished or not.")],
-    report: Annotated[Path | None, typer.Option(help="Write tables and curves as one .html page.")] = None,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or not.")],
+    report: Annotated[
+        Path | None, typer.Option(help="HTML page to write, with tables and plots (.html).")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Lay runs side by side: in what they differ, and how well each did."""
+    """Compare runs: the settings in which they differ, and their results."""
     from aammodel.reports import compare as reports
 
     comparison = reports.compare(runs, report=report)
@@ -37,11 +39,13 @@ def _print(comparison: "Comparison") -> None:
 
     console = Console()
     if not console.is_terminal:
-        # No line of a file need end at the width of a terminal.
+        # In a file or a pipe, the table may be wider than a terminal.
         console.width = 60 + 30 * len(comparison.runs)
     console.print(_table("Results", comparison.runs, as_rows(comparison.results)))
     if comparison.differences:
-        console.print(_table("What differs", comparison.runs, as_rows(comparison.differences)))
+        console.print(
+            _table("Differences in configuration", comparison.runs, as_rows(comparison.differences))
+        )
     else:
         console.print("These runs have the same configuration.")
 

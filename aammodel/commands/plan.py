@@ -1,4 +1,4 @@
-"""`aammodel plan`: what a run would cost, before it begins."""
+"""`aammodel plan`: estimate the cost of a run before it begins."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,22 +12,29 @@ if TYPE_CHECKING:
 
 
 def plan(
-    shards: Annotated[str, typer.Argument(help="Folder that `aamprep shard` wrote, or the URL of one.")],
+    shards: Annotated[str, typer.Argument(help="Folder of shards, written by `aamprep shard`, or its URL.")],
     config: Annotated[Path | None, typer.Option(help="TOML file with [train] and [model].")] = None,
     max_steps: Annotated[
-        int | None, typer.Option(help="Optimiser steps. Default: those of --epochs.")
+        int | None, typer.Option(help="Number of optimizer steps. Default: those of --epochs.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Times that every sample is seen. Default: 50.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples of a micro-batch. Default: 32.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Number of passes over the training samples. Default: 50.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Number of samples in a micro-batch. Default: 32.")
+    ] = None,
     token_limit: Annotated[
-        int | None, typer.Option(help="Most ASVs per sample. Default: the shards'.")
+        int | None, typer.Option(help="Maximum number of ASVs per sample. Default: that of the shards.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda ... Default: a GPU where there is one.")
+        str | None, typer.Option(help="cpu, cuda or cuda:1. Default: a GPU if there is one.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Say what a run would take here: parameters, memory, operations, steps and time; nothing is written."""
+    """Estimate the parameters, memory, operations, steps and time of a run on this machine.
+
+    Nothing is written.
+    """
     given = {
         "max_steps": max_steps,
         "epochs": epochs,
@@ -43,55 +50,56 @@ def plan(
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
     train = TrainConfig(**with_options(tables["train"], given))
-    begun = make_plan(parse_location(shards), tables["model"], train)
-    found = estimate(make_trainer(begun, Path("run"), resume=False))
+    run_plan = make_plan(parse_location(shards), tables["model"], train)
+    cost = estimate(make_trainer(run_plan, Path("run"), resume=False))
     if json:
-        print_json(_document(found))
+        print_json(_document(cost))
     else:
-        _print(found)
+        _print(cost)
 
 
-def _document(found: "Estimate") -> dict[str, Any]:
-    """Give an estimate as JSON holds it, with the time of each size."""
+def _document(cost: "Estimate") -> dict[str, Any]:
+    """Return an estimate as `--json` prints it, with the time of each size."""
     from dataclasses import asdict
 
-    growth = [asdict(size) | {"seconds": found.seconds_at(size)} for size in found.growth]
-    return asdict(found) | {"seconds": found.seconds, "growth": growth}
+    growth = [asdict(size) | {"seconds": cost.seconds_at(size)} for size in cost.growth]
+    return asdict(cost) | {"seconds": cost.seconds, "growth": growth}
 
 
-def _print(found: "Estimate") -> None:
+def _print(cost: "Estimate") -> None:
     from aammodel.training.console import duration
 
-    size = found.size
+    size = cost.size
     print(f"parameters    {size.parameters:,}")
-    print(f"steps         {found.num_steps:,}, over {found.num_samples:,} training samples")
-    print(f"operations    {_short(size.operations)} a step")
+    print(f"steps         {cost.num_steps:,}, over {cost.num_samples:,} training samples")
+    print(f"operations    {_format_operations(size.operations)} per step")
     print(
         f"memory        {size.memory_bytes / 1e9:.2f} GB for weights and activations; "
-        f"{found.peak_bytes / 1e9:.2f} GB at the peak on this {found.device}"
+        f"peak on this {cost.device}: {cost.peak_bytes / 1e9:.2f} GB"
     )
     print(
-        f"time          {found.seconds_per_step:.2f} s a step, {found.data_seconds_per_step:.3f} s to make "
-        f"its batches; {found.num_validations:,} validations of {found.seconds_per_validation:.1f} s"
+        f"time          {cost.seconds_per_step:.2f} s per step and {cost.data_seconds_per_step:.3f} s for "
+        f"its batches; {cost.num_validations:,} validations of {cost.seconds_per_validation:.1f} s"
     )
-    print(f"in all        {duration(found.seconds)}, if validation does not stop it early\n")
-    print("token limit   width   parameters   operations a step   memory, GB   time")
-    for one in found.growth:
-        print(_row(found, one))
-    print("\nTimes of other sizes are in proportion to their operations: take them for orders of magnitude.")
+    print(f"total         {duration(cost.seconds)}, unless validation stops the run early\n")
+    print("token limit   width   parameters   operations/step     memory, GB   time")
+    for other in cost.growth:
+        print(_row(cost, other))
+    print("\nTimes of other sizes assume that time is proportional to operations. They are rough estimates.")
 
 
-def _row(found: "Estimate", one: "Size") -> str:
+def _row(cost: "Estimate", size: "Size") -> str:
     from aammodel.training.console import duration
 
     return (
-        f"{one.token_limit:11,} {one.width:7,} {one.parameters:12,} {_short(one.operations):>19} "
-        f"{one.memory_bytes / 1e9:12.2f}   {duration(found.seconds_at(one))}"
+        f"{size.token_limit:11,} {size.width:7,} {size.parameters:12,} "
+        f"{_format_operations(size.operations):>17} "
+        f"{size.memory_bytes / 1e9:14.2f}   {duration(cost.seconds_at(size))}"
     )
 
 
-def _short(number: float) -> str:
-    """Write a large number with the prefix that people use for operations."""
+def _format_operations(number: float) -> str:
+    """Return a number of operations with three digits and a unit, such as 1.23 GFLOP."""
     for prefix in ("", "k", "M", "G", "T"):
         if number < 1000:
             return f"{number:.3g} {prefix}FLOP"

@@ -1,4 +1,4 @@
-"""`aammodel tune`: a learning rate and a batch size that suit these shards and this machine."""
+"""`aammodel tune`: find a learning rate and a batch size for these shards and this machine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,25 +13,27 @@ if TYPE_CHECKING:
     from aammodel.training.setup import Plan
 
 _UNITS = {"k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
-_SHARE_OF_ALL = 0.8
-"""Of the memory of the machine or the device, where no budget is given."""
+_DEFAULT_FRACTION = 0.8
+"""Fraction of the memory of the machine or GPU that a step may use if no budget is given."""
 
 
 def tune(
-    shards: Annotated[str, typer.Argument(help="Folder that `aamprep shard` wrote, or the URL of one.")],
-    output: Annotated[Path, typer.Option(help="Folder for the picture and the figures.")] = Path("tune"),
+    shards: Annotated[str, typer.Argument(help="Folder of shards, written by `aamprep shard`, or its URL.")],
+    output: Annotated[Path, typer.Option(help="Output folder for the plot and the figures.")] = Path("tune"),
     config: Annotated[Path | None, typer.Option(help="TOML file with [train] and [model].")] = None,
-    steps: Annotated[int, typer.Option(min=10, help="Steps of the test of learning rates.")] = 100,
+    steps: Annotated[
+        int, typer.Option(min=10, help="Number of learning rates to test, one step each.")
+    ] = 100,
     memory: Annotated[
-        str | None, typer.Option(help="Memory that a step may take, as 8GB. Default: 80 % of all.")
+        str | None, typer.Option(help="Memory that a step may use, such as 8GB. Default: 80 % of all.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda ... Default: a GPU where there is one.")
+        str | None, typer.Option(help="cpu, cuda or cuda:1. Default: a GPU if there is one.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder.")] = False,
 ) -> None:
-    """Find a learning rate (by a range test) and the largest batch that fits into memory."""
+    """Find a learning rate, with a range test, and the largest batch that fits into memory."""
     budget = _bytes(memory) if memory is not None else None
     from aam_schemas.common.publish import check_target
 
@@ -47,14 +49,14 @@ def tune(
     tables = read_config(config) if config else {"train": {}, "model": {}}
     train = TrainConfig(**(tables["train"] | ({"device": device} if device else {})))
     plan = make_plan(parse_location(shards), tables["model"], train)
-    say(f"learning rates: {steps} steps of {train.batch_size * train.accumulate} samples")
+    say(f"testing learning rates: {steps} steps of {train.batch_size * train.accumulate} samples")
     curve = range_test(make_trainer(plan, output, resume=False), steps)
     if not curve.losses:
         raise UsageError(
-            "the loss is not finite at the lowest rate already", shards, "check the configuration"
+            "the loss is non-finite even at the lowest learning rate", shards, "check the configuration"
         )
-    trial = BatchTrial(plan, budget or _SHARE_OF_ALL * total_bytes(pick_device(train.device)))
-    say("batch sizes: a step of each of some sizes, with the largest samples")
+    trial = BatchTrial(plan, budget or _DEFAULT_FRACTION * total_bytes(pick_device(train.device)))
+    say("testing batch sizes: one step each, with the largest samples")
     num_samples = plan.shards.manifest.num_rows("train")
     largest = largest_that_fits(trial.fits, num_samples)
     document = _document(curve, trial, largest)
@@ -63,14 +65,14 @@ def tune(
 
 
 def _bytes(text: str) -> float:
-    """Read `8GB` or `500M`; a number alone could be meant as either."""
+    """Return the number of bytes of `8GB` or `500M`. A number without a unit is refused as ambiguous."""
     number = text.strip().lower().removesuffix("b").strip()
     try:
         size = float(number[:-1]) * _UNITS[number[-1:]]
     except (ValueError, KeyError):
         size = 0.0
     if not 0 < size < float("inf"):
-        raise UsageError(f"{text!r} is no amount of memory", "--memory", "write it as 8GB or 500MB")
+        raise UsageError(f"invalid amount of memory: {text!r}", "--memory", "write it as 8GB or 500MB")
     return size
 
 
@@ -104,8 +106,8 @@ def _print(document: dict[str, Any], output: Path, num_samples: int) -> None:
     largest, budget = document["largest_batch_size"], f"{document['memory_budget_bytes'] / 1e9:.3g} GB"
     if largest:
         peak = document["peak_bytes"][str(largest)] / 1e9
-        most = "all training samples" if largest == num_samples else "the most that fits"
-        print(f"batch_size = {largest}   # {most}; it takes {peak:.3g} GB of {budget}")
+        reason = "all training samples" if largest == num_samples else "the largest that fits"
+        print(f"batch_size = {largest}   # {reason}; a step uses {peak:.3g} GB of {budget}")
     else:
-        print(f"# no batch fits into {budget}: give more memory, or a lower token_limit or width")
-    print(f"The curve: {output}/learning-rate.png. These lines belong under [train] in a --config file.")
+        print(f"# no batch fits into {budget}: allow more memory, or lower token_limit or width")
+    print(f"Plot of the losses: {output}/learning-rate.png. Copy these lines to [train] of a --config file.")

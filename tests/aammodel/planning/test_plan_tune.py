@@ -112,7 +112,7 @@ def test_a_plan_for_people_has_a_table(tiny: Plan, run: Programs, tmp_path: Path
     ran = run("aammodel", "plan", tiny.shards.folder, "--config", tmp_path / "tiny.toml")
     assert ran.code == 0
     assert "token limit" in ran.out
-    assert "s a step" in ran.out
+    assert "s per step" in ran.out
     assert not (tmp_path / "run").exists()
 
 
