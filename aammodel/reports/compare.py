@@ -1,4 +1,4 @@
-"""Runs side by side: in what they differ, and how well each did."""
+"""Compare runs: the settings in which they differ, and their results."""
 
 import json
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from aammodel.runs.config_file import read_config_of
 from aammodel.runs.metrics_log import Row, read_metrics
 
 _MISSING = "-"
-_WORDS = {"best_step": "best step", "samples_per_second": "samples per second", "memory_mib": "memory (MiB)"}
+_LABELS = {"best_step": "best step", "samples_per_second": "samples per second", "memory_mib": "memory (MiB)"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run, and what is known of it so far."""
+    """A run: its configuration, its metrics, and its results so far."""
 
     name: str
     config: dict[str, Any]
@@ -34,16 +34,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several runs side by side."""
+    """Settings and results of several runs, in the order of the runs."""
 
     runs: tuple[str, ...]
     differences: dict[str, list[Any]]
-    """Values of the configuration by name, as `train.learning_rate`: those that are not the same in all."""
+    """Settings that differ between runs, by name, such as `train.learning_rate`. A value per run."""
     results: dict[str, list[Any]]
-    """What came out, by name: best validation losses, r by target, steps, minutes; None if not known yet."""
+    """Best validation losses, r of each target, steps, minutes and so on, by name. A value per run, which is
+    None if it is not known yet."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what `--json` prints."""
+        """Return the comparison as `--json` prints it."""
         return asdict(self)
 
 
@@ -53,9 +54,9 @@ def read_run(folder: Path) -> Run:
     Raises
     ------
     UsageError
-        If there is no such run, or it has no line of metrics yet.
+        If there is no such run, or if it has no metrics yet.
     InvalidDataError
-        If a file of it is damaged.
+        If a file of the run is damaged.
     """
     config = read_config_of(folder)
     rows = read_metrics(folder)
@@ -104,62 +105,63 @@ def _checked_page(path: Path) -> Path:
 
 
 def compare_read(runs: Sequence[Run]) -> Comparison:
-    """Lay runs side by side."""
-    settings = [_flat(one.config) for one in runs]
-    names = dict.fromkeys(name for one in settings for name in one)
-    differences = {name: [one.get(name) for one in settings] for name in names}
+    """Return the settings in which runs differ, and their results."""
+    settings = [_flatten(run.config) for run in runs]
+    names = dict.fromkeys(name for setting in settings for name in setting)
+    differences = {name: [setting.get(name) for setting in settings] for name in names}
     differences = {
         name: values for name, values in differences.items() if any(v != values[0] for v in values)
     }
-    return Comparison(tuple(one.name for one in runs), differences, _results(runs))
+    return Comparison(tuple(run.name for run in runs), differences, _results(runs))
 
 
 def as_rows(values: dict[str, list[Any]]) -> list[list[str]]:
-    """Give a row of text for each name."""
-    return [[_words(name), *map(_cell, each)] for name, each in values.items()]
+    """Return a table row for each name: its label, and the value of each run."""
+    return [[_label(name), *map(_cell, each)] for name, each in values.items()]
 
 
 def as_page(comparison: Comparison, runs: Sequence[Run]) -> bytes:
-    """Write the page of a comparison: tables, and curves laid over each other."""
+    """Return the HTML page of a comparison: tables, and plots with the curves of all runs."""
     names = _short_names(comparison.runs)
+    # `table` turns a leading color into a colored square, which serves as the legend of the curves.
     keys = [f"{RUN_COLOURS[n % len(RUN_COLOURS)]} {name}" for n, name in enumerate(names)]
-    figure = draw_runs({name: one.rows for name, one in zip(names, runs, strict=True)})
+    figure = draw_runs({name: run.rows for name, run in zip(names, runs, strict=True)})
     parts = ["<h2>Results</h2>", table(as_rows(comparison.results), ["", *keys])]
     parts += ["<h2>Losses and learning rate</h2>", embedded_png(png(figure), "losses of all runs")]
-    parts += ["<h2>What differs</h2>"]
-    same = "<p>Nothing: these runs have the same configuration.</p>"
+    parts += ["<h2>Differences in configuration</h2>"]
+    same = "<p>None. These runs have the same configuration.</p>"
     parts += [table(as_rows(comparison.differences), ["", *keys]) if comparison.differences else same]
     return page(f"{len(names)} runs compared", parts)
 
 
 def _results(runs: Sequence[Run]) -> dict[str, list[Any]]:
     best = {f"val_{name}": [run.results["best"].get(f"val_{name}") for run in runs] for name in loss_labels()}
-    found = {name: values for name, values in best.items() if any(value is not None for value in values)}
-    for target in dict.fromkeys(target for one in runs for target in one.results["targets"]):
-        found[f"{target} r"] = [one.results["targets"].get(target, {}).get("r") for one in runs]
+    results = {name: values for name, values in best.items() if any(value is not None for value in values)}
+    for target in dict.fromkeys(target for run in runs for target in run.results["targets"]):
+        results[f"{target} r"] = [run.results["targets"].get(target, {}).get("r") for run in runs]
     for name in ("best_step", "steps", "minutes", "samples_per_second", "memory_mib"):
-        found[name] = [one.results[name] for one in runs]
-    return found
+        results[name] = [run.results[name] for run in runs]
+    return results
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Name each value by its path; lists stay whole."""
+def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested tables by dotted name, such as `train.learning_rate`. Keep lists whole."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
+            flat |= _flatten(value, f"{prefix}{name}.")
         else:
             flat[f"{prefix}{name}"] = value
     return flat
 
 
-def _words(name: str) -> str:
+def _label(name: str) -> str:
     if name.startswith("val_"):
         return f"best validation {loss_labels().get(name.removeprefix('val_'), name)}"
-    target, _, what = name.partition(" ")
-    if target in METRICS and what:
-        return f"{METRICS[target].words}: {what}"
-    return _WORDS.get(name, name)
+    target, _, quantity = name.partition(" ")
+    if target in METRICS and quantity:
+        return f"{METRICS[target].words}: {quantity}"
+    return _LABELS.get(name, name)
 
 
 def _cell(value: Any) -> str:
@@ -169,7 +171,7 @@ def _cell(value: Any) -> str:
 
 
 def _short_names(names: Sequence[str]) -> list[str]:
-    """Give the last part of each path where that tells the runs apart, else the whole."""
+    """Return the folder name of each run, or the whole paths if two folder names are equal."""
     short = [Path(name).resolve().name for name in names]
     return short if len(set(short)) == len(short) else list(names)
 

@@ -1,4 +1,4 @@
-"""Curves of one run, or of several laid over each other: losses by name, and the learning rate."""
+"""Plot the losses and the learning rate of one run or of several runs."""
 
 import math
 from collections.abc import Callable
@@ -20,10 +20,11 @@ TRAIN_COLOUR, VALIDATION_COLOUR = "#5b93b5", "#c2410c"
 RUN_COLOURS = ("#1f5673", "#c2410c", "#2f855a", "#7c3aed", "#b7791f", "#0e9aa7", "#be185d", "#59616b")
 
 SMOOTHED_FROM = 50
-"""So many training losses, or more, are drawn faintly, with their running mean over a fortieth of them."""
+"""From this number of training losses on, a running mean over a fortieth of them is drawn, and the losses
+themselves are drawn faintly."""
 
-_WIDE = 15
-"""From this ratio of the largest to the smallest on, an axis is logarithmic."""
+_LOG_RATIO = 15
+"""From this ratio of the largest to the smallest loss on, the axis is logarithmic."""
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -41,7 +42,7 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Lines:
-    """The metrics of one run, and how they are drawn."""
+    """Metrics of one run, with the label and colors of its curves."""
 
     rows: list[Row]
     label: str = ""
@@ -50,12 +51,12 @@ class Lines:
 
 
 def draw_run(rows: list[Row]) -> Figure:
-    """Draw the training and validation losses of a run by name, and its learning rate."""
+    """Return a figure with a panel per loss, for training and validation, and one for the learning rate."""
     return _draw([Lines(rows)])
 
 
 def draw_runs(runs: dict[str, list[Row]]) -> Figure:
-    """Lay the losses of several runs over each other: training faint, validation with dots."""
+    """Return a figure in which each panel shows all runs: training losses faint, validation with dots."""
     colours = [RUN_COLOURS[n % len(RUN_COLOURS)] for n in range(len(runs))]
     each = zip(runs.items(), colours, strict=True)
     return _draw([Lines(rows, label, colour, colour) for (label, rows), colour in each])
@@ -117,11 +118,12 @@ def _rates(axes: Axes, runs: list[Lines]) -> None:
 
 
 def _scale(axes: Axes, values: list[float]) -> None:
-    """Take a logarithmic scale where losses fall by much, with numbers that one can read."""
+    """Use a logarithmic axis if the losses span a wide range."""
     positive = [value for value in values if value > 0]
-    if not positive or max(positive) / min(positive) < _WIDE:
+    if not positive or max(positive) / min(positive) < _LOG_RATIO:
         return
     axes.set_yscale("log")
+    # By default, matplotlib labels powers of ten only, and there may be none in the range.
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -1,4 +1,4 @@
-"""What a run looks like: `losses.png`, `METRIC.png`, `results.json`, and all of it in one `report.html`."""
+"""Report of a run: `losses.png`, `METRIC.png`, `results.json`, and all of them in one `report.html`."""
 
 import json
 from pathlib import Path
@@ -24,43 +24,48 @@ _SECTIONS = {
     "model": "Model",
     "versions": "Versions",
     "machine": "Machine",
-    "changes": "What was different before",
+    "changes": "Earlier settings that were changed on resume",
 }
-"""Of `config.json`, in the order in which they are shown."""
+"""Headings for the sections of `config.json`, in the order of the page."""
 
 
 def write_report(run: Path, config: dict[str, Any], predictions: list[Prediction]) -> Path:
-    """Write `results.json`, the pictures of a run, and its page, which opens without a network.
+    """Write `results.json`, the plots and the HTML page of a run. The page needs no network.
 
     Parameters
     ----------
     run : Path
-        The run's folder, with its metrics.
+        Run folder with `metrics.jsonl`.
     config : dict
-        What its `config.json` holds.
+        Content of `config.json`.
     predictions : list of Prediction
-        Distances of the validation samples by each target; none where there are none to compare.
+        Predicted and true distances of the validation samples, for each target. It may be empty.
+
+    Returns
+    -------
+    Path
+        The page.
     """
     rows = read_metrics(run)
     results = results_of(rows, predictions, config.get("changes", []))
     replace_file(run / RESULTS_FILE, (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
     parts = [cards(_figures(results)), "<h2>Losses and learning rate</h2>"]
-    parts.append(_shown(draw_run(rows), run / "losses.png"))
+    parts.append(_save_plot(draw_run(rows), run / "losses.png"))
     if predictions:
-        scatters = (_shown(draw_distances(one), run / f"{one.target}.png") for one in predictions)
-        parts += ["<h2>Distances of the validation samples, by the best weights</h2>"]
-        parts += [f'<section class="plots">{"".join(scatters)}</section>']
-    for section, words in _SECTIONS.items():
+        plots = (_save_plot(draw_distances(each), run / f"{each.target}.png") for each in predictions)
+        parts += ["<h2>Distances between validation samples, predicted with the best weights</h2>"]
+        parts += [f'<section class="plots">{"".join(plots)}</section>']
+    for section, heading in _SECTIONS.items():
         if section in config:
-            parts += [f"<h2>{words}</h2>", table(_rows_of(config[section]))]
-    # The page comes last: a run that has it has everything.
+            parts += [f"<h2>{heading}</h2>", table(_rows_of(config[section]))]
+    # The page is written last. If it exists, all other files are complete.
     path = run / REPORT_FILE
     replace_file(path, page(f"Pretraining run {run.resolve().name}", parts))
     return path
 
 
 def remove_report(run: Path) -> None:
-    """Take back what a run that goes on had written at its end: it would be taken for the new end's."""
+    """Remove the report of a run that is resumed. It could be mistaken for that of the new end."""
     for name in (REPORT_FILE, RESULTS_FILE):
         (run / name).unlink(missing_ok=True)
 
@@ -68,9 +73,21 @@ def remove_report(run: Path) -> None:
 def results_of(
     rows: list[Row], predictions: list[Prediction], changes: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Sum a run up: its best validation loss, how well distances are predicted, what it took.
+    """Return the best validation losses of a run, the quality of its distances, and its time and memory.
 
-    The best is that of the losses that compare with the last ones (see `comparable`).
+    Parameters
+    ----------
+    rows : list of Row
+        Metrics of the run.
+    predictions : list of Prediction
+    changes : list of dict
+        Settings that were changed on resume. Losses before a change of the loss's definition cannot be
+        compared with later ones, and do not count for the best (see `comparable`).
+
+    Returns
+    -------
+    dict
+        Content of `results.json`.
     """
     validated = comparable(rows, changes)
     steps, losses = column(validated, "val_loss")
@@ -80,7 +97,7 @@ def results_of(
         "steps": int(max(column(rows, "loss")[0], default=0)),
         "best_step": int(steps[best]) if best is not None else None,
         "best": {name: min(column(validated, name)[1]) for name in _validated(validated)},
-        "targets": {one.target: _quality(one) for one in predictions},
+        "targets": {prediction.target: _quality(prediction) for prediction in predictions},
         "minutes": sum(column(rows, "seconds")[1]) / 60,
         "samples_per_second": float(np.median(speeds)) if speeds else None,
         "memory_mib": max(column(rows, "memory_mib")[1], default=None),
@@ -91,12 +108,12 @@ def _validated(rows: list[Row]) -> list[str]:
     return [f"val_{name}" for name in loss_labels() if column(rows, f"val_{name}")[0]]
 
 
-def _quality(one: Prediction) -> dict[str, float | int | None]:
+def _quality(prediction: Prediction) -> dict[str, float | int | None]:
     return {
-        "r": one.r if np.isfinite(one.r) else None,
-        "mean_absolute_error": one.mean_absolute_error,
-        "num_pairs": len(one.true),
-        "num_samples": one.num_samples,
+        "r": prediction.r if np.isfinite(prediction.r) else None,
+        "mean_absolute_error": prediction.mean_absolute_error,
+        "num_pairs": len(prediction.true),
+        "num_samples": prediction.num_samples,
     }
 
 
@@ -104,11 +121,11 @@ def _figures(results: dict[str, Any]) -> list[tuple[str, str, str]]:
     figures = []
     for name, loss in results["best"].items():
         label = loss_labels()[name.removeprefix("val_")]
-        where = f"at step {results['best_step']:,}" if name == "val_loss" else f"{label.unit}, at its best"
-        figures.append((f"validation: {label.words}", f"{loss:.4g}", where))
-    for target, one in results["targets"].items():
-        r = "not defined" if one["r"] is None else f"r = {one['r']:.3f}"
-        error = f"mean absolute error {one['mean_absolute_error']:.4f}"
+        remark = f"at step {results['best_step']:,}" if name == "val_loss" else f"{label.unit}, lowest value"
+        figures.append((f"validation: {label.words}", f"{loss:.4g}", remark))
+    for target, quality in results["targets"].items():
+        r = "undefined" if quality["r"] is None else f"r = {quality['r']:.3f}"
+        error = f"mean absolute error {quality['mean_absolute_error']:.4f}"
         figures.append((METRICS[target].words, r, error))
     if results["samples_per_second"]:
         speed = f"{results['samples_per_second']:,.1f} samples/s, {results['memory_mib'] or 0:,.0f} MiB"
@@ -128,15 +145,15 @@ def _cell(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _shown(figure: Figure, path: Path) -> str:
-    """Save a figure as PNG, and give it as an element that holds the picture itself."""
+def _save_plot(figure: Figure, path: Path) -> str:
+    """Save a figure as PNG, and return an HTML element with the PNG embedded."""
     content = png(figure)
     replace_file(path, content)
     return embedded_png(content, path.stem)
 
 
 def draw_distances(prediction: Prediction) -> Figure:
-    """Draw predicted against true distances."""
+    """Return a scatter plot of predicted against true distances."""
     figure = Figure(figsize=(5.5, 5.5))
     axis = figure.add_subplot()
     metric = METRICS[prediction.target]
@@ -157,5 +174,5 @@ def draw_distances(prediction: Prediction) -> Figure:
 
 
 def save_distances(prediction: Prediction, path: Path) -> None:
-    """Draw predicted against true distances into a PNG file."""
+    """Save a scatter plot of predicted against true distances as a PNG file."""
     replace_file(path, png(draw_distances(prediction)))
