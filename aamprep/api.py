@@ -43,7 +43,7 @@ from aamprep.shards.shard_set import ShardSet
 from aamprep.shards.stored import StoredSet
 from aamprep.study.discover import CONVENTIONAL_NAMES, find_file_beside
 from aamprep.study.study import Paths, Study
-from aamprep.tree.midpoint import as_newick, root_at_midpoint
+from aamprep.tree.midpoint import root_at_midpoint, to_newick
 
 if TYPE_CHECKING:
     from aamprep.merging.study import Merged
@@ -402,12 +402,12 @@ def simulate(
     UsageError
         If the folder exists, or a number is too small.
     """
-    from aamprep.simulation import SIGN, simulate_study, write_study
+    from aamprep.simulation import MARKER_FILE, simulate_study, write_study
 
     for name, number, least in (("samples", samples, 1), ("asvs", asvs, 2), ("seed", seed, 0)):
         if number < least:
             raise ParameterError(f"{number} is too small", name, f"give {least} or more")
-    with published_folder(Path(folder), SIGN, overwrite) as target:
+    with published_folder(Path(folder), MARKER_FILE, overwrite) as target:
         write_study(simulate_study(samples, asvs, seed), target)
     return Path(folder)
 
@@ -456,7 +456,7 @@ def root(tree: "TreeLike", *, output: str | Path, overwrite: bool = False) -> Ro
         raise InvalidStudyError("the tree cannot be read", Report(title, findings))
     if len(unrooted.tips) < 2:
         raise InvalidDataError("this tree has fewer than two tips", title, "give a tree with more tips")
-    replace_file(output, as_newick(root_at_midpoint(unrooted)).encode())
+    replace_file(output, to_newick(root_at_midpoint(unrooted)).encode())
     # By convention, the root has two children in newick, and an unrooted tree is written with three.
     was_rooted = bool((unrooted.parent == 0).sum() == 2)
     return RootedTree(output, len(unrooted.tips), was_rooted, findings)

@@ -1,4 +1,4 @@
-"""Array types and memory-mapped arrays that several stages share."""
+"""Array types, and functions for arrays on disk."""
 
 import mmap
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy.typing as npt
 Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+
 LARGEST_COUNT = 2.0**53
 """Largest valid count. Up to it, float64 represents every whole number exactly."""
 

@@ -1,4 +1,4 @@
-"""Values and sizes of Arrow list columns."""
+"""Values and lengths of Arrow list columns."""
 
 import numpy as np
 import numpy.typing as npt

@@ -21,7 +21,7 @@ from aamprep.read.biom.write import NO_TABLE_ID, write_biom
 from aamprep.read.metadata import is_id_header
 from aamprep.read.source import InputPath, ObjectFile
 from aamprep.study.study import Paths
-from aamprep.tree.midpoint import Rooted, as_newick
+from aamprep.tree.midpoint import Rooted, to_newick
 
 if TYPE_CHECKING:
     import biom
@@ -145,7 +145,7 @@ def _write_tree(tree: "skbio.TreeNode", path: Path) -> None:
     parent = [number[id(node.parent)] for node in nodes[:-1]]
     length = [np.nan if node.length is None else float(node.length) for node in nodes]
     names = tuple(node.name or "" for node in nodes)
-    path.write_text(as_newick(Rooted(np.array([*parent, -1]), np.array(length), names)), encoding="utf-8")
+    path.write_text(to_newick(Rooted(np.array([*parent, -1]), np.array(length), names)), encoding="utf-8")
 
 
 def _write_distances(distances: "skbio.DistanceMatrix", path: Path) -> None:

@@ -1,8 +1,7 @@
-"""A study with a known answer: a phylogeny, sequences that evolved along it, communities that differ.
+"""Simulate a study: a phylogeny, sequences that evolve along it, and communities that depend on metadata.
 
-The demo's and the tests' data. Nothing here pretends to be a model of real evolution; it has what the
-product needs to be tried: ASVs whose sequences tell their place in the tree, samples whose communities
-follow their metadata, and depths that differ.
+The demo and the tests use simulated studies. They are not a model of real evolution, but have its main
+features: similar sequences are close in the tree, communities depend on habitat and age, and depths differ.
 """
 
 import json
@@ -15,30 +14,31 @@ import scipy.sparse as sp
 
 from aamprep.read.biom.write import write_biom
 
-SIGN = "simulated.json"
-"""The file by which a simulated study is known: real ones have all the others."""
+MARKER_FILE = "simulated.json"
+"""File that marks a folder as a simulated study, so that a real study is never overwritten."""
 
 HABITATS = ("gut", "skin", "soil", "sea")
 SEQUENCE_BASES = 100
 MEDIAN_DEPTH = 5000
 ASVS_PER_SAMPLE = 120
+"""Typical number of ASVs per sample, if the study has enough."""
 MUTATIONS_PER_BASE = 0.6
-"""Expected substitutions per base from the root to a tip: related ASVs share most bases, distant ones few."""
+"""Expected substitutions per base from the root to a tip: close relatives share most of their bases."""
 
 
 @dataclass(frozen=True)
 class SimulatedStudy:
-    """Everything that was simulated, and by which it was ruled."""
+    """A simulated study, with the metadata that its communities depend on."""
 
     sequences: tuple[str, ...]
     newick: str
     counts: sp.csr_matrix
-    """Reads, shape (samples, ASVs)."""
+    """Number of reads, shape (samples, ASVs)."""
     sample_ids: tuple[str, ...]
     habitat: tuple[str, ...]
-    """The signal: which part of the phylogeny a sample's ASVs come from."""
+    """Habitat of each sample. It determines the clades that are abundant."""
     age: npt.NDArray[np.float64]
-    """A second, continuous signal, in years: it shifts abundance along the phylogeny."""
+    """Age of each sample in years, shape (samples,). It shifts abundances along the phylogeny."""
 
 
 def simulate_study(num_samples: int, num_asvs: int, seed: int) -> SimulatedStudy:
@@ -48,7 +48,11 @@ def simulate_study(num_samples: int, num_asvs: int, seed: int) -> SimulatedStudy
     ----------
     num_samples, num_asvs : int
     seed : int
-        The same seed gives the same study.
+        Seed. The same seed yields the same study.
+
+    Returns
+    -------
+    SimulatedStudy
     """
     rng = np.random.default_rng(seed)
     parent, length = _phylogeny(num_asvs, rng)
@@ -62,14 +66,16 @@ def simulate_study(num_samples: int, num_asvs: int, seed: int) -> SimulatedStudy
         newick=_newick(parent, length, sequences),
         counts=counts,
         sample_ids=tuple(f"S{number:05d}" for number in range(num_samples)),
-        habitat=tuple(HABITATS[one] for one in habitat),
+        habitat=tuple(HABITATS[index] for index in habitat),
         age=age,
     )
 
 
 def write_study(study: SimulatedStudy, folder: Path) -> None:
-    """Write table.biom (BIOM 2.1), tree.nwk and metadata.tsv into a folder, and that they are made up."""
-    (folder / SIGN).write_text(json.dumps({"samples": len(study.sample_ids), "asvs": len(study.sequences)}))
+    """Write table.biom (BIOM 2.1), tree.nwk, metadata.tsv and the marker file to a folder."""
+    (folder / MARKER_FILE).write_text(
+        json.dumps({"samples": len(study.sample_ids), "asvs": len(study.sequences)})
+    )
     write_biom(folder / "table.biom", study.sample_ids, study.sequences, study.counts)
     (folder / "tree.nwk").write_text(study.newick + "\n")
     rows = ["sample-id\thabitat\tage"]
@@ -80,7 +86,11 @@ def write_study(study: SimulatedStudy, folder: Path) -> None:
 def _phylogeny(
     num_tips: int, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Join tips two by two (a Yule process backwards); tips are 0 to num_tips - 1, the root is last."""
+    """Simulate a Yule tree backwards, by joining random pairs.
+
+    Tips are nodes 0 to num_tips - 1, and the root is the last node. The distance from the root to every tip
+    is 1.
+    """
     num_nodes = 2 * num_tips - 1
     parent, age = np.full(num_nodes, -1, dtype=np.int64), np.zeros(num_nodes)
     lines = list(range(num_tips))
@@ -100,7 +110,7 @@ def _phylogeny(
 def _evolve(
     parent: npt.NDArray[np.int64], length: npt.NDArray[np.float64], num_tips: int, rng: np.random.Generator
 ) -> list[str]:
-    """Let a sequence evolve along the tree (Jukes and Cantor 1969); equal tips are told apart."""
+    """Return the sequences of the tips, evolved along the tree (Jukes and Cantor 1969) and made unique."""
     num_nodes = len(parent)
     bases = np.zeros((num_nodes, SEQUENCE_BASES), dtype=np.uint8)
     bases[-1] = rng.integers(4, size=SEQUENCE_BASES)
@@ -119,7 +129,10 @@ def _evolve(
 def _diffuse(
     parent: npt.NDArray[np.int64], length: npt.NDArray[np.float64], num_tips: int, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Let preferences for each habitat, and a trend with age, diffuse along the tree: shape (tips, 5)."""
+    """Return traits that evolve along the tree by Brownian motion, shape (tips, habitats + 1).
+
+    They are the preference for each habitat, and a trend with age in the last column.
+    """
     trait = np.zeros((len(parent), len(HABITATS) + 1))
     for node in range(len(parent) - 2, -1, -1):
         trait[node] = trait[parent[node]] + rng.normal(size=trait.shape[1]) * np.sqrt(length[node])
@@ -132,19 +145,20 @@ def _communities(
     age: npt.NDArray[np.float64],
     rng: np.random.Generator,
 ) -> sp.csr_matrix:
-    """Draw each sample's ASVs by their preference for its habitat and age, and reads for each."""
+    """Draw the ASVs of each sample by their preference for its habitat and age, and reads for each ASV."""
     num_asvs = len(traits)
     richness = max(1, min(ASVS_PER_SAMPLE, num_asvs // 2))
     rows = []
     for where, years in zip(habitat, age, strict=True):
+        # Adding Gumbel noise and taking the largest draws without replacement (Gumbel-top-k).
         preference = 1.5 * traits[:, where] + traits[:, -1] * (years - 50) / 30
         present = np.argsort(-(preference + rng.gumbel(size=num_asvs)))[
             : rng.integers(richness // 2, richness * 3 // 2) + 1
         ]
-        share = rng.lognormal(sigma=1.5, size=len(present))
+        abundance = rng.lognormal(sigma=1.5, size=len(present))
         depth = int(rng.lognormal(np.log(MEDIAN_DEPTH), 0.5)) + len(present)
-        reads = rng.multinomial(depth, share / share.sum())
-        reads[0] = max(reads[0], 1)
+        reads = rng.multinomial(depth, abundance / abundance.sum())
+        reads[0] = max(reads[0], 1)  # No sample is empty.
         row = np.zeros(num_asvs)
         row[present] = reads
         rows.append(sp.csr_matrix(row))
@@ -152,7 +166,7 @@ def _communities(
 
 
 def _newick(parent: npt.NDArray[np.int64], length: npt.NDArray[np.float64], names: list[str]) -> str:
-    """Write the tree; children come before their parents, so one pass builds every subtree's text."""
+    """Return the tree as Newick. Children precede their parents, so one pass is enough."""
     text = list(names) + [""] * (len(parent) - len(names))
     children: list[list[str]] = [[] for _ in parent]
     for node in range(len(parent)):

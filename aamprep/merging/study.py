@@ -25,7 +25,7 @@ from aamprep.rules import shards as rules
 from aamprep.rules.findings import Findings
 from aamprep.shards.build import write_shards
 from aamprep.shards.stored import StoredSet, entries
-from aamprep.study.study import Asvs, Study, locate, unite
+from aamprep.study.study import Asvs, Study, collect_asvs, match_tips
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def prepare_merge(
         return None
     tables = tuple(table for shards in sets for table in _tables(shards))
     asvs, asv_of_feature = _unite_asvs(sets, tables)
-    tip_of_asv = locate(asvs, tree, findings)
+    tip_of_asv = match_tips(asvs, tree, findings)
     if tip_of_asv is None:
         return None
     study = Study(
@@ -172,7 +172,7 @@ def _feature_sequences(shards: StoredSet) -> list[str]:
 def _unite_asvs(sets: list[StoredSet], tables: tuple[CountTable, ...]) -> tuple[Asvs, tuple[Integers, ...]]:
     """Merge ASVs by sequence. Each keeps all its names, and the taxon of the first set that has one."""
     of_folder = {shards.name: _feature_sequences(shards) for shards in sets}
-    asvs, asv_of_feature = unite(tables, [of_folder[table.path] for table in tables], None)
+    asvs, asv_of_feature = collect_asvs(tables, [of_folder[table.path] for table in tables], None)
     taxon: dict[str, str] = {}
     for shards in sets:
         if "taxon" in shards.asvs.column_names:

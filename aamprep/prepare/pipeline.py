@@ -26,7 +26,7 @@ from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Rule
 from aamprep.study.study import Study
-from aamprep.study.where import left_out
+from aamprep.study.where import failing_samples
 
 PREPARED = SAMPLES.append(pa.field("split", pa.string(), nullable=False))
 """Columns of a prepared block: those of a sample file, with indices of the study's ASVs, and the split."""
@@ -212,7 +212,7 @@ def make_pipeline(
             "give the tree of the ASVs",
         )
     sample_ids = (sample_id for table in study.tables for sample_id in table.sample_ids)
-    unwanted = left_out(list(where), study.metadata, sample_ids)
+    unwanted = failing_samples(list(where), study.metadata, sample_ids)
     return SamplePipeline(study, choices, prefix_samples, Rejected(findings), left_out=unwanted)
 
 

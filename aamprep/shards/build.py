@@ -38,7 +38,7 @@ from aamprep.prepare.pipeline import PREPARED, SamplePipeline
 from aamprep.read.types import Metadata
 from aamprep.shards.write import SplitWriter, Spool, describe, write_table
 from aamprep.study.study import Study
-from aamprep.tree.branches import Branches, cover, prune, reads_under
+from aamprep.tree.branches import Branches, branches_above, prune, reads_under
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -154,7 +154,7 @@ def _second_pass(
         pipeline.choices.token_limit, len(numbering.asv_of_row), len(branches.length) if branches else 0
     )
     row_of_asv = numbering.row_of_asv
-    above = cover(branches, len(numbering.asv_of_row)) if branches else None
+    above = branches_above(branches, len(numbering.asv_of_row)) if branches else None
     for table in prepared:
         split = table["split"].to_numpy()
         samples = _numbered(table.drop_columns("split"), row_of_asv)

@@ -1,1 +1,1 @@
-"""From files to a study: which files belong together, which ids match."""
+"""Combine input files into a study: find the files, resolve feature ids, and compare ids between files."""

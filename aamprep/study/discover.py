@@ -1,4 +1,4 @@
-"""Find the files of a study by their conventional names, in the current folder and beside a table."""
+"""Find the files of a study by their conventional names, in the current folder and next to a table."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,18 +13,18 @@ CONVENTIONAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "taxonomy": ("taxonomy.tsv", "taxonomy.qza"),
     "distances": ("distances.tsv", "distances.qza"),
 }
-"""Names of the files that go with a table, by parameter."""
+"""Conventional names of the files that accompany a table, by parameter."""
 
 TABLE_NAMES = ("table.biom", "table.qza")
 
 
 def find_tables(named: Sequence[Path]) -> list[Path]:
-    """Return the tables that were named, or the one in the current folder.
+    """Return the given tables, or the table in the current folder.
 
     Raises
     ------
     UsageError
-        If a named table does not exist, or none was named and there is not exactly one.
+        If a given table does not exist, or none was given and the current folder does not have exactly one.
     """
     for path in named:
         if not path.exists():
@@ -36,27 +36,31 @@ def find_tables(named: Sequence[Path]) -> list[Path]:
     if len(present) == 1:
         return present
     if present:
-        raise UsageError(f"{_joined(present, 'and')} could both be the table", "", "name the table")
-    raise UsageError(f"there is no {_joined(candidates, 'or')} here", str(Path.cwd()), "name the table")
+        raise UsageError(
+            f"{_joined(present, 'and')} could both be the table", "", "give the path of the table"
+        )
+    raise UsageError(
+        f"there is no {_joined(candidates, 'or')} here", str(Path.cwd()), "give the path of the table"
+    )
 
 
 def find_file_beside(parameter: str, tables: Sequence[Path]) -> Path | None:
-    """Return the file of a conventional name beside the tables; None where there is none.
+    """Return the file with a conventional name next to the tables, or None.
 
     Raises
     ------
     ParameterError
-        If two files could be meant.
+        If there are several such files.
     """
     folders = dict.fromkeys(table.parent for table in tables)
     candidates = [folder / name for folder in folders for name in CONVENTIONAL_NAMES[parameter]]
     present = [path for path in candidates if path.exists()]
     if len(present) < 2:
         return present[0] if present else None
-    fix = "name the one that is meant, or leave all such files out"
+    fix = "give the path of the right file, or switch these files off"
     if len(folders) > 1:
-        fix += "; or shard each table by itself, and merge the sets"
-    raise ParameterError(f"{_joined(present, 'and')} could both be meant", parameter, fix)
+        fix += "; or shard each table separately, and merge the sets"
+    raise ParameterError(f"{_joined(present, 'and')} could both be used", parameter, fix)
 
 
 def _joined(paths: Sequence[Path], word: str) -> str:

@@ -1,4 +1,4 @@
-"""Why ids that should match do not: what editors, spreadsheets and pipelines do to them."""
+"""Explain why ids do not match: changes that editors, spreadsheets and pipelines make to them."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -8,41 +8,47 @@ from aam_schemas.vocabulary import is_sequence
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
-def near_misses(here: Sequence[str], there: Sequence[str]) -> str:
-    """Say which single difference explains most of the ids that do not match.
+def mismatch_hint(here: Sequence[str], there: Sequence[str]) -> str:
+    """Return the single change that explains most of the ids that do not match.
+
+    Parameters
+    ----------
+    here, there : sequence of str
+        Ids of the table and of the other file, without a match.
 
     Returns
     -------
     str
-        Such as `802 would match if case were ignored: 's1' is 'S1' there`; empty where nothing explains any.
+        Such as `802 would match if case were ignored: 's1' is 'S1' there`. Empty if no change explains any.
     """
-    # A tree has hundreds of thousands of tips; sequences were compared after folding, and have no other form.
-    here = [one for one in here if not is_sequence(one)]
+    # Sequences are compared in one spelling already. Without them, large trees take no time here.
+    here = [name for name in here if not is_sequence(name)]
     best: list[tuple[str, str]] = []
-    best_words = ""
-    for words, form_here, form_there in _WAYS if here else ():
+    best_change = ""
+    for change, form_here, form_there in _CHANGES if here else ():
         pairs = _pairs(here, there, form_here, form_there)
         if len(pairs) > len(best):
-            best, best_words = pairs, words
+            best, best_change = pairs, change
     if not best:
         return ""
     ours, theirs = best[0]
-    return f"{len(best):,} would match if {best_words}: {ours!r} is {theirs!r} there"
+    return f"{len(best):,} would match if {best_change}: {ours!r} is {theirs!r} there"
 
 
 Forms = Callable[[str], list[str]]
+"""Returns the forms of an id to compare. There may be none or several."""
 
 
 def _pairs(
     here: Sequence[str], there: Sequence[str], form_here: Forms, form_there: Forms
 ) -> list[tuple[str, str]]:
-    """Match ids by their forms; each id there is matched once, so that accidents do not add up."""
-    left = {form: one for one in reversed(there) for form in form_there(one) if form}
+    """Match ids by their forms. Every id there is matched once, so that chance matches do not add up."""
+    candidates = {form: name for name in reversed(there) for form in form_there(name) if form}
     pairs: dict[str, str] = {}
-    for one in here:
-        match = next((left[form] for form in form_here(one) if form in left), None)
+    for name in here:
+        match = next((candidates[form] for form in form_here(name) if form in candidates), None)
         if match is not None:
-            pairs.setdefault(match, one)
+            pairs.setdefault(match, name)
     return [(ours, theirs) for theirs, ours in pairs.items()]
 
 
@@ -74,7 +80,7 @@ def _number(text: str) -> list[str]:
     return [repr(float(text))] if _NUMBER.fullmatch(text) else []
 
 
-_WAYS: tuple[tuple[str, Forms, Forms], ...] = (
+_CHANGES: tuple[tuple[str, Forms, Forms], ...] = (
     ("case were ignored", _no_case, _no_case),
     ("blanks were ignored", _no_blanks, _no_blanks),
     ("numbers had not lost their zeros, as they do in spreadsheets", _number, _number),
@@ -83,4 +89,7 @@ _WAYS: tuple[tuple[str, Forms, Forms], ...] = (
     ("the prefix were taken off the other ids", _same, _without_prefix),
     ("only letters and digits counted, in either case", _letters_and_digits, _letters_and_digits),
 )
-"""What commonly befalls ids, the simplest first; among equals the simplest explanation stands."""
+"""Common changes of ids, the simplest first: conditions, and the forms of both ids that would be equal.
+
+If two changes explain the same number of ids, the first is reported.
+"""

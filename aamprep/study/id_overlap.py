@@ -1,4 +1,4 @@
-"""Which ids two files share: three lists (both, only here, only there), and why the rest may have missed."""
+"""Compare the ids of the table with those of another file: in both, only here, only there."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,28 +6,30 @@ from functools import cached_property
 
 import numpy as np
 
-from aamprep.study.id_mismatches import near_misses
+from aamprep.study.id_mismatches import mismatch_hint
 from aamprep.study.study import Study
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """The ids of one kind of thing in two files."""
+    """Comparison of the ids of the table with those of another file."""
 
     noun: str
-    """What the ids stand for, such as samples."""
+    """Plural noun for the ids, such as samples."""
     there: str
-    """What the other file is, beside the table, such as the metadata."""
+    """Noun for the other file, such as the metadata."""
     file: str
-    """Its name."""
+    """Name of the other file."""
     both: tuple[str, ...]
-    """Ids as the table has them."""
+    """Ids in both files, as in the table."""
     only_here: tuple[str, ...]
+    """Ids in the table only."""
     only_there: tuple[str, ...]
+    """Ids in the other file only."""
 
     @property
     def counts(self) -> str:
-        """Say the three counts in words."""
+        """The three numbers of ids as text."""
         return (
             f"{len(self.both):,} {self.noun} in both, {len(self.only_here):,} only in the table, "
             f"{len(self.only_there):,} only in {self.there}"
@@ -35,23 +37,23 @@ class Overlap:
 
     @cached_property
     def hint(self) -> str:
-        """Say how most of the ids that missed would match; empty where none would."""
-        return near_misses(self.only_here, self.only_there)
+        """Change that would make most of the unmatched ids match. Empty if there is none."""
+        return mismatch_hint(self.only_here, self.only_there)
 
 
 def overlaps(study: Study) -> list[Overlap]:
-    """Compare the table's ids with those of each file that goes with it."""
-    found = [
+    """Return the comparison of the table with each file that accompanies it."""
+    comparisons = [
         samples_and_metadata(study),
         samples_and_distances(study),
         features_and_rep_seqs(study),
         asvs_and_tree(study),
     ]
-    return [one for one in found if one is not None]
+    return [overlap for overlap in comparisons if overlap is not None]
 
 
 def samples_and_metadata(study: Study) -> Overlap | None:
-    """Compare the samples of all tables with the rows of the metadata."""
+    """Compare the samples of all tables with the rows of the metadata. None without metadata."""
     if study.metadata is None:
         return None
     other = study.metadata
@@ -59,7 +61,7 @@ def samples_and_metadata(study: Study) -> Overlap | None:
 
 
 def samples_and_distances(study: Study) -> Overlap | None:
-    """Compare the samples of all tables with those of a precomputed matrix."""
+    """Compare the samples of all tables with those of a precomputed matrix. None without a matrix."""
     if study.distances is None:
         return None
     other = study.distances
@@ -67,7 +69,7 @@ def samples_and_distances(study: Study) -> Overlap | None:
 
 
 def features_and_rep_seqs(study: Study) -> Overlap | None:
-    """Compare the features of all tables with the sequences that were given for them."""
+    """Compare the features of all tables with rep-seqs. None without rep-seqs."""
     if study.rep_seqs is None:
         return None
     features = [feature_id for table in study.tables for feature_id in table.feature_ids]
@@ -75,7 +77,7 @@ def features_and_rep_seqs(study: Study) -> Overlap | None:
 
 
 def asvs_and_tree(study: Study) -> Overlap | None:
-    """Compare the ASVs, by whichever name the tree knows them, with the tips of the tree."""
+    """Compare the ASVs, under any of their names, with the tips of the tree. None without a tree."""
     if study.tree is None:
         return None
     has_tip = study.tip_of_asv >= 0
@@ -96,12 +98,13 @@ def _sample_ids(study: Study) -> list[str]:
 
 
 def _compare(noun: str, here: Iterable[str], other: str, there: Iterable[str], file: str) -> Overlap:
-    ours, theirs = dict.fromkeys(here), dict.fromkeys(there)  # in order, each once
+    # Unlike sets, dictionaries keep the order.
+    ours, theirs = dict.fromkeys(here), dict.fromkeys(there)
     return Overlap(
         noun=noun,
         there=other,
         file=file,
-        both=tuple(one for one in ours if one in theirs),
-        only_here=tuple(one for one in ours if one not in theirs),
-        only_there=tuple(one for one in theirs if one not in ours),
+        both=tuple(name for name in ours if name in theirs),
+        only_here=tuple(name for name in ours if name not in theirs),
+        only_there=tuple(name for name in theirs if name not in ours),
     )

@@ -1,4 +1,4 @@
-"""The study: tables whose feature ids are resolved to sequences, and what goes with them."""
+"""A study: tables with their feature ids resolved to sequences, and the files that accompany them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from aamprep.read.source import InputPath, Limits
 from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Finding, Findings
-from aamprep.study.id_mismatches import near_misses
+from aamprep.study.id_mismatches import mismatch_hint
 from aamprep.tree.branches import find_tips
 
 
 @dataclass(frozen=True)
 class Paths:
-    """The files of a study, by role; None where there is none."""
+    """Files of a study by role. None if there is no such file."""
 
     tables: Sequence[InputPath]
     rep_seqs: InputPath | None = None
@@ -32,39 +32,39 @@ class Paths:
 
 @dataclass(frozen=True)
 class Asvs:
-    """The distinct sequences of all tables, sorted, and what they are called."""
+    """Distinct sequences of all tables."""
 
     sequences: tuple[str, ...]
-    """Upper case, T for U, sorted."""
+    """Sequences in upper case, with T for U, sorted."""
     ids: tuple[tuple[str, ...], ...]
-    """Feature ids of each, in order of appearance; the first is its name."""
+    """Feature ids of each sequence, in order of appearance. The first is the name of the ASV."""
     taxa: tuple[str, ...] | None
-    """Taxon of each (empty where unknown), where a taxonomy is given."""
+    """Taxon of each sequence, empty if unknown. None without a taxonomy."""
 
     @property
     def sequence_length(self) -> int:
-        """Tokens per ASV, L: START and the bases of the longest one."""
+        """Number of tokens per ASV, L: START and the bases of the longest sequence."""
         return 1 + max((len(sequence) for sequence in self.sequences), default=0)
 
     @property
     def lengths(self) -> Integers:
-        """Bases of each ASV, shape (ASVs,)."""
+        """Number of bases of each ASV, shape (ASVs,)."""
         return np.array([len(sequence) for sequence in self.sequences], dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that was read, resolved."""
+    """All input data, with feature ids resolved to ASVs."""
 
     tables: tuple[CountTable, ...]
     asv_of_feature: tuple[Integers, ...]
-    """For each table, the position in `asvs` of each feature; -1 where it has no valid sequence."""
+    """Index into `asvs` of each feature, for each table. -1 if the feature has no valid sequence."""
     asvs: Asvs
     tree: Tree | None
     tip_of_asv: Integers
-    """Node of each ASV in the tree; -1 where it has none."""
+    """Node number of the tip of each ASV, shape (ASVs,). -1 if the tree lacks it, or there is no tree."""
     without_sequence: tuple[tuple[str, str, Finding], ...]
-    """Study, id and finding of each feature that has no valid sequence: its reads are left out."""
+    """Study, id and finding of each feature without a valid sequence. Its reads are excluded."""
     rep_seqs: Sequences | None
     metadata: Metadata | None
     distances: Distances | None
@@ -74,60 +74,60 @@ class Study:
 def read_study(
     paths: Paths, findings: Findings, limits: Limits | None = None, isolate: bool = True
 ) -> Study | None:
-    """Read all files of a study and resolve feature ids to sequences.
+    """Read all files of a study, and resolve feature ids to sequences.
 
     Parameters
     ----------
     paths : Paths
     findings : Findings
-        Takes what is wrong.
+        Receives the problems of the files.
     limits : Limits, optional
-        What a file may ask for.
+        Limits on the resources that a file may require.
     isolate : bool
-        Read tables in a child process.
+        Whether to read tables in a child process.
 
     Returns
     -------
     Study or None
-        None where a table, or a file named for a role, cannot be used at all; the findings say why.
+        None if one of the files cannot be used at all. The findings give the reason.
     """
     tables = [read_table(path, findings, limits=limits, isolate=isolate) for path in paths.tables]
-    beside = _read_beside(paths, findings, limits)
-    usable = [table for table in tables if table is not None and _has_something(table, findings)]
-    if beside is None or len(usable) < len(tables):
+    others = _read_others(paths, findings, limits)
+    usable = [table for table in tables if table is not None and _is_not_empty(table, findings)]
+    if others is None or len(usable) < len(tables):
         return None
     resolved = [
-        [_resolve(feature_id, beside.sequences, table) for feature_id in table.feature_ids]
+        [_resolve(feature_id, others.sequences, table) for feature_id in table.feature_ids]
         for table in usable
     ]
-    if not _any_sequence(usable, resolved, beside.sequences, findings):
+    if not _has_sequences(usable, resolved, others.sequences, findings):
         return None
-    asvs, asv_of_feature = unite(usable, resolved, beside.taxonomy)
-    tip_of_asv = locate(asvs, beside.tree, findings)
+    asvs, asv_of_feature = collect_asvs(usable, resolved, others.taxonomy)
+    tip_of_asv = match_tips(asvs, others.tree, findings)
     if tip_of_asv is None:
         return None
     return Study(
         tables=tuple(usable),
         asv_of_feature=asv_of_feature,
         asvs=asvs,
-        tree=beside.tree,
+        tree=others.tree,
         tip_of_asv=tip_of_asv,
         without_sequence=tuple(
-            (table.study, feature_id, one)
+            (table.study, feature_id, sequence)
             for table, features in zip(usable, resolved, strict=True)
-            for feature_id, one in zip(table.feature_ids, features, strict=True)
-            if isinstance(one, Finding)
+            for feature_id, sequence in zip(table.feature_ids, features, strict=True)
+            if isinstance(sequence, Finding)
         ),
-        rep_seqs=beside.sequences,
-        metadata=beside.metadata,
-        distances=beside.distances,
-        inputs=tuple(one.source for one in [*usable, *beside.all()] if one is not None),
+        rep_seqs=others.sequences,
+        metadata=others.metadata,
+        distances=others.distances,
+        inputs=tuple(item.source for item in [*usable, *others.all()] if item is not None),
     )
 
 
 @dataclass(frozen=True)
-class _Beside:
-    """What lies beside the tables."""
+class _Others:
+    """Data of the files that accompany the tables."""
 
     sequences: Sequences | None
     tree: Tree | None
@@ -139,22 +139,22 @@ class _Beside:
         return [self.sequences, self.tree, self.metadata, self.taxonomy, self.distances]
 
 
-def _read_beside(paths: Paths, findings: Findings, limits: Limits | None) -> _Beside | None:
-    """Read what lies beside the tables; None where a file that was given cannot be used."""
+def _read_others(paths: Paths, findings: Findings, limits: Limits | None) -> _Others | None:
+    """Read the files that accompany the tables. None if one of them cannot be used."""
     given = [paths.rep_seqs, paths.tree, paths.metadata, paths.taxonomy, paths.distances]
-    beside = _Beside(
+    others = _Others(
         read_sequences(paths.rep_seqs, findings, limits=limits) if paths.rep_seqs else None,
         read_tree(paths.tree, findings, limits=limits) if paths.tree else None,
         read_metadata(paths.metadata, findings, limits=limits) if paths.metadata else None,
         read_taxonomy(paths.taxonomy, findings, limits=limits) if paths.taxonomy else None,
         read_distances(paths.distances, findings, limits=limits) if paths.distances else None,
     )
-    read = beside.all()
-    return None if any(path and one is None for path, one in zip(given, read, strict=True)) else beside
+    pairs = zip(given, others.all(), strict=True)
+    return None if any(path and data is None for path, data in pairs) else others
 
 
 def _resolve(feature_id: str, sequences: Sequences | None, table: CountTable) -> str | Finding:
-    """Find a feature's sequence, folded; or say why it has no valid one."""
+    """Return the sequence of a feature in upper case with T for U, or a finding if it is invalid."""
     if sequences is not None and feature_id in sequences.by_id:
         return _valid_sequence(sequences.by_id[feature_id], f"{table.path}: ASV {feature_id}")
     if is_sequence(feature_id):
@@ -166,10 +166,10 @@ def _valid_sequence(sequence: str, where: str) -> str | Finding:
     position = first_invalid_position(sequence)
     if position is not None:
         return Finding(rules.NOT_A_NUCLEOTIDE, where, f"{sequence[position]!r} at base {position + 1}")
-    return fold(sequence) if sequence else Finding(rules.NOT_A_NUCLEOTIDE, where, "no base")
+    return fold(sequence) if sequence else Finding(rules.NOT_A_NUCLEOTIDE, where, "no bases")
 
 
-def _has_something(table: CountTable, findings: Findings) -> bool:
+def _is_not_empty(table: CountTable, findings: Findings) -> bool:
     number = f"{len(table.feature_ids):,} features, {len(table.sample_ids):,} samples"
     if not table.feature_ids or not table.sample_ids:
         findings.add(rules.NO_FEATURES, table.path, number)
@@ -177,72 +177,92 @@ def _has_something(table: CountTable, findings: Findings) -> bool:
     return True
 
 
-def _any_sequence(
+def _has_sequences(
     tables: list[CountTable],
     resolved: list[list[str | Finding]],
     sequences: Sequences | None,
     findings: Findings,
 ) -> bool:
-    """Record each feature without a sequence; where no feature has one, say once what the ids are."""
-    if any(isinstance(one, str) for features in resolved for one in features):
-        findings.found.extend(one for features in resolved for one in features if isinstance(one, Finding))
+    """Return whether any feature has a sequence, and report those without.
+
+    If no feature has one, add one finding per table about its ids instead of one per feature.
+    """
+    results = [result for features in resolved for result in features]
+    if any(isinstance(result, str) for result in results):
+        findings.found.extend(result for result in results if isinstance(result, Finding))
         return True
     for table in tables:
         example = table.feature_ids[0]
         rule = rules.HASH_IDS if looks_like_hash(example) else rules.OTHER_IDS
         given = "no rep-seqs were given"
         if sequences:
-            hint = near_misses(table.feature_ids, list(sequences.by_id))
+            hint = mismatch_hint(table.feature_ids, list(sequences.by_id))
             given = f"none of them is in {sequences.source.name}" + (hint and f"; {hint}")
-        findings.add(rule, table.path, f"{len(table.feature_ids)} ids such as {example!r}; {given}")
+        findings.add(rule, table.path, f"{len(table.feature_ids):,} ids, such as {example!r}; {given}")
     return False
 
 
 def looks_like_hash(feature_id: str) -> bool:
-    """Tell whether a feature id is an MD5, SHA-1 or SHA-256 in hexadecimal digits, as QIIME 2 writes them."""
+    """Return whether a feature id is a hexadecimal MD5, SHA-1 or SHA-256 hash, as QIIME 2 writes them."""
     return len(feature_id) in (32, 40, 64) and all(
         letter in "0123456789abcdef" for letter in feature_id.lower()
     )
 
 
-def locate(asvs: Asvs, tree: Tree | None, findings: Findings) -> Integers | None:
-    """Find the tip of each ASV; -1 where the tree lacks it, or there is no tree.
+def match_tips(asvs: Asvs, tree: Tree | None, findings: Findings) -> Integers | None:
+    """Find the tip of each ASV by its feature ids or its sequence.
 
-    A name that several ASVs have (two studies may have an OTU1) names no tip: only their sequences can.
+    An id that several ASVs share is not used: two studies may each have an OTU1.
 
     Returns
     -------
     ndarray of int64, shape (ASVs,), or None
-        None where the tree has none of the ASVs; the findings say so.
+        Node numbers. -1 if the tree lacks the ASV, or there is no tree. None, with a finding, if the tree has
+        none of the ASVs.
     """
     if tree is None:
         return np.full(len(asvs.sequences), -1, dtype=np.int64)
-    number = Counter(one for ids in asvs.ids for one in ids)
+    num_asvs = Counter(feature_id for ids in asvs.ids for feature_id in ids)
     names = [
-        (*(one for one in ids if number[one] == 1), sequence)
+        (*(feature_id for feature_id in ids if num_asvs[feature_id] == 1), sequence)
         for ids, sequence in zip(asvs.ids, asvs.sequences, strict=True)
     ]
     tip_of_asv = find_tips(tree, names)
     if not (tip_of_asv < 0).all():
         return tip_of_asv
     tip = next(iter(tree.tips), "")
-    hint = near_misses([ids[0] for ids in asvs.ids], list(tree.tips))
-    value = f"none of {len(tip_of_asv):,} ASVs; {hint or f'its tips are called such as {tip!r}'}"
+    hint = mismatch_hint([ids[0] for ids in asvs.ids], list(tree.tips))
+    value = f"none of {len(tip_of_asv):,} ASVs; {hint or f'its tips have names such as {tip!r}'}"
     findings.add(rules.NO_ASV_IN_TREE, tree.source.name, value)
     return None
 
 
-def unite(
+def collect_asvs(
     tables: Sequence[CountTable], resolved: Sequence[Sequence[str | Finding]], taxonomy: Taxonomy | None
 ) -> tuple[Asvs, tuple[Integers, ...]]:
-    """Give numbers to the distinct sequences of all tables in sorted order."""
+    """Collect the distinct sequences of all tables, and number them in sorted order.
+
+    Parameters
+    ----------
+    tables : sequence of CountTable
+    resolved : sequence of sequence of (str or Finding)
+        Sequence of each feature of each table, or a finding.
+    taxonomy : Taxonomy, optional
+
+    Returns
+    -------
+    asvs : Asvs
+    asv_of_feature : tuple of ndarray of int64, shape (features,)
+        ASV of each feature, for each table. -1 if the feature has no valid sequence.
+    """
+    # The inner dictionaries are ordered sets.
     ids: dict[str, dict[str, None]] = {}
     for table, sequences in zip(tables, resolved, strict=True):
         for feature_id, sequence in zip(table.feature_ids, sequences, strict=True):
             if isinstance(sequence, str):
                 ids.setdefault(sequence, {})[feature_id] = None
     ordered = sorted(ids)
-    number = {sequence: position for position, sequence in enumerate(ordered)}
+    number = {sequence: index for index, sequence in enumerate(ordered)}
     asv_of_feature = tuple(
         np.array([number[s] if isinstance(s, str) else -1 for s in sequences], dtype=np.int64)
         for sequences in resolved

@@ -1,9 +1,9 @@
-"""Samples by metadata: `--where 'body-site=gut'`, one comparison each, and all must hold.
+"""Select samples by metadata with conditions such as `body-site=gut`.
 
     COLUMN = VALUE     COLUMN != VALUE     COLUMN < NUMBER     also <=, > and >=
 
-As in SQL, which QIIME 2 uses for the same, a sample whose cell is empty meets no comparison. The empty value
-itself can be asked for: `COLUMN=` keeps samples without a value, `COLUMN!=` those with one.
+A sample is kept if it meets all conditions. An empty cell meets no condition, as in SQL, which QIIME 2 uses.
+To select on empty cells, use `COLUMN=` for samples without a value and `COLUMN!=` for samples with one.
 """
 
 import operator
@@ -34,7 +34,7 @@ _VALUES_SHOWN = 10
 
 @dataclass(frozen=True)
 class Condition:
-    """One comparison of a metadata column with a value."""
+    """A comparison of a metadata column with a value."""
 
     column: str
     compare: str
@@ -42,11 +42,11 @@ class Condition:
     is_numeric: bool
 
     def __str__(self) -> str:
-        """Write it as it is typed."""
+        """Return the condition as it is typed, without blanks."""
         return f"{self.column}{self.compare}{self.value}"
 
     def holds(self, cell: str | None) -> bool:
-        """Tell whether a cell meets the condition; None is an empty cell."""
+        """Return whether a cell meets the condition. None is an empty cell."""
         if not self.value:
             return (cell is None) == (self.compare != "!=")
         if cell is None:
@@ -55,25 +55,26 @@ class Condition:
         return _COMPARE[self.compare](convert(cell), convert(self.value))
 
 
-def left_out(texts: list[str], metadata: Metadata | None, sample_ids: Iterable[str]) -> dict[str, str]:
-    """Find the samples that do not meet all conditions.
+def failing_samples(texts: list[str], metadata: Metadata | None, sample_ids: Iterable[str]) -> dict[str, str]:
+    """Return the samples that do not meet all conditions.
 
     Parameters
     ----------
     texts : list of str
-        The conditions, as typed.
+        Conditions, as typed.
     metadata : Metadata, optional
     sample_ids : iterable of str
 
     Returns
     -------
     dict of str to str
-        For each such sample, the first condition that it does not meet, and its value.
+        First condition that a sample does not meet, with the value of the sample, by sample id.
 
     Raises
     ------
     ParameterError
-        If a condition is no comparison, names no column, compares words by size, or leaves no sample.
+        If a condition is not a comparison, names an unknown column or compares words by size, or if no sample
+        meets all conditions.
     """
     if not texts:
         return {}
@@ -81,55 +82,58 @@ def left_out(texts: list[str], metadata: Metadata | None, sample_ids: Iterable[s
         raise ParameterError(
             "samples are chosen by metadata, but none were given", _WHERE, "give the metadata"
         )
-    conditions = [parse(text, metadata) for text in texts]
+    conditions = [parse_condition(text, metadata) for text in texts]
     row_of = {sample_id: row for row, sample_id in enumerate(metadata.ids)}
     ids = set(sample_ids)
     reasons = {}
     for sample_id in ids:
         cells = _cells(conditions, metadata, row_of.get(sample_id))
-        failed = next(((one, cell) for one, cell in cells if not one.holds(cell)), None)
+        failed = next(((condition, cell) for condition, cell in cells if not condition.holds(cell)), None)
         if failed is not None:
             reasons[sample_id] = f"{failed[0]}: {'no value' if failed[1] is None else repr(failed[1])}"
     if ids and len(reasons) == len(ids):
-        _refuse_all(conditions, metadata)
+        _refuse_if_none_left(conditions, metadata)
     return reasons
 
 
-def parse(text: str, metadata: Metadata) -> Condition:
-    """Read one condition; a column's name may hold blanks and signs, a value may stand in quotes.
+def parse_condition(text: str, metadata: Metadata) -> Condition:
+    """Parse a condition. A column name can contain blanks and operators, and a value can be quoted.
 
     Raises
     ------
     ParameterError
+        If the text is not a comparison, the column is unknown, or the comparison does not fit its type.
     """
-    column, compare, value = _parts(text, metadata)
+    column, compare, value = _split(text, metadata)
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
         value = value[1:-1]
     is_numeric = metadata.types[column] == "numeric"
     if compare not in ("=", "==", "!=") and not (is_numeric and value):
-        what = "there is no number to compare with" if is_numeric else _words(metadata, column)
+        what = "there is no number to compare with" if is_numeric else _why_categorical(metadata, column)
         raise ParameterError(
             f"{compare} compares numbers, but {what}",
             _WHERE,
-            "compare with = or !=, or leave cells without a number empty",
+            "compare with = or !=, or empty the cells that are not numbers",
             repr(text),
         )
     if is_numeric and value and not is_number(value):
         raise ParameterError(
-            f"{column} holds numbers, and {value!r} is not one", _WHERE, "give a number", repr(text)
+            f"{column} holds numbers, and {value!r} is not a number", _WHERE, "give a number", repr(text)
         )
     return Condition(column, compare, value, is_numeric)
 
 
-def _words(metadata: Metadata, column: str) -> str:
-    """Say why a column is one of words: by its cells, or since the file says so."""
+def _why_categorical(metadata: Metadata, column: str) -> str:
+    """Return why a column is categorical: its cells, or the type in the file."""
     words = [cell for cell in metadata.columns[column] if cell is not None and not is_number(cell)]
     if not words:
-        return f"{column} holds words, since its type in the file is categorical"
+        return f"{column} is declared categorical in the file"
     return f"{column} holds words in {len(words):,} cells, such as {words[0]!r}"
 
 
-def _parts(text: str, metadata: Metadata) -> tuple[str, str, str]:
+def _split(text: str, metadata: Metadata) -> tuple[str, str, str]:
+    """Return the column, operator and value of a condition."""
+    # Long names first: `x=y` may be a column, too.
     for column in sorted(metadata.columns, key=len, reverse=True):
         match = re.fullmatch(rf"\s*{re.escape(column)}\s*({_OPERATOR})\s*(.*?)\s*", text, re.DOTALL)
         if match:
@@ -146,12 +150,15 @@ def _parts(text: str, metadata: Metadata) -> tuple[str, str, str]:
 def _cells(
     conditions: list[Condition], metadata: Metadata, row: int | None
 ) -> Iterable[tuple[Condition, str | None]]:
-    """Give each condition with the sample's cell; a sample without a row has empty cells."""
-    return ((one, None if row is None else metadata.columns[one.column][row]) for one in conditions)
+    """Return each condition with the cell of the sample. A sample without a row has empty cells."""
+    return (
+        (condition, None if row is None else metadata.columns[condition.column][row])
+        for condition in conditions
+    )
 
 
-def _refuse_all(conditions: list[Condition], metadata: Metadata) -> None:
-    columns = {one.column for one in conditions}
+def _refuse_if_none_left(conditions: list[Condition], metadata: Metadata) -> None:
+    columns = {condition.column for condition in conditions}
     known = {c: sorted({cell for cell in metadata.columns[c] if cell is not None}) for c in sorted(columns)}
     values = "; ".join(f"{column}: {truncate_list(cells, _VALUES_SHOWN)}" for column, cells in known.items())
     what = " and ".join(map(str, conditions))

@@ -1,1 +1,1 @@
-"""Phylogenies: branches that samples cover, and midpoint rooting."""
+"""Phylogenies: the branches that samples cover, and midpoint rooting."""

@@ -1,6 +1,7 @@
-"""Branches: the tree pruned to the ASVs, and which branches each sample covers.
+"""The tree pruned to the ASVs, and the branches that each sample covers.
 
-With these lists the exact UniFrac distance of any two samples needs no tree and no N x N matrix.
+With the branch lists of two samples, their exact UniFrac distance can be computed without the tree and
+without an N x N matrix.
 """
 
 from dataclasses import dataclass
@@ -14,36 +15,37 @@ from aamprep.arrays import Integers
 from aamprep.read.types import Tree
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp  # elsewhere imported where it is needed: without a tree, nothing waits for it
+    # Functions import scipy when they need it, so that work without a tree does not wait for the import.
+    import scipy.sparse as sp
 
 
 @dataclass(frozen=True)
 class Branches:
-    """A tree pruned to ASVs: a row per branch, parents before children; row 0 is the root."""
+    """A tree pruned to ASVs, with a row for each branch. Row 0 is the root, and parents precede children."""
 
     length: npt.NDArray[np.float64]
-    """0 at the root."""
+    """Length of each branch, 0 for the root. Shape (branches,)."""
     parent: Integers
-    """Row of the parent; -1 at the root."""
+    """Row of the parent of each branch, -1 for the root. Shape (branches,)."""
     asv: Integers
-    """The ASV at each tip; -1 inside."""
+    """ASV of each tip, -1 for inner branches. Shape (branches,)."""
 
 
 def find_tips(tree: Tree, names: list[tuple[str, ...]]) -> Integers:
-    """Find each ASV's tip.
+    """Find the tip of each ASV.
 
     Parameters
     ----------
     tree : Tree
     names : list of tuple of str, one per ASV
-        What the tip may be called, in order of preference.
+        Possible names of the tip, in order of preference.
 
     Returns
     -------
     ndarray of int64, shape (ASVs,)
-        Node numbers; -1 where the tree lacks the ASV.
+        Node numbers, -1 if the tree lacks the ASV.
     """
-    # Sequences have one spelling; what is written exactly so comes first.
+    # Tips named by sequences match in either case and with U for T. An exact match has precedence.
     tips = {fold(name): node for name, node in tree.tips.items() if is_sequence(name)} | tree.tips
     return np.array(
         [next((tips[name] for name in all_names if name in tips), -1) for all_names in names], dtype=np.int64
@@ -51,16 +53,16 @@ def find_tips(tree: Tree, names: list[tuple[str, ...]]) -> Integers:
 
 
 def prune(tree: Tree, tip_of_asv: Integers) -> Branches:
-    """Prune a tree to the ASVs that it has.
+    """Prune a tree to the ASVs.
 
-    Nodes with one child are merged into one branch, but the path up to the original root stays, since UniFrac
-    counts it. A length that is missing or negative counts as 0.
+    A node with one child is merged with the branch of its child. The path up to the original root is kept,
+    since UniFrac includes it. Missing and negative lengths count as 0.
 
     Parameters
     ----------
     tree : Tree
     tip_of_asv : ndarray of int64, shape (ASVs,)
-        Node number of each ASV's tip; -1 where the tree lacks it.
+        Node number of the tip of each ASV, -1 if the tree lacks it.
     """
     asv_of_node = np.full(len(tree.parent), -1, dtype=np.int64)
     present = np.flatnonzero(tip_of_asv >= 0)
@@ -72,7 +74,8 @@ def prune(tree: Tree, tip_of_asv: Integers) -> Branches:
     rows: list[tuple[float, int, int]] = [(0.0, -1, -1)]
     row_of: dict[int, int] = {0: 0}
     merged_length: dict[int, float] = {}
-    if length[0] > 0:  # a branch above the root is shared by all: it becomes the root's only child
+    # A branch above the root is shared by all ASVs. It becomes the only child of the root.
+    if length[0] > 0:
         rows.append((float(length[0]), 0, -1))
         row_of[0] = 1
     for node in kept[kept > 0].tolist():
@@ -88,16 +91,17 @@ def prune(tree: Tree, tip_of_asv: Integers) -> Branches:
     return Branches(length=lengths, parent=parents, asv=asvs)
 
 
-def cover(branches: Branches, num_asvs: int) -> "sp.csr_matrix":
-    """Tell which branches lie on the path from the root to each ASV.
+def branches_above(branches: Branches, num_asvs: int) -> "sp.csr_matrix":
+    """Return the branches on the path from the root to each ASV.
 
     Returns
     -------
     scipy.sparse.csr_matrix of float64, shape (ASVs, branches)
-        1 where a branch lies above the ASV, and for the root, whose length is 0.
+        1 if a branch is above the ASV, and for the root, whose length is 0.
     """
     import scipy.sparse as sp
 
+    # All ASVs climb to their parents together, until each has reached the root.
     tips = np.flatnonzero(branches.asv >= 0)
     asv, branch, node = [], [], tips
     while len(node):
@@ -114,19 +118,21 @@ def cover(branches: Branches, num_asvs: int) -> "sp.csr_matrix":
 def reads_under(
     above: "sp.csr_matrix", indptr: Integers, asv: Integers, count: npt.NDArray[np.float64]
 ) -> "sp.csr_matrix":
-    """Count each sample's reads under each branch.
+    """Return the number of reads of each sample under each branch.
 
     Parameters
     ----------
     above : csr_matrix, shape (ASVs, branches)
-        From `cover`.
-    indptr, asv, count : ndarray
-        The samples, in sparse form.
+        Result of `branches_above`.
+    indptr : ndarray of int64, shape (samples + 1,)
+        Offsets of the samples in `asv` and `count`.
+    asv : ndarray of int64, shape (entries,)
+    count : ndarray of float64, shape (entries,)
 
     Returns
     -------
     scipy.sparse.csr_matrix of float64, shape (samples, branches)
-        Sorted by branch.
+        Sorted by branch within a sample.
     """
     import scipy.sparse as sp
 
@@ -137,7 +143,7 @@ def reads_under(
 
 
 def _with_ancestors(parent: Integers, tips: Integers) -> Integers:
-    """List the tips and all nodes above them, the root included, parents first."""
+    """Return the tips and all nodes above them up to the root, parents first."""
     keep = np.zeros(len(parent), dtype=bool)
     keep[0] = True
     node = np.unique(tips)

@@ -1,4 +1,4 @@
-"""Rooting a tree at its midpoint: halfway between the two tips that are farthest apart (Farris 1972)."""
+"""Root a tree at its midpoint: halfway between the two tips that are farthest apart (Farris 1972)."""
 
 from dataclasses import dataclass
 
@@ -14,10 +14,11 @@ class Rooted:
     """A tree whose root is the last node."""
 
     parent: Integers
-    """Node number of each parent; -1 at the root."""
+    """Node number of the parent of each node, -1 for the root. Shape (nodes,)."""
     length: Floats
-    """Length of the branch above each node; NaN where there is none. The root's is not written."""
+    """Length of the branch above each node, NaN if unknown. That of the root is ignored. Shape (nodes,)."""
     names: tuple[str, ...]
+    """Name of each node, empty if it has none."""
 
 
 def root_at_midpoint(tree: Tree) -> Rooted:
@@ -26,33 +27,38 @@ def root_at_midpoint(tree: Tree) -> Rooted:
     Parameters
     ----------
     tree : Tree
-        With two tips or more. Branches that are missing or negative count as 0, and are 0 afterwards. What
-        stands above the first fork is left out: turned round, it would be a tip.
+        Tree with at least two tips. Missing and negative lengths are set to 0. Nodes above the first fork are
+        removed, since they would become a tip.
+
+    Returns
+    -------
+    Rooted
     """
-    fork = int(np.argmax(tree.num_children != 1))  # above it every node has one child
+    # Every node above the fork has one child.
+    fork = int(np.argmax(tree.num_children != 1))
     old_parent = np.maximum(tree.parent[fork:] - fork, -1)
     length = np.where(tree.length > 0, tree.length, 0.0)[fork:]
     length[0] = 0.0
-    node, above = _middle(old_parent, length)
+    node, above = _find_midpoint(old_parent, length)
     up = int(old_parent[node])
-    parent, lengths = _turned(old_parent, length, node)
+    parent, lengths = _reverse_path(old_parent, length, node)
     root = len(parent)
-    # The branch above `node` is cut in two by the new root.
+    # The new root divides the branch above `node` into two.
     return Rooted(
-        parent=np.concatenate([_set(parent, (node, root), (up, root)), [-1]]),
-        length=np.concatenate([_set(lengths, (node, above), (up, length[node] - above)), [0]]),
+        parent=np.concatenate([_with_values(parent, (node, root), (up, root)), [-1]]),
+        length=np.concatenate([_with_values(lengths, (node, above), (up, length[node] - above)), [0]]),
         names=(*tree.names[fork:], ""),
     )
 
 
-def as_newick(tree: Rooted) -> str:
-    """Write a tree as newick, every name in quotes."""
+def to_newick(tree: Rooted) -> str:
+    """Return a tree as Newick, with all names in quotes."""
     children: list[list[int]] = [[] for _ in tree.parent]
     for node, parent in enumerate(tree.parent.tolist()):
         if parent >= 0:
             children[parent].append(node)
     parts: list[str] = []
-    # A node is met twice: before its children, then after them.
+    # Every node is visited twice: before and after its children.
     waiting = [(len(tree.parent) - 1, False)]
     while waiting:
         node, is_done = waiting.pop()
@@ -62,7 +68,7 @@ def as_newick(tree: Rooted) -> str:
             waiting += [(child, False) for child in reversed(children[node])]
             continue
         if is_done:
-            parts[-1] = ")"  # in place of the comma after the last child
+            parts[-1] = ")"  # replaces the comma after the last child
         parts += [_label(tree, node), ","]
     return "".join(parts[:-1]) + ";\n"
 
@@ -74,29 +80,32 @@ def _label(tree: Rooted, node: int) -> str:
     return f"{quoted}:{float(tree.length[node])!r}" if has_length else quoted
 
 
-def _middle(parent: Integers, length: Floats) -> tuple[int, float]:
-    """Find the branch that holds the midpoint: the node below it, and how far above that node it lies."""
+def _find_midpoint(parent: Integers, length: Floats) -> tuple[int, float]:
+    """Return the node below the midpoint, and the distance of the midpoint above this node."""
     parents, lengths = parent.tolist(), length.tolist()
+    # Height and number of the highest tip below each node. A node whose children are not visited has itself.
     highest = [(0.0, node) for node in range(len(parents))]
-    longest, half, start = -1.0, 0.0, 0
-    for node in range(len(parents) - 1, 0, -1):  # children come after their parents
+    longest, half, farthest_tip = -1.0, 0.0, 0
+    # In reverse order, since parents precede their children.
+    for node in range(len(parents) - 1, 0, -1):
         height, tip = highest[node]
         arm, up = height + lengths[node], parents[node]
         other, other_tip = highest[up]
         if other_tip != up and arm + other > longest:
             longest = arm + other
-            half, start = longest / 2, tip if arm >= other else other_tip
+            half, farthest_tip = longest / 2, tip if arm >= other else other_tip
         if other_tip == up or arm > other:
             highest[up] = (arm, tip)
-    node, climbed = start, 0.0
+    # The midpoint is on the longer arm: climb from its tip.
+    node, climbed = farthest_tip, 0.0
     while parents[parents[node]] >= 0 and climbed + lengths[node] < half:
         climbed += lengths[node]
         node = parents[node]
     return node, min(half - climbed, lengths[node])
 
 
-def _turned(parent: Integers, length: Floats, node: int) -> tuple[Integers, Floats]:
-    """Turn round every branch between a node and the root."""
+def _reverse_path(parent: Integers, length: Floats, node: int) -> tuple[Integers, Floats]:
+    """Reverse all branches between a node and the root, so that they point to the new root."""
     parent, length = parent.copy(), length.copy()
     below, here, above_here = node, int(parent[node]), float(length[node])
     while here >= 0:
@@ -106,7 +115,7 @@ def _turned(parent: Integers, length: Floats, node: int) -> tuple[Integers, Floa
     return parent, length
 
 
-def _set(values: npt.NDArray[np.generic], *changes: tuple[int, float]) -> npt.NDArray[np.generic]:
-    for place, value in changes:
-        values[place] = value
+def _with_values(values: npt.NDArray[np.generic], *changes: tuple[int, float]) -> npt.NDArray[np.generic]:
+    for index, value in changes:
+        values[index] = value
     return values

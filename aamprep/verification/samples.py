@@ -14,7 +14,7 @@ from aamprep.arrays import Integers, Mask
 from aamprep.arrow import list_sizes, list_values
 from aamprep.rules import shards as rules
 from aamprep.shards.stored import Entries, entries
-from aamprep.tree.branches import Branches, cover, reads_under
+from aamprep.tree.branches import Branches, branches_above, reads_under
 from aamprep.verification.check import ShardCheck
 
 RELATIVE_ERROR = 1e-9
@@ -43,7 +43,7 @@ class SampleCheck:
         num_totals = 0 if self.asvs is None else self.num_asvs
         self.prevalence, self.total_count = np.zeros(num_totals, dtype=np.int64), np.zeros(num_totals)
         self.is_kept = np.zeros(num_totals, dtype=bool)
-        self.above = None if self.branches is None else cover(self.branches, self.num_asvs)
+        self.above = None if self.branches is None else branches_above(self.branches, self.num_asvs)
         self.rank = None if self.asvs is None else _rank(self.asvs["sequence"])
 
     def run(self) -> None:

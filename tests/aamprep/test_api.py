@@ -309,7 +309,7 @@ def test_files_beside_a_table_are_taken_only_when_asked_for(study: Path) -> None
     together = aamprep.validate("table.biom", **beside)
     assert {file["role"] for file in together.facts["inputs"]} == {"table", *beside}
     (study / "rooted-tree.nwk").write_text("(a:1,b:1);")
-    with pytest.raises(aamprep.UsageError, match="could both be meant"):
+    with pytest.raises(aamprep.UsageError, match="could both be used"):
         aamprep.find_beside("table.biom")
 
 

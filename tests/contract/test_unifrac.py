@@ -24,7 +24,7 @@ from aammodel.sample import Sample
 from aamprep.read import read_table, read_tree
 from aamprep.read.types import Tree
 from aamprep.rules.findings import Findings
-from aamprep.tree.branches import cover, find_tips, prune, reads_under
+from aamprep.tree.branches import branches_above, find_tips, prune, reads_under
 from tests.helpers.paths import RealData
 from tests.helpers.studies import Programs, random_counts, random_newick, random_sequences
 
@@ -41,7 +41,7 @@ def as_samples(tree: Tree, names: list[str], counts: np.ndarray) -> tuple[list[S
     branches = prune(tree, find_tips(tree, [(name,) for name in names]))
     sample, asv = np.nonzero(counts)
     indptr = np.searchsorted(sample, np.arange(len(counts) + 1))
-    reads = reads_under(cover(branches, len(names)), indptr, asv, counts[sample, asv])
+    reads = reads_under(branches_above(branches, len(names)), indptr, asv, counts[sample, asv])
     samples = []
     for i, row in enumerate(counts):
         own, under = np.flatnonzero(row), slice(reads.indptr[i], reads.indptr[i + 1])

@@ -1,4 +1,4 @@
-"""Ids that two files share, and why the rest may have missed."""
+"""Ids that two files share, and explanations for those that do not match."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aamprep.rules.findings import Findings
-from aamprep.study.id_mismatches import near_misses
+from aamprep.study.id_mismatches import mismatch_hint
 from aamprep.study.id_overlap import overlaps
 from aamprep.study.study import Paths, read_study
 from tests.helpers.studies import Programs, random_counts, random_newick, random_sequences, write_table
@@ -22,14 +22,14 @@ def study_with(
 ) -> Path:
     table = write_table(folder, random_counts(4, 6), SEQUENCES, sample_ids)
     if metadata_ids is not None:
-        rows = "".join(f"{one}\t{number}\n" for number, one in enumerate(metadata_ids))
+        rows = "".join(f"{name}\t{number}\n" for number, name in enumerate(metadata_ids))
         (folder / "metadata.tsv").write_text("sample-id\tage\n" + rows)
     return table
 
 
 def findings_of(run: Programs, table: Path) -> dict[str, str]:
     document: dict[str, Any] = json.loads(run("aamprep", "validate", table, "--json").out)
-    return {one["code"]: one["value"] for one in document["findings"]}
+    return {finding["code"]: finding["value"] for finding in document["findings"]}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def findings_of(run: Programs, table: Path) -> dict[str, str]:
     ],
 )
 def test_a_near_miss_is_named(here: list[str], there: list[str], words: list[str]) -> None:
-    hint = near_misses(here, there)
+    hint = mismatch_hint(here, there)
     assert all(word in hint for word in words)
 
 
@@ -54,16 +54,16 @@ def test_a_near_miss_is_named(here: list[str], there: list[str], words: list[str
     ("here", "there"), [([], []), (["a"], []), ([], ["a"]), (["a"], ["b"]), (["-", ""], ["", "."])]
 )
 def test_no_hint_where_nothing_is_near(here: list[str], there: list[str]) -> None:
-    assert near_misses(here, there) == ""
+    assert mismatch_hint(here, there) == ""
 
 
 def test_two_ids_that_became_one_number_count_once() -> None:
-    assert near_misses(["1.10", "1.1000"], ["1.1"]).startswith("1 would match")
+    assert mismatch_hint(["1.10", "1.1000"], ["1.1"]).startswith("1 would match")
 
 
 @given(st.lists(st.text()), st.lists(st.text()))
 def test_any_text_can_be_compared(here: list[str], there: list[str]) -> None:
-    assert isinstance(near_misses(here, there), str)
+    assert isinstance(mismatch_hint(here, there), str)
 
 
 def test_three_lists(tmp_path: Path) -> None:
@@ -104,20 +104,20 @@ def test_rep_seqs_that_the_table_lacks_are_counted(tmp_path: Path, run: Programs
     names = [f"asv{number}" for number in range(6)]
     table = write_table(tmp_path, random_counts(4, 6), names)
     pairs = zip([*names, "more"], random_sequences(7), strict=True)
-    (tmp_path / "rep-seqs.fasta").write_text("".join(f">{name}\n{one}\n" for name, one in pairs))
+    (tmp_path / "rep-seqs.fasta").write_text("".join(f">{name}\n{sequence}\n" for name, sequence in pairs))
     found = findings_of(run, table)
     assert found["rep-seqs-without-feature"] == (
         "1, such as more; 6 features in both, 0 only in the table, 1 only in rep-seqs"
     )
 
 
-def test_features_that_nearly_are_in_rep_seqs_are_told_so(tmp_path: Path, run: Programs) -> None:
+def test_features_that_nearly_match_rep_seqs_get_a_hint(tmp_path: Path, run: Programs) -> None:
     table = write_table(tmp_path, random_counts(4, 2), ["OTU_1", "OTU_2"])
     (tmp_path / "rep-seqs.fasta").write_text(">OTU-1\nACGT\n>OTU-2\nACGA\n")
     assert "2 would match if dots, dashes" in findings_of(run, table)["ids-are-not-sequences"]
 
 
-def test_a_tree_with_nearly_the_same_names_is_told_so(tmp_path: Path, run: Programs) -> None:
+def test_a_tree_with_nearly_the_same_names_gets_a_hint(tmp_path: Path, run: Programs) -> None:
     table = write_table(tmp_path, random_counts(4, 2), ["OTU_1", "OTU_2"])
     (tmp_path / "rep-seqs.fasta").write_text(">OTU_1\nACGT\n>OTU_2\nACGA\n")
     (tmp_path / "tree.nwk").write_text("('OTU 1':1,'OTU 2':1);")

@@ -1,4 +1,4 @@
-"""Samples chosen by metadata: which stay, which are left out and why, and what cannot be asked."""
+"""Selecting samples by metadata: kept samples, reasons for the others, and invalid conditions."""
 
 import json
 import sqlite3
@@ -11,7 +11,7 @@ import pytest
 from aam_schemas.common.errors import UsageError
 from aam_schemas.manifest import InputFile
 from aamprep.read.types import Metadata
-from aamprep.study.where import left_out, parse
+from aamprep.study.where import failing_samples, parse_condition
 from tests.helpers.studies import Programs, random_sequences, write_table
 
 ROWS = {
@@ -32,9 +32,9 @@ SAMPLES = [*ROWS, "S5"]  # the last has no row
 
 
 def kept(*conditions: str) -> str:
-    """Give the numbers of the samples that stay."""
-    reasons = left_out(list(conditions), METADATA, SAMPLES)
-    return "".join(one[1:] for one in SAMPLES if one not in reasons)
+    """Return the numbers of the samples that are kept."""
+    reasons = failing_samples(list(conditions), METADATA, SAMPLES)
+    return "".join(name[1:] for name in SAMPLES if name not in reasons)
 
 
 @pytest.mark.parametrize(
@@ -59,20 +59,20 @@ def kept(*conditions: str) -> str:
         (("x=y=<1",), "4"),
     ],
 )
-def test_what_is_kept(conditions: tuple[str, ...], expected: str) -> None:
+def test_samples_that_meet_all_conditions_are_kept(conditions: tuple[str, ...], expected: str) -> None:
     assert kept(*conditions) == expected
 
 
 @pytest.mark.parametrize("compare", ["=", "!=", "<", "<=", ">", ">="])
 @pytest.mark.parametrize("value", ["3", "-10", "40", "7.5"])
 def test_numbers_are_compared_as_sqlite_does(compare: str, value: str) -> None:
-    """QIIME 2's `--p-where` is SQLite's."""
+    """QIIME 2 evaluates `--p-where` with SQLite."""
     with sqlite3.connect(":memory:") as database:
         database.execute("create table metadata (id text, age real)")
-        rows = [(one, None if age is None else float(age)) for one, (age, *_) in ROWS.items()]
+        rows = [(name, None if age is None else float(age)) for name, (age, *_) in ROWS.items()]
         database.executemany("insert into metadata values (?, ?)", rows)
         found = database.execute(f"select id from metadata where age {compare} ?", (float(value),))
-        expected = "".join(one[1:] for (one,) in found)
+        expected = "".join(name[1:] for (name,) in found)
     database.close()
     if expected:
         assert kept(f"age{compare}{value}") == expected
@@ -86,30 +86,30 @@ def test_numbers_are_compared_as_sqlite_does(compare: str, value: str) -> None:
     [
         ("age", "this is not a comparison"),
         ("colour=red", "no metadata column 'colour'"),
-        ("age=old", "'old' is not one"),
+        ("age=old", "'old' is not a number"),
         ("age<", "no number to compare with"),
         ("body site<3", "body site holds words"),
         ("=3", "this is not a comparison"),
     ],
 )
-def test_what_cannot_be_asked(condition: str, words: str) -> None:
+def test_an_invalid_condition_is_refused(condition: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        parse(condition, METADATA)
+        parse_condition(condition, METADATA)
 
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the current folder, with a table of five samples; the first ASV is in S0, S2 and S4 alone."""
+    """Return the current folder, with a table of five samples. The first ASV is in S0, S2 and S4 only."""
     counts = np.ones((5, 3))
     counts[1::2, 0] = 0
     write_table(tmp_path, counts, random_sequences(3))
-    cells = "".join("\t".join([one, *(cell or "" for cell in row)]) + "\n" for one, row in ROWS.items())
+    cells = "".join("\t".join([name, *(cell or "" for cell in row)]) + "\n" for name, row in ROWS.items())
     (tmp_path / "metadata.tsv").write_text("\t".join(["sample-id", *COLUMNS]) + "\n" + cells)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_shard_leaves_out_and_records(study: Path, run: Programs) -> None:
+def test_shard_excludes_and_records_samples(study: Path, run: Programs) -> None:
     ran = run("aamprep", "shard", "--where", "body site=gut", "--where", "age<10", "--json", "--strict")
     assert ran.code == 0, ran.err
     document = json.loads(ran.out)
@@ -127,7 +127,7 @@ def test_shard_leaves_out_and_records(study: Path, run: Programs) -> None:
     assert "age<10: '40'" in reasons["S4"]
 
 
-def test_prevalence_is_counted_among_the_samples_that_stay(study: Path, run: Programs) -> None:
+def test_prevalence_is_counted_among_the_kept_samples(study: Path, run: Programs) -> None:
     ran = run("aamprep", "shard", "--where", "age=3", "--min-prevalence", 2)
     assert ran.code == 0, ran.err
     asvs = pl.read_parquet("shards/asvs.parquet")
@@ -143,7 +143,7 @@ def test_prevalence_is_counted_among_the_samples_that_stay(study: Path, run: Pro
         (["--where", "age=3", "--no-metadata"], "give the metadata"),
     ],
 )
-def test_wrong_conditions_are_2(arguments: list[str], words: str, study: Path, run: Programs) -> None:
+def test_invalid_conditions_exit_with_2(arguments: list[str], words: str, study: Path, run: Programs) -> None:
     ran = run("aamprep", "shard", *arguments)
     assert ran.code == 2
     assert words in " ".join(ran.err.split())
