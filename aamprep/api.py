@@ -278,6 +278,7 @@ def merge(
     """
     from aamprep.merging.study import prepare_merge
 
+    # The same folder given twice is one set.
     folders, output = [_folder_of(shards) for shards in sets], Path(output)
     if len({folder.absolute() for folder in folders}) < 2:
         names = ", ".join(map(str, folders))

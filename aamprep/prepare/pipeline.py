@@ -83,6 +83,7 @@ class SamplePipeline:
         return f"{study}.{sample_id}" if self.prefix_samples else sample_id
 
     def _prepare(self, block: Block, keep_asv: Mask, split_keys: dict[str, str]) -> pa.Table:
+        # Invalid counts go first. NaN would pass the later comparisons, which are all false for it.
         block = self._reject_bad_counts(block)
         block = self._reject_missing_from_tree(block.keep_entries(keep_asv[block.asv]))
         block = self._reject(block, block.depth <= 0, rules.EMPTY_SAMPLE)
@@ -134,6 +135,7 @@ class SamplePipeline:
         return self._reject(block, number > 0, rules.SAMPLE_NOT_IN_TREE, number)
 
     def _rarefy(self, block: Block, depth: int) -> Block:
+        # Rarefaction draws single reads, so counts must be whole numbers.
         not_whole = np.bincount(block.row[block.count % 1 != 0], minlength=len(block.sample_ids)) > 0
         block = self._reject(block, not_whole | (block.depth >= MOST_READS), rules.CANNOT_RAREFY, block.depth)
         of_depth = np.array([f"{reads:,.0f} of {depth:,}" for reads in block.depth], dtype=object)

@@ -26,6 +26,7 @@ def in_order_of_selection(block: Block, select: Select, seed: int) -> Block:
         Select.FIRST: lambda: block.position,
         Select.RANDOM: lambda: _random_keys(block, seed),
     }
+    # `lexsort` is stable and takes its main key last: by sample, then by the key of the selection.
     return block.reorder(np.lexsort((keys[select](), block.row)))
 
 
@@ -40,4 +41,5 @@ def _random_keys(block: Block, seed: int) -> Integers:
         generator(seed, "select", sample_id).permutation(size)
         for sample_id, size in zip(block.sample_ids, block.num_asvs, strict=True)
     ]
+    # Without samples, `concatenate` would have nothing to concatenate.
     return np.concatenate([np.zeros(0, dtype=np.int64), *orders])

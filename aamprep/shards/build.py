@@ -136,6 +136,7 @@ def _first_pass(pipeline: SamplePipeline, spool: Spool) -> tuple[Numbering, Summ
             prevalence += np.bincount(asv, minlength=num_asvs)
             total_count += np.bincount(asv, weights=count, minlength=num_asvs)
         is_kept[list_values(table, "asv")] = True
+    # Kept ASVs come first, so that training needs only the first rows of asvs.parquet.
     rows = np.concatenate([np.flatnonzero(is_kept), np.flatnonzero((prevalence > 0) & ~is_kept)])
     return Numbering(rows, int(is_kept.sum()), prevalence, total_count), summary
 
@@ -181,12 +182,14 @@ def _with_branches(samples: pa.Table, above: "sp.csr_matrix") -> pa.Table:
     """Add the branches that each sample covers and the reads below each branch, dropped ASVs included."""
     num_samples = len(samples)
     sizes = samples["num_asvs"].to_numpy(), samples["num_asvs_kept"].to_numpy()
+    # Kept ASVs of all samples, then dropped ASVs of all samples. A stable sort by sample interleaves them.
     row = np.repeat(np.tile(np.arange(num_samples), 2), np.concatenate([sizes[1], sizes[0] - sizes[1]]))
     asv = np.concatenate([list_values(samples, "asv"), list_values(samples, "dropped_asv")])
     count = np.concatenate([list_values(samples, "count"), list_values(samples, "dropped_count")])
     order = np.argsort(row, kind="stable")
     indptr = np.concatenate([[0], np.cumsum(sizes[0])]).astype(np.int64)
     reads = reads_under(above, indptr, asv[order], count[order])
+    # An ASV without branches above it is not in the tree.
     in_tree = np.bincount(row, weights=count * (np.diff(above.indptr)[asv] > 0), minlength=num_samples)
     offsets = pa.array(reads.indptr.astype(np.int32))
     samples = samples.append_column(

@@ -100,6 +100,7 @@ class SampleCheck:
         sizes = list_sizes(samples, "asv")
         bad = sizes != np.minimum(np.diff(batch.indptr), choices.token_limit)
         if choices.select == "abundance" and self.rank is not None and len(batch.asv):
+            # Counts must fall within a sample, and ties must be ordered by sequence.
             rises = np.diff(batch.count)
             out_of_order = (rises > 0) | ((rises == 0) & (np.diff(self.rank[batch.asv]) < 0))
             within = np.diff(batch.row) == 0
@@ -117,6 +118,7 @@ class SampleCheck:
         if self.above is None or "branch" not in samples.column_names:
             return np.zeros(len(samples), dtype=bool)
         expected = reads_under(self.above, batch.indptr, batch.asv, batch.count)
+        # Lists of different lengths cannot be turned into a matrix.
         sizes = list_sizes(samples, "branch")
         unequal = sizes != list_sizes(samples, "branch_count")
         if unequal.any():
@@ -129,6 +131,7 @@ class SampleCheck:
         depth = np.bincount(batch.row, weights=batch.count * in_tree, minlength=len(samples))
         return (
             _differs(expected, given)
+            # An extra branch with a count of 0 changes no sum, so the branches are compared, too.
             | _differs(_presence(expected), _presence(given))
             | ~np.isclose(depth, samples["depth_in_tree"].to_numpy(), rtol=RELATIVE_ERROR, atol=0)
         )

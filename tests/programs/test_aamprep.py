@@ -45,7 +45,7 @@ def test_the_commands_as_typed(study: Path, run: Programs) -> None:
 
 
 @pytest.mark.parametrize("program", ["aamprep", "aammodel"])
-def test_the_version_is_told(program: str, run: Programs) -> None:
+def test_the_version_is_printed(program: str, run: Programs) -> None:
     assert run(program, "--version").out == f"{version('aamprep')}\n"
 
 

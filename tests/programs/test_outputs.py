@@ -85,7 +85,7 @@ def test_a_file_that_cannot_be_written_is_2(arguments: list[str], study: Path, r
     assert sorted(os.listdir()) == before
 
 
-def test_findings_are_told_where_the_report_cannot_be_written(study: Path, run: Programs) -> None:
+def test_findings_are_printed_if_the_report_cannot_be_written(study: Path, run: Programs) -> None:
     write_table_with_an_empty_sample(study)
     ran = run("aamprep", "validate", "--report", "/proc/x.html")
     assert ran.code == 2

@@ -64,7 +64,7 @@ def test_counts_that_are_not_whole_are_counted(tmp_path: Path, run: Programs) ->
     assert "1 of 32 counts, such as 0.25" in found["count-not-whole"]
 
 
-def test_a_column_with_one_value_or_none_is_told(tmp_path: Path, run: Programs) -> None:
+def test_a_column_with_one_value_or_none_is_reported(tmp_path: Path, run: Programs) -> None:
     table = write_table(tmp_path, random_counts(3, 8), SEQUENCES)
     rows = "".join(f"S{number}\tgut\t\t{number}\n" for number in range(3))
     (tmp_path / "metadata.tsv").write_text("sample-id\tsite\tempty\tage\n" + rows)
@@ -77,7 +77,7 @@ def test_a_column_with_one_value_or_none_is_told(tmp_path: Path, run: Programs) 
     assert found == {"column site": "'gut'", "column empty": "no value"}
 
 
-def test_splits_by_a_column_that_cannot_split_are_told(tmp_path: Path, run: Programs) -> None:
+def test_splits_by_a_column_that_cannot_split_are_reported(tmp_path: Path, run: Programs) -> None:
     table = write_table(tmp_path, random_counts(8, 8), SEQUENCES)
     rows = "".join(f"S{number}\t{'' if number in (2, 5) else 'Ann'}\n" for number in range(8))
     (tmp_path / "metadata.tsv").write_text("sample-id\tsubject\n" + rows)
@@ -117,7 +117,7 @@ def test_distances_of_other_samples_are_refused(tmp_path: Path, run: Programs) -
     assert run("aamprep", "shard", table, *again).code == 0
 
 
-def test_what_the_token_limit_drops_is_told(tmp_path: Path, run: Programs) -> None:
+def test_reads_dropped_by_the_token_limit_are_reported(tmp_path: Path, run: Programs) -> None:
     table = write_table(tmp_path, np.array([[4.0, 3, 2, 1], [97, 1, 1, 1]]), SEQUENCES[:4])
     found = findings_of(run, table, "--token-limit", 1)
     assert found["token-limit-drops-reads"] == "sample S0: 1 of 2 samples keep less; this sample keeps 40.0%"
@@ -203,7 +203,7 @@ def test_a_thousand_million_reads_are_too_many_to_rarefy(tmp_path: Path, run: Pr
     assert "cannot-rarefy" in ran.err
 
 
-def test_tables_of_the_same_name_are_not_told_apart_by_it(tmp_path: Path, run: Programs) -> None:
+def test_tables_of_the_same_name_are_not_distinguished_by_it(tmp_path: Path, run: Programs) -> None:
     paths = [
         write_table(tmp_path / name, random_counts(3, 8), SEQUENCES, ids).rename(tmp_path / name / "gut.biom")
         for name, ids in (("x", ["A", "B", "C"]), ("y", ["C", "D", "E"]))

@@ -144,7 +144,7 @@ def test_without_a_tree_there_is_none_and_it_says_so(run: Programs, tmp_path: Pa
     assert read_manifest(tmp_path / "merged").num_branches == 0
 
 
-def test_asvs_that_the_tree_lacks_are_told(run: Programs, tmp_path: Path) -> None:
+def test_asvs_missing_from_the_tree_are_reported(run: Programs, tmp_path: Path) -> None:
     tables = write_studies(tmp_path)
     sets = [shard(run, tmp_path / f"{t.parent.name}.shards", t) for t in tables[:2]]
     (tmp_path / "some.nwk").write_text(random_newick(SEQUENCES[5:25]))
@@ -239,7 +239,7 @@ def test_taxa_are_carried(run: Programs, tmp_path: Path) -> None:
         assert taxon == (f"k__{sequence[:5]}" if sequence in known else "")
 
 
-def test_sets_made_differently_are_told(run: Programs, tmp_path: Path) -> None:
+def test_sets_with_different_choices_are_reported(run: Programs, tmp_path: Path) -> None:
     tables = write_studies(tmp_path)
     first = shard(run, tmp_path / "one.shards", tables[0], "--select", "first", "--rarefy-depth", 30)
     second = shard(run, tmp_path / "two.shards", tables[1], "--token-limit", 3)
