@@ -47,4 +47,4 @@ class Rejected:
 
 def _reason(rule: Rule, value: object) -> str:
     # This text is stored in shards. Changing it would change the bytes of rejected.parquet.
-    return f"not so: {rule.requirement}" + (f" ({value})" if value != "" else "")
+    return f"violates: {rule.requirement}" + (f" ({value})" if value != "" else "")
