@@ -17,7 +17,7 @@ from aammodel.data.stream import BatchStream
 from aammodel.nn.model import AamModel
 from aammodel.nn.parallel import sequential
 from aammodel.training.precision import Precision
-from aammodel.training.throughput import forget_peak, peak_bytes
+from aammodel.training.throughput import peak_bytes, reset_peak
 from aammodel.training.trainer import Trainer
 
 STEPS_TO_MEASURE = 2
@@ -92,7 +92,7 @@ def estimate(trainer: Trainer) -> Estimate:
     """
     stream, config = trainer.train_stream, trainer.config
     device = trainer.device
-    forget_peak(device)
+    reset_peak(device)
     made, data_seconds = _timed_batches(stream, device)
     # The first micro-batch is not timed, since some of its work is done only once.
     with _record_saved() as saved:

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from aammodel.batch import Batch
 from aammodel.objectives.sums import LossSums
-from aammodel.training.precision import MOST_SKIPPED
+from aammodel.training.precision import MAX_SKIPPED_STEPS
 from aammodel.training.setup import Plan, make_trainer
-from aammodel.training.throughput import forget_peak, peak_bytes
+from aammodel.training.throughput import peak_bytes, reset_peak
 from aammodel.training.trainer import Trainer
 
 LOWEST_RATE, HIGHEST_RATE = 1e-5, 1.0
@@ -91,7 +91,7 @@ def range_test(trainer: Trainer, num_steps: int) -> Curve:
 def _backward(trainer: Trainer, batches: Iterator[Batch]) -> tuple[LossSums, float]:
     """Compute the losses and gradient of the next step. Steps that overflow in float16 are skipped."""
     stepper, number = trainer.stepper, trainer.train_stream.batches_per_step
-    for _ in range(MOST_SKIPPED):
+    for _ in range(MAX_SKIPPED_STEPS):
         losses, norm = stepper.backward([batch.to(trainer.device) for batch in islice(batches, number)])
         if not stepper.precision.is_overflow(norm) or not all(map(math.isfinite, losses.numbers())):
             break
@@ -180,7 +180,7 @@ class BatchTrial:
         stream = trainer.train_stream
         pool = list(islice(stream.samples(), SAMPLES_TO_CHOOSE_FROM * batch_size))
         largest = sorted(pool, key=lambda sample: len(sample.asv), reverse=True)[:batch_size]
-        forget_peak(trainer.device)
+        reset_peak(trainer.device)
         trainer.stepper.backward([stream.collator(largest).to(trainer.device)])
         trainer.stepper.update(0.0)
         return peak_bytes(trainer.device)

@@ -14,6 +14,13 @@ METRICS_FILE = "metrics.jsonl"
 
 Row = dict[str, float | int | None]
 
+RENAMED_METRICS = {
+    "padding_share": "padding_fraction",
+    "duplicate_share": "duplicate_fraction",
+    "data_wait_share": "data_wait_fraction",
+}
+"""The key that replaced each key of earlier versions. Old run folders are read under today's keys."""
+
 
 def append_metrics(run: Path, row: Mapping[str, float | int | None]) -> None:
     """Append a line. Non-finite values are written as null, since JSON has no NaN."""
@@ -38,7 +45,8 @@ def read_metrics(run: Path) -> list[Row]:
 
 def _read_row(line: bytes, where: str) -> Row:
     try:
-        row = dict(json.loads(line))
+        stored: dict[str, Any] = dict(json.loads(line))
+        row = {RENAMED_METRICS.get(key, key): value for key, value in stored.items()}
         row["step"] = int(row["step"])
     except (ValueError, TypeError, KeyError) as error:
         raise InvalidDataError("this line is damaged", where, "remove the line") from error

@@ -1,4 +1,4 @@
-"""What whoever watches a run sees: a bar in a terminal, a line now and then elsewhere; and TensorBoard."""
+"""The display of a run: a progress bar in a terminal or notebook, log lines elsewhere, and TensorBoard."""
 
 import logging
 import sys
@@ -18,46 +18,55 @@ from aammodel.training.notebook import NotebookBar, in_notebook
 from aammodel.training.tensorboard import Events
 
 SECONDS_BETWEEN_LINES = 20
+"""Seconds between two log lines, so that the log of a long run stays readable."""
 
 _LOGGER = logging.getLogger(__name__)
 
 
 class Watcher(Protocol):
-    """Whatever is told about a run while it trains."""
+    """An observer of a run in training."""
 
     def on_step(self, row: Row, num_steps: int) -> None:
-        """Tell about a step."""
+        """Report a step.
+
+        Parameters
+        ----------
+        row : Row
+            The line of `metrics.jsonl` of this step.
+        num_steps : int
+            Number of steps of the run.
+        """
 
     def on_validation(self, row: Row) -> None:
-        """Tell about a validation."""
+        """Report a validation, given its line of `metrics.jsonl`."""
 
     def close(self) -> None:
-        """Leave everything in order; nothing comes after."""
+        """Close files and displays. No other call follows."""
 
 
 @dataclass
-class Lines:
-    """Log a line every `SECONDS_BETWEEN_LINES` seconds, and one for each validation."""
+class LogWatcher:
+    """Logs a step every `SECONDS_BETWEEN_LINES` seconds, and each validation."""
 
     _last: float = 0.0
 
     def on_step(self, row: Row, num_steps: int) -> None:
-        """Tell about a step."""
+        """Log a step, if enough time has passed."""
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
             _LOGGER.info("%s", describe_step(row, num_steps))
 
     def on_validation(self, row: Row) -> None:
-        """Tell about a validation."""
+        """Log a validation."""
         _LOGGER.info("%s", describe_validation(row))
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Do nothing: there is nothing to close."""
 
 
 @dataclass
-class Bar:
-    """Shows a bar with losses, speed and the time left, and a line for each validation."""
+class TerminalBar:
+    """Shows a progress bar with losses, speed and the remaining time, and a line for each validation."""
 
     console: Console = field(default_factory=lambda: Console(stderr=True))
     _live: Live | None = None
@@ -68,82 +77,91 @@ class Bar:
         self._progress = Progress(BarColumn(), MofNCompleteColumn(), left, console=self.console)
 
     def on_step(self, row: Row, num_steps: int) -> None:
-        """Tell about a step."""
+        """Update the bar."""
+        # The bar appears with the first step: before it, there is nothing to show.
         if self._live is None or self._task is None:
             self._task = self._progress.add_task("training", total=num_steps, left="")
             self._live = Live(console=self.console, auto_refresh=False)
             self._live.start()
-        *figures, left = _figures(row)
+        *speed, left = _describe_speed(row)
         self._progress.update(self._task, completed=row["step"], left=left)
-        told = Text(f"{_losses(row)}\n{', '.join(figures)}", style="dim")
-        self._live.update(Group(self._progress, told), refresh=True)
+        details = Text(f"{_describe_losses(row)}\n{', '.join(speed)}", style="dim")
+        self._live.update(Group(self._progress, details), refresh=True)
 
     def on_validation(self, row: Row) -> None:
-        """Tell about a validation."""
+        """Print a line above the bar."""
         self.console.print(describe_validation(row), highlight=False)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Stop updating the terminal. The bar stays visible."""
         if self._live:
             self._live.stop()
 
 
-class Silence:
-    """Says nothing: for all ranks but the main one."""
+class SilentWatcher:
+    """Shows nothing. All ranks but the main one use it."""
 
     def on_step(self, row: Row, num_steps: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def on_validation(self, row: Row) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 @dataclass
-class Several:
-    """Tells several watchers."""
+class WatcherGroup:
+    """Passes every call to several watchers."""
 
     watchers: tuple[Watcher, ...]
 
     def on_step(self, row: Row, num_steps: int) -> None:
-        """Tell about a step."""
-        for one in self.watchers:
-            one.on_step(row, num_steps)
+        """Report a step to all watchers."""
+        for watcher in self.watchers:
+            watcher.on_step(row, num_steps)
 
     def on_validation(self, row: Row) -> None:
-        """Tell about a validation."""
-        for one in self.watchers:
-            one.on_validation(row)
+        """Report a validation to all watchers."""
+        for watcher in self.watchers:
+            watcher.on_validation(row)
 
     def close(self) -> None:
-        """Let all come to their end."""
-        for one in self.watchers:
-            one.close()
+        """Close all watchers."""
+        for watcher in self.watchers:
+            watcher.close()
 
 
 def make_watcher(run: Path) -> Watcher:
-    """Return what shows a run: a bar in a terminal or notebook, else lines; and TensorBoard events."""
-    shown: Watcher = Lines()
+    """Return the watcher of a run: a progress bar or log lines, and TensorBoard events.
+
+    A terminal and a notebook get a bar. Log lines are for batch jobs, whose output is a file.
+
+    Parameters
+    ----------
+    run : Path
+        The run's folder, for the events.
+    """
+    display: Watcher = LogWatcher()
     if in_notebook():
-        shown = NotebookBar(describe_step, describe_validation)
+        display = NotebookBar(describe_step, describe_validation)
     elif sys.stderr.isatty():
-        shown = Bar()
-    return Several((shown, Events(run)))
+        display = TerminalBar()
+    return WatcherGroup((display, Events(run)))
 
 
 def describe_step(row: Row, num_steps: int) -> str:
     """Return the losses and the speed of a step on one line."""
-    return f"step {row['step']}/{num_steps}: {_losses(row)}; {', '.join(_figures(row))}"
+    return f"step {row['step']}/{num_steps}: {_describe_losses(row)}; {', '.join(_describe_speed(row))}"
 
 
 def describe_validation(row: Row) -> str:
     """Return the losses of a validation on one line."""
-    return f"step {row['step']}: validation {_losses(row, 'val_')}"
+    return f"step {row['step']}: validation {_describe_losses(row, 'val_')}"
 
 
-def _losses(row: Row, prefix: str = "") -> str:
+def _describe_losses(row: Row, prefix: str = "") -> str:
     values = {name: row.get(f"{prefix}{name}") for name in loss_labels() if name != "loss"}
     parts = [
         f"{loss_labels()[name].words} {value:.4f}" for name, value in values.items() if value is not None
@@ -151,23 +169,23 @@ def _losses(row: Row, prefix: str = "") -> str:
     return f"loss {row[f'{prefix}loss']:.4f}" + (f" ({', '.join(parts)})" if parts else "")
 
 
-def _figures(row: Row) -> list[str]:
-    """Give the speed of a step and what it is made of; the time left comes last."""
+def _describe_speed(row: Row) -> list[str]:
+    """Return the learning rate, speed and memory of a step as phrases. The remaining time is the last."""
     values = {name: value or 0.0 for name, value in row.items()}
     return [
         f"learning rate {values['learning_rate']:.2g}",
         f"{values['samples_per_second']:.1f} samples/s",
         f"{values['asvs_per_second']:,.0f} ASVs/s",
-        f"padding {values['padding_share']:.0%}",
-        f"duplicates {values['duplicate_share']:.0%}",
-        f"data wait {values['data_wait_share']:.1%}",
+        f"padding {values['padding_fraction']:.0%}",
+        f"duplicates {values['duplicate_fraction']:.0%}",
+        f"data wait {values['data_wait_fraction']:.1%}",
         f"{values['memory_mib']:,.0f} MiB",
         f"{duration(values['seconds_left'])} left",
     ]
 
 
 def duration(seconds: float) -> str:
-    """Write a time as people read it."""
+    """Return a time in words: "45 s", "12 min" or "3 h 05 min"."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

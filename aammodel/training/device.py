@@ -7,7 +7,14 @@ from aammodel.distributed.ranks import ALONE, Ranks, local_rank
 
 
 def pick_device(name: str, ranks: Ranks = ALONE) -> torch.device:
-    """Give the device of a name; auto is a GPU where there is one, and each of several ranks has its own.
+    """Return the device with a name, after checking that it can be used.
+
+    Parameters
+    ----------
+    name : str
+        As "cpu", "cuda" or "cuda:1". With "auto", a GPU is used if there is one.
+    ranks : Ranks
+        With several ranks, "cuda" is a GPU of its own for each rank.
 
     Raises
     ------
@@ -30,9 +37,10 @@ def pick_device(name: str, ranks: Ranks = ALONE) -> torch.device:
 
 
 def _usable(device: torch.device) -> torch.device:
-    """Take a device into use; a CPU has no number."""
+    """Return the device, without an index if it is a CPU. Raise torch's error if it cannot be used."""
     if device.type not in ("cpu", "cuda"):
-        raise RuntimeError(f"nothing can be computed on {device}")
+        raise RuntimeError(f"the device {device} is not supported")
+    # Torch reports an unknown GPU only when it is used.
     torch.zeros(1, device=device)
     if device.type == "cpu":
         return torch.device("cpu")

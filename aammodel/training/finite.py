@@ -1,4 +1,4 @@
-"""Refuse losses, gradients and weights that are not finite."""
+"""Refuse non-finite losses, gradients and weights."""
 
 import math
 from pathlib import Path
@@ -11,12 +11,14 @@ from aammodel.objectives.sums import LossSums
 from aammodel.runs.checkpoint import model_tensors
 from aammodel.training.step import Stepper
 
+_FIX = "start a new run, for instance with a smaller learning rate"
+
 
 class OnNonFinite(Protocol):
-    """Called, by all ranks, at a step whose losses or gradient are not finite. It must raise."""
+    """A function that all ranks call at a step with a non-finite loss or gradient. It must raise."""
 
     def __call__(self, stepper: Stepper, batches: list[Batch], step: int, run: Path) -> NoReturn:
-        """Stop.
+        """Raise an error that describes the step.
 
         Parameters
         ----------
@@ -26,51 +28,43 @@ class OnNonFinite(Protocol):
         step : int
         run : Path
             The folder of the run.
+
+        Raises
+        ------
+        NonFiniteError
         """
 
 
-def stop_plainly(stepper: Stepper, batches: list[Batch], step: int, run: Path) -> NoReturn:
-    """Stop without looking for the origin of the value.
+def raise_non_finite(stepper: Stepper, batches: list[Batch], step: int, run: Path) -> NoReturn:
+    """Raise an error without looking for the origin of the value.
 
     Raises
     ------
     NonFiniteError
     """
-    raise NonFiniteError(
-        f"a loss or its gradient is not finite at step {step}",
-        str(run),
-        "begin a new run; often a smaller learning rate helps",
-    )
+    raise NonFiniteError(f"a loss or its gradient is non-finite at step {step}", str(run), _FIX)
 
 
 def check_validation(losses: LossSums, step: int, run: Path) -> None:
-    """Stop where the losses of a validation are not finite: no weights can be told to be the best by them.
+    """Refuse non-finite losses of a validation, which cannot show which weights are the best.
 
     Raises
     ------
     NonFiniteError
     """
     if not all(map(math.isfinite, losses.numbers())):
-        raise NonFiniteError(
-            f"the validation loss is not finite at step {step}",
-            str(run),
-            "begin a new run; often a smaller learning rate helps",
-        )
+        raise NonFiniteError(f"the validation loss is non-finite at step {step}", str(run), _FIX)
 
 
 def check_weights(model: AamModel, step: int, run: Path) -> None:
-    """Stop before weights that are not finite are kept; all ranks call this together.
+    """Refuse non-finite weights before they are saved. All ranks must call this together.
 
     Raises
     ------
     NonFiniteError
-        Naming the first of them.
+        Naming the first non-finite weight.
     """
     weights = model_tensors(model)
-    broken = next((name for name, one in weights.items() if not one.isfinite().all()), None)
-    if broken is not None:
-        raise NonFiniteError(
-            f"the weights are not finite after step {step}, first {broken}",
-            str(run),
-            "begin a new run; often a smaller learning rate helps",
-        )
+    name = next((name for name, weight in weights.items() if not weight.isfinite().all()), None)
+    if name is not None:
+        raise NonFiniteError(f"the weights {name} are non-finite after step {step}", str(run), _FIX)

@@ -1,4 +1,10 @@
-"""Transformers compiled by torch: worth a minute's wait where steps are many, on a GPU above all."""
+"""Set up a training run: from shards and a configuration to a trainer.
+
+- plan: shards, model and training configuration, checked against each other (`make_plan`)
+- stepper: model, optimizer, precision and objectives (`make_stepper`)
+- streams: batches of training samples, and the fixed batches of a validation (`train_stream`)
+- trainer: all of these and the run's folder, new or at the last checkpoint (`make_trainer`)
+"""
 
 import os
 import shutil
@@ -31,29 +37,30 @@ from aammodel.runs.checkpoint import CHECKPOINTS, RunFolder, list_checkpoints, l
 from aammodel.runs.config_file import machine, tool_versions
 from aammodel.runs.metrics_log import discard_metrics_after
 from aammodel.runs.progress import Progress
-from aammodel.training.console import Silence, make_watcher
+from aammodel.training.console import SilentWatcher, make_watcher
 from aammodel.training.device import pick_device
-from aammodel.training.finite import OnNonFinite, stop_plainly
+from aammodel.training.finite import OnNonFinite, raise_non_finite
 from aammodel.training.optimizer import make_optimizer
 from aammodel.training.precision import Precision
 from aammodel.training.step import Stepper
 from aammodel.training.trainer import Trainer
 
 VALIDATION_BATCH = 16
+"""Number of samples in a validation batch, and in the batch from which a model takes initial weights."""
 VALIDATION_SEED = 0
-"""Validation hides the same bases whatever the run's seed, so that losses of runs compare."""
+"""Validation masks the same bases whatever the run's seed, so that losses of runs can be compared."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a run is made of."""
+    """The shards and the configuration of a run."""
 
     shards: ShardSet
     model: ModelConfig
     train: TrainConfig
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what `config.json` holds."""
+        """Return the content of `config.json`."""
         return {
             "model": asdict(self.model),
             "train": asdict(self.train),
@@ -68,70 +75,95 @@ class Plan:
 
     @cached_property
     def preparation(self) -> Preparation:
-        """How the samples are prepared; reads the sequences of all ASVs."""
+        """How the samples are prepared. The first access reads the sequences of all ASVs."""
         return Preparation.from_shards(self.shards.manifest, self.shards.tokens, self.train.token_limit)
 
 
 def make_plan(shards_folder: ShardLocation, model_values: dict[str, Any], train: TrainConfig) -> Plan:
-    """Open the shards and settle the configuration.
+    """Open the shards and complete the configuration.
+
+    Parameters
+    ----------
+    shards_folder : ShardLocation
+        A folder, or the URL of one.
+    model_values : dict
+        Values of `[model]` that the user chose. All others follow from the shards or are defaults.
+    train : TrainConfig
 
     Raises
     ------
     UsageError
-        If a value of the configuration cannot be, or an objective is not registered.
+        If a value of the configuration is invalid, or an objective is not registered.
     InvalidDataError
-        If the folder is no shard set, or has no training sample.
+        If the folder is not a shard set, or has no training sample.
     """
     shards = open_shards(shards_folder)
     check_shards(shards, train)
-    make_objectives(train)  # which refuses one that is not registered
+    make_objectives(train)  # raises if an objective is not registered
     limit = train.token_limit or shards.manifest.choices.token_limit
     model = make_model_config(shards.manifest.sequence_length, limit, model_values, train)
-    return Plan(shards, model, settled(model, train))
+    return Plan(shards, model, adapt_to_model(train, model))
 
 
-def settled(model: ModelConfig, train: TrainConfig) -> TrainConfig:
-    """Give how a model is trained, where it leaves no choice."""
-    # What the transformer does not read would have no embedding at all.
+def adapt_to_model(train: TrainConfig, model: ModelConfig) -> TrainConfig:
+    """Return the training configuration with the values that the model requires.
+
+    A model without `bases_by_position` must encode all ASVs.
+    """
+    # In such a model, an ASV that the transformer does not encode would have no embedding at all.
     return train if model.bases_by_position else replace(train, asv_encode_fraction=1.0)
 
 
 def make_model_config(
     sequence_length: int, token_limit: int, values: dict[str, Any], train: TrainConfig
 ) -> ModelConfig:
-    """Settle the configuration of a model that reads so many tokens an ASV, and so many ASVs a sample.
+    """Return the configuration of a model that fits the samples.
+
+    Parameters
+    ----------
+    sequence_length : int
+        Number of tokens of an ASV that the model must accept.
+    token_limit : int
+        Number of ASVs per sample that the model must accept.
+    values : dict
+        Values of `[model]` that the user chose.
+    train : TrainConfig
+        Holds the targets.
 
     Raises
     ------
     UsageError
-        If one of the values chosen cannot be.
+        If a chosen value is invalid, or too small for the samples.
     """
     if "targets" in values:
         raise UsageError(
-            "targets are not a key of [model]", "[model]", "write each below [train.targets], with its weight"
+            "targets is not a key of [model]", "[model]", "write each below [train.targets], with its weight"
         )
     given: dict[str, Any] = {"sequence_length": sequence_length, "targets": tuple(train.targets)}
     model = ModelConfig(**(given | values))
-    _check_reads("sequence_length", model.sequence_length, sequence_length)
-    _check_reads("slot_positions", model.slot_positions or token_limit, token_limit)
+    _check_large_enough("sequence_length", model.sequence_length, sequence_length)
+    _check_large_enough("slot_positions", model.slot_positions or token_limit, token_limit)
     return model
 
 
-def _check_reads(name: str, chosen: int, needed: int) -> None:
-    if chosen < needed:
+def _check_large_enough(key: str, chosen: int, required: int) -> None:
+    if chosen < required:
         raise UsageError(
-            f"{name} must be at least {needed}, as the samples need, and is {chosen}",
+            f"{key} must be at least {required} for these samples, and is {chosen}",
             "[model]",
             "leave it out, or correct the configuration",
         )
 
 
 def check_shards(shards: ShardSet, train: TrainConfig) -> None:
-    """Refuse shards that have nothing to learn from, or not what is asked for.
+    """Refuse shards without training samples, or without the tree or matrix that a target needs.
 
     Raises
     ------
-    UsageError, InvalidDataError
+    InvalidDataError
+        If there is no training sample.
+    UsageError
+        If the distances of a target that was asked for cannot be computed from these shards.
     """
     if not shards.manifest.num_rows("train"):
         raise InvalidDataError(
@@ -139,24 +171,25 @@ def check_shards(shards: ShardSet, train: TrainConfig) -> None:
             str(shards.folder),
             "shard a table with more samples (10 or so at least)",
         )
-    remedies = {"branches": ("tree", "--tree"), "matrix": ("precomputed matrix", "--distances")}
-    # By default, without a tree, no distance is learned.
+    inputs = {"branches": ("tree", "--tree"), "matrix": ("precomputed matrix", "--distances")}
+    # The default target is not required: a run on shards without a tree learns from masked bases alone.
     for name in train.targets if train.targets != TrainConfig().targets else ():
         if not METRICS[name].is_available(shards.metric_inputs):
-            what, option = remedies[METRICS[name].over]
+            missing, option = inputs[METRICS[name].over]
             raise UsageError(
-                f"these shards have no {what}, which {name} needs",
+                f"these shards have no {missing}, which {name} needs",
                 str(shards.folder),
                 f"shard the table with one ({option}), or leave --target out",
             )
 
 
 def make_trainer(
-    plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE, on_non_finite: OnNonFinite = stop_plainly
+    plan: Plan, run: Path, resume: bool, ranks: Ranks = ALONE, on_non_finite: OnNonFinite = raise_non_finite
 ) -> Trainer:
-    """Make the trainer, at the beginning or where the last checkpoint was written, by however many ranks.
+    """Make the trainer of a new run, or of a run that resumes from its last checkpoint.
 
-    A run that was stopped before its first checkpoint begins again, in the same way.
+    A run that was stopped before its first checkpoint begins again, with the same weights and samples. The
+    number of ranks may differ from the number that wrote the checkpoint.
 
     Parameters
     ----------
@@ -167,7 +200,7 @@ def make_trainer(
         Whether to start from the last checkpoint.
     ranks : Ranks
     on_non_finite : OnNonFinite
-        How the run stops where a loss or its gradient is not finite.
+        Called at a step with a non-finite loss or gradient.
     """
     config, stream, progress = plan.train, train_stream(plan), Progress()
     checkpoints = list_checkpoints(run) if resume else []
@@ -176,7 +209,8 @@ def make_trainer(
         device = stepper.precision.device
         progress = load_checkpoint(checkpoints[-1], stepper.model, stepper.optimizer, device)
         stepper.precision.load(progress.scaling)
-    ranks.wait()  # for those that still look for the last checkpoint
+    # Other ranks may still look for the last checkpoint, so nothing is removed before they have found it.
+    ranks.wait()
     if resume and ranks.is_main:
         sweep_all(run)
         sweep_all(run / CHECKPOINTS)
@@ -194,7 +228,7 @@ def make_trainer(
         stepper=stepper,
         train_stream=stream.for_rank(ranks.rank, ranks.size),
         validation=_validation_batches(plan, ranks),
-        watcher=make_watcher(run) if ranks.is_main else Silence(),
+        watcher=make_watcher(run) if ranks.is_main else SilentWatcher(),
         progress=progress,
         num_steps=config.max_steps or config.epochs * stream.steps_per_epoch,
         on_non_finite=on_non_finite,
@@ -202,18 +236,27 @@ def make_trainer(
 
 
 def make_stepper(plan: Plan, first: Batch | None, ranks: Ranks = ALONE) -> Stepper:
-    """Make a model, with the same weights on all ranks, and its optimiser; it starts from a first batch."""
+    """Make a model and its optimizer, with the same weights on all ranks.
+
+    Parameters
+    ----------
+    plan : Plan
+    first : Batch or None
+        The batch from which some initial weights are computed (`first_batch`). Pass None if the weights are
+        loaded afterwards.
+    ranks : Ranks
+    """
     config, device = plan.train, pick_device(plan.train.device, ranks)
     objectives = make_objectives(config)
     torch.manual_seed(config.seed)
     model = AamModel(plan.model).to(device)
-    # After all others, whose initial weights do not depend on which objectives there are.
+    # The heads of objectives draw their weights last. So the other weights do not depend on the objectives.
     add_heads(model, (objective.name for objective in objectives))
     if first is not None:
         model.init_from_batch(first.to(device))
     ranks.share_weights(model)
     if config.sharding == "fsdp" and ranks.size > 1:
-        # The heads are small, and stay whole on each rank.
+        # The heads are small. They stay whole on each rank.
         shard((model.asv_encoder, model.sample_encoder), ranks.size, model.device)
     if config.compile:
         compile_transformers(model)
@@ -222,7 +265,7 @@ def make_stepper(plan: Plan, first: Batch | None, ranks: Ranks = ALONE) -> Stepp
 
 
 def train_stream(plan: Plan) -> BatchStream:
-    """Return the stream of the training samples, from the first on."""
+    """Return the stream of the training samples, from the first epoch on."""
     train = plan.train
     config = StreamConfig(
         batch_size=train.batch_size,
@@ -243,7 +286,11 @@ def train_stream(plan: Plan) -> BatchStream:
 
 
 def first_batch(stream: BatchStream) -> Batch:
-    """Make the batch from which the model takes initial weights, however small the batches are."""
+    """Return the batch from which the model takes initial weights.
+
+    It has `VALIDATION_BATCH` samples whatever the batch size of the run, since a batch of one or two samples
+    would give poor estimates.
+    """
     samples = list(islice(stream.samples(), VALIDATION_BATCH))
     return stream.collator(samples)
 
@@ -264,24 +311,26 @@ def validation_stream(plan: Plan) -> BatchStream:
 def _validation_batches(plan: Plan, ranks: Ranks) -> list[Batch]:
     stream = validation_stream(plan).for_rank(ranks.rank, ranks.size)
     samples = list(islice(stream.samples(), plan.train.validation_samples))
-    starts = range(0, len(samples), VALIDATION_BATCH)
-    return [stream.collate(samples[start : start + VALIDATION_BATCH], step=0) for start in starts]
+    firsts = range(0, len(samples), VALIDATION_BATCH)
+    return [stream.collate(samples[first : first + VALIDATION_BATCH], step=0) for first in firsts]
 
 
 def compile_transformers(model: AamModel) -> None:
-    """Compile what nearly all the time goes into; shapes may change without compiling again.
+    """Compile both transformers, which take nearly all of the time. New shapes need no new compilation.
+
+    Compiling takes about a minute. It pays off in runs of many steps, on a GPU above all.
 
     Raises
     ------
     UsageError
-        If there is no C++ compiler, with which torch does it.
+        If there is no C++ compiler, which torch needs.
     """
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if not shutil.which(compiler):
         raise UsageError(
-            "torch compiles with a C++ compiler, and there is none",
-            f"{compiler} (CXX names another)",
-            "install one, or train with compile = false",
+            f"torch needs a C++ compiler, and {compiler} was not found",
+            "compile = true",
+            "install it, set CXX to the name of another, or train with compile = false",
         )
     for transformer in (model.asv_encoder.transformer, model.sample_encoder.transformer):
         transformer.compile(dynamic=True)
@@ -289,11 +338,11 @@ def compile_transformers(model: AamModel) -> None:
 
 
 def _always_same_graph(call: Callable[..., Any] | None) -> Callable[..., Any]:
-    """Make a compiled module use the first of several graphs that fit, not the one used last.
+    """Make a compiled module use the first graph that fits, in place of the one used last.
 
     Activations that are computed again in the backward pass must come from the graph that computed them in
-    the forward pass (pytorch issue 166926, whose error message asks for this switch). It is global, so it is
-    flipped while the module is called.
+    the forward pass. The error message of pytorch issue 166926 asks for this switch. The switch is global,
+    so it is set only while the module is called.
     """
     assert call is not None
     set_lru_cache = torch._C._dynamo.eval_frame._set_lru_cache  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""One step: losses of its micro-batches, the gradient of their exact means, and the update of the weights."""
+"""One step: the losses of its micro-batches, the gradient of their means, and the update of the weights."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from aammodel.training.precision import Precision
 
 @dataclass(frozen=True)
 class Stepper:
-    """A model, its optimizer, the precision in which it computes, and the objectives that it minimises."""
+    """A model, its optimizer, its precision, and the objectives whose weighted sum is minimized."""
 
     model: AamModel
     optimizer: torch.optim.Optimizer
@@ -29,7 +29,9 @@ class Stepper:
     ranks: Ranks = ALONE
 
     def backward(self, batches: list[Batch]) -> tuple[LossSums, float]:
-        """Compute losses, and the gradient of their means over all micro-batches (not a mean of means).
+        """Compute the losses of a step, and the gradient of their means over all micro-batches.
+
+        Each mean is over all bases or pairs of the step. It is not a mean of the means of the micro-batches.
 
         Parameters
         ----------
@@ -39,24 +41,30 @@ class Stepper:
         Returns
         -------
         losses : LossSums
-            Of all ranks.
+            Losses of all ranks.
         norm : float
-            Of the gradient before it is clipped; not finite where float16 overflowed.
+            Norm of the gradient before clipping. It is non-finite if float16 overflowed.
         """
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
+        # The number of terms of each mean is counted first. So each micro-batch can be divided by it at once,
+        # and its activations are freed before the next micro-batch.
         total = empty_sums(self.objectives, self.model, batches, self.ranks)
         for batch in batches:
             sums = self._sums(batch)
             self.precision.scaler.scale(total.loss(sums)).backward()
             total.add(sums)
         self.ranks.add_gradients(self.model.parameters())
+        # Clipping compares the norm of the true gradient, without the loss scale of float16.
         self.precision.scaler.unscale_(self.optimizer)
         norm = clip_gradients(self.model, self.config.clip_norm)
         return total.over(self.ranks), norm.item()
 
     def update(self, rate: float) -> None:
-        """Change the weights at a learning rate, unless float16 overflowed; then scale less from here on."""
+        """Update the weights with a learning rate.
+
+        If float16 overflowed, the weights stay as they are, and the scale of the loss is halved.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.precision.scaler.step(self.optimizer)
@@ -64,7 +72,7 @@ class Stepper:
 
     @torch.no_grad()
     def measure(self, batches: list[Batch]) -> LossSums:
-        """Compute losses alone, without dropout."""
+        """Return the losses of some batches, without dropout and gradients."""
         self.model.eval()
         batches = [batch.to(self.precision.device) for batch in batches]
         total = empty_sums(self.objectives, self.model, batches, self.ranks)
@@ -79,5 +87,8 @@ class Stepper:
 
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:
-    """Seed all that is drawn in a step: it follows from the run's seed, the step and the rank alone."""
+    """Seed torch's random numbers of a step, which depend on the run's seed, the step and the rank only.
+
+    So a resumed run needs no saved state of the random number generator.
+    """
     torch.manual_seed(int(hash64(seed, step, values=np.array([rank]))[0]) % 2**63)

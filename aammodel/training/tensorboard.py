@@ -1,7 +1,7 @@
-"""A run's metrics as TensorBoard events, in `tensorboard/` of its folder.
+"""Metrics of a run as TensorBoard events, in the folder `tensorboard/` of the run.
 
-Each line of `metrics.jsonl` becomes one event, on the disk at once. A run that goes on says so in a new file,
-and TensorBoard then leaves out what the old ones have from that step on.
+Each line of `metrics.jsonl` becomes an event, which is written to disk at once. A resumed run writes a new
+file that begins with its first step. TensorBoard then ignores later steps in the older files.
 """
 
 import math
@@ -13,11 +13,12 @@ from typing import BinaryIO
 from aammodel.runs.metrics_log import Row
 
 FOLDER = "tensorboard"
-_SPEED = ("second", "share", "memory")
+_SPEED = ("second", "fraction", "memory")
+"""Parts of the names of metrics that TensorBoard shows in the group "speed"."""
 
 
 class Events:
-    """Writes every row; the file is opened with the first one.
+    """Writes each row of metrics as an event. The file is opened at the first row.
 
     Parameters
     ----------
@@ -30,11 +31,11 @@ class Events:
         self._file: BinaryIO | None = None
 
     def on_step(self, row: Row, num_steps: int) -> None:
-        """Write the figures of a step."""
+        """Write the metrics of a step."""
         self._write(row)
 
     def on_validation(self, row: Row) -> None:
-        """Write the figures of a validation."""
+        """Write the metrics of a validation."""
         self._write(row)
 
     def close(self) -> None:
@@ -43,7 +44,7 @@ class Events:
             self._file.close()
 
     def _write(self, row: Row) -> None:
-        # Loaded here, since only a run that trains needs it.
+        # Importing tensorboard takes long, and only a run in training needs it.
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -62,12 +63,13 @@ class Events:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
         self._folder.mkdir(exist_ok=True)
-        # TensorBoard reads files in the order of their names.
+        # TensorBoard reads files in the order of their names, so the name begins with the time.
         name = f"events.out.tfevents.{time.time_ns():020d}.{os.uname().nodename}"
         self._file = (self._folder / name).open("ab")
         self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        start = SessionLog(status=SessionLog.START)
-        self._append(Event(wall_time=time.time(), step=step, session_log=start))
+        # This event makes TensorBoard discard the steps of older files from this step on.
+        begins = SessionLog(status=SessionLog.START)
+        self._append(Event(wall_time=time.time(), step=step, session_log=begins))
 
     def _append(self, event: object) -> None:
         from tensorboard.summary.writer.record_writer import RecordWriter
@@ -78,7 +80,7 @@ class Events:
 
 
 def _tag(name: str) -> str:
-    """Group metrics as they are shown: training, validation, speed."""
-    if any(one in name for one in _SPEED):
+    """Return the tag of a metric. TensorBoard groups by its first part: training, validation or speed."""
+    if any(part in name for part in _SPEED):
         return f"speed/{name}"
     return f"validation/{name.removeprefix('val_')}" if name.startswith("val_") else f"training/{name}"

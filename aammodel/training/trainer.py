@@ -1,4 +1,4 @@
-"""Training: take steps, validate, keep checkpoints, and stop at the first number that is not finite."""
+"""The training loop: take steps, validate, write checkpoints, and stop at the first non-finite value."""
 
 import math
 import signal
@@ -23,32 +23,32 @@ from aammodel.runs.checkpoint import RunFolder
 from aammodel.runs.metrics_log import Row
 from aammodel.runs.progress import Progress
 from aammodel.training.console import Watcher
-from aammodel.training.finite import OnNonFinite, check_validation, check_weights, stop_plainly
+from aammodel.training.finite import OnNonFinite, check_validation, check_weights, raise_non_finite
 from aammodel.training.optimizer import learning_rate
-from aammodel.training.precision import MOST_SKIPPED
+from aammodel.training.precision import MAX_SKIPPED_STEPS
 from aammodel.training.step import Stepper, seed_step
 from aammodel.training.throughput import Amounts, Clock
 
 
 @dataclass
 class Trainer:
-    """One run: what takes its steps, its data, its folder."""
+    """A run in training: its stepper, streams, folder and progress."""
 
     folder: RunFolder
     config: TrainConfig
     stepper: Stepper
     train_stream: BatchStream
     validation: list[Batch]
-    """Batches of the validation samples, whose hidden bases are always the same."""
+    """Batches of the validation samples, whose masked bases are always the same."""
     watcher: Watcher
     progress: Progress
     num_steps: int
-    on_non_finite: OnNonFinite = stop_plainly
+    on_non_finite: OnNonFinite = raise_non_finite
     clock: Clock = field(default_factory=Clock)
     stop_signal: int = 0
-    """The signal that asks the run to stop, on whichever rank it came; 0 while none does."""
+    """The signal that asks the run to stop, received by any rank; 0 if there was none."""
     _signal: int = 0
-    """The one that came here."""
+    """The signal that this rank received; 0 if there was none."""
 
     @property
     def run(self) -> Path:
@@ -57,24 +57,24 @@ class Trainer:
 
     @property
     def model(self) -> AamModel:
-        """What is trained."""
+        """The model in training."""
         return self.stepper.model
 
     @property
     def ranks(self) -> Ranks:
-        """Which of the processes that train the model this is."""
+        """The process itself, among those that train the model."""
         return self.stepper.ranks
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """The device on which the model computes."""
         return self.stepper.precision.device
 
     def fit(self) -> None:
-        """Train until the last step, or until validation stops getting better, or a signal comes."""
+        """Train until the last step, until the validation loss stops improving, or until a signal."""
         with self._stoppable():
             batches = self._batches()
-            # A run that was stopped before its first step has validated already.
+            # A run that was stopped before its first step has already been validated.
             if self.progress.step == 0 and self.progress.best_loss is None:
                 self._validate()
             while not self._is_over():
@@ -82,7 +82,7 @@ class Trainer:
                 self._after_step()
             self.progress = replace(self.progress, is_finished=not self.stop_signal)
             self.save()
-            # No rank ends, which would end the others too, before all is written.
+            # `torchrun` ends all ranks when one of them ends, so each waits until everything is written.
             self.ranks.wait()
 
     def _batches(self) -> Iterator[Batch]:
@@ -100,20 +100,20 @@ class Trainer:
 
     def _step(self, batches: list[Batch]) -> None:
         step = self.progress.step
-        # So a resumed run needs no state of what is drawn.
         seed_step(self.config.seed, step, self.ranks.rank)
         losses, norm = self.stepper.backward(batches)
         is_skipped = self.stepper.precision.is_overflow(norm)
-        self._stop_if_not_finite(batches, losses, norm, is_skipped)
+        self._stop_if_non_finite(batches, losses, norm, is_skipped)
         self.stepper.update(learning_rate(step, self.num_steps, self.config, self.progress.reductions))
         self.progress = self.progress.after_step(len(batches), is_skipped)
         self._report_step(batches, losses, norm)
 
-    def _stop_if_not_finite(
+    def _stop_if_non_finite(
         self, batches: list[Batch], losses: LossSums, norm: float, is_skipped: bool
     ) -> None:
-        is_forgiven = is_skipped and self.progress.skipped_in_a_row + 1 < MOST_SKIPPED
-        numbers = losses.numbers() + ([] if is_forgiven else [norm])
+        # Some overflows of float16 are expected, until the loss scale has been halved often enough.
+        is_tolerated = is_skipped and self.progress.skipped_in_a_row + 1 < MAX_SKIPPED_STEPS
+        numbers = losses.numbers() + ([] if is_tolerated else [norm])
         if not all(map(math.isfinite, numbers)):
             self.on_non_finite(self.stepper, batches, self.progress.step, self.run)
 
@@ -152,7 +152,13 @@ class Trainer:
             self.save()
 
     def _validate(self) -> bool:
-        """Measure the validation losses; the best weights so far are kept, and True tells that these are."""
+        """Compute the validation losses, and save the weights if they are the best so far.
+
+        Returns
+        -------
+        bool
+            Whether these weights are the best so far.
+        """
         if not self.validation:
             self._save_best()
             return False
@@ -169,7 +175,7 @@ class Trainer:
         return is_best
 
     def _is_over(self) -> bool:
-        """Decide the same on all ranks, whichever of them a signal came to."""
+        """Return whether training is over. All ranks decide alike, even if only one received a signal."""
         self.stop_signal = int(self.ranks.largest(self._signal))
         progress = self.progress
         is_done = progress.step >= self.num_steps or progress.validations_since_best >= self.config.patience
@@ -180,14 +186,14 @@ class Trainer:
         self.folder.save_best(self.model)
 
     def save(self) -> None:
-        """Write a checkpoint, for which all ranks call this together."""
+        """Write a checkpoint. All ranks must call this together."""
         check_weights(self.model, self.progress.step, self.run)
         progress = replace(self.progress, scaling=self.stepper.precision.state())
         self.folder.save_checkpoint(progress, self.model, self.stepper.optimizer)
 
     @contextmanager
     def _stoppable(self) -> Iterator[None]:
-        """Let Ctrl-C and a scheduler's SIGTERM end the run after the current step, with a checkpoint."""
+        """Let Ctrl-C and the SIGTERM of a scheduler end the run after the current step, with a checkpoint."""
 
         def stop(number: int, _: FrameType | None) -> None:
             self._signal = number

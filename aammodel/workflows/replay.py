@@ -27,11 +27,11 @@ from aammodel.training.optimizer import make_optimizer
 from aammodel.training.precision import Precision
 from aammodel.training.setup import (
     Plan,
+    adapt_to_model,
     first_batch,
     make_model_config,
     make_plan,
     make_stepper,
-    settled,
     train_stream,
 )
 from aammodel.training.step import Stepper
@@ -124,7 +124,7 @@ def _from_model(path: Path, shards: ShardLocation | None, step: int) -> TraceInp
         raise UsageError("this model does not know its shards", str(path), "name shards to try it on")
     opened = open_shards(shards)
     check_fits(model, opened)
-    train = settled(model.config, TrainConfig())
+    train = adapt_to_model(TrainConfig(), model.config)
     stream = train_stream(Plan(opened, model.config, train))
     return TraceInputs(_stepper(model, train), _batches(stream, step), step, str(path))
 

@@ -15,7 +15,7 @@ from aammodel.data.shards import ShardSet, open_shards
 from aammodel.objectives.registry import loss_defining_keys, make_objectives
 from aammodel.runs.config_file import CONFIG_FILE, read_config_of
 from aammodel.runs.progress import Progress
-from aammodel.training.setup import Plan, check_shards, settled
+from aammodel.training.setup import Plan, adapt_to_model, check_shards
 
 PLACES = ("device", "num_workers", "sharding")
 """Where a run computes: free to change, since no sample and no step depends on it."""
@@ -81,7 +81,7 @@ def read_plan(
     """
     config = read_config_of(run)
     model, begun = _configs(config, run / CONFIG_FILE)
-    train = settled(model, replace(begun, **(chosen or {})))
+    train = adapt_to_model(replace(begun, **(chosen or {})), model)
     changes: dict[str, object] = {
         one.name: getattr(begun, one.name)
         for one in fields(TrainConfig)

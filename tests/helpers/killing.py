@@ -12,7 +12,7 @@ from torch import nn
 
 from aam_schemas.common.files import Files
 from aammodel.runs.metrics_log import Row
-from aammodel.training.console import Several
+from aammodel.training.console import WatcherGroup
 from aammodel.training.setup import make_trainer
 from aammodel.training.trainer import Trainer
 from aammodel.workflows.pretrain import begin_run
@@ -96,7 +96,7 @@ def _train(run: Path, end: End, anew: bool, watched: bool) -> None:
         begin_run(plan, run, overwrite=True)
     trainer = make_trainer(plan, run, resume=not anew)
     killer = KillsWatcher(end)
-    trainer.watcher = Several((trainer.watcher, killer)) if watched else killer
+    trainer.watcher = WatcherGroup((trainer.watcher, killer)) if watched else killer
     if end.at == "writing":
         trainer.folder = replace(trainer.folder, files=KillsFiles(end))
     if end.at == "micro-batch":

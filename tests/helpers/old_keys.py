@@ -1,4 +1,4 @@
-"""Rewrite a run folder so that its configuration has the keys of earlier versions."""
+"""Rewrite a run folder so that its configuration and metrics have the keys of earlier versions."""
 
 import json
 from pathlib import Path
@@ -15,14 +15,25 @@ OLD_NAMES = {
     "distance_head_layers": "head_layers",
     "kmers": "windows",
 }
+OLD_METRICS = {
+    "padding_fraction": "padding_share",
+    "duplicate_fraction": "duplicate_share",
+    "data_wait_fraction": "data_wait_share",
+}
 
 
 def give_old_keys(run: Path) -> None:
-    """Rename the keys in `config.json`, and in the header of every model file of a run."""
+    """Rename the keys in `config.json`, `metrics.jsonl` and the header of every model file of a run."""
     path = run / "config.json"
     config = json.loads(path.read_text())
     old = {table: _renamed(config[table]) for table in ("model", "train")}
     path.write_text(json.dumps(config | old))
+    metrics = run / "metrics.jsonl"
+    text = metrics.read_text()
+    for key, old_key in OLD_METRICS.items():
+        assert f'"{key}"' in text
+        text = text.replace(f'"{key}"', f'"{old_key}"')
+    metrics.write_text(text)
     for file in run.rglob("model.safetensors"):
         give_old_keys_to_model(file)
 

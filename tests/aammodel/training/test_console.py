@@ -1,4 +1,4 @@
-"""What a run tells while it trains: figures against our own counts, TensorBoard's reader, the terminal."""
+"""Display of a run in training: metrics against counts of the table, log lines, progress bar, TensorBoard."""
 
 import io
 import signal
@@ -14,7 +14,7 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from aammodel.runs.metrics_log import read_metrics
-from aammodel.training.console import Bar, Lines
+from aammodel.training.console import LogWatcher, TerminalBar
 from aammodel.training.tensorboard import Events
 from aammodel.training.throughput import Amounts, Clock, peak_bytes
 from tests.helpers.killing import End, train_until
@@ -30,13 +30,13 @@ ROW = {
     "learning_rate": 0.00125,
     "samples_per_second": 11.26,
     "asvs_per_second": 1234.5,
-    "padding_share": 0.314,
-    "duplicate_share": 0.625,
-    "data_wait_share": 0.0123,
+    "padding_fraction": 0.314,
+    "duplicate_fraction": 0.625,
+    "data_wait_fraction": 0.0123,
     "memory_mib": 2048.4,
     "seconds_left": 5400.0,
 }
-FIGURES = (
+PHRASES = (
     "loss 1.5000",
     "bases 1.2000",
     "unweighted UniFrac 0.0200",
@@ -51,33 +51,34 @@ FIGURES = (
 )
 
 
-def test_lines_say_everything(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_line_has_all_metrics(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "aammodel")
-    lines = Lines()
-    lines.on_step(dict(ROW), 100)
-    lines.on_step(dict(ROW), 100)
-    said = caplog.text
-    assert said.count("step 7/100") == 1, "one line in so many seconds"
-    assert all(one in said for one in FIGURES), said
+    watcher = LogWatcher()
+    watcher.on_step(dict(ROW), 100)
+    watcher.on_step(dict(ROW), 100)
+    log = caplog.text
+    assert log.count("step 7/100") == 1, "the second step comes too soon for another line"
+    assert all(phrase in log for phrase in PHRASES), log
 
 
-def test_the_bar_says_everything() -> None:
+def test_the_bar_has_all_metrics() -> None:
     screen = io.StringIO()
-    bar = Bar(Console(file=screen, force_terminal=True, width=120, color_system=None))
+    bar = TerminalBar(Console(file=screen, force_terminal=True, width=120, color_system=None))
     bar.on_step(dict(ROW), 100)
     bar.on_validation({"step": 7, "val_loss": 1.25, "val_nucleotide_loss": None})
     bar.close()
-    said = screen.getvalue()
-    assert all(one in said for one in (*FIGURES, "7/100", "step 7: validation loss 1.2500")), said
+    shown = screen.getvalue()
+    phrases = (*PHRASES, "7/100", "step 7: validation loss 1.2500")
+    assert all(phrase in shown for phrase in phrases), shown
 
 
-def test_figures_are_those_of_the_batches(run: Programs, tmp_path: Path) -> None:
-    """One batch is the whole split, so what it holds can be counted from the table."""
+def test_metrics_describe_the_batches(run: Programs, tmp_path: Path) -> None:
+    """A batch is the whole split here, so its content can be counted in the table."""
     shards = make_shards(run, tmp_path)
     options = ("--batch-size", 100, "--max-steps", 3, "--config", tiny_config(tmp_path))
-    started = time.perf_counter()
+    before = time.perf_counter()
     ran = run("aammodel", "pretrain", shards.folder, "--output", tmp_path / "run", *options)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - before
     assert ran.code == 0, ran.err
     rows = [row for row in read_metrics(tmp_path / "run") if "loss" in row]
     counts = counts_by_sample()
@@ -90,43 +91,44 @@ def test_figures_are_those_of_the_batches(run: Programs, tmp_path: Path) -> None
     richest, real = present.sum(axis=1).max(), present.sum()
     distinct = present.any(axis=0).sum()
     for row in rows:
-        assert row["padding_share"] == pytest.approx(1 - real / (richest * len(ids)))
-        assert row["duplicate_share"] == pytest.approx(1 - distinct / real)
+        assert row["padding_fraction"] == pytest.approx(1 - real / (richest * len(ids)))
+        assert row["duplicate_fraction"] == pytest.approx(1 - distinct / real)
         assert row["samples_per_second"] == pytest.approx(len(ids) / row["seconds"])
         assert row["asvs_per_second"] == pytest.approx(real / row["seconds"])
-        assert 0 <= row["data_wait_share"] <= 1
+        assert 0 <= row["data_wait_fraction"] <= 1
         assert 100 < row["memory_mib"] < 100_000
     assert rows[-1]["seconds_left"] == 0
     assert 0 < sum(row["seconds"] for row in read_metrics(tmp_path / "run")) < seconds
 
 
-def test_waiting_for_data_is_told_apart() -> None:
+def test_waiting_for_data_is_measured_separately() -> None:
     clock = Clock()
     with clock.waiting():
         time.sleep(0.06)
     time.sleep(0.02)
     row = clock.step(Amounts(10, 20, 10, 5), 4, torch.device("cpu"))
     assert row["seconds"] >= 0.08
-    assert row["data_wait_share"] == pytest.approx(0.06 / row["seconds"], abs=0.2)
+    assert row["data_wait_fraction"] == pytest.approx(0.06 / row["seconds"], abs=0.2)
     assert row["seconds_left"] == pytest.approx(4 * row["seconds"], rel=0.2)
-    assert clock.step(Amounts(10, 20, 10, 5), 3, torch.device("cpu"))["data_wait_share"] == 0
+    assert clock.step(Amounts(10, 20, 10, 5), 3, torch.device("cpu"))["data_wait_fraction"] == 0
 
 
-def test_memory_is_what_the_process_had_at_most() -> None:
+def test_memory_is_the_peak_of_the_process() -> None:
     before = peak_bytes(torch.device("cpu"))
     block = np.ones(2**26 // 8 * 8)
     assert peak_bytes(torch.device("cpu")) >= max(before, block.nbytes)
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Read events with TensorBoard's own reader."""
+    """Return steps and values by tag, as TensorBoard's own reader sees them."""
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
-    return {tag: [(one.step, one.value) for one in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    tags = events.Tags()["scalars"]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
 
 
-def test_tensorboard_shows_the_metrics_of_a_run_that_went_on(run: Programs, tmp_path: Path) -> None:
-    """Killed between two checkpoints: no step is missing, none is there twice."""
+def test_tensorboard_shows_each_step_of_a_resumed_run_once(run: Programs, tmp_path: Path) -> None:
+    """The run is killed between two checkpoints."""
     shards = make_shards(run, tmp_path).folder
     output, config = tmp_path / "run", tiny_config(tmp_path, "max_steps = 9\n")
     assert run("aammodel", "pretrain", shards, "--output", output, "--config", config).code == 0
@@ -142,14 +144,14 @@ def test_tensorboard_shows_the_metrics_of_a_run_that_went_on(run: Programs, tmp_
     assert len(list((output / "tensorboard").iterdir())) == 2
 
 
-def test_what_is_not_known_or_not_finite_is_no_event(tmp_path: Path) -> None:
+def test_unknown_and_non_finite_values_are_not_written(tmp_path: Path) -> None:
     events = Events(tmp_path)
     events.on_step({"step": 1, "loss": 2.0, "unifrac_loss": None, "gradient_norm": float("inf")}, 2)
     events.close()
     assert scalars(tmp_path / "tensorboard") == {"training/loss": [(1, 2.0)]}
 
 
-def test_nothing_warns(tmp_path: Path) -> None:
+def test_writing_events_causes_no_warning(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from aammodel.training.tensorboard import Events; "
         "assert 'tensorboard' not in sys.modules; events = Events(Path(sys.argv[1])); "

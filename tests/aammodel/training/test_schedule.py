@@ -1,4 +1,4 @@
-"""Learning rates against torch's own schedulers, which keep state where ours is a function of the step."""
+"""Learning rates, checked against the schedulers of torch."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from torch.optim import lr_scheduler
 
 from aammodel.config.train import Schedule, TrainConfig
 from aammodel.runs.progress import Progress
-from aammodel.training.optimizer import LOWEST_SHARE, learning_rate
+from aammodel.training.optimizer import LOWEST_FRACTION, learning_rate
 
 RATE = 0.004
 
@@ -17,7 +17,7 @@ RATE = 0.004
 def of_torch(
     make: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler], num_steps: int
 ) -> list[float]:
-    """List the learning rates at which a scheduler of torch's lets each step be taken."""
+    """Return the learning rate of each step according to a scheduler of torch."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=RATE)
     scheduler = make(optimizer)
     rates = []
@@ -29,7 +29,7 @@ def of_torch(
 
 
 def ours(schedule: Schedule, num_steps: int, warmup: int, **more: int) -> list[float]:
-    """List our learning rates, without those of the warm-up."""
+    """Return our learning rate of each step after the warm-up."""
     config = TrainConfig(learning_rate=RATE, schedule=schedule, warmup_steps=warmup, **more)
     rates = [learning_rate(step, num_steps, config) for step in range(num_steps)]
     if schedule != "one-cycle":
@@ -39,13 +39,13 @@ def ours(schedule: Schedule, num_steps: int, warmup: int, **more: int) -> list[f
 
 
 def test_cosine() -> None:
-    expected = of_torch(lambda o: lr_scheduler.CosineAnnealingLR(o, 190, eta_min=RATE * LOWEST_SHARE), 190)
+    expected = of_torch(lambda o: lr_scheduler.CosineAnnealingLR(o, 190, eta_min=RATE * LOWEST_FRACTION), 190)
     assert ours("cosine", 200, 10) == pytest.approx(expected, rel=1e-9)
 
 
 def test_cosine_restarts() -> None:
     expected = of_torch(
-        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 30, eta_min=RATE * LOWEST_SHARE), 190
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 30, eta_min=RATE * LOWEST_FRACTION), 190
     )
     assert ours("restarts", 200, 10, cycle_steps=30) == pytest.approx(expected, rel=1e-9)
     assert ours("restarts", 200, 10) == ours("restarts", 200, 10, cycle_steps=47)
@@ -54,8 +54,8 @@ def test_cosine_restarts() -> None:
 @pytest.mark.parametrize("num_steps", [10, 100, 999])
 def test_one_cycle(num_steps: int) -> None:
     expected = of_torch(lambda o: lr_scheduler.OneCycleLR(o, RATE, total_steps=num_steps + 1), num_steps + 1)
-    again = of_torch(lambda o: lr_scheduler.OneCycleLR(o, RATE, total_steps=num_steps), num_steps - 1)
-    assert ours("one-cycle", num_steps, 10)[:-1] == pytest.approx(again, rel=1e-9)
+    shorter = of_torch(lambda o: lr_scheduler.OneCycleLR(o, RATE, total_steps=num_steps), num_steps - 1)
+    assert ours("one-cycle", num_steps, 10)[:-1] == pytest.approx(shorter, rel=1e-9)
     assert ours("one-cycle", num_steps + 1, 10)[:-1] == pytest.approx(expected[:-1], rel=1e-9)
 
 
@@ -64,7 +64,7 @@ def test_constant() -> None:
 
 
 def test_plateau() -> None:
-    """Torch counts from 0: its patience of 2 is our 3."""
+    """Torch counts from 0, so its patience of 2 is our 3."""
     losses = [5.0, 4.0, 4.5, 4.2, 4.0, 4.1, 3.0, 3.5, 3.5, 3.5, 3.5, 3.5, 3.5, 2.9, 3, 3, 3, 3, 3, 3, 3]
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=RATE)
     scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=2, threshold=0.0)
@@ -73,10 +73,10 @@ def test_plateau() -> None:
     for loss in losses:
         scheduler.step(loss)
         progress = progress.after_validation(loss, config.plateau_patience)
-        got = learning_rate(500, 1000, config, progress.reductions)
-        assert got == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        rate = learning_rate(500, 1000, config, progress.reductions)
+        assert rate == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
     assert progress.reductions == 5
-    assert learning_rate(500, 1000, config, 50) == pytest.approx(RATE * LOWEST_SHARE)
+    assert learning_rate(500, 1000, config, 50) == pytest.approx(RATE * LOWEST_FRACTION)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "restarts", "plateau", "one-cycle", "constant"])

@@ -1,4 +1,4 @@
-"""One step: optimisers against their formulas, accumulation in every precision, overflow."""
+"""One step: optimizers against their formulas, accumulation in every precision, overflow."""
 
 import itertools
 import math
@@ -30,17 +30,17 @@ def batches(*sizes: int) -> list[Batch]:
     return [compact(some_samples(seed + 1, size)) for seed, size in enumerate(sizes)]
 
 
-def gradient(one: Stepper) -> torch.Tensor:
-    return torch.cat([p.grad.flatten() for p in one.model.parameters() if p.grad is not None])
+def gradient(stepper: Stepper) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in stepper.model.parameters() if p.grad is not None])
 
 
 def one_parameter(config: TrainConfig, gradients: list[float]) -> float:
-    """Give where a weight of 1 ends after steps with these gradients."""
+    """Return a weight that was 1 after steps with these gradients."""
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.ones_(model.weight)
     optimizer = make_optimizer(model, config)
-    for one in gradients:
-        model.weight.grad = torch.full((1, 1), one)
+    for value in gradients:
+        model.weight.grad = torch.full((1, 1), value)
         optimizer.step()
     return model.weight.item()
 
@@ -52,12 +52,12 @@ GRADIENTS = [0.5, -0.2, 0.3, 0.7]
 def test_adam_and_adamw_by_their_formulas(name: str) -> None:
     config = TrainConfig(optimizer=name, learning_rate=0.1, weight_decay=0.02)
     weight, mean, square = 1.0, 0.0, 0.0
-    for step, one in enumerate(GRADIENTS, 1):
+    for step, slope in enumerate(GRADIENTS, 1):
         if name == "adamw":
             weight -= 0.1 * 0.02 * weight
         else:
-            one += 0.02 * weight
-        mean, square = 0.9 * mean + 0.1 * one, 0.98 * square + 0.02 * one**2
+            slope += 0.02 * weight
+        mean, square = 0.9 * mean + 0.1 * slope, 0.98 * square + 0.02 * slope**2
         weight -= 0.1 * (mean / (1 - 0.9**step)) / (math.sqrt(square / (1 - 0.98**step)) + 1e-8)
     assert one_parameter(config, GRADIENTS) == pytest.approx(weight, rel=1e-5)
 
@@ -66,18 +66,18 @@ def test_adam_and_adamw_by_their_formulas(name: str) -> None:
 def test_sgd_by_its_formula(momentum: float) -> None:
     config = TrainConfig(optimizer="sgd", learning_rate=0.1, weight_decay=0.02, momentum=momentum)
     weight, speed = 1.0, 0.0
-    for one in GRADIENTS:
-        one += 0.02 * weight
-        speed = momentum * speed + one
-        weight -= 0.1 * (one + momentum * speed)
+    for slope in GRADIENTS:
+        slope += 0.02 * weight
+        speed = momentum * speed + slope
+        weight -= 0.1 * (slope + momentum * speed)
     assert one_parameter(config, GRADIENTS) == pytest.approx(weight, rel=1e-5)
 
 
-def test_biases_and_norms_do_not_shrink() -> None:
+def test_biases_and_norms_have_no_weight_decay() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))
     optimizer = make_optimizer(model, TrainConfig(weight_decay=0.3))
-    shrinks = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
-    assert {name: shrinks[id(p)] for name, p in model.named_parameters()} == {
+    decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    assert {name: decay[id(p)] for name, p in model.named_parameters()} == {
         "0.weight": 0.3,
         "0.bias": 0.0,
         "1.weight": 0.0,
@@ -85,18 +85,18 @@ def test_biases_and_norms_do_not_shrink() -> None:
     }
 
 
-# P5 is exact in float32; in the others the products of the forward pass are rounded, micro-batch by
-# micro-batch as they are in P1.
+# The gradient is exact in float32. In the other precisions, the matrix products of each micro-batch are
+# rounded, so that the tolerance is that of the rounding.
 TOLERANCE = {"float32": 1e-5, "bf16": 2e-2, "fp16": 2e-2 / 8}
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
 def test_accumulation_is_the_mean_over_all_bases_in_every_precision(precision: str) -> None:
     config = TrainConfig(precision=precision, clip_norm=1e9, distance_weight=1.0)
-    one = stepper(config)
+    rounded = stepper(config)
     parts = batches(4, 1, 3)
-    losses, norm = one.backward(parts)
-    got = gradient(one)
+    losses, norm = rounded.backward(parts)
+    got = gradient(rounded)
     exact = stepper(replace(config, precision="float32"), awake(torch.float64))
     expected_losses, expected_norm = exact.backward([to_float64(part) for part in parts])
     expected = gradient(exact)
@@ -110,12 +110,12 @@ def test_accumulation_is_the_mean_over_all_bases_in_every_precision(precision: s
 
 
 def test_accumulation_is_the_mean_of_a_loop_over_every_base_and_pair() -> None:
-    """Not a mean of means: written out base by base, and pair by pair, without any of our losses."""
+    """The reference adds up base by base and pair by pair, and uses none of our losses."""
     config = TrainConfig(clip_norm=1e9, distance_weight=1.0)
-    one = stepper(config, awake(torch.float64))
+    trained = stepper(config, awake(torch.float64))
     parts = [to_float64(part) for part in batches(4, 1, 3)]
-    one.backward(parts)
-    got = gradient(one)
+    trained.backward(parts)
+    got = gradient(trained)
     other = awake(torch.float64)
     bases, pairs = [], []
     for part in parts:
@@ -137,24 +137,24 @@ def to_float64(batch: Batch) -> Batch:
     return replace(batch, count=batch.count.double(), distance=batch.distance.double())
 
 
-def test_an_overflow_of_float16_is_a_step_that_changes_nothing_but_the_scale() -> None:
-    one = stepper(TrainConfig(precision="fp16"))
-    one.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120)
-    before = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
-    losses, norm = one.backward(batches(3))
+def test_an_overflow_of_float16_changes_nothing_but_the_scale() -> None:
+    half = stepper(TrainConfig(precision="fp16"))
+    half.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120)
+    before = {name: tensor.clone() for name, tensor in half.model.state_dict().items()}
+    losses, norm = half.backward(batches(3))
     assert all(map(math.isfinite, losses.numbers()))
-    assert one.precision.is_overflow(norm)
-    one.update(0.1)
-    assert all(torch.equal(before[name], tensor) for name, tensor in one.model.state_dict().items())
-    assert one.precision.state()["scale"] == 2.0**119
-    one.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
-    _, norm = one.backward(batches(3))
-    assert not one.precision.is_overflow(norm)
-    one.update(0.1)
-    assert any(not torch.equal(before[name], tensor) for name, tensor in one.model.state_dict().items())
+    assert half.precision.is_overflow(norm)
+    half.update(0.1)
+    assert all(torch.equal(before[name], tensor) for name, tensor in half.model.state_dict().items())
+    assert half.precision.state()["scale"] == 2.0**119
+    half.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    _, norm = half.backward(batches(3))
+    assert not half.precision.is_overflow(norm)
+    half.update(0.1)
+    assert any(not torch.equal(before[name], tensor) for name, tensor in half.model.state_dict().items())
 
 
-def test_without_scaling_nothing_is_an_overflow() -> None:
+def test_without_loss_scaling_there_is_no_overflow() -> None:
     for name in ("float32", "bf16"):
         precision = Precision(name, CPU)
         assert not precision.is_overflow(math.inf)
@@ -162,10 +162,10 @@ def test_without_scaling_nothing_is_an_overflow() -> None:
 
 
 def test_the_scale_does_not_change_the_gradient() -> None:
-    found = []
+    gradients = []
     for scale in (2.0**4, 2.0**12):
-        one = stepper(TrainConfig(precision="fp16", clip_norm=1e9))
-        one.precision.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
-        one.backward(batches(3))
-        found.append(gradient(one))
-    assert (found[0] - found[1]).norm() <= 5e-3 * found[1].norm()
+        half = stepper(TrainConfig(precision="fp16", clip_norm=1e9))
+        half.precision.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        half.backward(batches(3))
+        gradients.append(gradient(half))
+    assert (gradients[0] - gradients[1]).norm() <= 5e-3 * gradients[1].norm()

@@ -206,7 +206,7 @@ def test_weights_that_are_not_finite_are_not_kept(
     trainer = make_trainer(plan, tmp_path / "run", resume=False)
     if not has_validation:
         trainer.validation = []
-    words = "the validation loss is not finite at step 1" if has_validation else "weights .* after step 1"
+    words = "the validation loss is non-finite at step 1" if has_validation else "weights .* after step 1"
     with pytest.raises(NonFiniteError, match=words):
         trainer.fit()
     kept = load_file(tmp_path / "run" / "model.safetensors")
