@@ -1,6 +1,6 @@
-"""The program `aammodel`: one module in `commands/` for each command.
+"""The program `aammodel`. Each command is a module in `commands/`.
 
-Every import of a stage waits for its command, so that `aammodel --help` answers at once.
+The commands import torch and other large packages only when they run, so that `aammodel --help` is fast.
 """
 
 import os
@@ -18,16 +18,16 @@ from aammodel.commands.tune import tune
 
 app = make_program(
     "Stream shards into a padding-safe transformer, and train it.",
-    # `import` is a word of Python, which no function can be called.
-    {one.__name__: one for one in (pretrain, evaluate, distances, compare, plan, trace, tune)}
+    # `import` is a keyword of Python, so the function has another name than the command.
+    {command.__name__: command for command in (pretrain, evaluate, distances, compare, plan, trace, tune)}
     | {"import": import_},
 )
 
 
 def main() -> None:
     """Run `aammodel`."""
-    # Threads that wait must not spin: on a machine shared with others, spinning makes every step many times
-    # slower. Torch reads this when it is first imported.
+    # By default, waiting OpenMP threads spin. On a machine shared with others, that makes every step many
+    # times slower. Torch reads this variable when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     run(app, "aammodel")
 

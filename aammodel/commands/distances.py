@@ -1,4 +1,4 @@
-"""`aammodel distances`: the exact distances of a shard set's samples, as a file."""
+"""`aammodel distances`: write the exact distances between the samples of a shard set."""
 
 import sys
 from pathlib import Path
@@ -13,23 +13,29 @@ FAITH_PD = "faith_pd"
 
 
 def distances(
-    shards: Annotated[str, typer.Argument(help="Folder that `aamprep shard` wrote, or its URL.")],
+    shards: Annotated[str, typer.Argument(help="Folder written by `aamprep shard`, or its URL.")],
     output: Annotated[
         Path,
-        typer.Option(help="File to write: .tsv (scikit-bio, QIIME 2), .h5 (unifrac-binaries) or .npy."),
+        typer.Option(help="Output file: .tsv (scikit-bio, QIIME 2), .h5 (unifrac-binaries) or .npy."),
     ],
     metric: Annotated[
-        str, typer.Option(help="As --target of pretrain; or faith_pd, one number per sample.")
+        str,
+        typer.Option(help="Distance, as for --target of pretrain, or faith_pd (one value per sample)."),
     ] = "unweighted_unifrac",
-    split: Annotated[str | None, typer.Option(help="Of this split alone. Default: all samples.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Use only this split: train, validation or test. Default: all.")
+    ] = None,
     device: Annotated[
-        str | None, typer.Option(help="Compute by torch on cpu, cuda ... Default: by numpy.")
+        str | None, typer.Option(help="Compute with torch on this device, as cpu or cuda. Default: numpy.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file, and the ids beside .npy.")
+        bool, typer.Option("--overwrite", help="Replace an existing file, and the ids beside a .npy file.")
     ] = False,
 ) -> None:
-    """Write the distances of all pairs of samples, exact, from shards, in little memory."""
+    """Write the exact distances between all samples of a shard set.
+
+    The matrix is computed in blocks, so little memory is needed even for many samples.
+    """
     from aammodel.distances.metrics import METRICS
 
     if metric not in METRICS and metric != FAITH_PD:
@@ -59,7 +65,7 @@ def distances(
 
 
 class _Progress:
-    """A bar in a terminal, else a line at each tenth."""
+    """Shows a progress bar in a terminal, and a line at each tenth elsewhere."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -69,12 +75,13 @@ class _Progress:
         self._task = self._bar.add_task("distances", total=1.0) if self._bar else None
         self._tenths = 0
 
-    def __call__(self, share: float) -> None:
+    def __call__(self, fraction: float) -> None:
+        """Show the fraction of the pairs that is done."""
         if self._bar is not None and self._task is not None:
             self._bar.start()
-            self._bar.update(self._task, completed=share)
-            if share >= 1:
+            self._bar.update(self._task, completed=fraction)
+            if fraction >= 1:
                 self._bar.stop()
-        elif int(share * 10) > self._tenths:
-            self._tenths = int(share * 10)
+        elif int(fraction * 10) > self._tenths:
+            self._tenths = int(fraction * 10)
             say(f"{self._tenths * 10} % of the pairs")

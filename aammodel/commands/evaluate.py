@@ -1,4 +1,4 @@
-"""`aammodel evaluate`: measure a model, beside baselines that need no training."""
+"""`aammodel evaluate`: compare the predictions of a model with the true values and with baselines."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,25 +13,28 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, of one of its checkpoints, or a model file.")],
-    shards: Annotated[str, typer.Argument(help="Folder that `aamprep shard` wrote, or its URL.")],
-    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    run: Annotated[Path, typer.Argument(help="Folder of a run or of a checkpoint, or a model file.")],
+    shards: Annotated[str, typer.Argument(help="Folder written by `aamprep shard`, or its URL.")],
+    split: Annotated[str, typer.Option(help="Split to evaluate: test, validation or train.")] = "test",
     max_samples: Annotated[
         int, typer.Option(min=2, help="Maximum number of samples; a larger split is subsampled.")
     ] = 1000,
     token_limit: Annotated[
-        int | None, typer.Option(min=1, help="Most ASVs per sample. Default: as the run was trained.")
+        int | None,
+        typer.Option(min=1, help="Maximum number of ASVs per sample. Default: as the run was trained."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the plots and evaluation.json.")] = Path(
         "evaluation"
     ),
-    device: Annotated[str, typer.Option(help="cpu, cuda ... Default: a GPU where there is one.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
+    device: Annotated[
+        str, typer.Option(help="Device, as cpu or cuda. With auto, a GPU is used if there is one.")
+    ] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing folder.")] = False,
 ) -> None:
-    """Measure a model: predicted distances beside the true ones and baselines, and masked bases.
+    """Evaluate a model: its predicted distances and masked bases, compared with baselines.
 
-    By default on the test samples, which training never used. The validation samples chose the weights.
+    The default split is test, which training never saw. The validation samples chose the weights.
     """
     from aam_schemas.common.publish import check_target, published_folder
     from aam_schemas.shards import SPLITS
@@ -49,59 +52,68 @@ def evaluate(
 
     model = load(run, device=device)
     opened = open_shards(parse_location(shards))
-    found = model.evaluate(opened, split=split, max_samples=max_samples, token_limit=token_limit)
+    evaluation = model.evaluate(opened, split=split, max_samples=max_samples, token_limit=token_limit)
     document = {
         "schema_version": 1,
         "run": str(run),
         "shards": str(opened.folder),
         "manifest_sha256": opened.manifest.sha256,
         "split": split,
-        **found.as_dict(),
+        **evaluation.as_dict(),
     }
     with published_folder(output, "evaluation.json", overwrite) as folder:
-        for prediction in found.predictions:
+        for prediction in evaluation.predictions:
             save_distances(prediction, folder / f"{prediction.target}.png")
         text = json_library.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         (folder / "evaluation.json").write_text(text, encoding="utf-8")
     if json:
         print_json(document)
     else:
-        kept = opened.manifest.choices.token_limit
-        _print(found, split, _reason(token_limit, model.token_limit, kept))
-    say(f"plots and figures: {output}/")
+        shards_limit = opened.manifest.choices.token_limit
+        _print(evaluation, split, _reason(token_limit, model.token_limit, shards_limit))
+    say(f"plots and results: {output}/")
 
 
-def _reason(given: int | None, trained: int | None, kept: int) -> str:
-    """Say why the model used this token limit."""
+def _reason(given: int | None, trained: int | None, shards_limit: int) -> str:
+    """Return why the model used its token limit, in words.
+
+    Parameters
+    ----------
+    given : int or None
+        Value of the option `--token-limit`.
+    trained : int or None
+        Token limit of the run, if it is known.
+    shards_limit : int
+        Token limit of the shards.
+    """
     if given is not None:
         return "--token-limit"
     if trained is None:
         return "as the shards have"
-    return (
-        "as the run was trained"
-        if trained <= kept
-        else f"the shards' limit; the run was trained with {trained}"
-    )
+    if trained <= shards_limit:
+        return "as the run was trained"
+    return f"the shards' limit; the run was trained with {trained}"
 
 
-def _print(found: "Evaluation", split: str, reason: str) -> None:
+def _print(evaluation: "Evaluation", split: str, reason: str) -> None:
     from aammodel.distances.metrics import METRICS
 
-    print(f"{found.num_samples:,} {split} samples of up to {found.token_limit:,} ASVs ({reason})")
+    num_samples, limit = evaluation.num_samples, evaluation.token_limit
+    print(f"{num_samples:,} {split} samples of up to {limit:,} ASVs ({reason})")
     if split == "validation":
-        print("The validation samples chose the weights of the model: expect slightly better figures here.")
-    for prediction in found.predictions:
+        print("The validation samples chose the weights of the model, so expect slightly better results.")
+    for prediction in evaluation.predictions:
         words = METRICS[prediction.target].words
         print(f"\n{words}: {len(prediction.true):,} pairs of {prediction.num_samples:,} samples")
         print(
             f"  model          r {prediction.r:.3f}   R2 {prediction.r_squared:.3f}   "
             f"mean absolute error {prediction.mean_absolute_error:.4f}"
         )
-        for name, r in found.baselines[prediction.target].items():
+        for name, r in evaluation.baselines[prediction.target].items():
             print(f"  {name.replace('_', ' '):<13}  r {r:.3f}")
-    if not found.predictions:
+    if not evaluation.predictions:
         print("no distances: fewer than two samples have a true distance for a target of the model")
-    nucleotides = found.nucleotides
+    nucleotides = evaluation.nucleotides
     if nucleotides.accuracy is not None:
         print(
             f"\nmasked bases: {nucleotides.accuracy:.1%} of {nucleotides.num_masked:,} predicted correctly, "

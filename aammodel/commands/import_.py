@@ -1,4 +1,4 @@
-"""`aammodel import`: a published checkpoint as a run of ours."""
+"""`aammodel import`: convert a published checkpoint to a run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +12,15 @@ from aam_schemas.common.errors import UsageError
 def import_(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of jbk708/aam (*.pt).")],
     output: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("run"),
-    heads: Annotated[int, typer.Option(help="Attention heads: no checkpoint tells them.")] = 4,
+    heads: Annotated[
+        int, typer.Option(help="Number of attention heads, which checkpoints do not record.")
+    ] = 4,
     target: Annotated[
         str, typer.Option(metavar="METRIC", help="Distance that the model was trained on.")
     ] = "unweighted_unifrac",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run's folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
 ) -> None:
-    """Import a published checkpoint: our model with its weights gives what theirs gives."""
+    """Convert a published jbk708/aam checkpoint to a run with identical outputs."""
     from aam_schemas.common.publish import check_target
 
     check_target(output, overwrite, "config.json")
@@ -31,9 +33,9 @@ def import_(
     imported = import_published(checkpoint, heads, target)
     if imported.left_out:
         parts = sorted({name.removeprefix("base_model.").split(".")[0] for name in imported.left_out})
-        say(f"left out, since our model has no such heads: {', '.join(parts)}")
+        say(f"skipped, since the model has no such heads: {', '.join(parts)}")
     if not imported.guesses_bases:
-        say("this checkpoint has no head for hidden bases: all bases are equally likely to the model")
+        say("this checkpoint has no head for masked bases: the model predicts all bases as equally likely")
     write_imported(imported, output, overwrite)
     config = imported.model.config
     num_parameters = sum(parameter.numel() for parameter in imported.model.parameters())

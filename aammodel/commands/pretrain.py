@@ -1,4 +1,4 @@
-"""`aammodel pretrain`: train a model on shards, or go on with a run."""
+"""`aammodel pretrain`: train a model on shards, or resume a run."""
 
 import os
 import sys
@@ -15,47 +15,62 @@ from aam_schemas.common.errors import AamError, NonFiniteError, UsageError
 if TYPE_CHECKING:
     from aammodel.workflows.pretrain import Outcome
 
-SECONDS_FOR_THE_MAIN_RANK = 10
+SECONDS_FOR_MAIN_RANK = 10
+"""Seconds that another rank waits with an error, so that the main rank can print it first."""
 
 
 def pretrain(
     shards: Annotated[
-        str | None, typer.Argument(help="Folder that `aamprep shard` wrote, or the URL of one.")
+        str | None, typer.Argument(help="Folder written by `aamprep shard`, or its URL.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of the run. Default: run.")] = None,
     max_steps: Annotated[
-        int | None, typer.Option(help="Optimiser steps. Default: those of --epochs.")
+        int | None, typer.Option(help="Number of optimizer steps. Default: as many as --epochs takes.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Times that every sample is seen. Default: 50.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples of a micro-batch. Default: 32.")] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Micro-batches of a step. Default: 1.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Number of passes over the training samples. Default: 50.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Number of samples in a micro-batch. Default: 32.")
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(help="Number of micro-batches in a step. Default: 1.")
+    ] = None,
     token_limit: Annotated[
-        int | None, typer.Option(help="Most ASVs per sample. Default: the shards'.")
+        int | None, typer.Option(help="Maximum number of ASVs per sample. Default: as the shards have.")
     ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
             metavar="METRIC[=WEIGHT]",
-            help="Distance to learn; may be given several times. Default: unweighted_unifrac.",
+            help="Distance to learn. You can repeat this option. Default: unweighted_unifrac.",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order and hidden bases. Default: 0.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Random seed for initial weights, sample order and masking. Default: 0."),
+    ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda ... Default: a GPU where there is one.")
+        str | None, typer.Option(help="Device, as cpu or cuda. Default: a GPU if there is one.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="float32, bf16 or fp16. Default: float32.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Precision of matrix products: float32, bf16 or fp16. Default: float32."),
+    ] = None,
     checkpoint_every: Annotated[
-        int | None, typer.Option(help="Steps between checkpoints. Default: 100.")
+        int | None, typer.Option(help="Number of steps between checkpoints. Default: 100.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with [train] and [model].")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with the tables [train] and [model].")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder.")] = None,
     allow_changes: Annotated[
         bool,
-        typer.Option("--allow-changes", help="Go on with other shards or options than those begun with."),
+        typer.Option("--allow-changes", help="Resume even if shards or options have changed."),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run's folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
 ) -> None:
-    """Pretrain a model: predict hidden bases, and the distances of samples."""
+    """Pretrain a model to predict masked bases and distances between samples."""
     given = {
         "max_steps": max_steps,
         "epochs": epochs,
@@ -68,16 +83,17 @@ def pretrain(
         "precision": precision,
         "checkpoint_every": checkpoint_every,
     }
-    with main_rank_speaks_first():
+    with errors_of_main_rank():
         if resume is None:
             _require(not allow_changes, "--allow-changes", "it requires --resume")
-            outcome = _begin(shards, output or Path("run"), given, config, overwrite)
+            outcome = _start(shards, output or Path("run"), given, config, overwrite)
         else:
             _require(not overwrite, "--overwrite", "a resumed run is not replaced")
             _require(output is None, "--output", "a resumed run keeps its folder")
             outcome = _resume(resume, shards, given, config, allow_changes)
     _print(outcome)
     if outcome.stop_signal:
+        # The exit code of a shell for a program that a signal ended.
         sys.exit(128 + outcome.stop_signal)
 
 
@@ -87,30 +103,30 @@ def _require(holds: bool, option: str, rule: str) -> None:
 
 
 @contextmanager
-def main_rank_speaks_first() -> Iterator[None]:
-    """Let a message that all ranks would print be printed once, by the main one.
+def errors_of_main_rank() -> Iterator[None]:
+    """Return a context in which an error that all ranks have is printed by the main rank only.
 
-    Its end makes `torchrun` end the others, who wait for that. One that nobody ends was alone with its
-    error, and prints it.
+    When the main rank ends, `torchrun` ends the others, which wait for that. If a rank is still there after
+    the wait, it alone has the error, and prints it.
     """
     try:
         yield
     except AamError as error:
         if os.environ.get("RANK", "0") != "0":
-            time.sleep(SECONDS_FOR_THE_MAIN_RANK)
+            time.sleep(SECONDS_FOR_MAIN_RANK)
+            # All ranks have this error, even if `torchrun` was slow to end them.
             if isinstance(error, NonFiniteError):
-                # All ranks have the same to say.
                 sys.exit(error.exit_code)
         raise
 
 
 def _targets(given: list[str]) -> dict[str, float]:
-    """Read `METRIC[=WEIGHT]`."""
+    """Return weights by metric, from values like `METRIC` and `METRIC=WEIGHT`."""
     from aammodel.distances.metrics import METRICS
 
     targets = {}
-    for one in given:
-        name, _, weight = one.partition("=")
+    for value in given:
+        name, _, weight = value.partition("=")
         if name not in METRICS:
             raise UsageError(
                 f"there is no metric {name!r}", "--target", f"choose among: {', '.join(METRICS)}"
@@ -118,15 +134,17 @@ def _targets(given: list[str]) -> dict[str, float]:
         try:
             targets[name] = float(weight or 1)
         except ValueError:
-            raise UsageError(f"{weight!r} is no weight", "--target", f"write {name}=0.5") from None
+            raise UsageError(
+                f"the weight {weight!r} is not a number", "--target", f"write for instance {name}=0.5"
+            ) from None
     return targets
 
 
-def _begin(
+def _start(
     shards: str | None, output: Path, given: dict[str, Any], config: Path | None, overwrite: bool
 ) -> "Outcome":
     if shards is None:
-        raise UsageError("no shards were given", "pretrain", "give the folder of a shard set")
+        raise UsageError("no shards were given", "pretrain", "add the folder of a shard set")
     from aam_schemas.common.publish import check_target
     from aammodel.config.toml import read_config, with_options
     from aammodel.config.train import TrainConfig
@@ -159,14 +177,15 @@ def _resume(
 
 
 def _print(outcome: "Outcome") -> None:
-    """Print the results of a run that reached its end."""
+    """Print the results of a run that was trained to its end."""
     if not outcome.is_main or not outcome.is_trained:
         return
     from aammodel.distances.metrics import METRICS
 
-    best = outcome.progress
-    if best.best_loss is not None:
-        print(f"best validation loss {best.best_loss:.4f}, at step {best.best_step} of {best.step}")
+    progress = outcome.progress
+    if progress.best_loss is not None:
+        loss, step = progress.best_loss, progress.best_step
+        print(f"best validation loss {loss:.4f}, at step {step} of {progress.step}")
     for prediction in outcome.predictions:
         pairs = f"{len(prediction.true):,} pairs of {prediction.num_samples:,} validation samples"
         print(

@@ -1,4 +1,8 @@
-"""All distances of a shard set, in blocks of samples: memory holds two blocks, however many there are."""
+"""Distances between all samples of a shard set.
+
+Samples are read in blocks of whole row groups, and two blocks are in memory at a time. So memory does not
+grow with the number of samples, if the matrix is memory-mapped.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,89 +19,93 @@ from aammodel.distances.metrics import faith_pd as compute_faith_pd
 from aammodel.distances.sparse import Arithmetic
 from aammodel.sample import Float64Array, Sample
 
-SAMPLES_OF_A_BLOCK = 512
+SAMPLES_PER_BLOCK = 512
+"""Maximum number of samples in a block, unless a single row group has more."""
 
 Matrix = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Block:
-    """Neighbouring row groups whose samples are compared together."""
+    """Neighboring row groups whose samples are compared together."""
 
     groups: Sequence[RowGroup]
-    start: int
-    """Row of its first sample in the matrix."""
-    stop: int
+    first: int
+    """Row of the first sample of the block in the matrix."""
+    end: int
+    """Row after the last sample of the block in the matrix."""
 
     @property
     def rows(self) -> slice:
-        """Its rows in the matrix."""
-        return slice(self.start, self.stop)
+        """Rows of the block in the matrix."""
+        return slice(self.first, self.end)
 
 
 @dataclass(frozen=True)
 class AllPairs:
-    """What is to be compared: the samples of a set, or of one of its splits, in the order of the manifest."""
+    """All pairs of samples of a shard set or of one of its splits, in the order of the manifest."""
 
     shards: ShardSet
     metric: str
     split: str | None = None
+    """The split whose samples are compared. If not given, all samples are."""
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
 
     @property
     def num_samples(self) -> int:
-        """Samples that are compared."""
-        return sum(one.rows for one in self._groups())
+        """Number of samples that are compared."""
+        return sum(group.rows for group in self._groups())
 
     def sample_ids(self) -> list[str]:
-        """List the samples, in the order of the matrix."""
-        return [one.sample_id for block in self.blocks() for one in self.read(block)]
+        """Return the ids of the samples, in the order of the matrix."""
+        return [sample.sample_id for block in self.blocks() for sample in self.read(block)]
 
     def blocks(self) -> list[Block]:
-        """Cut the samples into blocks of whole row groups."""
+        """Divide the samples into blocks of whole row groups."""
         blocks: list[Block] = []
         groups: list[RowGroup] = []
-        start = rows = 0
+        first = rows = 0
         for group in self._groups():
-            if groups and rows + group.rows > SAMPLES_OF_A_BLOCK:
-                blocks.append(Block(groups, start, start + rows))
-                groups, start, rows = [], start + rows, 0
+            if groups and rows + group.rows > SAMPLES_PER_BLOCK:
+                blocks.append(Block(groups, first, first + rows))
+                groups, first, rows = [], first + rows, 0
             groups.append(group)
             rows += group.rows
-        return [*blocks, Block(groups, start, start + rows)] if groups else blocks
+        return [*blocks, Block(groups, first, first + rows)] if groups else blocks
 
     def fill(self, matrix: Matrix, on_progress: Callable[[float], None]) -> None:
-        """Compute every pair of samples.
+        """Compute the distances of all pairs of samples.
 
         Parameters
         ----------
         matrix : ndarray of float64, shape (samples, samples)
-            Takes the distances; may be memory-mapped.
+            The distances are written into it. It may be memory-mapped.
         on_progress : callable
-            Is told the share that is done.
+            Called after each pair of blocks with the fraction of the matrix that is done.
         """
         blocks = self.blocks()
         metric, done, all_pairs = METRICS[self.metric], 0, len(matrix) ** 2
-        for number, block in enumerate(blocks):
+        for index, block in enumerate(blocks):
             a = self.read(block)
-            for other in blocks[number:]:
+            # The distances are symmetric, so each pair of blocks is computed once.
+            for other in blocks[index:]:
                 b = a if other is block else self.read(other)
-                found = self._between(metric, a, b)
+                distances = self._between(metric, a, b)
                 if other is block:
-                    found = _symmetric(found)
-                matrix[block.rows, other.rows] = found
-                matrix[other.rows, block.rows] = found.T
-                done += found.size * (1 if other is block else 2)
+                    distances = _symmetric(distances)
+                matrix[block.rows, other.rows] = distances
+                matrix[other.rows, block.rows] = distances.T
+                done += distances.size * (1 if other is block else 2)
                 on_progress(done / all_pairs)
 
     def _between(self, metric: Metric, a: list[Sample], b: list[Sample]) -> Matrix:
         return metric.between(a, b, self.shards.metric_inputs, self.arithmetic)
 
     def _groups(self) -> list[RowGroup]:
-        return [one for one in self.shards.row_groups if self.split in (None, one.split)]
+        return [group for group in self.shards.row_groups if self.split in (None, group.split)]
 
     def read(self, block: Block) -> list[Sample]:
-        """Read the samples of a block."""
+        """Read the samples of a block, with the columns that the metric needs."""
         if self.metric in METRICS:
             columns = columns_needed((self.metric,), self.shards.metric_inputs)
         else:  # Faith's phylogenetic diversity
@@ -106,17 +114,17 @@ class AllPairs:
 
 
 def _symmetric(matrix: Matrix) -> Matrix:
-    """Return the distances of samples to each other, symmetric to the last bit, with a diagonal of zero.
+    """Return the matrix with its upper triangle mirrored and a diagonal of zero.
 
-    With several threads, products of matrices round (a, b) and (b, a) differently, and scikit-bio refuses to
-    read such a matrix. NaN, for samples without a distance, stays on the diagonal.
+    With several threads, matrix products round (a, b) and (b, a) differently, and scikit-bio refuses an
+    asymmetric matrix. A NaN on the diagonal, of a sample without distances, is kept.
     """
     upper = np.triu(matrix, k=1)
     return upper + upper.T + np.diag(np.where(np.isfinite(matrix.diagonal()), 0.0, np.nan))
 
 
 def all_pairs(shards: ShardSet, metric: str, split: str | None = None, device: str | None = None) -> AllPairs:
-    """Return the pairs of samples of a shard set whose distances are to be computed.
+    """Return all pairs of samples of a shard set, ready to compute their distances.
 
     Parameters
     ----------
@@ -124,16 +132,16 @@ def all_pairs(shards: ShardSet, metric: str, split: str | None = None, device: s
     metric : str
         A name in `METRICS`.
     split : {"train", "validation", "test"}, optional
-        By default the samples of all splits.
+        If not given, the samples of all splits are compared.
     device : str, optional
-        Compute with torch on this device; by default with numpy.
+        Device on which torch computes. If not given, numpy computes.
 
     Raises
     ------
     UsageError
         If there is no such metric or split, or the device cannot be used.
     InvalidDataError
-        If the shards lack what the metric needs, or there is no sample.
+        If the shards lack the input of the metric, or there is no sample.
     """
     if metric not in METRICS:
         raise UsageError(f"there is no metric {metric!r}", "--metric", f"choose among: {', '.join(METRICS)}")
@@ -144,7 +152,19 @@ def all_pairs(shards: ShardSet, metric: str, split: str | None = None, device: s
 
 
 def faith_pd(shards: ShardSet, split: str | None = None) -> tuple[list[str], Float64Array]:
-    """Return the ids of samples and Faith's phylogenetic diversity of each.
+    """Return the ids of samples and their phylogenetic diversity (Faith 1992).
+
+    Parameters
+    ----------
+    shards : ShardSet
+    split : {"train", "validation", "test"}, optional
+        If not given, the samples of all splits are used.
+
+    Returns
+    -------
+    sample_ids : list of str
+    diversity : ndarray of float64, shape (samples,)
+        In the unit of the tree's branch lengths.
 
     Raises
     ------
@@ -170,17 +190,20 @@ def _check_samples(shards: ShardSet, split: str | None) -> None:
 
 
 def _missing_input(shards: ShardSet, metric: str) -> InvalidDataError:
+    # Faith's phylogenetic diversity is no distance, so METRICS does not have it.
+    needs_matrix = metric in METRICS and METRICS[metric].over == "matrix"
+    missing, option = ("precomputed matrix", "--distances") if needs_matrix else ("tree", "--tree")
     return InvalidDataError(
-        f"these shards lack what {metric} is computed from",
+        f"these shards have no {missing}, which {metric} needs",
         str(shards.folder),
-        "shard the table with its tree (--tree), or its matrix (--distances)",
+        f"shard the table with one ({option})",
     )
 
 
 def _torch_device(device: str | None) -> str | None:
     if device is None:
         return None
-    # Torch is loaded only if it is to compute.
+    # Importing torch takes seconds, so it is imported only if it computes.
     from aammodel.training.device import pick_device
 
     return str(pick_device(device))

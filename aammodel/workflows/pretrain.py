@@ -28,7 +28,7 @@ from aammodel.runs.load import load_run
 from aammodel.runs.progress import Progress
 from aammodel.training.setup import Plan, make_trainer, validation_stream
 from aammodel.training.trainer import Trainer
-from aammodel.workflows.resume import Resumed, read_plan, record
+from aammodel.workflows.resume import Resumed, read_plan, record_changes
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ def _update_run(run: Path, resumed: Resumed, step: int, is_over: bool) -> None:
         if resumed.changes:
             _LOGGER.info("%s: these differ from the original run: %s", run, ", ".join(resumed.changes))
         _LOGGER.info("%s: resuming after step %s", run, step)
-    record(run, resumed, step)
+    record_changes(run, resumed, step)
 
 
 def _train(plan: Plan, trainer: Trainer) -> Outcome:

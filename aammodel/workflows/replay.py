@@ -1,4 +1,4 @@
-"""A step to be taken again: of a run to come, of a run that was begun, or of a batch that was kept."""
+"""Set up a step for diagnosis: of untrained weights on shards, of a run, or of a saved batch."""
 
 from dataclasses import replace
 from itertools import islice
@@ -38,39 +38,45 @@ from aammodel.training.step import Stepper
 from aammodel.workflows.resume import read_plan
 
 Tables = dict[str, dict[str, Any]]
-"""What `read_config` gives: the tables [train] and [model] of a configuration."""
+"""Tables `[train]` and `[model]` of a configuration, as `read_config` returns them."""
 
 
 def from_shards(shards: ShardLocation, tables: Tables, step: int) -> TraceInputs:
-    """Set up a step of a run that was not begun, with the weights that it would begin with.
+    """Set up a step of a new run, with its initial weights.
 
     Parameters
     ----------
-    shards : Path, or where they are behind a URL
+    shards : ShardLocation
     tables : dict
-        Its configuration.
+        Configuration of the run.
     step : int
-        Whose samples to take.
+        Index of the step whose samples are used.
     """
     plan = make_plan(shards, tables["model"], TrainConfig(**tables["train"]))
     stream = train_stream(plan)
     stepper = make_stepper(plan, first_batch(stream))
-    return TraceInputs(stepper, _batches(stream, step), step, "as training begins")
+    return TraceInputs(stepper, _batches(stream, step), step, "initial weights of a new run")
 
 
 def from_run(run: Path, shards: ShardLocation | None, step: int | None) -> TraceInputs:
-    """Set up a step of a run, by default the next one, with the weights of its last checkpoint.
+    """Set up a step of a run, with the weights of its last checkpoint.
 
     Parameters
     ----------
     run : Path
-        Its folder, the folder of one of its checkpoints, or a `model.safetensors`.
-    shards : Path or None
-        Shards in place of those that the run was begun with.
+        A run folder, the folder of one of its checkpoints, or a `model.safetensors`.
+    shards : ShardLocation or None
+        Shards in place of those of the run.
     step : int or None
-        Whose samples to take.
+        Index of the step whose samples are used. If None, it is the next step.
+
+    Raises
+    ------
+    UsageError
+        If a model file is given without shards, or there is no such run.
     """
     is_checkpoint = (run / STATE_FILE).is_file()
+    # A checkpoint is at checkpoints/step-... below the folder of its run.
     folder = run.absolute().parent.parent if is_checkpoint else run
     if not (folder / CONFIG_FILE).is_file():
         return _from_model(run, shards, step or 0)
@@ -82,28 +88,28 @@ def from_run(run: Path, shards: ShardLocation | None, step: int | None) -> Trace
         progress = load_checkpoint(path, stepper.model, stepper.optimizer, device)
         stepper.precision.load(progress.scaling)
     else:
-        stepper, path, progress = _stepper(load_run(folder), plan.train), folder, Progress()
-    chosen = progress.step if step is None else step
-    return TraceInputs(stepper, _batches(train_stream(plan), chosen), chosen, str(path))
+        stepper, path, progress = _make_stepper(load_run(folder), plan.train), folder, Progress()
+    step = progress.step if step is None else step
+    return TraceInputs(stepper, _batches(train_stream(plan), step), step, str(path))
 
 
 def from_batch(path: Path, run: Path | None, tables: Tables | None) -> TraceInputs:
-    """Set up a step that was kept, with the weights that were kept with it.
+    """Set up a saved step, with the weights that were saved with it.
 
     Parameters
     ----------
     path : Path
-        What training wrote when a number stopped being finite.
+        The file that training wrote at a non-finite value.
     run : Path or None
-        A run, or a `model.safetensors`, whose weights to take instead.
+        A run or a `model.safetensors` whose weights are used instead.
     tables : dict or None
-        A configuration whose untrained weights to take instead.
+        A configuration whose initial weights are used instead.
     """
-    saved, beside = load_step(path), weights_beside(path)
-    if run is None and tables is None and beside.is_file() and beside != path:
-        run = beside
+    saved, saved_weights = load_step(path), weights_beside(path)
+    if run is None and tables is None and saved_weights.is_file() and saved_weights != path:
+        run = saved_weights
     if run is not None:
-        model, train, weights = load_run(run), _train_of(path.absolute().parent), str(run)
+        model, train, weights = load_run(run), _read_train_config(path.absolute().parent), str(run)
     else:
         tables = tables or {"model": {}, "train": {}}
         train = TrainConfig(**tables["train"])
@@ -111,42 +117,42 @@ def from_batch(path: Path, run: Path | None, tables: Tables | None) -> TraceInpu
         num_slots = max(batch.slot.shape[1] for batch in saved.batches)
         torch.manual_seed(train.seed)
         model = AamModel(make_model_config(length, num_slots, tables["model"], train))
-        weights = "drawn anew, since none were kept with the batch: --run takes those of a run"
-    stepper = _stepper(model, train)
+        weights = "random, since none were saved with the batch; --run uses those of a run"
+    stepper = _make_stepper(model, train)
     stepper.precision.load(saved.scaling)
     return TraceInputs(stepper, saved.batches, saved.step, weights, saved.rank)
 
 
 def _from_model(path: Path, shards: ShardLocation | None, step: int) -> TraceInputs:
-    """Set up a step of a model that knows nothing of how it was trained."""
+    """Set up a step of a model file, which has neither shards nor a training configuration."""
     model = load_run(path)
     if shards is None:
-        raise UsageError("this model does not know its shards", str(path), "name shards to try it on")
+        raise UsageError("a model file needs shards", str(path), "give the folder of a shard set, too")
     opened = open_shards(shards)
     check_fits(model, opened)
     train = adapt_to_model(TrainConfig(), model.config)
     stream = train_stream(Plan(opened, model.config, train))
-    return TraceInputs(_stepper(model, train), _batches(stream, step), step, str(path))
+    return TraceInputs(_make_stepper(model, train), _batches(stream, step), step, str(path))
 
 
-def _stepper(model: AamModel, train: TrainConfig) -> Stepper:
+def _make_stepper(model: AamModel, train: TrainConfig) -> Stepper:
     device = pick_device(train.device)
     targets = {name: train.targets.get(name, 1.0) for name in model.config.targets}
     train = replace(train, targets=targets)
     model, objectives = model.to(device), make_objectives(train)
-    # A model that was not trained with all of them gets new heads for the others.
+    # Objectives that the model was not trained with get new heads.
     add_heads(model, (objective.name for objective in objectives))
     precision = Precision(train.precision, device)
     return Stepper(model, make_optimizer(model, train), precision, train, objectives)
 
 
 def _batches(stream: BatchStream, step: int) -> list[Batch]:
-    """Give the micro-batches of a step."""
+    """Return the micro-batches of a step. The last step of an epoch may have fewer."""
     epoch, index = divmod(step, stream.steps_per_epoch)
     first = index * stream.config.accumulate
     number = min(stream.config.accumulate, stream.batches_per_epoch - first)
     return list(islice(stream.from_batch(epoch * stream.batches_per_epoch + first), number))
 
 
-def _train_of(run: Path) -> TrainConfig:
+def _read_train_config(run: Path) -> TrainConfig:
     return load_train_config(read_config_of(run)["train"]) if (run / CONFIG_FILE).is_file() else TrainConfig()

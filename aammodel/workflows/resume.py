@@ -1,4 +1,4 @@
-"""From the folder of a run to the plan by which it goes on: the one it began with, unless told otherwise."""
+"""Read the plan of a run that is resumed: the one it began with, or a changed one if that is allowed."""
 
 import json
 from dataclasses import dataclass, fields, replace
@@ -10,6 +10,7 @@ from aam_schemas.common.publish import replace_file
 from aammodel.config.model import ModelConfig
 from aammodel.config.stored import load_model_config, load_train_config
 from aammodel.config.train import TrainConfig
+from aammodel.data.order import count_batches
 from aammodel.data.remote import ShardLocation, parse_location
 from aammodel.data.shards import ShardSet, open_shards
 from aammodel.objectives.registry import loss_defining_keys, make_objectives
@@ -17,24 +18,28 @@ from aammodel.runs.config_file import CONFIG_FILE, read_config_of
 from aammodel.runs.progress import Progress
 from aammodel.training.setup import Plan, adapt_to_model, check_shards
 
-PLACES = ("device", "num_workers", "sharding")
-"""Where a run computes: free to change, since no sample and no step depends on it."""
+HARDWARE_KEYS = ("device", "num_workers", "sharding")
+"""Keys of `[train]` that may change at any time, since no sample and no step depends on them."""
 
-_HOW = "leave this out, go on all the same with --allow-changes, or begin a new run"
+_NEW_RUN = "start a new run"
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run that goes on."""
+    """A run that is resumed."""
 
     plan: Plan
-    begun: TrainConfig
-    """How it was trained until now."""
+    previous: TrainConfig
+    """Configuration with which the run was trained until now."""
     changes: dict[str, object]
-    """What it began with and does not go on with, by name: empty unless that was allowed."""
+    """Previous values of all settings that change, by name. Empty if nothing changes."""
 
     def adjust(self, progress: Progress) -> Progress:
-        """Let a changed run take further steps, and find its best anew where losses do not compare."""
+        """Return the progress with which a run continues.
+
+        A changed run may take further steps, and its patience starts anew. If a change affects the meaning
+        of the validation loss, the best loss is forgotten too.
+        """
         if not self.changes:
             return progress
         if loss_defining_keys() & self.changes.keys():
@@ -48,11 +53,14 @@ class Resumed:
         )
 
     def _batches(self, batches: int) -> int:
-        """Count micro-batches of the size now in what was seen; part of one is seen again."""
-        now, num_samples = self.plan.train.batch_size, self.plan.shards.manifest.num_rows("train")
-        before = self.begun.batch_size
-        epoch, batch = divmod(batches, -(-num_samples // before))
-        return epoch * -(-num_samples // now) + batch * before // now
+        """Convert a number of micro-batches to the new batch size.
+
+        It is rounded down, so the samples of a partial micro-batch are seen again.
+        """
+        new, old = self.plan.train.batch_size, self.previous.batch_size
+        num_samples = self.plan.shards.manifest.num_rows("train")
+        epoch, batch = divmod(batches, count_batches(num_samples, old))
+        return epoch * count_batches(num_samples, new) + batch * old // new
 
 
 def read_plan(
@@ -61,14 +69,14 @@ def read_plan(
     chosen: dict[str, Any] | None = None,
     allow_changes: bool = False,
 ) -> Resumed:
-    """Read the plan of a run that was begun.
+    """Read the plan of a run, changed as asked.
 
     Parameters
     ----------
     run : Path
         The run's folder.
-    shards : Path, optional
-        Where its shards are now; by default where they were.
+    shards : ShardLocation, optional
+        Where its shards are now. If not given, they are where they were.
     chosen : dict, optional
         Values of the training configuration that are asked for now.
     allow_changes : bool
@@ -77,71 +85,92 @@ def read_plan(
     Raises
     ------
     UsageError, InvalidDataError
-        If there is no such run, its shards are gone, or something differs that may not.
+        If there is no such run, if its shards are missing, or if there is a change that is not allowed.
     """
     config = read_config_of(run)
-    model, begun = _configs(config, run / CONFIG_FILE)
-    train = adapt_to_model(replace(begun, **(chosen or {})), model)
-    changes: dict[str, object] = {
-        one.name: getattr(begun, one.name)
-        for one in fields(TrainConfig)
-        if getattr(begun, one.name) != getattr(train, one.name) and one.name not in PLACES
-    }
+    model, previous = _read_configs(config, run / CONFIG_FILE)
+    train = adapt_to_model(replace(previous, **(chosen or {})), model)
+    changes = _changed_values(previous, train)
     if changes and not allow_changes:
         names = ", ".join(changes)
-        raise UsageError(f"a run goes on as it was begun, and this changes {names}", str(run), _HOW)
-    if set(train.targets) != set(model.targets):
-        raise UsageError("a run cannot go on with other targets", str(run), "begin a new run")
-    if "optimizer" in changes and "sgd" in (begun.optimizer, train.optimizer):
         raise UsageError(
-            f"{train.optimizer} cannot go on with what {begun.optimizer} kept", str(run), "begin a new run"
+            f"a run resumes with its own settings, and this changes {names}",
+            str(run),
+            f"leave this out, add --allow-changes, or {_NEW_RUN}",
         )
-    make_objectives(train)  # which refuses one that is not registered
-    # Terms of the distance loss are in the order of the model's targets.
+    if set(train.targets) != set(model.targets):
+        raise UsageError("the targets of a run cannot be changed", str(run), _NEW_RUN)
+    # SGD stores other tensors per weight than Adam and AdamW do.
+    if "optimizer" in changes and "sgd" in (previous.optimizer, train.optimizer):
+        raise UsageError(
+            f"{train.optimizer} cannot resume from the optimizer state of {previous.optimizer}",
+            str(run),
+            _NEW_RUN,
+        )
+    make_objectives(train)  # raises if an objective is not registered
+    # The terms of the distance loss are in the order of the model's targets.
     train = replace(train, targets={name: train.targets[name] for name in model.targets})
-    found = open_shards(shards or parse_location(config["shards"]["folder"]))
-    if found.manifest.sha256 != config["shards"]["manifest_sha256"]:
-        _check_other_shards(found, model, train, allow_changes)
+    opened = open_shards(shards or parse_location(config["shards"]["folder"]))
+    if opened.manifest.sha256 != config["shards"]["manifest_sha256"]:
+        _check_other_shards(opened, model, train, allow_changes)
         changes["shards"] = config["shards"]
-    return Resumed(Plan(found, model, train), begun, changes)
+    return Resumed(Plan(opened, model, train), previous, changes)
 
 
-def record(run: Path, resumed: Resumed, step: int) -> None:
-    """Bring `config.json` up to date: what the run goes on with, and what it was until which step."""
-    before, now = read_config_of(run), resumed.plan.as_dict()
-    changes = before.pop("changes", [])
-    if before == json.loads(json.dumps(now)):
+def record_changes(run: Path, resumed: Resumed, step: int) -> None:
+    """Update `config.json`: the current plan, and the previous values with the step until which they held.
+
+    Parameters
+    ----------
+    run : Path
+        The run's folder.
+    resumed : Resumed
+    step : int
+        Number of steps that the run has taken.
+    """
+    old, new = read_config_of(run), resumed.plan.as_dict()
+    changes = old.pop("changes", [])
+    # JSON turns tuples into lists, so the new plan is compared as it would be read back.
+    if old == json.loads(json.dumps(new)):
         return
     was = dict(resumed.changes)
     for name in ("versions", "machine"):
-        if before.get(name) != now[name] and name in before:
-            was[name] = before[name]
+        if old.get(name) != new[name] and name in old:
+            was[name] = old[name]
     changes += [{"until_step": step, "was": was}] if was else []
-    content = json.dumps(now | ({"changes": changes} if changes else {}), indent=2, ensure_ascii=False)
+    content = json.dumps(new | ({"changes": changes} if changes else {}), indent=2, ensure_ascii=False)
     replace_file(run / CONFIG_FILE, (content + "\n").encode())
 
 
-def _configs(config: dict[str, Any], path: Path) -> tuple[ModelConfig, TrainConfig]:
+def _changed_values(previous: TrainConfig, train: TrainConfig) -> dict[str, object]:
+    """Return the previous values of all keys that differ, except for those of the hardware."""
+    names = (field.name for field in fields(TrainConfig) if field.name not in HARDWARE_KEYS)
+    old = {name: getattr(previous, name) for name in names}
+    return {name: value for name, value in old.items() if value != getattr(train, name)}
+
+
+def _read_configs(config: dict[str, Any], path: Path) -> tuple[ModelConfig, TrainConfig]:
     try:
         return load_model_config(config["model"]), load_train_config(config["train"])
     except (TypeError, ValueError) as error:
         raise InvalidDataError(
-            f"this run was begun by another version of aammodel: {error}", str(path), "begin a new run"
+            f"this run was written by another version of aammodel: {error}", str(path), _NEW_RUN
         ) from error
 
 
-def _check_other_shards(found: ShardSet, model: ModelConfig, train: TrainConfig, is_allowed: bool) -> None:
+def _check_other_shards(shards: ShardSet, model: ModelConfig, train: TrainConfig, is_allowed: bool) -> None:
     if not is_allowed:
         raise InvalidDataError(
             "the shards are not those that this run began with",
-            str(found.folder),
-            "bring the old ones back, go on all the same with --allow-changes, or begin a new run",
+            str(shards.folder),
+            f"restore the previous ones, add --allow-changes, or {_NEW_RUN}",
         )
-    check_shards(found, train)
-    if found.manifest.sequence_length > model.sequence_length:
+    check_shards(shards, train)
+    # One token of a sequence is not a base.
+    longest, accepted = shards.manifest.sequence_length - 1, model.sequence_length - 1
+    if longest > accepted:
         raise UsageError(
-            f"these shards have ASVs of up to {found.manifest.sequence_length - 1} bases, "
-            f"and the model reads {model.sequence_length - 1}",
-            str(found.folder),
+            f"these shards have ASVs of up to {longest} bases, but the model accepts at most {accepted}",
+            str(shards.folder),
             "trim the sequences, and shard them again",
         )

@@ -1,4 +1,4 @@
-"""Configurations of earlier versions: run folders are read, TOML files are refused with the new key."""
+"""Old keys: they are read in run folders and model files, and refused in TOML files."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def test_old_keys_are_read_under_their_new_names() -> None:
     assert model.kmers
 
 
-def test_a_model_of_before_there_were_kmers_has_none() -> None:
+def test_a_model_older_than_kmers_has_none() -> None:
     assert not load_model_config({"sequence_length": 9}).kmers
 
 

@@ -157,7 +157,7 @@ def test_without_a_head_for_bases_all_bases_are_equally_likely(run: Programs, tm
     path = write(tmp_path / "published.pt", kept)
     ran = run("aammodel", "import", path, "--output", tmp_path / "run")
     assert ran.code == 0
-    assert "no head for hidden bases" in ran.err
+    assert "no head for masked bases" in ran.err
     tokens, counts = random_inputs(Sizes())
     with torch.no_grad():
         got = load_run(tmp_path / "run").forward_dense(tokens, counts)

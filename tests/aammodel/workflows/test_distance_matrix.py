@@ -1,4 +1,4 @@
-"""`aammodel distances`: every pair of a shard set in a file, in blocks, as others read it."""
+"""`aammodel distances`: matrices against scipy, formats as other software reads them, refused options."""
 
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from tests.helpers.studies import Programs
 def ids_in_order(shards: Path) -> list[str]:
     files = [*sorted(shards.glob("samples-*.parquet"))]
     by_split = {split: [f for f in files if split in f.name] for split in ("train", "validation", "test")}
-    return [one for files in by_split.values() for f in files for one in pl.read_parquet(f)["sample_id"]]
+    return [name for files in by_split.values() for f in files for name in pl.read_parquet(f)["sample_id"]]
 
 
 @pytest.mark.parametrize("device", [(), ("--device", "cpu")])
-def test_a_matrix_is_that_of_the_counts(
+def test_a_matrix_is_equal_in_all_formats_and_blocks(
     run: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: tuple[str, ...]
 ) -> None:
-    """Whatever the format; and in blocks of one row group each, as in one block."""
+    """The reference is computed from the table. Blocks are one row group each, or all of them."""
     shards = make_shards(run, tmp_path, "--token-limit", 4).folder
     for name in ("whole.tsv", "whole.h5", "whole.npy"):
         ran = run(
@@ -33,20 +33,20 @@ def test_a_matrix_is_that_of_the_counts(
         assert ran.code == 0, ran.err
     read = DistanceMatrix.read(str(tmp_path / "whole.tsv"))
     assert sorted(read.ids) == sorted(ids_in_order(shards))
-    expected = squareform(pdist(np.array([counts_by_sample()[one] for one in read.ids]), "braycurtis"))
+    expected = squareform(pdist(np.array([counts_by_sample()[name] for name in read.ids]), "braycurtis"))
     np.testing.assert_allclose(read.data, expected, atol=1e-12)
     with h5py.File(tmp_path / "whole.h5") as file:
-        assert [one.decode() for one in file["order"][:]] == list(read.ids)
+        assert [name.decode() for name in file["order"][:]] == list(read.ids)
         np.testing.assert_array_equal(file["matrix"][:], read.data)
     assert (tmp_path / "whole.ids.txt").read_text().split() == list(read.ids)
     np.testing.assert_array_equal(np.load(tmp_path / "whole.npy"), read.data)
-    monkeypatch.setattr(matrix_module, "SAMPLES_OF_A_BLOCK", 1)
+    monkeypatch.setattr(matrix_module, "SAMPLES_PER_BLOCK", 1)
     ran = run(
         "aammodel", "distances", shards, "--metric", "braycurtis", "--output", tmp_path / "b.npy", *device
     )
     assert ran.code == 0, ran.err
     np.testing.assert_allclose(np.load(tmp_path / "b.npy"), read.data, atol=1e-12)
-    assert not [one for one in tmp_path.iterdir() if one.name.startswith(".")]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_one_split_and_faith_pd(run: Programs, tmp_path: Path) -> None:
@@ -57,10 +57,11 @@ def test_one_split_and_faith_pd(run: Programs, tmp_path: Path) -> None:
     assert header == "\tfaith_pd"
     lengths = pl.read_parquet(shards / "tree.parquet")["length"].to_numpy()
     files = sorted(shards.glob("samples-train-*.parquet"))
-    expected = [(one, lengths[b].sum()) for one, b in pl.read_parquet(files)[["sample_id", "branch"]].rows()]
-    found = [(name, float(value)) for name, value in (line.split("\t") for line in lines)]
-    assert [name for name, _ in found] == [name for name, _ in expected]
-    assert [value for _, value in found] == pytest.approx([value for _, value in expected])
+    rows = pl.read_parquet(files)[["sample_id", "branch"]].rows()
+    expected = [(name, lengths[branch].sum()) for name, branch in rows]
+    written = [(name, float(value)) for name, value in (line.split("\t") for line in lines)]
+    assert [name for name, _ in written] == [name for name, _ in expected]
+    assert [value for _, value in written] == pytest.approx([value for _, value in expected])
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_one_split_and_faith_pd(run: Programs, tmp_path: Path) -> None:
         (("--split", "validation", "--metric", "faith_pd"), 1, "no validation sample"),
     ],
 )
-def test_what_cannot_be_is_told(
+def test_wrong_usage_is_refused(
     run: Programs,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -94,4 +95,4 @@ def test_what_cannot_be_is_told(
     )
     assert ran.code == code, ran.err
     assert words in ran.err
-    assert not [one for one in tmp_path.iterdir() if one.name.startswith((".x", "x."))]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith((".x", "x."))]

@@ -1,4 +1,4 @@
-"""`aammodel pretrain`, as a user runs it: what it writes, what it learns, how it goes on and refuses."""
+"""`aammodel pretrain`, as a user runs it: the files that it writes, learning, signals and refused options."""
 
 import json
 import math
@@ -33,7 +33,7 @@ def pretrain(run: Programs, folder: Path, output: Path, *options: object) -> Pat
     return output
 
 
-def test_a_run_writes_what_it_promises(run: Programs, tmp_path: Path) -> None:
+def test_a_run_writes_all_files_of_its_folder(run: Programs, tmp_path: Path) -> None:
     shards = make_shards(run, tmp_path).folder
     output = pretrain(run, shards, tmp_path / "run", "--max-steps", 7)
     files = {path.name for path in output.iterdir()}
@@ -45,7 +45,7 @@ def test_a_run_writes_what_it_promises(run: Programs, tmp_path: Path) -> None:
         "losses.png",
         "unweighted_unifrac.png",
     } <= files
-    # The last two, and the best if it is another one.
+    # The last two checkpoints are kept, and the best one.
     kept = {path.name for path in (output / "checkpoints").iterdir()}
     assert {"step-000006", "step-000007"} <= kept <= {"step-000004", "step-000006", "step-000007"}
     assert (output / "checkpoints" / "step-000007" / "model.safetensors").exists()
@@ -62,7 +62,7 @@ def test_a_run_writes_what_it_promises(run: Programs, tmp_path: Path) -> None:
     page = (output / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 2
     manifest = json.loads((output / "config.json").read_text())["shards"]["manifest_sha256"]
-    assert all(one in page for one in (manifest, "learning_rate", torch.__version__, "threads"))
+    assert all(words in page for words in (manifest, "learning_rate", torch.__version__, "threads"))
     results = json.loads((output / "results.json").read_text())
     assert results["steps"] == 7
     assert results["best"]["val_loss"] == min(row["val_loss"] for row in rows if "val_loss" in row)
@@ -79,8 +79,8 @@ def test_two_targets_are_learned_and_reported(run: Programs, tmp_path: Path) -> 
     last = [row for row in read_metrics(tmp_path / "run") if "loss" in row][-1]
     spread = load_file(tmp_path / "run" / "model.safetensors")
     expected = last["nucleotide_loss"] + 0.3 * sum(
-        share * last[f"{name}_loss"] / float(spread[f"distance_heads.{name}.spread"]) ** 2
-        for name, share in (("weighted_normalized_unifrac", 2 / 3), ("unweighted_unifrac", 1 / 3))
+        weight * last[f"{name}_loss"] / float(spread[f"distance_heads.{name}.spread"]) ** 2
+        for name, weight in (("weighted_normalized_unifrac", 2 / 3), ("unweighted_unifrac", 1 / 3))
     )
     assert last["loss"] == pytest.approx(expected, rel=1e-5)
     mean = (2 * last["weighted_normalized_unifrac_loss"] + last["unweighted_unifrac_loss"]) / 3
@@ -90,8 +90,8 @@ def test_two_targets_are_learned_and_reported(run: Programs, tmp_path: Path) -> 
     assert "normalized weighted UniFrac, " in ran.out
 
 
-def test_a_validation_takes_as_many_samples_as_asked(run: Programs, tmp_path: Path) -> None:
-    """Not a whole batch more; and the report is about the same ones."""
+def test_a_validation_has_the_number_of_samples_asked_for(run: Programs, tmp_path: Path) -> None:
+    """The last batch is not filled up, and the report is about the same samples."""
     shards = make_shards(run, tmp_path, num_samples=240)
     train = TrainConfig(max_steps=1, validation_samples=18)
     plan = make_plan(shards.folder, {"width": 16, "asv_layers": 1}, train)
@@ -100,10 +100,10 @@ def test_a_validation_takes_as_many_samples_as_asked(run: Programs, tmp_path: Pa
     validated = [sample for batch in trainer.validation for sample in batch.sample_ids]
     assert len(set(validated)) == len(validated) == 18
     trainer.fit()
-    assert [one.num_samples for one in finish_run(plan, trainer)] == [18]
+    assert [prediction.num_samples for prediction in finish_run(plan, trainer)] == [18]
 
 
-def test_batches_of_one_sample_learn_no_distance_and_it_says_so(run: Programs, tmp_path: Path) -> None:
+def test_a_warning_says_that_batches_of_one_sample_learn_no_distance(run: Programs, tmp_path: Path) -> None:
     shards = make_shards(run, tmp_path).folder
     options = ("--output", tmp_path / "run", "--config", tiny_config(tmp_path), "--max-steps", 2)
     ran = run("aammodel", "pretrain", shards, *options, "--batch-size", 1)
@@ -113,7 +113,7 @@ def test_batches_of_one_sample_learn_no_distance_and_it_says_so(run: Programs, t
 
 
 @pytest.mark.parametrize("target", ["unifrac", "unweighted_unifrac=no", "unweighted_unifrac=-1"])
-def test_a_target_that_is_none_is_wrong_usage(run: Programs, tmp_path: Path, target: str) -> None:
+def test_an_invalid_target_is_refused(run: Programs, tmp_path: Path, target: str) -> None:
     make_shards(run, tmp_path)
     ran = run("aammodel", "pretrain", tmp_path / "shards", "--output", tmp_path / "run", "--target", target)
     assert ran.code == 2
@@ -132,7 +132,7 @@ def test_a_target_that_is_none_is_wrong_usage(run: Programs, tmp_path: Path, tar
         ({"distance_head": 3}, "distance_head must be one of"),
     ],
 )
-def test_a_model_that_cannot_be_is_wrong_usage(values: dict[str, object], words: str) -> None:
+def test_an_invalid_model_configuration_is_refused(values: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         make_model_config(60, 12, values, TrainConfig())
 
@@ -150,24 +150,24 @@ def test_a_model_that_cannot_be_is_wrong_usage(values: dict[str, object], words:
         {"rarefy_fraction": 0.5, "targets": {"precomputed": 1.0}},
     ],
 )
-def test_a_training_that_cannot_be_is_wrong_usage(values: dict[str, Any]) -> None:
+def test_an_invalid_training_configuration_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(values))):
         TrainConfig(**values)
 
 
-def test_edges_of_what_can_be_are_no_error() -> None:
+def test_the_limits_of_valid_values_are_accepted() -> None:
     for seed in (-(2**63), 2**64 - 1):
         torch.manual_seed(TrainConfig(seed=seed, num_workers=0, nucleotide_weight=0.0).seed)
 
 
-def test_a_cpu_needs_no_number_and_other_devices_are_none() -> None:
+def test_a_cpu_loses_its_index_and_unsupported_devices_are_refused() -> None:
     assert pick_device("cpu:0") == torch.device("cpu")
     for name in ("meta", "mps", "cpu:x", "cuda:99"):
         with pytest.raises(UsageError, match="no device"):
             pick_device(name)
 
 
-def test_a_model_may_read_more_than_the_shards_have(run: Programs, tmp_path: Path) -> None:
+def test_a_model_may_accept_longer_samples_than_the_shards_have(run: Programs, tmp_path: Path) -> None:
     shards = make_shards(run, tmp_path, "--token-limit", 12)
     more = {"sequence_length": 80, "slot_positions": 20, "width": 16, "asv_layers": 1}
     plan = make_plan(shards.folder, more, TrainConfig(max_steps=1))
@@ -177,7 +177,7 @@ def test_a_model_may_read_more_than_the_shards_have(run: Programs, tmp_path: Pat
 
 
 def test_training_lowers_the_losses(run: Programs, tmp_path: Path) -> None:
-    """On a simulated study, whose sequences tell their place in the tree."""
+    """The study is simulated, with sequences that reflect the tree."""
     assert run("aamprep", "simulate", tmp_path / "study", "--samples", 150, "--asvs", 80).code == 0
     study = tmp_path / "study" / "table.biom"
     assert run("aamprep", "shard", study, "--rarefy-depth", 500, "--output", tmp_path / "shards").code == 0
@@ -196,10 +196,8 @@ def test_training_lowers_the_losses(run: Programs, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("has_validation", [True, False])
-def test_weights_that_are_not_finite_are_not_kept(
-    run: Programs, tmp_path: Path, has_validation: bool
-) -> None:
-    """A step at such a learning rate has finite losses itself; the last step has no next one to find out."""
+def test_non_finite_weights_are_not_saved(run: Programs, tmp_path: Path, has_validation: bool) -> None:
+    """The losses of the step are finite, and no next step could find the non-finite weights."""
     train = TrainConfig(max_steps=1, learning_rate=3e38, optimizer="sgd", clip_norm=1e6, batch_size=8)
     plan = make_plan(make_shards(run, tmp_path).folder, {"width": 16, "asv_layers": 1}, train)
     begin_run(plan, tmp_path / "run", overwrite=False)
@@ -210,7 +208,7 @@ def test_weights_that_are_not_finite_are_not_kept(
     with pytest.raises(NonFiniteError, match=words):
         trainer.fit()
     kept = load_file(tmp_path / "run" / "model.safetensors")
-    assert all(one.isfinite().all() for one in kept.values())
+    assert all(weights.isfinite().all() for weights in kept.values())
     assert not list_checkpoints(tmp_path / "run")
 
 
@@ -229,7 +227,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint(run: Programs, tmp_path: Path) ->
     assert json.loads((last / "state.json").read_text())["step"] == read_metrics(tmp_path / "run")[-1]["step"]
 
 
-def test_without_a_tree_it_learns_from_bases_alone_and_says_so(run: Programs, tmp_path: Path) -> None:
+def test_a_warning_says_that_no_distance_is_learned_without_a_tree(run: Programs, tmp_path: Path) -> None:
     shards = make_shards(run, tmp_path, has_tree=False).folder
     ran = run(
         "aammodel",
@@ -271,7 +269,7 @@ def test_without_a_tree_it_learns_from_bases_alone_and_says_so(run: Programs, tm
         (["--resume", "taken"], 1, "lacks"),
     ],
 )
-def test_wrong_use_is_answered(
+def test_wrong_usage_is_refused(
     arguments: list[object],
     code: int,
     words: str,

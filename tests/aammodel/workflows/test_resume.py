@@ -1,4 +1,4 @@
-"""A run that was ended anywhere and goes on: the same weights, losses and files as one never stopped."""
+"""A run that is killed at any point and resumed has the weights, losses and files of an uninterrupted run."""
 
 import json
 import os
@@ -38,7 +38,7 @@ patience = 1000
 
 
 def begin(run: Programs, folder: Path, steps: int, workers: int = 0) -> Path:
-    """Train a run of 3 micro-batches a step to its end; other tests begin it again, elsewhere, and end it."""
+    """Train a whole run with 3 micro-batches a step, and return another folder with its configuration."""
     make_shards(run, folder, num_samples=48)
     config = tiny_config(folder, MORE.format(steps=steps, workers=workers))
     ran = run("aammodel", "pretrain", folder / "shards", "--output", folder / "whole", "--config", config)
@@ -67,44 +67,44 @@ def resume(run: Programs, part: Path) -> None:
     assert ran.code == 0, ran.err
 
 
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def losses(run_folder: Path) -> list[dict[str, object]]:
-    """Give every line of metrics, but for what a clock or the machine tells."""
+    """Return all metrics except for those of time and memory."""
     clocked = ("second", "data_wait", "memory")
     rows = read_metrics(run_folder)
-    return [{n: v for n, v in row.items() if not any(one in n for one in clocked)} for row in rows]
+    return [{n: v for n, v in row.items() if not any(part in n for part in clocked)} for row in rows]
 
 
 def assert_learned_alike(part: Path, whole: Path) -> None:
-    """Hold losses, the best weights, and all that the last checkpoint has against each other."""
+    """Compare losses, the best weights and the last checkpoint of two runs."""
     assert losses(part) == losses(whole)
     assert same(load_file(part / "model.safetensors"), load_file(whole / "model.safetensors"))
     assert_same_checkpoint(list_checkpoints(part)[-1], list_checkpoints(whole)[-1])
 
 
-def assert_same_checkpoint(one: Path, other: Path) -> None:
-    assert one.name == other.name
+def assert_same_checkpoint(a: Path, b: Path) -> None:
+    assert a.name == b.name
     for file in ("model.safetensors", "optimizer.safetensors"):
-        assert same(load_file(one / file), load_file(other / file)), (one, file)
-    assert (one / "state.json").read_text() == (other / "state.json").read_text()
+        assert same(load_file(a / file), load_file(b / file)), (a, file)
+    assert (a / "state.json").read_text() == (b / "state.json").read_text()
 
 
 def assert_ended_alike(part: Path, whole: Path) -> None:
-    """Also that no file is there which the other has not."""
+    """Compare also the other checkpoints and the names of all files."""
     assert_learned_alike(part, whole)
-    for one, other in zip(list_checkpoints(part), list_checkpoints(whole), strict=True):
-        assert_same_checkpoint(one, other)
+    for a, b in zip(list_checkpoints(part), list_checkpoints(whole), strict=True):
+        assert_same_checkpoint(a, b)
     assert len(os.listdir(part / "checkpoints")) == len(list_checkpoints(whole))
-    # One that was killed after its last checkpoint only gets its report: nobody was there to write events.
-    files = [{path.name for path in one.iterdir()} - {"tensorboard"} for one in (part, whole)]
+    # A run that was killed after its last checkpoint takes no further step, so it writes no events.
+    files = [{path.name for path in folder.iterdir()} - {"tensorboard"} for folder in (part, whole)]
     assert files[0] == files[1]
 
 
 def end_in(step: int, ends_by: int) -> End:
-    """Choose a point of a step: before its first micro-batch, between two, or after its line of metrics."""
+    """Return a point of a step: before its first micro-batch, between two, or after its line of metrics."""
     kinds = (
         End("micro-batch", step, 1, ends_by),
         End("micro-batch", step, 2, ends_by),
@@ -128,8 +128,8 @@ def test_killed_in_a_step(run: Programs, tmp_path: Path, steps: range, every: in
         assert_ended_alike(part, tmp_path / "whole")
 
 
-def test_two_workers_change_nothing_of_a_run_that_goes_on(run: Programs, tmp_path: Path) -> None:
-    """Also begun with none, killed between micro-batches, and resumed with two."""
+def test_a_run_without_workers_resumes_with_two(run: Programs, tmp_path: Path) -> None:
+    """The run is killed between two micro-batches of a step."""
     part = begin(run, tmp_path, steps=12)
     assert train_until(part, End("micro-batch", 8, 2)) == -signal.SIGKILL
     config = tmp_path / "workers.toml"
@@ -151,12 +151,14 @@ def test_killed_again_and_again(run: Programs, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("steps", "every"), [(FEW, 7), pytest.param(ALL, 1, marks=pytest.mark.long)], ids=["some", "all"]
 )
-def test_asked_to_stop_in_a_step(run: Programs, tmp_path: Path, steps: range, every: int) -> None:
-    """It ends after that step with a checkpoint, as Slurm's preemption and Ctrl-C ask for."""
+def test_a_signal_in_a_step_ends_the_run_after_it(
+    run: Programs, tmp_path: Path, steps: range, every: int
+) -> None:
+    """Slurm's preemption sends SIGTERM, and Ctrl-C SIGINT. Both cause a checkpoint."""
     part = begin(run, tmp_path, steps[-1])
     for step in steps[::every]:
-        asked = signal.SIGTERM if step % 2 else signal.SIGINT
-        assert train_until(part, end_in(step, asked)) == 128 + asked
+        number = signal.SIGTERM if step % 2 else signal.SIGINT
+        assert train_until(part, end_in(step, number)) == 128 + number
         assert list_checkpoints(part)[-1].name == f"step-{step:06d}"
         assert read_metrics(part)[-1]["step"] == step
         resume(run, part)
@@ -172,25 +174,25 @@ def test_killed_between_a_validation_and_its_checkpoint(run: Programs, tmp_path:
 
 
 @pytest.mark.parametrize("every", [37, pytest.param(1, marks=pytest.mark.long)], ids=["some", "all"])
-def test_killed_while_it_writes(run: Programs, tmp_path: Path, every: int) -> None:
-    """At each change of the disk that best weights, checkpoints and the removal of old ones make."""
+def test_killed_while_writing(run: Programs, tmp_path: Path, every: int) -> None:
+    """Kill the run at each change of the disk while it saves weights and saves or removes checkpoints."""
     part, whole = begin(run, tmp_path, steps=12), tmp_path / "whole"
     for change in count(1 if every == 1 else 11, every):
         code = train_until(part, End("writing", change))
         if code == 0:
             break
         assert code == -signal.SIGKILL
-        left = list_checkpoints(part)
-        for one in left:
-            assert len(os.listdir(one)) == 3
-            assert json.loads((one / "state.json").read_text())["step"] == int(one.name.removeprefix("step-"))
+        for checkpoint in list_checkpoints(part):
+            assert len(os.listdir(checkpoint)) == 3
+            state = json.loads((checkpoint / "state.json").read_text())
+            assert state["step"] == int(checkpoint.name.removeprefix("step-"))
         resume(run, part)
         assert_ended_alike(part, whole)
     assert change > 60
 
 
-def test_stopped_before_the_first_step_it_has_validated_already(run: Programs, tmp_path: Path) -> None:
-    """Another validation of the same weights would count as one without a better loss."""
+def test_a_run_stopped_before_its_first_step_is_not_validated_twice(run: Programs, tmp_path: Path) -> None:
+    """A second validation of the same weights would count as one without a lower loss."""
     train = TrainConfig(max_steps=1, patience=1, batch_size=8)
     plan = make_plan(make_shards(run, tmp_path).folder, {"width": 16, "asv_layers": 1}, train)
     begin_run(plan, tmp_path / "run", overwrite=False)
@@ -198,14 +200,14 @@ def test_stopped_before_the_first_step_it_has_validated_already(run: Programs, t
     stopped.watcher = KillsWatcher(End("validation", 0, signal=signal.SIGINT))
     stopped.fit()
     assert (stopped.stop_signal, stopped.progress.step) == (signal.SIGINT, 0)
-    going_on = make_trainer(plan, tmp_path / "run", resume=True)
-    going_on.fit()
-    assert going_on.progress.step == 1
+    resumed = make_trainer(plan, tmp_path / "run", resume=True)
+    resumed.fit()
+    assert resumed.progress.step == 1
     assert [row["step"] for row in read_metrics(tmp_path / "run") if "val_loss" in row] == [0, 1]
 
 
 def test_the_last_checkpoints_and_the_best_are_kept(run: Programs, tmp_path: Path) -> None:
-    """At a learning rate that makes things worse, the best one is early."""
+    """The learning rate is so high that the best weights are early ones."""
     shards = make_shards(run, tmp_path).folder
     config = tiny_config(tmp_path, "keep_checkpoints = 3\nmax_steps = 24\n")
     config.write_text(config.read_text().replace("learning_rate = 0.003", "learning_rate = 2.0"))
@@ -221,7 +223,7 @@ def test_the_last_checkpoints_and_the_best_are_kept(run: Programs, tmp_path: Pat
         assert same(kept, load_file(tmp_path / "run" / "model.safetensors"))
 
 
-def test_a_line_of_metrics_cut_short_is_taken_back(run: Programs, tmp_path: Path) -> None:
+def test_an_incomplete_line_of_metrics_is_discarded(run: Programs, tmp_path: Path) -> None:
     part = begin(run, tmp_path, steps=12)
     train_until(part, End("metrics", 8))
     path = part / "metrics.jsonl"
@@ -231,18 +233,18 @@ def test_a_line_of_metrics_cut_short_is_taken_back(run: Programs, tmp_path: Path
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
-    """List the processes that the fork server of a run has started."""
+    """Return the ids of the processes that the fork server of a run has started."""
     parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            # The name, in brackets, may hold blanks.
+            # The name of the program is in parentheses, and may contain spaces.
             parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    servers = [one for one, parent in parents.items() if parent == process.pid]
-    return [one for one, parent in parents.items() if parent in servers]
+    servers = [child for child, parent in parents.items() if parent == process.pid]
+    return [child for child, parent in parents.items() if parent in servers]
 
 
 def started(run: Programs, folder: Path) -> subprocess.Popen[str]:
-    """Start a long run with two workers in a group of its own."""
+    """Start a long run with two workers in a process group of its own."""
     shards = make_shards(run, folder).folder
     config = tiny_config(folder, "num_workers = 2\nmax_steps = 100000\n")
     call = [*command("aammodel"), "pretrain", str(shards)]
@@ -252,14 +254,14 @@ def started(run: Programs, folder: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("at", ["steps", "the start of a worker"])
 @pytest.mark.parametrize(
-    ("asked", "code"),
+    ("number", "code"),
     [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long), (signal.SIGINT, 130)],
     ids=["SIGTERM", "SIGINT"],
 )
 def test_a_signal_to_the_whole_group_ends_a_run_with_a_checkpoint(
-    run: Programs, tmp_path: Path, asked: signal.Signals, code: int, at: str
+    run: Programs, tmp_path: Path, number: signal.Signals, code: int, at: str
 ) -> None:
-    """Slurm and the terminal signal every process of a job: the workers must not fall before the run."""
+    """Slurm and a terminal signal every process of a job, and the workers must not end before the run."""
     process = started(run, tmp_path)
     while not (
         workers_of(process)
@@ -268,7 +270,7 @@ def test_a_signal_to_the_whole_group_ends_a_run_with_a_checkpoint(
     ):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1 if at == "steps" else 0.001)
-    os.killpg(process.pid, asked)
+    os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert "Traceback" not in err
@@ -277,15 +279,15 @@ def test_a_signal_to_the_whole_group_ends_a_run_with_a_checkpoint(
     assert last == (read_metrics(tmp_path / "run")[-1]["step"] or 0)
 
 
-def is_there(process: int) -> bool:
-    """Tell whether a process runs; one that ended may wait for somebody to take note."""
+def is_running(process: int) -> bool:
+    """Return whether a process runs. A zombie, which has ended, does not."""
     with suppress(OSError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
 
 
 def test_workers_end_when_their_run_is_killed(run: Programs, tmp_path: Path) -> None:
-    """Without a word, as the system does when memory runs out: nobody is left to tell them."""
+    """The system kills a run without notice when memory runs out. So the run cannot end its workers."""
     process = started(run, tmp_path)
     while not any((row["step"] or 0) > 3 for row in read_metrics(tmp_path / "run")):
         assert process.poll() is None, process.communicate()
@@ -295,6 +297,6 @@ def test_workers_end_when_their_run_is_killed(run: Programs, tmp_path: Path) -> 
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 30
-    while any(map(is_there, workers)):
+    while any(map(is_running, workers)):
         assert time.monotonic() < deadline, "workers are left behind"
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What may differ when a run goes on: nothing, unless it is told so; only the place is free."""
+"""Changes of a run on resume: none without `--allow-changes`, except for the hardware."""
 
 import json
 import shutil
@@ -32,13 +32,13 @@ def config_of(begun: Path) -> dict[str, Any]:
     return dict(json.loads((begun / "config.json").read_text()))
 
 
-def shard_otherwise(run: Programs, begun: Path, *options: object) -> None:
+def replace_shards(run: Programs, begun: Path, *options: object) -> None:
     table, shards = begun.parent / "table.biom", begun.parent / "shards"
     ran = run("aamprep", "shard", table, "--output", shards, "--overwrite", *options)
     assert ran.code == 0, ran.err
 
 
-def test_a_finished_run_says_so(run: Programs, begun: Path) -> None:
+def test_a_finished_run_stays_as_it_is(run: Programs, begun: Path) -> None:
     before = {path: path.read_bytes() for path in begun.rglob("*") if path.is_file()}
     ran = run("aammodel", "pretrain", "--resume", begun)
     assert ran.code == 0
@@ -46,7 +46,7 @@ def test_a_finished_run_says_so(run: Programs, begun: Path) -> None:
     assert before == {path: path.read_bytes() for path in begun.rglob("*") if path.is_file()}
 
 
-def test_a_run_that_was_killed_before_its_report_gets_it(run: Programs, begun: Path) -> None:
+def test_a_run_that_was_killed_before_its_report_gets_one(run: Programs, begun: Path) -> None:
     (begun / "report.html").unlink()
     ran = run("aammodel", "pretrain", "--resume", begun)
     assert ran.code == 0
@@ -54,8 +54,8 @@ def test_a_run_that_was_killed_before_its_report_gets_it(run: Programs, begun: P
     assert len(read_metrics(begun)) == 4
 
 
-def test_a_run_that_goes_on_has_no_report_of_its_old_end(run: Programs, begun: Path) -> None:
-    """It would be taken for that of the new end by whoever was killed before writing one."""
+def test_resuming_removes_the_old_report(run: Programs, begun: Path) -> None:
+    """If the run is killed before it writes a new report, the old one would seem to be the new one."""
     (begun.parent / "broken.toml").write_text("[train]\nmax_steps = 4\nlearning_rate = 1e38\n")
     options = ("--config", begun.parent / "broken.toml", "--allow-changes")
     assert run("aammodel", "pretrain", "--resume", begun, *options).code == 3
@@ -68,7 +68,7 @@ def test_a_run_that_goes_on_has_no_report_of_its_old_end(run: Programs, begun: P
     assert "finished, after" not in again.err
 
 
-def test_epochs_train_a_run_of_so_many_steps_further(run: Programs, begun: Path) -> None:
+def test_epochs_extend_a_run_that_had_a_number_of_steps(run: Programs, begun: Path) -> None:
     ran = run("aammodel", "pretrain", "--resume", begun, "--epochs", 3, "--allow-changes")
     assert ran.code == 0, ran.err
     assert config_of(begun)["train"]["max_steps"] is None
@@ -76,7 +76,7 @@ def test_epochs_train_a_run_of_so_many_steps_further(run: Programs, begun: Path)
     assert run("aammodel", "pretrain", "--resume", begun, "--epochs", 3).code == 0
 
 
-def test_shards_that_were_moved_are_the_same(run: Programs, begun: Path) -> None:
+def test_moved_shards_are_no_change(run: Programs, begun: Path) -> None:
     moved = begun.parent / "moved"
     shutil.move(begun.parent / "shards", moved)
     (begun / "report.html").unlink()
@@ -90,13 +90,13 @@ def test_shards_that_were_moved_are_the_same(run: Programs, begun: Path) -> None
 
 def test_other_shards_are_refused_unless_allowed(run: Programs, begun: Path) -> None:
     old = config_of(begun)["shards"]
-    shard_otherwise(run, begun, "--token-limit", 7)
+    replace_shards(run, begun, "--token-limit", 7)
     ran = run("aammodel", "pretrain", "--resume", begun)
     assert ran.code == 1
     assert "not those that this run began with" in ran.err
     ran = run("aammodel", "pretrain", "--resume", begun, "--allow-changes", "--max-steps", 4)
     assert ran.code == 0, ran.err
-    assert "other max_steps, shards than it began with" in ran.err
+    assert "these differ from the original run: max_steps, shards" in " ".join(ran.err.split())
     config = config_of(begun)
     assert config["shards"]["manifest_sha256"] != old["manifest_sha256"]
     assert config["changes"] == [{"until_step": 2, "was": {"max_steps": 2, "shards": old}}]
@@ -104,18 +104,18 @@ def test_other_shards_are_refused_unless_allowed(run: Programs, begun: Path) -> 
     assert run("aammodel", "pretrain", "--resume", begun).code == 0
 
 
-def test_the_best_is_found_anew_on_other_shards(run: Programs, begun: Path) -> None:
-    """Losses on other samples do not compare."""
+def test_other_shards_reset_the_best_loss(run: Programs, begun: Path) -> None:
+    """Losses of other samples cannot be compared."""
     state = begun / "checkpoints" / "step-000002" / "state.json"
     state.write_text(json.dumps(json.loads(state.read_text()) | {"best_loss": 0.0}))
-    shard_otherwise(run, begun, "--token-limit", 7)
+    replace_shards(run, begun, "--token-limit", 7)
     weights = (begun / "model.safetensors").read_bytes()
     options = ("--allow-changes", "--max-steps", 4)
     assert run("aammodel", "pretrain", "--resume", begun, *options).code == 0
     assert (begun / "model.safetensors").read_bytes() != weights
 
 
-def test_shards_of_longer_sequences_are_refused_even_so(run: Programs, begun: Path) -> None:
+def test_shards_of_longer_sequences_are_always_refused(run: Programs, begun: Path) -> None:
     shutil.rmtree(begun.parent / "shards")
     config = config_of(begun)
     config["model"]["sequence_length"] = 33
@@ -135,7 +135,7 @@ def test_shards_of_longer_sequences_are_refused_even_so(run: Programs, begun: Pa
         (["--config", "other.toml"], "learning_rate"),
     ],
 )
-def test_other_options_are_refused(
+def test_changed_options_are_refused(
     run: Programs, begun: Path, monkeypatch: pytest.MonkeyPatch, options: list[object], name: str
 ) -> None:
     monkeypatch.chdir(begun.parent)
@@ -148,9 +148,9 @@ def test_other_options_are_refused(
     assert (begun / "config.json").read_bytes() == before
 
 
-def test_the_same_options_again_are_no_change(run: Programs, begun: Path) -> None:
-    options = ("--max-steps", 2, "--config", begun.parent / "place.toml")
-    (begun.parent / "place.toml").write_text('[train]\nnum_workers = 0\ndevice = "cpu"\n')
+def test_equal_options_and_hardware_are_no_change(run: Programs, begun: Path) -> None:
+    options = ("--max-steps", 2, "--config", begun.parent / "hardware.toml")
+    (begun.parent / "hardware.toml").write_text('[train]\nnum_workers = 0\ndevice = "cpu"\n')
     ran = run("aammodel", "pretrain", begun.parent / "shards", "--resume", begun, *options)
     assert ran.code == 0, ran.err
 
@@ -158,18 +158,18 @@ def test_the_same_options_again_are_no_change(run: Programs, begun: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--target", "weighted_unifrac"], "other targets"),
-        (["--config", "model.toml"], "keeps its model"),
+        (["--target", "weighted_unifrac"], "targets of a run cannot be changed"),
+        (["--config", "model.toml"], "[model] cannot be changed"),
     ],
 )
-def test_a_run_keeps_its_model_even_so(
+def test_a_model_cannot_be_changed(
     run: Programs, begun: Path, monkeypatch: pytest.MonkeyPatch, options: list[object], words: str
 ) -> None:
     monkeypatch.chdir(begun.parent)
     Path("model.toml").write_text("[model]\nwidth = 32\n")
     ran = run("aammodel", "pretrain", "--resume", begun, "--allow-changes", *options)
     assert ran.code == 2
-    assert words in ran.err
+    assert words in " ".join(ran.err.split())
 
 
 def test_targets_in_another_order_keep_their_heads_and_weights(run: Programs, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_targets_in_another_order_keep_their_heads_and_weights(run: Programs, tm
     assert resumed.plan.train.targets == targets
 
 
-def test_a_damaged_line_of_metrics_is_named(run: Programs, begun: Path) -> None:
+def test_an_error_names_the_damaged_line_of_the_metrics(run: Programs, begun: Path) -> None:
     rows = (begun / "metrics.jsonl").read_bytes().splitlines(keepends=True)
     for damaged in (b"{\n", b"3\n", b"{}\n", b"\xff\n"):
         (begun / "metrics.jsonl").write_bytes(b"".join([rows[0], damaged, *rows[1:]]))
@@ -196,14 +196,14 @@ def test_a_damaged_line_of_metrics_is_named(run: Programs, begun: Path) -> None:
     ("content", "words"),
     [("{", "damaged"), ("[]", "damaged"), ("{}", "lacks"), ('{"model": {"widht": 1}}', "lacks")],
 )
-def test_a_damaged_configuration_is_named(run: Programs, begun: Path, content: str, words: str) -> None:
+def test_a_damaged_configuration_is_refused(run: Programs, begun: Path, content: str, words: str) -> None:
     (begun / "config.json").write_text(content)
     ran = run("aammodel", "pretrain", "--resume", begun)
     assert ran.code == 1
     assert words in ran.err
 
 
-def test_a_configuration_of_another_version_is_named(run: Programs, begun: Path) -> None:
+def test_a_configuration_of_another_version_is_refused(run: Programs, begun: Path) -> None:
     config = config_of(begun)
     config["model"]["widht"] = 1
     (begun / "config.json").write_text(json.dumps(config))
@@ -214,29 +214,29 @@ def test_a_configuration_of_another_version_is_named(run: Programs, begun: Path)
 
 
 def begin_tiny(run: Programs, folder: Path, train: TrainConfig, **model: object) -> Path:
-    """Begin a run that takes no step."""
+    """Make the folder of a run that has taken no step."""
     plan = make_plan(make_shards(run, folder).folder, {"width": 16, **model}, train)
     begin_run(plan, folder / "run", overwrite=False)
     return folder / "run"
 
 
 @pytest.mark.parametrize(("before", "now"), [("sgd", "adamw"), ("adam", "sgd")])
-def test_an_optimiser_that_keeps_other_things_is_refused(
+def test_an_optimizer_with_another_state_is_refused(
     run: Programs, tmp_path: Path, before: Any, now: str
 ) -> None:
     begun = begin_tiny(run, tmp_path, TrainConfig(optimizer=before))
-    with pytest.raises(UsageError, match=f"{now} cannot go on with what {before} kept"):
+    with pytest.raises(UsageError, match=f"{now} cannot resume from the optimizer state of {before}"):
         read_plan(begun, chosen={"optimizer": now}, allow_changes=True)
 
 
-def test_a_model_that_must_read_every_asv_does_so_when_it_goes_on(run: Programs, tmp_path: Path) -> None:
+def test_a_model_that_must_encode_every_asv_does_so_after_resuming(run: Programs, tmp_path: Path) -> None:
     begun = begin_tiny(run, tmp_path, TrainConfig(), bases_by_position=False)
     resumed = read_plan(begun, chosen={"asv_encode_fraction": 0.1})
     assert resumed.plan.train.asv_encode_fraction == 1
     assert not resumed.changes
 
 
-def test_a_changed_run_goes_on_at_the_same_sample_with_all_its_patience(
+def test_a_changed_run_resumes_at_the_same_sample_with_all_its_patience(
     run: Programs, tmp_path: Path
 ) -> None:
     resumed = read_plan(
@@ -252,5 +252,5 @@ def test_a_changed_run_goes_on_at_the_same_sample_with_all_its_patience(
         validations_since_reduction=2,
         is_finished=True,
     )
-    going_on = Progress(step=9, batches=2 * -(-num_samples // 9) + 24 // 9, best_loss=1.0)
-    assert resumed.adjust(stopped) == going_on
+    expected = Progress(step=9, batches=2 * -(-num_samples // 9) + 24 // 9, best_loss=1.0)
+    assert resumed.adjust(stopped) == expected
