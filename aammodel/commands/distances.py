@@ -45,6 +45,7 @@ def distances(
 
     check_output(output, overwrite)
 
+    # The options are checked before these imports, which take longer.
     from aammodel.data.remote import parse_location
     from aammodel.data.shards import open_shards
     from aammodel.workflows.distance_matrix import all_pairs, faith_pd
@@ -58,6 +59,7 @@ def distances(
         pairs = all_pairs(opened, metric, split, device)
         sample_ids = pairs.sample_ids()
         check_suffix(output)
+        # The matrix of a large study does not fit into memory.
         with matrix_on_disk(output, len(sample_ids)) as matrix:
             pairs.fill(matrix, _Progress())
             write_matrix(output, sample_ids, matrix)

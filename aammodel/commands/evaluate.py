@@ -43,6 +43,7 @@ def evaluate(
         raise UsageError(f"there is no split {split!r}", "--split", f"choose among: {', '.join(SPLITS)}")
     check_target(output, overwrite, "evaluation.json")
 
+    # The options are checked before these imports, since torch takes seconds to import.
     import json as json_library
 
     from aammodel.api import load

@@ -32,6 +32,7 @@ def import_(
         raise UsageError(f"there is no metric {target!r}", "--target", f"choose among: {', '.join(METRICS)}")
     imported = import_published(checkpoint, heads, target)
     if imported.left_out:
+        # A head has many tensors, so only the first part of their names is shown.
         parts = sorted({name.removeprefix("base_model.").split(".")[0] for name in imported.left_out})
         say(f"skipped, since the model has no such heads: {', '.join(parts)}")
     if not imported.guesses_bases:

@@ -153,6 +153,7 @@ def _start(
     train = TrainConfig(**with_options(tables["train"], given))
     check_target(output, overwrite, "config.json")
 
+    # The options are checked before these imports, since torch takes seconds to import.
     from aammodel.data.remote import parse_location
     from aammodel.training.setup import make_plan
     from aammodel.workflows.pretrain import pretrain as run_pretraining

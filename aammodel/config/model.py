@@ -44,14 +44,14 @@ class ModelConfig:
     """Whether a small network over the base at each position contributes to the embedding of an ASV, beside
     the transformer. Published checkpoints do not have it."""
     count_embedding: CountEmbedding = "add"
-    """How the logarithm of an ASV's count enters its embedding: add, concat, film or none."""
+    """Method by which the logarithm of an ASV's count enters its embedding: add, concat, film or none."""
     slot_positions: int = 0
     """Number of slots of a sample with a learned position embedding, as published checkpoints have it. With
     0, a sample is a set."""
     targets: tuple[str, ...] = ("unweighted_unifrac",)
     """Distances that the model predicts. Each has a head of its own."""
     distance_head: HeadName = "soft-branch"
-    """How samples are pooled and compared: soft-branch, euclidean or tanh-euclidean."""
+    """Method of pooling and comparing samples: soft-branch, euclidean or tanh-euclidean."""
     soft_branches: int = 512
     """Number of branches that the soft-branch head learns."""
     kmers: bool = True

@@ -36,7 +36,7 @@ class _Part:
 
 @dataclass(frozen=True, kw_only=True)
 class LengthConfig(_Part):
-    """How long a run trains, and what it starts from."""
+    """Length, patience and random seed of a run."""
 
     max_steps: int | None = None
     """Number of optimizer steps. If not given, `epochs` sets the length of the run."""
@@ -59,7 +59,7 @@ class LengthConfig(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchConfig(_Part):
-    """Which samples make up a step, and how they are read."""
+    """Samples of a step, and the processes that read them."""
 
     batch_size: int = 32
     """Number of samples in a micro-batch. Distances are learned between the samples of one micro-batch."""
@@ -91,7 +91,7 @@ class BatchConfig(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig(_Part):
-    """How a gradient changes the weights."""
+    """Optimizer and its settings."""
 
     optimizer: Optimizer = "adamw"
     """Optimizer that updates the weights: adamw, adam or sgd."""
@@ -116,7 +116,7 @@ class OptimizerConfig(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig(_Part):
-    """How the learning rate changes during a run."""
+    """Schedule of the learning rate."""
 
     schedule: Schedule = "cosine"
     """Shape of the learning rate after the warm-up. With cosine, it falls to a hundredth. With restarts, it
@@ -143,7 +143,7 @@ class ScheduleConfig(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class MaskingConfig(_Part):
-    """Which bases are masked, and in which ASVs."""
+    """Masking of bases, and the fraction of ASVs that are encoded."""
 
     mask_fraction: float = 0.15
     """Fraction of each encoded ASV's bases that is masked and predicted."""
@@ -163,7 +163,7 @@ class MaskingConfig(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(_Part):
-    """What is learned, and the weight of each loss."""
+    """Objectives of a run, and their weights in the loss."""
 
     nucleotide_weight: float = 1.0
     """Weight of the loss of masked bases."""
@@ -192,7 +192,7 @@ class ObjectiveConfig(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationConfig(_Part):
-    """When a run is validated and saved."""
+    """Intervals and sizes of validations and checkpoints."""
 
     validate_every: int | None = None
     """Number of steps between validations. If not given, it is the steps of an epoch, but at most 100."""
@@ -216,7 +216,7 @@ class ValidationConfig(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceConfig(_Part):
-    """Which hardware a run uses, and how."""
+    """Hardware of a run, precision and compilation."""
 
     device: str = "auto"
     """Device of the model, as cpu, cuda or cuda:1. With auto, a GPU is used if there is one."""

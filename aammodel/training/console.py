@@ -81,6 +81,7 @@ class TerminalBar:
         # The bar appears with the first step: before it, there is nothing to show.
         if self._live is None or self._task is None:
             self._task = self._progress.add_task("training", total=num_steps, left="")
+            # Each step refreshes the bar, so no thread has to.
             self._live = Live(console=self.console, auto_refresh=False)
             self._live.start()
         *speed, left = _describe_speed(row)

@@ -81,6 +81,7 @@ def _fraction(step: int, num_steps: int, config: ScheduleConfig, reductions: int
         return _one_cycle(step, num_steps)
     warmup = max(1, min(config.warmup_steps, round(MAX_WARMUP_FRACTION * num_steps)))
     if step < warmup:
+        # The first step has a rate above 0, so it is not wasted.
         return (step + 1) / warmup
     step, num_steps = step - warmup, max(1, num_steps - warmup)
     if config.schedule == "cosine":
@@ -94,6 +95,7 @@ def _fraction(step: int, num_steps: int, config: ScheduleConfig, reductions: int
 
 
 def _one_cycle(step: int, num_steps: int) -> float:
+    # The highest rate is at this step, as in torch's OneCycleLR. A run of a few steps still has one.
     top = max(1.0, RISE_FRACTION * num_steps - 1)
     if step <= top:
         return _half_cosine(FIRST_FRACTION, 1.0, step / top)

@@ -75,7 +75,7 @@ class Plan:
 
     @cached_property
     def preparation(self) -> Preparation:
-        """How the samples are prepared. The first access reads the sequences of all ASVs."""
+        """Preparation of the samples. The first access reads the sequences of all ASVs."""
         return Preparation.from_shards(self.shards.manifest, self.shards.tokens, self.train.token_limit)
 
 
@@ -212,8 +212,10 @@ def make_trainer(
     # Other ranks may still look for the last checkpoint, so nothing is removed before they have found it.
     ranks.wait()
     if resume and ranks.is_main:
+        # Remains of files that were being written when the run was killed.
         sweep_all(run)
         sweep_all(run / CHECKPOINTS)
+        # Without a checkpoint, the validation before the first step is repeated, too.
         discard_metrics_after(run, progress.step if checkpoints else -1)
     return Trainer(
         folder=RunFolder(
@@ -261,6 +263,7 @@ def make_stepper(plan: Plan, first: Batch | None, ranks: Ranks = ALONE) -> Stepp
     if config.compile:
         compile_transformers(model)
     precision = Precision(config.precision, device)
+    # The optimizer is made last, since sharding replaces the parameters.
     return Stepper(model, make_optimizer(model, config), precision, config, objectives, ranks)
 
 
@@ -312,6 +315,7 @@ def _validation_batches(plan: Plan, ranks: Ranks) -> list[Batch]:
     stream = validation_stream(plan).for_rank(ranks.rank, ranks.size)
     samples = list(islice(stream.samples(), plan.train.validation_samples))
     firsts = range(0, len(samples), VALIDATION_BATCH)
+    # The masked bases depend on the step, so all batches have the same one.
     return [stream.collate(samples[first : first + VALIDATION_BATCH], step=0) for first in firsts]
 
 
@@ -333,6 +337,7 @@ def compile_transformers(model: AamModel) -> None:
             "install it, set CXX to the name of another, or train with compile = false",
         )
     for transformer in (model.asv_encoder.transformer, model.sample_encoder.transformer):
+        # Batches differ in size, and each size would otherwise be compiled by itself.
         transformer.compile(dynamic=True)
         transformer._compiled_call_impl = _always_same_graph(transformer._compiled_call_impl)
 

@@ -86,12 +86,13 @@ class Trainer:
             self.ranks.wait()
 
     def _batches(self) -> Iterator[Batch]:
+        # On a CPU, the model needs all cores. Pinned memory is copied to a GPU faster.
         on_gpu = self.device.type == "cuda"
         workers = (2 if on_gpu else 0) if self.config.num_workers is None else self.config.num_workers
         return load_batches(self.train_stream.from_batch(self.progress.batches), workers, pin_memory=on_gpu)
 
     def _micro_batches(self, batches: Iterator[Batch]) -> list[Batch]:
-        """Take the micro-batches of a step: fewer at the end of an epoch."""
+        """Return the micro-batches of a step. There are fewer at the end of an epoch."""
         per_epoch = self.train_stream.batches_per_epoch
         left = per_epoch - self.progress.batches % per_epoch
         with self.clock.waiting():
@@ -159,6 +160,7 @@ class Trainer:
         bool
             Whether these weights are the best so far.
         """
+        # Without validation samples, the latest weights are kept in place of the best ones.
         if not self.validation:
             self._save_best()
             return False
@@ -195,6 +197,7 @@ class Trainer:
     def _stoppable(self) -> Iterator[None]:
         """Let Ctrl-C and the SIGTERM of a scheduler end the run after the current step, with a checkpoint."""
 
+        # A signal can arrive in the middle of a step or of writing a file, so the handler only records it.
         def stop(number: int, _: FrameType | None) -> None:
             self._signal = number
 

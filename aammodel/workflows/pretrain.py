@@ -35,7 +35,7 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call of `pretrain` or `resume` ended."""
+    """Result of a call of `pretrain` or `resume`."""
 
     run: Path
     progress: Progress

@@ -113,6 +113,7 @@ def from_batch(path: Path, run: Path | None, tables: Tables | None) -> TraceInpu
     else:
         tables = tables or {"model": {}, "train": {}}
         train = TrainConfig(**tables["train"])
+        # The shards may be gone, so the sizes of the model follow from the batches.
         length = max(batch.tokens.shape[1] for batch in saved.batches)
         num_slots = max(batch.slot.shape[1] for batch in saved.batches)
         torch.manual_seed(train.seed)
@@ -137,6 +138,7 @@ def _from_model(path: Path, shards: ShardLocation | None, step: int) -> TraceInp
 
 def _make_stepper(model: AamModel, train: TrainConfig) -> Stepper:
     device = pick_device(train.device)
+    # A model file may have targets that the training configuration does not have.
     targets = {name: train.targets.get(name, 1.0) for name in model.config.targets}
     train = replace(train, targets=targets)
     model, objectives = model.to(device), make_objectives(train)

@@ -42,6 +42,7 @@ class Resumed:
         """
         if not self.changes:
             return progress
+        # The best loss before such a change cannot be compared with a loss after it.
         if loss_defining_keys() & self.changes.keys():
             progress = replace(progress, best_loss=None)
         return replace(
@@ -92,12 +93,7 @@ def read_plan(
     train = adapt_to_model(replace(previous, **(chosen or {})), model)
     changes = _changed_values(previous, train)
     if changes and not allow_changes:
-        names = ", ".join(changes)
-        raise UsageError(
-            f"a run resumes with its own settings, and this changes {names}",
-            str(run),
-            f"leave this out, add --allow-changes, or {_NEW_RUN}",
-        )
+        raise _refuse_changes(run, changes)
     if set(train.targets) != set(model.targets):
         raise UsageError("the targets of a run cannot be changed", str(run), _NEW_RUN)
     # SGD stores other tensors per weight than Adam and AdamW do.
@@ -149,6 +145,14 @@ def _changed_values(previous: TrainConfig, train: TrainConfig) -> dict[str, obje
     return {name: value for name, value in old.items() if value != getattr(train, name)}
 
 
+def _refuse_changes(run: Path, changes: dict[str, object]) -> UsageError:
+    return UsageError(
+        f"a run resumes with its own settings, and this changes {', '.join(changes)}",
+        str(run),
+        f"leave this out, add --allow-changes, or {_NEW_RUN}",
+    )
+
+
 def _read_configs(config: dict[str, Any], path: Path) -> tuple[ModelConfig, TrainConfig]:
     try:
         return load_model_config(config["model"]), load_train_config(config["train"])
@@ -166,7 +170,7 @@ def _check_other_shards(shards: ShardSet, model: ModelConfig, train: TrainConfig
             f"restore the previous ones, add --allow-changes, or {_NEW_RUN}",
         )
     check_shards(shards, train)
-    # One token of a sequence is not a base.
+    # A sequence begins with the START token, which is not a base.
     longest, accepted = shards.manifest.sequence_length - 1, model.sequence_length - 1
     if longest > accepted:
         raise UsageError(
