@@ -179,7 +179,7 @@ def test_a_killed_rank_is_reported_at_once(study: Path, tmp_path: Path) -> None:
     ranks = start_for_ever(study, tmp_path)
     ranks[1].signal(signal.SIGKILL)
     assert end(ranks) == [3, -signal.SIGKILL]
-    assert "another process of this run is gone" in ranks[0].text
+    assert "another process of this run has ended" in ranks[0].text
     assert "Traceback" not in ranks[0].text
 
 
