@@ -1,4 +1,4 @@
-"""Distances that need no learning, to hold a model against. Free of torch."""
+"""Distances that need no training, as baselines for a model. This module does not import torch."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,32 +12,37 @@ from aammodel.distances.sparse import Arithmetic, Rows
 from aammodel.sample import Float64Array, Sample
 
 K = 6
-"""Bases of a k-mer."""
+"""Number of bases in a k-mer."""
 COLUMNS = ("dropped_asv", "dropped_count")
-"""Columns of samples that the baselines need, beside `asv` and `count`."""
+"""Columns that the baselines need in addition to `asv` and `count`."""
 
 Baseline = Callable[[Sequence[Sample], npt.NDArray[np.uint8]], Float64Array]
 
 
 def kmer_presence(samples: Sequence[Sample], tokens: npt.NDArray[np.uint8]) -> Float64Array:
-    """Compute the Jaccard distance of the 6-mers that occur in the ASVs of samples, shape (B, B).
+    """Return the Jaccard distances of samples over the 6-mers that occur in their ASVs.
 
     Parameters
     ----------
     samples : sequence of Sample
+        B samples.
     tokens : ndarray of uint8, shape (kept ASVs, L)
-        Token ids of the ASVs, START first.
+        Tokens of the ASVs, beginning with START.
+
+    Returns
+    -------
+    ndarray of float64, shape (B, B)
     """
-    asvs = np.unique(np.concatenate([one.asv for one in samples]))
-    has = _kmers(tokens[asvs])
-    columns = [np.flatnonzero(has[np.searchsorted(asvs, one.asv)].any(axis=0)) for one in samples]
-    rows = Rows(columns, [np.ones(len(one)) for one in columns])
+    asvs = np.unique(np.concatenate([sample.asv for sample in samples]))
+    has_kmer = _kmers(tokens[asvs])
+    columns = [np.flatnonzero(has_kmer[np.searchsorted(asvs, sample.asv)].any(axis=0)) for sample in samples]
+    rows = Rows(columns, [np.ones(len(kmers)) for kmers in columns])
     return formulas.jaccard(rows, rows, np.ones(4**K), Arithmetic())
 
 
 def _by_metric(name: str) -> Baseline:
     def compute(samples: Sequence[Sample], tokens: npt.NDArray[np.uint8]) -> Float64Array:
-        num_asvs = 1 + max(int(one.max(initial=0)) for s in samples for one in (s.asv, s.dropped_asv))
+        num_asvs = 1 + max(int(asvs.max(initial=0)) for s in samples for asvs in (s.asv, s.dropped_asv))
         return METRICS[name].between(samples, samples, MetricInputs(num_asvs=num_asvs))
 
     return compute
@@ -48,20 +53,21 @@ BASELINES: dict[str, Baseline] = {
     "kmer_presence": kmer_presence,
     "braycurtis": _by_metric("braycurtis"),
 }
-"""Those of the experiments in `docs/experiments.md`."""
+"""Baselines by name. They are those of the experiments in `docs/experiments.md`."""
 
 
 def _kmers(tokens: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Tell which k-mers each ASV has, shape (ASVs, 4 ** K); one with an N, or beyond the end, is none."""
-    # A set whose ASVs are all shorter than a k-mer has none.
+    """Return which k-mers occur in each ASV, shape (ASVs, 4 ** K). K-mers with an N do not count."""
+    # If all ASVs are shorter than a k-mer, padding keeps the windows below valid.
     beyond = max(0, K + 1 - tokens.shape[1])
     tokens = np.pad(tokens, ((0, 0), (0, beyond)), constant_values=vocabulary.PAD)
     bases = tokens[:, 1:].astype(np.int64) - vocabulary.A
     is_base = (bases >= 0) & (bases < 4)
     windows = np.lib.stride_tricks.sliding_window_view(bases, K, axis=1)
     is_kmer = np.lib.stride_tricks.sliding_window_view(is_base, K, axis=1).all(axis=2)
+    # The bases of a k-mer are the digits of a number in base 4.
     codes = windows @ 4 ** np.arange(K)
-    has = np.zeros((len(tokens), 4**K), dtype=np.bool_)
+    has_kmer = np.zeros((len(tokens), 4**K), dtype=np.bool_)
     row = np.repeat(np.arange(len(tokens)), is_kmer.sum(axis=1))
-    has[row, codes[is_kmer]] = True
-    return has
+    has_kmer[row, codes[is_kmer]] = True
+    return has_kmer

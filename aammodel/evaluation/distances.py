@@ -1,4 +1,4 @@
-"""Predicted distances of samples, beside the true ones."""
+"""Predict the distances between samples, and compare them with the true distances."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,33 +16,36 @@ from aammodel.sample import Float64Array, Sample
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predicted and true distances of the pairs of some samples."""
+    """Predicted and true distances of pairs of samples."""
 
     target: str
-    """The metric."""
+    """Name of the metric."""
     predicted: npt.NDArray[np.float64]
+    """Predicted distance of each pair."""
     true: npt.NDArray[np.float64]
+    """True distance of each pair."""
     num_samples: int
+    """Number of samples in these pairs."""
 
     @staticmethod
     def of_pairs(
         target: str, predicted: npt.NDArray[np.float64], true: npt.NDArray[np.float64]
     ) -> "Prediction":
-        """Take each pair with a true distance once, of two matrices of shape (B, B)."""
+        """Return the pairs with a true distance, each once, from two matrices of shape (B, B)."""
         is_pair = np.triu(np.isfinite(true), k=1)
         num_samples = int((is_pair | is_pair.T).any(axis=0).sum())
         return Prediction(target, predicted[is_pair], true[is_pair], num_samples)
 
     @property
     def r(self) -> float:
-        """Pearson correlation; NaN where it is not defined."""
+        """Pearson correlation. NaN if it is undefined."""
         if len(self.true) < 2 or self.true.std() == 0 or self.predicted.std() == 0:
             return float("nan")
         return float(np.corrcoef(self.predicted, self.true)[0, 1])
 
     @property
     def r_squared(self) -> float:
-        """Share of the variance of true distances that is explained; below 0 where their mean is better."""
+        """Coefficient of determination R2. Negative if the mean of the true distances predicts better."""
         if len(self.true) < 2 or self.true.std() == 0:
             return float("nan")
         return float(1 - ((self.predicted - self.true) ** 2).mean() / self.true.var())
@@ -56,7 +59,7 @@ class Prediction:
 def predict_distances(
     model: AamModel, shards: ShardSet, samples: Iterable[Sample], token_limit: int
 ) -> list[Prediction]:
-    """Predict the distances of all pairs of samples by each target of a model, beside the true ones.
+    """Return the predicted and true distances of all pairs of samples, for each target of a model.
 
     Parameters
     ----------
@@ -65,12 +68,12 @@ def predict_distances(
     samples : iterable of Sample
         Samples of these shards, read with the columns that the targets need.
     token_limit : int
-        Largest number of ASVs of a sample that the model takes.
+        Maximum number of ASVs per sample.
 
     Returns
     -------
     list of Prediction
-        One for each target with a true distance for a pair of the samples.
+        A prediction for each target that has a true distance for at least one pair.
     """
     samples = list(samples)
     if len(samples) < 2:
@@ -89,20 +92,20 @@ def predict_distances(
 def predicted_matrix(
     model: AamModel, embeddings: Embeddings, target: str, rows_at_once: int = 256
 ) -> Float64Array:
-    """Return the predicted distances of all pairs of samples by one target.
+    """Return the predicted distances of all pairs of samples, for one target.
 
-    The matrix is symmetric to the last bit, and its diagonal is zero: a model may predict a small distance
-    between two equal samples, but the distance of a sample to itself is no prediction.
+    The matrix is exactly symmetric, and its diagonal is 0. A model may predict a small distance between two
+    equal samples, but the distance of a sample to itself needs no prediction.
 
     Parameters
     ----------
     model : AamModel
     embeddings : Embeddings
-        Of N samples, by this model.
+        Embeddings of N samples, computed with this model.
     target : str
         One of the targets of the model.
     rows_at_once : int
-        Rows of the matrix that are computed together, which bounds the memory.
+        Number of rows of the matrix that are computed together. It bounds the memory.
 
     Returns
     -------
@@ -112,6 +115,7 @@ def predicted_matrix(
     index = model.config.targets.index(target)
     parts = [model.distance(rows, features)[index].cpu().double() for rows in features.split(rows_at_once)]
     matrix = torch.cat([torch.zeros((0, len(features)), dtype=torch.float64), *parts]).numpy()
+    # The two predictions of a pair differ by rounding.
     matrix = (matrix + matrix.T) / 2
     np.fill_diagonal(matrix, 0.0)
     return matrix

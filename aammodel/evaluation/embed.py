@@ -1,7 +1,7 @@
-"""Embeddings of samples: each distinct ASV of a shard set is encoded once, however many samples share it.
+"""Embed the samples of a shard set. Each distinct ASV is encoded once, even if many samples share it.
 
-What an ASV is does not depend on the sample that it is in. So its embedding is kept, on disk where all of
-them are large, and only the part that brings a sample's ASVs together runs for each sample.
+The embedding of an ASV does not depend on the sample. So the embeddings of all ASVs are stored, on disk if
+they are large, and only the sample encoder runs for each sample.
 """
 
 import tempfile
@@ -23,23 +23,25 @@ from aammodel.nn.model import AamModel, SampleEmbeddings
 from aammodel.sample import Sample
 
 SAMPLES_AT_ONCE = 32
+"""Number of samples that are embedded together."""
 ASVS_AT_ONCE = 4096
+"""Number of ASVs that are encoded together."""
 LARGEST_IN_MEMORY = 256 * 2**20
-"""Bytes of embeddings above which they are kept in a file that is mapped into memory."""
+"""Size in bytes above which the embeddings of ASVs are stored in a memory-mapped file."""
 
 
 class AsvCache:
-    """The embeddings of a shard set's ASVs, by their row in asvs.parquet.
+    """Embeddings of the ASVs of a shard set, by their row in asvs.parquet.
 
     Parameters
     ----------
     model : AamModel
-        Is put in evaluation mode.
+        The model. It is put into evaluation mode.
     shards : ShardSet
     asv_rows : ndarray of int, or None
-        The ASVs to encode; by default all that some sample keeps.
+        Rows of the ASVs to encode. By default, all ASVs that a sample keeps are encoded.
     largest_in_memory : int
-        Bytes above which the embeddings lie in a temporary file.
+        Size in bytes above which the embeddings are stored in a temporary file.
     """
 
     def __init__(
@@ -51,30 +53,37 @@ class AsvCache:
     ) -> None:
         self.model = model.eval()
         self.asv_rows = np.arange(len(shards.tokens)) if asv_rows is None else np.unique(asv_rows)
-        """Row of each ASV encoded, ascending."""
+        """Rows of the encoded ASVs in asvs.parquet, in ascending order."""
         self._tokens = shards.tokens
         self.embedding = _array((len(self.asv_rows), model.config.width), largest_in_memory)
-        """One vector per ASV, in that order."""
+        """Embeddings of the ASVs in that order, shape (ASVs, D)."""
         self._encode()
 
     @torch.no_grad()
     def embed(self, samples: Sequence[Sample], token_limit: int) -> SampleEmbeddings:
-        """Embed samples whose ASVs are here, each cut to the token limit.
+        """Return the embeddings of samples, each truncated to the token limit.
+
+        Parameters
+        ----------
+        samples : sequence of Sample
+        token_limit : int
+            Maximum number of ASVs per sample.
 
         Returns
         -------
         SampleEmbeddings
-            In the order of the samples, on the model's device.
+            Embeddings in the order of the samples, on the model's device.
 
         Raises
         ------
         ValueError
-            If an ASV of a sample is not here.
+            If an ASV of a sample is not in the cache.
         """
         parts = [
             self._embed_together(samples[start : start + SAMPLES_AT_ONCE], token_limit)
             for start in range(0, len(samples), SAMPLES_AT_ONCE)
         ]
+        # Without samples, the result is empty but has the right widths.
         sizes, device = (self.model.num_features, self.model.config.width), self.model.device
         features, embedding = (torch.zeros((0, size), device=device) for size in sizes)
         return SampleEmbeddings(
@@ -85,30 +94,31 @@ class AsvCache:
     @torch.no_grad()
     def _encode(self) -> None:
         for start in range(0, len(self.asv_rows), ASVS_AT_ONCE):
-            here = slice(start, start + ASVS_AT_ONCE)
-            tokens = torch.from_numpy(self._tokens[self.asv_rows[here]])
-            self.embedding[here] = self.model.encode_asvs(tokens.to(self.model.device)).cpu().numpy()
+            chunk = slice(start, start + ASVS_AT_ONCE)
+            tokens = torch.from_numpy(self._tokens[self.asv_rows[chunk]])
+            self.embedding[chunk] = self.model.encode_asvs(tokens.to(self.model.device)).cpu().numpy()
 
     def _embed_together(self, samples: Sequence[Sample], token_limit: int) -> SampleEmbeddings:
         slots = arrange_slots(samples, token_limit, len(self._tokens))
-        is_here = np.isin(slots.asv_row, self.asv_rows)
-        if not is_here.all():
-            missing = truncate_list(slots.asv_row[~is_here])
+        is_encoded = np.isin(slots.asv_row, self.asv_rows)
+        if not is_encoded.all():
+            missing = truncate_list(slots.asv_row[~is_encoded])
             raise ValueError(f"rows of asvs.parquet that were not encoded: {missing}")
-        known = self.embedding[np.searchsorted(self.asv_rows, slots.asv_row)]
-        arrays = (known, self._tokens[slots.asv_row], slots.slot, slots.count, slots.is_real)
-        return self.model.embed_samples(*(torch.from_numpy(one).to(self.model.device) for one in arrays))
+        embedding = self.embedding[np.searchsorted(self.asv_rows, slots.asv_row)]
+        arrays = (embedding, self._tokens[slots.asv_row], slots.slot, slots.count, slots.is_real)
+        return self.model.embed_samples(*(torch.from_numpy(array).to(self.model.device) for array in arrays))
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """The two vectors of each sample of a shard set, in the order of the manifest."""
+    """Embedding and distance features of each sample of a shard set, in the order of the manifest."""
 
     sample_ids: tuple[str, ...]
     embedding: npt.NDArray[np.float32]
-    """Mean of the states of the sample's ASVs, shape (samples, D): 128 numbers by default."""
+    """Mean of the states of the sample's ASVs, shape (samples, D). D is 128 by default."""
     distance_features: npt.NDArray[np.float32]
-    """What distances compare, shape (samples, K). K is large: 6,784 numbers for 150 bases by default."""
+    """Vectors that the distance head compares, shape (samples, K). K is large: 6,784 by default, for 150
+    bases."""
 
 
 def sample_embeddings(
@@ -116,16 +126,20 @@ def sample_embeddings(
 ) -> Embeddings:
     """Return the embeddings of the samples of a shard set.
 
-    Each distinct ASV is encoded once. Memory grows with the result alone.
+    Each distinct ASV is encoded once. Only the result grows in memory with the number of samples.
 
     Parameters
     ----------
     model : AamModel
     shards : ShardSet
     split : {"train", "validation", "test"}, optional
-        By default the samples of all splits.
+        Split of the samples. By default, the samples of all splits are embedded.
     token_limit : int, optional
-        Largest number of ASVs per sample; by default that of the shards.
+        Maximum number of ASVs per sample. By default, it is that of the shards.
+
+    Returns
+    -------
+    Embeddings
 
     Raises
     ------
@@ -138,7 +152,7 @@ def sample_embeddings(
     splits = [name for name in SPLITS if split in (None, name) and shards.manifest.num_rows(name)]
     cache = AsvCache(model, shards, _asvs_of(shards, splits, limit))
     ids: list[str] = []
-    # Without a sample, the arrays still have their widths.
+    # Without samples, the arrays are empty but have the right widths.
     parts = [cache.embed([], limit)]
     for samples in _in_order(shards, splits):
         ids += [sample.sample_id for sample in samples]
@@ -164,13 +178,14 @@ def _in_order(shards: ShardSet, splits: Sequence[str]) -> Iterator[list[Sample]]
     reader = SampleReader(shards)
     for split in splits:
         samples = reader.read_split(split, Order(shards.group_rows(split), seed=0, shuffled=False))
-        while taken := list(islice(samples, SAMPLES_AT_ONCE)):
-            yield taken
+        while batch := list(islice(samples, SAMPLES_AT_ONCE)):
+            yield batch
 
 
 def _array(shape: tuple[int, int], largest_in_memory: int) -> npt.NDArray[np.float32]:
-    """Make an array, in a file without a name where it is large: it goes when nobody needs the array."""
+    """Return an uninitialized array. If it is large, it is stored in an unnamed temporary file."""
     if 4 * shape[0] * shape[1] <= largest_in_memory:
         return np.empty(shape, dtype=np.float32)
+    # The system deletes the file when the array is no longer used.
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)

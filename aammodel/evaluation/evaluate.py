@@ -1,4 +1,4 @@
-"""How good a model is on samples: distances beside the true ones and beside baselines, masked bases."""
+"""Evaluate a model: distances compared with the true ones and with baselines, and masked bases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,48 +25,48 @@ from aammodel.objectives.sums import mean_or_none
 from aammodel.runs.load import check_fits
 from aammodel.sample import Sample
 
-BATCH = 16
+BATCH_SIZE = 16
 
 
 @dataclass(frozen=True)
 class Nucleotides:
-    """How well masked bases are guessed."""
+    """Quality of the prediction of masked bases."""
 
     num_masked: int
     accuracy: float | None
-    """Share guessed right; None where no base was hidden."""
+    """Fraction of the masked bases that is predicted correctly. None if no base was masked."""
     loss: float | None
-    """Cross-entropy in nats."""
+    """Cross-entropy in nats. None if no base was masked."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model is worth on some samples."""
+    """Quality of a model on a set of samples."""
 
     num_samples: int
     token_limit: int
-    """Most ASVs of a sample that the model read."""
+    """Maximum number of ASVs per sample."""
     predictions: list[Prediction]
-    """By target that is known of the samples."""
+    """Predicted and true distances, for each target with true distances."""
     baselines: dict[str, dict[str, float]]
-    """Pearson correlation of each baseline with each target."""
+    """Pearson correlation of each baseline with the true distances, by target and baseline."""
     nucleotides: Nucleotides
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what `--json` prints; a figure that is not defined is None."""
+        """Return the evaluation as `--json` prints it. Undefined figures are None."""
         return {
             "samples": self.num_samples,
             "token_limit": self.token_limit,
             "targets": {
-                one.target: {
-                    "samples": one.num_samples,
-                    "pairs": len(one.true),
-                    "r": _finite(one.r),
-                    "r2": _finite(one.r_squared),
-                    "mean_absolute_error": _finite(one.mean_absolute_error),
-                    "baseline_r": {k: _finite(v) for k, v in self.baselines[one.target].items()},
+                each.target: {
+                    "samples": each.num_samples,
+                    "pairs": len(each.true),
+                    "r": _finite(each.r),
+                    "r2": _finite(each.r_squared),
+                    "mean_absolute_error": _finite(each.mean_absolute_error),
+                    "baseline_r": {name: _finite(r) for name, r in self.baselines[each.target].items()},
                 }
-                for one in self.predictions
+                for each in self.predictions
             },
             "nucleotides": {
                 "masked": self.nucleotides.num_masked,
@@ -84,7 +84,9 @@ def evaluate(
     token_limit: int | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Measure a model on the samples of a split.
+    """Evaluate a model on the samples of a split.
+
+    15 % of the bases of each ASV are masked for the accuracy of masked bases.
 
     Parameters
     ----------
@@ -92,23 +94,27 @@ def evaluate(
     shards : ShardSet
     split : {"train", "validation", "test"}
     max_samples : int
-        Of a larger split, so many samples are drawn.
+        Maximum number of samples. They are drawn at random if the split is larger.
     token_limit : int or None
-        Most ASVs of a sample; by default the shards' limit.
+        Maximum number of ASVs per sample. By default, it is that of the shards.
     seed : int
-        Of that draw, and of the masked bases: 15 % of each ASV's.
+        Random seed for the drawn samples and for the masked bases.
+
+    Returns
+    -------
+    Evaluation
 
     Raises
     ------
     UsageError
         If the model cannot read these shards.
     InvalidDataError
-        If there is no such sample.
+        If the split has no samples.
     """
     check_fits(model, shards, token_limit)
     limit = shards.resolve_token_limit(token_limit)
     if not shards.manifest.num_rows(split):
-        splits = [one for one in SPLITS if shards.manifest.num_rows(one)]
+        splits = [name for name in SPLITS if shards.manifest.num_rows(name)]
         raise InvalidDataError(
             f"there is no {split} sample", str(shards.folder), f"choose --split {' or '.join(splits)}"
         )
@@ -121,39 +127,39 @@ def evaluate(
         token_limit=limit,
         predictions=predictions,
         baselines=_baselines(shards, samples, predictions),
-        nucleotides=_guess(model, Collator(shards, limit, masking=Masking(seed=seed)), samples),
+        nucleotides=_predict_masked(model, Collator(shards, limit, masking=Masking(seed=seed)), samples),
     )
 
 
 def _baselines(
     shards: ShardSet, samples: Sequence[Sample], predictions: list[Prediction]
 ) -> dict[str, dict[str, float]]:
-    """Correlate each baseline with each target, over the pairs whose true distance is known."""
+    """Return the correlation of each baseline with each target, over the pairs with a true distance."""
     if not predictions:
         return {}
     targets = [prediction.target for prediction in predictions]
     true = pairwise_distances(targets, samples, samples, shards.metric_inputs)
     computed = {name: compute(samples, shards.tokens) for name, compute in BASELINES.items()}
     return {
-        target: {name: Prediction.of_pairs(target, distance, known).r for name, distance in computed.items()}
-        for target, known in zip(targets, true, strict=True)
+        target: {name: Prediction.of_pairs(target, distance, matrix).r for name, distance in computed.items()}
+        for target, matrix in zip(targets, true, strict=True)
     }
 
 
 @torch.no_grad()
-def _guess(model: AamModel, collator: Collator, samples: list[Sample]) -> Nucleotides:
+def _predict_masked(model: AamModel, collator: Collator, samples: list[Sample]) -> Nucleotides:
     if not model.config.can_mask_bases:
         return Nucleotides(0, None, None)
     model.eval()
     objective = NucleotideObjective(weight=1.0)
-    num_masked, num_right, loss = 0, 0.0, 0.0
-    for start in range(0, len(samples), BATCH):
-        batch = collator(samples[start : start + BATCH]).to(model.device)
+    num_masked, num_correct, loss = 0, 0.0, 0.0
+    for start in range(0, len(samples), BATCH_SIZE):
+        batch = collator(samples[start : start + BATCH_SIZE]).to(model.device)
         output = model(batch)
         num_masked += int(objective.denominator(batch))
-        num_right += float((output.nucleotide_logits.argmax(dim=1) == batch.masked_token).sum())
+        num_correct += float((output.nucleotide_logits.argmax(dim=1) == batch.masked_token).sum())
         loss += objective.loss_sum(ForwardPass(model, batch, output)).item()
-    return Nucleotides(num_masked, mean_or_none(num_right, num_masked), mean_or_none(loss, num_masked))
+    return Nucleotides(num_masked, mean_or_none(num_correct, num_masked), mean_or_none(loss, num_masked))
 
 
 def _finite(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Samples embedded with each ASV encoded once: the same embeddings as batch by batch."""
+"""Embeddings with each ASV encoded once are the same as embeddings computed batch by batch."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def stream_of(shards: ShardSet, token_limit: int | None) -> BatchStream:
 
 @torch.no_grad()
 def batch_by_batch(model: AamModel, shards: ShardSet, token_limit: int | None) -> list[torch.Tensor]:
-    """Embed with padding really there, five samples at a time, and no base hidden."""
+    """Embed five samples at a time, with padding computed and no base masked."""
     parts = []
     for batch in stream_of(shards, token_limit).epoch():
         tokens = torch.where(batch.is_real[..., None], batch.tokens.long()[batch.slot], 0)
@@ -46,18 +46,18 @@ def batch_by_batch(model: AamModel, shards: ShardSet, token_limit: int | None) -
 
 
 @pytest.mark.parametrize("token_limit", [None, 7])
-def test_embeddings_are_those_of_the_plain_way(
+def test_embeddings_are_those_of_the_dense_forward_pass(
     shards: ShardSet, token_limit: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # So small that this study, too, needs several rounds.
+    # The sizes are so small that this study needs several chunks.
     monkeypatch.setattr(infer, "ASVS_AT_ONCE", 8)
     monkeypatch.setattr(infer, "SAMPLES_AT_ONCE", 7)
     model = small_model(shards)
     got = sample_embeddings(model, shards, "train", token_limit)
     expected = batch_by_batch(model, shards, token_limit)
-    for one, other in zip((got.distance_features, got.embedding), expected, strict=True):
-        assert one.dtype == np.float32
-        assert_close(torch.from_numpy(one), other, 1e-6)
+    for array, reference in zip((got.distance_features, got.embedding), expected, strict=True):
+        assert array.dtype == np.float32
+        assert_close(torch.from_numpy(array), reference, 1e-6)
 
 
 def test_each_asv_that_occurs_is_encoded_once(shards: ShardSet) -> None:
@@ -68,7 +68,7 @@ def test_each_asv_that_occurs_is_encoded_once(shards: ShardSet) -> None:
     assert sum(map(len, seen)) == len(kept) < shards.manifest.num_kept_asvs
 
 
-def test_large_embeddings_lie_on_disk(shards: ShardSet) -> None:
+def test_large_embeddings_are_stored_on_disk(shards: ShardSet) -> None:
     model, samples = small_model(shards), list(stream_of(shards, None).samples())
     in_memory, on_disk = AsvCache(model, shards), AsvCache(model, shards, largest_in_memory=0)
     assert isinstance(on_disk.embedding, np.memmap)
@@ -90,7 +90,7 @@ def test_asvs_that_were_not_encoded_are_refused(shards: ShardSet) -> None:
 
 def test_a_split_without_samples_has_no_embeddings(run: Programs, tmp_path: Path) -> None:
     shards = make_shards(run, tmp_path, num_samples=3)
-    empty = [one for one in ("validation", "test") if not shards.manifest.num_rows(one)]
+    empty = [split for split in ("validation", "test") if not shards.manifest.num_rows(split)]
     assert empty
     model = small_model(shards)
     embedded = sample_embeddings(model, shards, empty[0])

@@ -1,4 +1,4 @@
-"""`aammodel evaluate`: each figure against one that is computed another way."""
+"""`aammodel evaluate`: each figure agrees with an independent computation."""
 
 import itertools
 import json
@@ -33,7 +33,7 @@ def trained(run: Programs, tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_figures_are_right(run: Programs, trained: Path, tmp_path: Path) -> None:
+def test_figures_agree_with_scipy(run: Programs, trained: Path, tmp_path: Path) -> None:
     options = ("--split", "train", "--output", tmp_path / "found", "--json")
     ran = run("aammodel", "evaluate", trained / "run", trained / "shards", *options)
     assert ran.code == 0, ran.err
@@ -41,7 +41,7 @@ def test_the_figures_are_right(run: Programs, trained: Path, tmp_path: Path) -> 
     assert document == json.loads((tmp_path / "found" / "evaluation.json").read_text())
     files = sorted((trained / "shards").glob("samples-train-*.parquet"))
     ids = pl.read_parquet(files)["sample_id"].to_list()
-    counts = np.array([counts_by_sample()[one] for one in ids])
+    counts = np.array([counts_by_sample()[sample_id] for sample_id in ids])
     pairs = list(itertools.combinations(range(len(ids)), 2))
     assert document["samples"] == len(ids)
     found = document["targets"]["braycurtis"]
@@ -70,7 +70,7 @@ def opened(folder: Path) -> ShardSet:
     return open_shards(folder / "shards")
 
 
-def test_a_larger_split_is_drawn_from(run: Programs, trained: Path, tmp_path: Path) -> None:
+def test_samples_are_drawn_from_a_larger_split(run: Programs, trained: Path, tmp_path: Path) -> None:
     options = ("--split", "train", "--max-samples", 5, "--output", tmp_path / "found")
     ran = run("aammodel", "evaluate", trained / "run", trained / "shards", *options)
     assert ran.code == 0, ran.err
@@ -81,7 +81,7 @@ def test_a_larger_split_is_drawn_from(run: Programs, trained: Path, tmp_path: Pa
     assert "--overwrite" in again.err
 
 
-def test_it_reads_as_many_asvs_as_the_run_was_trained_with(run: Programs, tmp_path: Path) -> None:
+def test_the_token_limit_is_that_of_the_run(run: Programs, tmp_path: Path) -> None:
     make_shards(run, tmp_path, num_samples=60)
     options = ("--output", tmp_path / "run", "--config", tiny_config(tmp_path), "--token-limit", 3)
     ran = run("aammodel", "pretrain", tmp_path / "shards", *options, "--max-steps", 2)
@@ -104,7 +104,7 @@ def test_it_reads_as_many_asvs_as_the_run_was_trained_with(run: Programs, tmp_pa
         assert found["targets"][name][figure] == pytest.approx(results["targets"][name][figure], abs=1e-5)
 
 
-def test_what_cannot_be_evaluated_is_told(run: Programs, trained: Path, tmp_path: Path) -> None:
+def test_splits_without_samples_are_refused(run: Programs, trained: Path, tmp_path: Path) -> None:
     both = (trained / "run", trained / "shards", "--output", tmp_path / "found")
     ran = run("aammodel", "evaluate", *both, "--split", "tset")
     assert (ran.code, "train, validation, test" in ran.err) == (2, True)
@@ -115,23 +115,25 @@ def test_what_cannot_be_evaluated_is_told(run: Programs, trained: Path, tmp_path
     assert "there is no validation sample" in ran.err
 
 
-def test_kmers_are_those_of_plain_sets() -> None:
+def test_kmer_distances_are_those_of_python_sets() -> None:
     sequences = [*random_sequences(6), "ACGTNACGTACG"]
     length = 1 + max(map(len, sequences))
     tokens = encode(sequences, length)
     contents = [[0, 1, 6], [1, 2], [3, 4, 5], [6]]
-    samples = [Sample(str(i), np.array(one, np.uint32), np.ones(len(one))) for i, one in enumerate(contents)]
+    samples = [
+        Sample(str(i), np.array(asvs, np.uint32), np.ones(len(asvs))) for i, asvs in enumerate(contents)
+    ]
     found = kmer_presence(samples, tokens)
 
     def kmers(asvs: list[int]) -> set[str]:
         every = {sequences[a][i : i + 6] for a in asvs for i in range(len(sequences[a]) - 5)}
-        return {one for one in every if "N" not in one}
+        return {kmer for kmer in every if "N" not in kmer}
 
     for i, j in itertools.combinations(range(len(contents)), 2):
         a, b = kmers(contents[i]), kmers(contents[j])
         assert found[i, j] == pytest.approx(1 - len(a & b) / len(a | b))
 
 
-def test_asvs_shorter_than_a_kmer_have_none() -> None:
+def test_asvs_shorter_than_a_kmer_have_no_kmers() -> None:
     samples = [Sample(str(i), np.array([i], np.uint32), np.ones(1)) for i in range(2)]
     assert (kmer_presence(samples, encode(["ACGT", "ACGA"], 5)) == 0).all()

@@ -1,4 +1,4 @@
-"""`plan` says what a run then does; `tune` finds a rate at which the loss falls, and how much fits."""
+"""`plan` predicts what a run does. `tune` finds a learning rate and the largest batch that fits."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ def tiny(run: Programs, tmp_path: Path) -> Plan:
     return make_plan(folder, tables["model"], TrainConfig(**tables["train"]))
 
 
-def test_a_plan_is_what_the_run_then_does(tiny: Plan, run: Programs, tmp_path: Path) -> None:
+def test_a_plan_predicts_the_run(tiny: Plan, run: Programs, tmp_path: Path) -> None:
     options = ["--config", tmp_path / "tiny.toml", "--max-steps", 6]
     planned = run("aammodel", "plan", tmp_path / "shards", *options, "--json")
     assert planned.code == 0, planned.err
@@ -43,7 +43,7 @@ def test_a_plan_is_what_the_run_then_does(tiny: Plan, run: Programs, tmp_path: P
     )
 
 
-def test_epochs_as_an_option_take_the_place_of_steps() -> None:
+def test_epochs_as_an_option_replace_steps() -> None:
     options = {"max_steps": None, "epochs": 3, "seed": None}
     assert with_options({"max_steps": 2, "seed": 5}, options) == {"max_steps": None, "epochs": 3, "seed": 5}
     assert with_options({"epochs": 3}, {"max_steps": 2, "epochs": None}) == {"max_steps": 2, "epochs": 3}
@@ -55,7 +55,7 @@ def test_a_plan_of_steps_and_epochs_is_refused(run: Programs, tmp_path: Path) ->
     assert "--epochs was given, too" in ran.err
 
 
-def test_operations_and_memory_grow_as_they_must(tiny: Plan) -> None:
+def test_operations_and_memory_grow_with_the_width(tiny: Plan) -> None:
     found = estimate(make_trainer(tiny, Path("run"), resume=False))
     narrow, wide = found.growth[-2:]
     assert [narrow.width, wide.width] == [8, 32]
@@ -92,9 +92,9 @@ def test_threads_change_neither_operations_nor_memory(tiny: Plan) -> None:
         torch.set_num_threads(threads)
         found.append(estimate(make_trainer(tiny, Path("run"), resume=False)).size)
     torch.set_num_threads(before)
-    one, several = found
-    assert several.operations == pytest.approx(one.operations, rel=0.05)
-    assert several.memory_bytes == pytest.approx(one.memory_bytes, rel=0.05)
+    single, several = found
+    assert several.operations == pytest.approx(single.operations, rel=0.05)
+    assert several.memory_bytes == pytest.approx(single.memory_bytes, rel=0.05)
 
 
 def test_a_step_has_no_more_batches_than_an_epoch(tiny: Plan) -> None:
@@ -103,12 +103,12 @@ def test_a_step_has_no_more_batches_than_an_epoch(tiny: Plan) -> None:
         plan = replace(tiny, train=replace(tiny.train, accumulate=accumulate))
         trainer = make_trainer(plan, Path("run"), resume=False)
         found.append(estimate(trainer).size.operations)
-    one, two, all_of_them = found
-    assert two == pytest.approx(2 * one)
-    assert all_of_them == pytest.approx(trainer.train_stream.batches_per_epoch * one)
+    single, double, whole_epoch = found
+    assert double == pytest.approx(2 * single)
+    assert whole_epoch == pytest.approx(trainer.train_stream.batches_per_epoch * single)
 
 
-def test_a_plan_for_people_has_a_table(tiny: Plan, run: Programs, tmp_path: Path) -> None:
+def test_a_printed_plan_has_a_table(tiny: Plan, run: Programs, tmp_path: Path) -> None:
     ran = run("aammodel", "plan", tiny.shards.folder, "--config", tmp_path / "tiny.toml")
     assert ran.code == 0
     assert "token limit" in ran.out
@@ -116,7 +116,7 @@ def test_a_plan_for_people_has_a_table(tiny: Plan, run: Programs, tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
-def test_the_rates_rise_and_the_suggestion_lies_where_the_loss_still_falls(tiny: Plan) -> None:
+def test_rates_rise_and_the_suggestion_is_within_their_range(tiny: Plan) -> None:
     curve = range_test(make_trainer(tiny, Path("run"), resume=False), 60)
     factors = {round(b / a, 6) for a, b in zip(curve.rates, curve.rates[1:], strict=False)}
     assert len(factors) == 1
@@ -126,13 +126,13 @@ def test_the_rates_rise_and_the_suggestion_lies_where_the_loss_still_falls(tiny:
 
 
 def test_the_suggestion_is_a_tenth_of_the_rate_of_the_lowest_loss() -> None:
-    # A constant loss has itself as its mean: no pull from a beginning at 0.
+    # The running mean starts at 0, and is corrected for it. So the mean of a constant loss is the loss.
     assert Curve([1e-3, 1e-2], [5.0, 5.0]).smooth == pytest.approx([5.0, 5.0])
     falling = Curve([1e-3, 1e-2, 1e-1, 1.0], [4.0, 2.0, 1.0, 50.0])
     assert falling.suggested == pytest.approx(1e-2)
 
 
-def test_a_step_that_float16_overflows_does_not_end_the_test(tiny: Plan) -> None:
+def test_a_float16_overflow_does_not_end_the_range_test(tiny: Plan) -> None:
     plan = replace(tiny, train=replace(tiny.train, precision="fp16"))
     trainer = make_trainer(plan, Path("run"), resume=False)
     trainer.stepper.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**26)
@@ -141,7 +141,7 @@ def test_a_step_that_float16_overflows_does_not_end_the_test(tiny: Plan) -> None
     assert len(curve.losses) > 5
 
 
-def test_a_test_of_rates_ends_where_the_loss_does(tiny: Plan) -> None:
+def test_the_range_test_ends_at_a_non_finite_loss(tiny: Plan) -> None:
     trainer = make_trainer(tiny, Path("run"), resume=False)
     with torch.no_grad():
         next(trainer.model.parameters()).fill_(torch.nan)
@@ -164,13 +164,13 @@ def test_the_largest_that_fits_is_found_to_an_eighth(limit: int, most: int) -> N
     assert len(tried) <= 20
 
 
-def test_a_batch_that_would_pass_the_budget_is_not_tried(tiny: Plan) -> None:
+def test_a_batch_that_would_exceed_the_budget_is_not_tried(tiny: Plan) -> None:
     trial = BatchTrial(tiny, budget_bytes=350, peaks={1: 100, 2: 200})
     assert not trial.fits(4)
     assert trial.peaks == {1: 100, 2: 200}
 
 
-def test_tune_writes_its_curve_and_says_both(tiny: Plan, run: Programs, tmp_path: Path) -> None:
+def test_tune_writes_its_plot_and_both_suggestions(tiny: Plan, run: Programs, tmp_path: Path) -> None:
     options = ["--config", tmp_path / "tiny.toml", "--steps", 12, "--output", tmp_path / "tune"]
     ran = run("aammodel", "tune", tiny.shards.folder, *options, "--memory", "64GB", "--json")
     assert ran.code == 0, ran.err
@@ -187,6 +187,6 @@ def test_tune_writes_its_curve_and_says_both(tiny: Plan, run: Programs, tmp_path
 
 
 @pytest.mark.parametrize("memory", ["", "much", "-1GB", "0", "nanGB", "8 XB", "8"])
-def test_an_amount_of_memory_that_is_none_is_wrong_usage(memory: str, run: Programs, tmp_path: Path) -> None:
+def test_an_invalid_amount_of_memory_is_refused(memory: str, run: Programs, tmp_path: Path) -> None:
     ran = run("aammodel", "tune", tmp_path / "shards", f"--memory={memory}", "--output", tmp_path / "tune")
     assert (ran.code, "8GB" in ran.err) == (2, True)

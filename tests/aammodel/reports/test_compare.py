@@ -1,4 +1,4 @@
-"""`aammodel compare` and the page of a run: figures of the metrics, the same bytes each time, no network."""
+"""`aammodel compare` and the report of a run: correct figures, reproducible bytes, no network."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ CONFIG: dict[str, Any] = {
 
 
 def write_run(folder: Path, scale: float = 1.0, num_steps: int = 120, **train: object) -> Path:
-    """Write the files of a run that never was: losses fall from 3 to 1, times a factor."""
+    """Write the files of a simulated run. Its losses fall from 3 to 1, times a factor."""
     folder.mkdir()
     config = CONFIG | {"train": CONFIG["train"] | train}
     (folder / "config.json").write_text(json.dumps(config))
@@ -50,14 +50,14 @@ def test_results_are_those_of_the_metrics(tmp_path: Path) -> None:
     assert results["best"] == {"val_loss": 2.0, "val_nucleotide_loss": 1.0}
     assert results["minutes"] == pytest.approx((120 * 0.5 + 3 * 6) / 60)
     assert (results["samples_per_second"], results["memory_mib"]) == (11.0, 220.0)
-    one = prediction()
+    expected = prediction()
     quality = results["targets"]["unweighted_unifrac"]
-    assert quality["r"] == pytest.approx(np.corrcoef(one.true, one.predicted)[0, 1])
-    assert quality["mean_absolute_error"] == pytest.approx(np.abs(one.true - one.predicted).mean())
+    assert quality["r"] == pytest.approx(np.corrcoef(expected.true, expected.predicted)[0, 1])
+    assert quality["mean_absolute_error"] == pytest.approx(np.abs(expected.true - expected.predicted).mean())
 
 
-def test_the_best_is_that_of_losses_that_compare(tmp_path: Path) -> None:
-    """The weights are found anew, too, where a change makes the loss another one."""
+def test_the_best_loss_is_among_comparable_losses(tmp_path: Path) -> None:
+    """A change of the loss's definition on resume makes earlier losses incomparable."""
     rows: list[Any] = [{"step": step, "val_loss": loss} for step, loss in enumerate([3, 1, 2, 9, 8, 7.5])]
     longer = {"until_step": 4, "was": {"max_steps": 4}}
     heavier = {"until_step": 2, "was": {"distance_weight": 0.3}}
@@ -82,8 +82,8 @@ def test_the_same_run_has_the_same_page(tmp_path: Path) -> None:
     assert pages[0] == pages[1]
     page = pages[0]["report.html"].decode()
     assert page.count("<img") == page.count("data:image/png;base64,") == 2
-    assert not any(one in page for one in ("http:", "https:", "<script", "<link", "@import"))
-    assert all(one in page for one in ("f00", "manifest_sha256", "learning_rate", "r = 0.99"))
+    assert not any(text in page for text in ("http:", "https:", "<script", "<link", "@import"))
+    assert all(text in page for text in ("f00", "manifest_sha256", "learning_rate", "r = 0.99"))
 
 
 def test_the_page_has_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,39 +100,39 @@ def test_names_cannot_break_the_page(tmp_path: Path) -> None:
     assert "<b>run" not in page
 
 
-def test_curves_hold_the_losses(tmp_path: Path) -> None:
+def test_curves_show_the_losses(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     loss, bases, rate = draw_run(rows).axes
-    assert [one.get_title(loc="left") for one in (loss, bases, rate)] == [
+    assert [axes.get_title(loc="left") for axes in (loss, bases, rate)] == [
         "loss",
         "masked bases: cross-entropy (nats)",
         "learning rate",
     ]
     raw, smooth, validation = (line.get_xydata() for line in loss.lines)
     assert raw.tolist() == [[row["step"], row["loss"]] for row in rows if "loss" in row]
-    # The running mean of a line that falls evenly, over 3 steps, is the value of the middle one.
+    # The running mean of a straight line over 3 steps is its value in the middle.
     np.testing.assert_allclose(smooth[:, 1], raw[1:-1, 1])
     assert smooth[:, 0].tolist() == raw[2:, 0].tolist()
     assert validation.tolist() == [[row["step"], row["val_loss"]] for row in rows if "val_loss" in row]
     assert len(draw_runs({"a": rows, "b": rows}).axes[0].lines) == 6
 
 
-def test_runs_lie_side_by_side(run: Programs, tmp_path: Path) -> None:
+def test_runs_are_compared(run: Programs, tmp_path: Path) -> None:
     good, bad = write_run(tmp_path / "good"), write_run(tmp_path / "bad", 1.5, 80, learning_rate=0.2)
     write_report(good, CONFIG, [prediction()])
     ran = run("aammodel", "compare", good, bad, "--json", "--report", tmp_path / "page.html")
     assert ran.code == 0, ran.err
-    told = json.loads(ran.out)
-    assert told["runs"] == [str(good), str(bad)]
-    assert told["differences"] == {"train.learning_rate": [0.1, 0.2]}
-    assert told["results"]["val_loss"] == [2.0, 3.0]
-    assert told["results"]["unweighted_unifrac r"] == [pytest.approx(prediction().r), None]
-    assert told["results"]["steps"] == [120, 80]
-    assert told["results"]["minutes"] == [pytest.approx(1.3), pytest.approx((80 * 0.5 + 2 * 6) / 60)]
+    document = json.loads(ran.out)
+    assert document["runs"] == [str(good), str(bad)]
+    assert document["differences"] == {"train.learning_rate": [0.1, 0.2]}
+    assert document["results"]["val_loss"] == [2.0, 3.0]
+    assert document["results"]["unweighted_unifrac r"] == [pytest.approx(prediction().r), None]
+    assert document["results"]["steps"] == [120, 80]
+    assert document["results"]["minutes"] == [pytest.approx(1.3), pytest.approx((80 * 0.5 + 2 * 6) / 60)]
     page = (tmp_path / "page.html").read_text()
     assert "data:image/png;base64," in page
-    assert all(one in page for one in ("good", "bad", "train.learning_rate", "0.2"))
+    assert all(text in page for text in ("good", "bad", "train.learning_rate", "0.2"))
     assert "train.seed" not in page
     words = run("aammodel", "compare", good, bad).out
     lines = {line.split("  ")[0]: line.split()[-2:] for line in words.splitlines() if line}
@@ -141,7 +141,7 @@ def test_runs_lie_side_by_side(run: Programs, tmp_path: Path) -> None:
     assert lines["unweighted UniFrac: r"][1] == "-"
 
 
-def test_runs_of_the_same_configuration(run: Programs, tmp_path: Path) -> None:
+def test_runs_with_the_same_configuration(run: Programs, tmp_path: Path) -> None:
     ran = run("aammodel", "compare", write_run(tmp_path / "a"), write_run(tmp_path / "b"))
     assert ran.code == 0
     assert "the same configuration" in ran.out
@@ -158,7 +158,7 @@ def test_runs_of_the_same_configuration(run: Programs, tmp_path: Path) -> None:
         (["damaged"], 1, "damaged"),
     ],
 )
-def test_wrong_use_is_answered(
+def test_wrong_usage_is_refused(
     run: Programs,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
