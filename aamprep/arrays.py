@@ -7,9 +7,9 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-Integers = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+Float64Array = npt.NDArray[np.float64]
 
 LARGEST_COUNT = 2.0**53
 """Largest valid count. Up to it, float64 represents every whole number exactly."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aamprep.arrays import LARGEST_COUNT, Floats
+from aamprep.arrays import LARGEST_COUNT, Float64Array
 from aamprep.checks.study_checks import suggested_depth
 from aamprep.checks.thresholds import KEPT_FRACTION, NEARLY_ALL, TOKEN_LIMITS, WORST_FRACTION
 from aamprep.prepare.block import Block, blocks
@@ -17,11 +17,11 @@ from aamprep.read.types import CountTable
 class Measured:
     """Depth and richness of each valid sample of a study."""
 
-    depth: Floats
+    depth: Float64Array
     """Number of reads, shape (samples,)."""
-    num_asvs: Floats
+    num_asvs: Float64Array
     """Number of ASVs with a count above 0, shape (samples,)."""
-    reads_within: Floats
+    reads_within: Float64Array
     """Number of reads of the most abundant ASVs, for each of `TOKEN_LIMITS`, shape (samples, limits)."""
     num_left_out: int
     """Number of samples without reads or with invalid counts (negative, NaN, infinite or above 2^53)."""

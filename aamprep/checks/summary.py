@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from aamprep.arrays import Floats
+from aamprep.arrays import Float64Array
 from aamprep.arrow import list_values
 from aamprep.checks.thresholds import REPORTED_TOKEN_LIMITS
 
@@ -21,7 +21,7 @@ class Summary:
     sample_ids: list[str] = field(default_factory=list)
     prevalence: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """Number of samples that have each ASV, by index in the study. It ends at the last ASV seen so far."""
-    _parts: list[list[Floats]] = field(default_factory=list)
+    _parts: list[list[Float64Array]] = field(default_factory=list)
 
     def add(self, table: pa.Table) -> None:
         """Add a block of prepared samples."""
@@ -36,24 +36,24 @@ class Summary:
         here[: len(self.prevalence)] += self.prevalence
         self.prevalence = here
 
-    def per_sample(self, column: str) -> Floats:
+    def per_sample(self, column: str) -> Float64Array:
         """Return one value per sample, for a column of the shards such as `depth` or `num_asvs`."""
         return self._joined(_COLUMNS.index(column))
 
     @property
-    def fraction_kept(self) -> Floats:
+    def fraction_kept(self) -> Float64Array:
         """Fraction of each sample's reads that the token limit keeps."""
         return self.per_sample("depth_kept") / self.per_sample("depth")
 
-    def fraction_within(self, limit: int) -> Floats:
+    def fraction_within(self, limit: int) -> Float64Array:
         """Return the fraction of each sample's reads that one of `REPORTED_TOKEN_LIMITS` would keep."""
         return self._joined(len(_COLUMNS) + REPORTED_TOKEN_LIMITS.index(limit)) / self.per_sample("depth")
 
-    def _joined(self, index: int) -> Floats:
+    def _joined(self, index: int) -> Float64Array:
         return np.concatenate([np.zeros(0), *(part[index] for part in self._parts)])
 
 
-def reads_within(table: pa.Table, limits: Sequence[int]) -> list[Floats]:
+def reads_within(table: pa.Table, limits: Sequence[int]) -> list[Float64Array]:
     """Return the reads that each sample would keep at other token limits than the one it was cut at.
 
     Parameters
@@ -78,11 +78,13 @@ def reads_within(table: pa.Table, limits: Sequence[int]) -> list[Floats]:
     ]
 
 
-def _running_total(table: pa.Table, column: str) -> Floats:
+def _running_total(table: pa.Table, column: str) -> Float64Array:
     return np.concatenate([[0.0], np.cumsum(list_values(table, column), dtype=np.float64)])
 
 
-def _first(total: Floats, offsets: npt.NDArray[np.int64], number: npt.NDArray[np.integer]) -> Floats:
+def _first(
+    total: Float64Array, offsets: npt.NDArray[np.int64], number: npt.NDArray[np.integer]
+) -> Float64Array:
     """Return the sum of the first `number` counts of each sample, or of all if there are fewer."""
     return total[np.minimum(offsets[:-1] + number, offsets[1:])] - total[offsets[:-1]]
 

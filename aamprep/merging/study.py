@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from aam_schemas.manifest import Choices, InputFile, Manifest, write_manifest
 from aam_schemas.shards import DISTANCES_FILE, METADATA_FILE, REJECTED, REJECTED_FILE, TREE_FILE
-from aamprep.arrays import Integers
+from aamprep.arrays import Int64Array
 from aamprep.checks.study_checks import check_tree, fits_together
 from aamprep.checks.summary import Summary
 from aamprep.merging.choices import common_choices
@@ -150,7 +150,7 @@ def _tables(shards: StoredSet) -> Iterator[CountTable]:
             yield CountTable(source=shards.source, study=study, in_order=True, **load(writer.folder))
 
 
-def _numbered(words: pa.ChunkedArray) -> tuple[list[str], Integers]:
+def _numbered(words: pa.ChunkedArray) -> tuple[list[str], Int64Array]:
     """Return the distinct words in order of appearance, and the index of each row's word among them."""
     encoded = words.combine_chunks().dictionary_encode()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
@@ -169,7 +169,7 @@ def _feature_sequences(shards: StoredSet) -> list[str]:
     return [*sequences, *(sequences[row] for row in of_alias)]
 
 
-def _unite_asvs(sets: list[StoredSet], tables: tuple[CountTable, ...]) -> tuple[Asvs, tuple[Integers, ...]]:
+def _unite_asvs(sets: list[StoredSet], tables: tuple[CountTable, ...]) -> tuple[Asvs, tuple[Int64Array, ...]]:
     """Merge ASVs by sequence. Each keeps all its names, and the taxon of the first set that has one."""
     of_folder = {shards.name: _feature_sequences(shards) for shards in sets}
     asvs, asv_of_feature = collect_asvs(tables, [of_folder[table.path] for table in tables], None)

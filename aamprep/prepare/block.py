@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from aamprep.arrays import Integers, Mask, forget_pages
+from aamprep.arrays import BoolArray, Int64Array, forget_pages
 from aamprep.read.types import CountTable
 
 ENTRIES_PER_BLOCK = 1 << 20
@@ -22,16 +22,16 @@ class Block:
 
     study: str
     sample_ids: tuple[str, ...]
-    indptr: Integers
-    asv: Integers
+    indptr: Int64Array
+    asv: Int64Array
     """Index of each entry's ASV among the study's ASVs, which are sorted by sequence."""
     count: npt.NDArray[np.float64]
     """Number of reads of each entry."""
-    position: Integers
+    position: Int64Array
     """Rank of each entry in the table's own order, for the selection `first`."""
 
     @property
-    def row(self) -> Integers:
+    def row(self) -> Int64Array:
         """Index of each entry's sample in the block."""
         return np.repeat(np.arange(len(self.sample_ids)), np.diff(self.indptr))
 
@@ -41,11 +41,11 @@ class Block:
         return np.bincount(self.row, self.count, len(self.sample_ids)).astype(np.float64)
 
     @property
-    def num_asvs(self) -> Integers:
+    def num_asvs(self) -> Int64Array:
         """Number of entries of each sample."""
         return np.diff(self.indptr)
 
-    def keep_entries(self, keep: Mask) -> "Block":
+    def keep_entries(self, keep: BoolArray) -> "Block":
         """Return a block with only the entries where `keep` is True."""
         per_sample = np.bincount(self.row[keep], minlength=len(self.sample_ids))
         return replace(
@@ -56,7 +56,7 @@ class Block:
             position=self.position[keep],
         )
 
-    def keep_samples(self, keep: Mask) -> "Block":
+    def keep_samples(self, keep: BoolArray) -> "Block":
         """Return a block with only the samples where `keep` is True."""
         if keep.all():
             return self
@@ -64,7 +64,7 @@ class Block:
         ids = tuple(sample_id for sample_id, kept in zip(self.sample_ids, keep, strict=True) if kept)
         return replace(entries, sample_ids=ids, indptr=_offsets(entries.num_asvs[keep]))
 
-    def reorder(self, order: Integers) -> "Block":
+    def reorder(self, order: Int64Array) -> "Block":
         """Return a block with reordered entries. The order must keep each entry within its sample."""
         return replace(self, asv=self.asv[order], count=self.count[order], position=self.position[order])
 
@@ -90,7 +90,7 @@ class Block:
         )
 
 
-def blocks(table: CountTable, asv_of_feature: Integers) -> Iterator[Block]:
+def blocks(table: CountTable, asv_of_feature: Int64Array) -> Iterator[Block]:
     """Yield the blocks of a table.
 
     Explicit zeros and entries of features without an ASV are removed.
@@ -117,7 +117,7 @@ def blocks(table: CountTable, asv_of_feature: Integers) -> Iterator[Block]:
         yield block.keep_entries((block.asv >= 0) & (block.count != 0)).sum_duplicates()
 
 
-def _ranges(indptr: Integers) -> Iterator[tuple[int, int]]:
+def _ranges(indptr: Int64Array) -> Iterator[tuple[int, int]]:
     """Yield ranges of samples with at most `ENTRIES_PER_BLOCK` entries, but at least one sample."""
     num_samples, start = len(indptr) - 1, 0
     while start < num_samples:
@@ -127,5 +127,5 @@ def _ranges(indptr: Integers) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _offsets(sizes: npt.NDArray[np.integer]) -> Integers:
+def _offsets(sizes: npt.NDArray[np.integer]) -> Int64Array:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

@@ -14,7 +14,7 @@ from aam_schemas.common.text import exact_number
 from aam_schemas.manifest import Choices
 from aam_schemas.shards import SAMPLES
 from aam_schemas.tables import sample_table, violations
-from aamprep.arrays import LARGEST_COUNT, Mask
+from aamprep.arrays import LARGEST_COUNT, BoolArray
 from aamprep.choices import MissingFromTree, Select
 from aamprep.errors import ParameterError
 from aamprep.prepare.block import Block, blocks
@@ -82,7 +82,7 @@ class SamplePipeline:
         """Return the id under which a sample is written."""
         return f"{study}.{sample_id}" if self.prefix_samples else sample_id
 
-    def _prepare(self, block: Block, keep_asv: Mask, split_keys: dict[str, str]) -> pa.Table:
+    def _prepare(self, block: Block, keep_asv: BoolArray, split_keys: dict[str, str]) -> pa.Table:
         # Invalid counts go first. NaN would pass the later comparisons, which are all false for it.
         block = self._reject_bad_counts(block)
         block = self._reject_missing_from_tree(block.keep_entries(keep_asv[block.asv]))
@@ -98,7 +98,7 @@ class SamplePipeline:
     def _reject(
         self,
         block: Block,
-        bad: Mask,
+        bad: BoolArray,
         rule: Rule,
         values: npt.NDArray[Any] | None = None,
         report: bool = True,
@@ -218,13 +218,13 @@ def make_pipeline(
     return SamplePipeline(study, choices, prefix_samples, Rejected(findings), left_out=unwanted)
 
 
-def _filter_asvs(pipeline: SamplePipeline) -> Mask:
+def _filter_asvs(pipeline: SamplePipeline) -> BoolArray:
     """Return which ASVs the filters keep: True is kept."""
     study, choices, rejected = pipeline.study, pipeline.choices, pipeline.rejected
     num_asvs = len(study.asvs.sequences)
     keep = np.ones(num_asvs, dtype=bool)
 
-    def leave_out(bad: Mask, rule: Rule, value: str = "") -> None:
+    def leave_out(bad: BoolArray, rule: Rule, value: str = "") -> None:
         rejected.add_asvs([study.asvs.ids[asv][0] for asv in np.flatnonzero(bad & keep)], rule, value)
         keep[bad] = False
 
@@ -260,7 +260,7 @@ def _duplicate_names(pipeline: SamplePipeline) -> set[str]:
     return {name for name, number in names.items() if number > 1}
 
 
-def _is_in(block: Block, ids: Container[str]) -> Mask:
+def _is_in(block: Block, ids: Container[str]) -> BoolArray:
     return np.fromiter((i in ids for i in block.sample_ids), dtype=bool, count=len(block.sample_ids))
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aamprep.arrays import Integers, Mask
+from aamprep.arrays import BoolArray, Int64Array
 from aamprep.choices import Select
 from aamprep.prepare.block import Block
 from aamprep.prepare.seeded import generator
@@ -30,13 +30,13 @@ def in_order_of_selection(block: Block, select: Select, seed: int) -> Block:
     return block.reorder(np.lexsort((keys[select](), block.row)))
 
 
-def within_limit(block: Block, token_limit: int) -> Mask:
+def within_limit(block: Block, token_limit: int) -> BoolArray:
     """Return which entries a token limit keeps: True is kept."""
     rank = np.arange(len(block.asv)) - np.repeat(block.indptr[:-1], block.num_asvs)
     return rank < token_limit
 
 
-def _random_keys(block: Block, seed: int) -> Integers:
+def _random_keys(block: Block, seed: int) -> Int64Array:
     orders = [
         generator(seed, "select", sample_id).permutation(size)
         for sample_id, size in zip(block.sample_ids, block.num_asvs, strict=True)

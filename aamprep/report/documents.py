@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aam_schemas.manifest import Choices
-from aamprep.arrays import Integers
+from aamprep.arrays import Int64Array
 from aamprep.checks.summary import Summary
 from aamprep.rules.findings import Finding, Findings
 from aamprep.rules.rule import Severity
@@ -40,7 +40,7 @@ class Prepared:
 
     choices: Choices
     summary: Summary
-    sequence_lengths: Integers
+    sequence_lengths: Int64Array
     """Number of bases of each ASV, shape (ASVs,)."""
 
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from aamprep.arrays import Floats, Integers
+from aamprep.arrays import Float64Array, Int64Array
 from aamprep.checks.study_checks import suggested_depth
 from aamprep.checks.summary import Summary
 from aamprep.checks.thresholds import REPORTED_TOKEN_LIMITS
@@ -57,7 +57,7 @@ class Plot:
     caption: str
 
 
-def draw_all(summary: Summary, lengths: Integers, token_limit: int) -> list[Plot]:
+def draw_all(summary: Summary, lengths: Int64Array, token_limit: int) -> list[Plot]:
     """Return all plots of a study.
 
     Parameters
@@ -91,7 +91,7 @@ def _svg(draw: Callable[[Axes], None]) -> str:
     return buffer.getvalue()
 
 
-def _depths(depth: Floats) -> Plot:
+def _depths(depth: Float64Array) -> Plot:
     def draw(axes: Axes) -> None:
         _log_histogram(axes, depth)
         _mark(axes, float(np.median(depth)), f"median {np.median(depth):,.0f}")
@@ -101,7 +101,7 @@ def _depths(depth: Floats) -> Plot:
     return Plot("Sequencing depth", _svg(draw), f"90% of the samples have {low:,.0f} to {high:,.0f} reads.")
 
 
-def _samples_kept(depth: Floats) -> Plot:
+def _samples_kept(depth: Float64Array) -> Plot:
     suggested = suggested_depth(depth)
     kept = int((depth >= suggested).sum())
 
@@ -121,7 +121,7 @@ def _samples_kept(depth: Floats) -> Plot:
     return Plot("Samples kept by rarefaction", _svg(draw), caption)
 
 
-def _asvs_per_sample(num_asvs: Floats, token_limit: int) -> Plot:
+def _asvs_per_sample(num_asvs: Float64Array, token_limit: int) -> Plot:
     def draw(axes: Axes) -> None:
         _log_histogram(axes, num_asvs)
         for limit in REPORTED_TOKEN_LIMITS:
@@ -175,7 +175,7 @@ def _prevalence(summary: Summary) -> Plot:
     return Plot("Prevalence of the ASVs", _svg(draw), caption)
 
 
-def _lengths(lengths: Integers) -> Plot:
+def _lengths(lengths: Int64Array) -> Plot:
     values, numbers = np.unique(lengths, return_counts=True)
 
     def draw(axes: Axes) -> None:
@@ -192,7 +192,7 @@ def _lengths(lengths: Integers) -> Plot:
     return Plot("Sequence lengths", _svg(draw), caption)
 
 
-def _log_histogram(axes: Axes, values: Floats) -> None:
+def _log_histogram(axes: Axes, values: Float64Array) -> None:
     """Draw a histogram with bins that are equally wide on a log scale, but not narrower than 1."""
     low, high = max(float(values.min()), 1.0), float(values.max())
     number = min(MAX_BINS, int(5 * len(values) ** 0.5) + 1)

@@ -37,9 +37,9 @@ class Rule:
     """Stable identifier: words joined by dashes. Scripts rely on it."""
     severity: Severity
     requirement: str
-    """Statement that is true of valid data, without a full stop: `counts are finite`."""
+    """Statement that is true of valid data, without a final period: `counts are finite`."""
     fix: str
-    """What the user can do about a violation, without a full stop."""
+    """Action that resolves a violation, without a final period."""
     example: str = ""
     """Location and value of a violation, for the documentation."""
     needs: Need | None = None

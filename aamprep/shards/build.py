@@ -31,7 +31,7 @@ from aam_schemas.shards import (
 )
 from aam_schemas.tables import asv_table, metadata_table, sample_table, violations
 from aam_schemas.vocabulary import encode
-from aamprep.arrays import Integers, write_array
+from aamprep.arrays import Int64Array, write_array
 from aamprep.arrow import list_values
 from aamprep.checks.summary import Summary
 from aamprep.prepare.pipeline import PREPARED, SamplePipeline
@@ -55,12 +55,12 @@ TOOLS = ("aamprep", "numpy", "pyarrow", "polars", "pandera", "scipy", "h5py")
 class Numbering:
     """Rows of the study's ASVs in asvs.parquet."""
 
-    asv_of_row: Integers
+    asv_of_row: Int64Array
     """Index in the study of each row's ASV. ASVs that a sample keeps come first. Both parts are sorted by
     sequence."""
     num_kept: int
     """Number of ASVs that at least one sample keeps."""
-    prevalence: Integers
+    prevalence: Int64Array
     """Number of written samples that have each ASV of the study, shape (ASVs,)."""
     total_count: npt.NDArray[np.float64]
     """Number of reads of each ASV of the study over all written samples, shape (ASVs,)."""
@@ -286,7 +286,7 @@ def _original_ids(sample_ids: list[str], pipeline: SamplePipeline) -> list[str]:
 
 
 def _tree_table(branches: Branches) -> pa.Table:
-    def rows(numbers: Integers) -> pa.Array:
+    def rows(numbers: Int64Array) -> pa.Array:
         return pa.array(np.maximum(numbers, 0).astype(np.uint32), mask=numbers < 0)
 
     return pa.table([pa.array(branches.length), rows(branches.parent), rows(branches.asv)], schema=TREE)

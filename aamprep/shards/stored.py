@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from aam_schemas.manifest import MANIFEST_FILE, InputFile, Manifest
 from aam_schemas.shards import ASVS_FILE, open_parquet
-from aamprep.arrays import Integers
+from aamprep.arrays import Int64Array
 from aamprep.arrow import list_sizes, list_values
 from aamprep.tree.branches import Branches
 
@@ -28,13 +28,13 @@ class Entries:
     Sample i has the entries `indptr[i]` to `indptr[i + 1]`.
     """
 
-    indptr: Integers
-    asv: Integers
+    indptr: Int64Array
+    asv: Int64Array
     """Row of asvs.parquet of each entry."""
     count: npt.NDArray[np.float64]
 
     @property
-    def row(self) -> Integers:
+    def row(self) -> Int64Array:
         """Index of each entry's sample."""
         return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from aam_schemas.manifest import InputFile
 from aam_schemas.vocabulary import first_invalid_position, fold, is_sequence
-from aamprep.arrays import Integers
+from aamprep.arrays import Int64Array
 from aamprep.read import read_distances, read_metadata, read_sequences, read_table, read_taxonomy, read_tree
 from aamprep.read.source import InputPath, Limits
 from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
@@ -47,7 +47,7 @@ class Asvs:
         return 1 + max((len(sequence) for sequence in self.sequences), default=0)
 
     @property
-    def lengths(self) -> Integers:
+    def lengths(self) -> Int64Array:
         """Number of bases of each ASV, shape (ASVs,)."""
         return np.array([len(sequence) for sequence in self.sequences], dtype=np.int64)
 
@@ -57,11 +57,11 @@ class Study:
     """All input data, with feature ids resolved to ASVs."""
 
     tables: tuple[CountTable, ...]
-    asv_of_feature: tuple[Integers, ...]
+    asv_of_feature: tuple[Int64Array, ...]
     """Index into `asvs` of each feature, for each table. -1 if the feature has no valid sequence."""
     asvs: Asvs
     tree: Tree | None
-    tip_of_asv: Integers
+    tip_of_asv: Int64Array
     """Node number of the tip of each ASV, shape (ASVs,). -1 if the tree lacks it, or there is no tree."""
     without_sequence: tuple[tuple[str, str, Finding], ...]
     """Study, id and finding of each feature without a valid sequence. Its reads are excluded."""
@@ -209,7 +209,7 @@ def looks_like_hash(feature_id: str) -> bool:
     )
 
 
-def match_tips(asvs: Asvs, tree: Tree | None, findings: Findings) -> Integers | None:
+def match_tips(asvs: Asvs, tree: Tree | None, findings: Findings) -> Int64Array | None:
     """Find the tip of each ASV by its feature ids or its sequence.
 
     An id that several ASVs share is not used: two studies may each have an OTU1.
@@ -239,7 +239,7 @@ def match_tips(asvs: Asvs, tree: Tree | None, findings: Findings) -> Integers | 
 
 def collect_asvs(
     tables: Sequence[CountTable], resolved: Sequence[Sequence[str | Finding]], taxonomy: Taxonomy | None
-) -> tuple[Asvs, tuple[Integers, ...]]:
+) -> tuple[Asvs, tuple[Int64Array, ...]]:
     """Collect the distinct sequences of all tables, and number them in sorted order.
 
     Parameters

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_schemas.vocabulary import fold, is_sequence
-from aamprep.arrays import Integers
+from aamprep.arrays import Int64Array
 from aamprep.read.types import Tree
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ class Branches:
 
     length: npt.NDArray[np.float64]
     """Length of each branch, 0 for the root. Shape (branches,)."""
-    parent: Integers
+    parent: Int64Array
     """Row of the parent of each branch, -1 for the root. Shape (branches,)."""
-    asv: Integers
+    asv: Int64Array
     """ASV of each tip, -1 for inner branches. Shape (branches,)."""
 
 
-def find_tips(tree: Tree, names: list[tuple[str, ...]]) -> Integers:
+def find_tips(tree: Tree, names: list[tuple[str, ...]]) -> Int64Array:
     """Find the tip of each ASV.
 
     Parameters
@@ -52,7 +52,7 @@ def find_tips(tree: Tree, names: list[tuple[str, ...]]) -> Integers:
     )
 
 
-def prune(tree: Tree, tip_of_asv: Integers) -> Branches:
+def prune(tree: Tree, tip_of_asv: Int64Array) -> Branches:
     """Prune a tree to the ASVs.
 
     A node with one child is merged with the branch of its child. The path up to the original root is kept,
@@ -116,7 +116,7 @@ def branches_above(branches: Branches, num_asvs: int) -> "sp.csr_matrix":
 
 
 def reads_under(
-    above: "sp.csr_matrix", indptr: Integers, asv: Integers, count: npt.NDArray[np.float64]
+    above: "sp.csr_matrix", indptr: Int64Array, asv: Int64Array, count: npt.NDArray[np.float64]
 ) -> "sp.csr_matrix":
     """Return the number of reads of each sample under each branch.
 
@@ -142,7 +142,7 @@ def reads_under(
     return reads
 
 
-def _with_ancestors(parent: Integers, tips: Integers) -> Integers:
+def _with_ancestors(parent: Int64Array, tips: Int64Array) -> Int64Array:
     """Return the tips and all nodes above them up to the root, parents first."""
     keep = np.zeros(len(parent), dtype=bool)
     keep[0] = True

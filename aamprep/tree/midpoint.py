@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from aamprep.arrays import Floats, Integers
+from aamprep.arrays import Float64Array, Int64Array
 from aamprep.read.types import Tree
 
 
@@ -13,9 +13,9 @@ from aamprep.read.types import Tree
 class Rooted:
     """A tree whose root is the last node."""
 
-    parent: Integers
+    parent: Int64Array
     """Node number of the parent of each node, -1 for the root. Shape (nodes,)."""
-    length: Floats
+    length: Float64Array
     """Length of the branch above each node, NaN if unknown. That of the root is ignored. Shape (nodes,)."""
     names: tuple[str, ...]
     """Name of each node, empty if it has none."""
@@ -80,7 +80,7 @@ def _label(tree: Rooted, node: int) -> str:
     return f"{quoted}:{float(tree.length[node])!r}" if has_length else quoted
 
 
-def _find_midpoint(parent: Integers, length: Floats) -> tuple[int, float]:
+def _find_midpoint(parent: Int64Array, length: Float64Array) -> tuple[int, float]:
     """Return the node below the midpoint, and the distance of the midpoint above this node."""
     parents, lengths = parent.tolist(), length.tolist()
     # Height and number of the highest tip below each node. A node whose children are not visited has itself.
@@ -104,7 +104,7 @@ def _find_midpoint(parent: Integers, length: Floats) -> tuple[int, float]:
     return node, min(half - climbed, lengths[node])
 
 
-def _reverse_path(parent: Integers, length: Floats, node: int) -> tuple[Integers, Floats]:
+def _reverse_path(parent: Int64Array, length: Float64Array, node: int) -> tuple[Int64Array, Float64Array]:
     """Reverse all branches between a node and the root, so that they point to the new root."""
     parent, length = parent.copy(), length.copy()
     below, here, above_here = node, int(parent[node]), float(length[node])

@@ -11,7 +11,7 @@ import pyarrow as pa
 from aam_schemas.manifest import MANIFEST_FILE, Manifest
 from aam_schemas.shards import open_parquet
 from aam_schemas.tables import violations
-from aamprep.arrays import Mask
+from aamprep.arrays import BoolArray
 from aamprep.rules import shards as rules
 from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Rule
@@ -64,7 +64,7 @@ class ShardCheck:
         path = str(self.folder / name)
         self.findings.add(rule, f"{path}: {location}" if location else path, value)
 
-    def add_some(self, rule: Rule, name: str, ids: list[str], bad: Mask, noun: str) -> None:
+    def add_some(self, rule: Rule, name: str, ids: list[str], bad: BoolArray, noun: str) -> None:
         """Record the rows where `bad` is True as one finding, which names the first of them."""
         if bad.any():
             first = ids[int(np.argmax(bad))]

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from aam_schemas.manifest import ShardFile
 from aam_schemas.shards import ASVS_FILE, samples_schema
 from aam_schemas.tables import sample_table
-from aamprep.arrays import Integers, Mask
+from aamprep.arrays import BoolArray, Int64Array
 from aamprep.arrow import list_sizes, list_values
 from aamprep.rules import shards as rules
 from aamprep.shards.stored import Entries, entries
@@ -95,7 +95,7 @@ class SampleCheck:
             self.total_count += np.bincount(batch.asv, weights=batch.count, minlength=self.num_asvs)
             self.is_kept[list_values(samples, "asv")] = True
 
-    def _is_wrongly_selected(self, samples: pa.Table, batch: Entries) -> Mask:
+    def _is_wrongly_selected(self, samples: pa.Table, batch: Entries) -> BoolArray:
         choices = self.check.manifest.choices
         sizes = list_sizes(samples, "asv")
         bad = sizes != np.minimum(np.diff(batch.indptr), choices.token_limit)
@@ -107,13 +107,13 @@ class SampleCheck:
             bad |= np.bincount(batch.row[1:][out_of_order & within], minlength=len(bad)) > 0
         return bad
 
-    def _has_wrong_depth(self, samples: pa.Table) -> Mask:
+    def _has_wrong_depth(self, samples: pa.Table) -> BoolArray:
         depth = samples["depth"].to_numpy()
         bad = depth > samples["depth_before_rarefaction"].to_numpy() * (1 + RELATIVE_ERROR)
         rarefied = self.check.manifest.choices.rarefy_depth
         return bad if rarefied is None else bad | (depth != rarefied)
 
-    def _has_wrong_branches(self, samples: pa.Table, batch: Entries) -> Mask:
+    def _has_wrong_branches(self, samples: pa.Table, batch: Entries) -> BoolArray:
         """Compare branches, reads below them and depth in the tree with values computed from the ASVs."""
         if self.above is None or "branch" not in samples.column_names:
             return np.zeros(len(samples), dtype=bool)
@@ -147,14 +147,14 @@ class SampleCheck:
         self.check.add_some(rules.TOTALS, ASVS_FILE, names, bad, "ASV")
 
 
-def _rank(sequences: pl.Series) -> Integers:
+def _rank(sequences: pl.Series) -> Int64Array:
     """Return the rank of each sequence in sorted order."""
     rank = np.empty(len(sequences), dtype=np.int64)
     rank[sequences.arg_sort().to_numpy()] = np.arange(len(sequences))
     return rank
 
 
-def _has_asv_twice(batch: Entries) -> Mask:
+def _has_asv_twice(batch: Entries) -> BoolArray:
     order = np.lexsort((batch.asv, batch.row))
     row, asv = batch.row[order], batch.asv[order]
     twice = (np.diff(row) == 0) & (np.diff(asv) == 0)
@@ -165,7 +165,7 @@ def _presence(reads: sp.csr_matrix) -> sp.csr_matrix:
     return sp.csr_matrix((np.ones(len(reads.data)), reads.indices, reads.indptr), shape=reads.shape)
 
 
-def _differs(expected: sp.csr_matrix, actual: sp.csr_matrix) -> Mask:
+def _differs(expected: sp.csr_matrix, actual: sp.csr_matrix) -> BoolArray:
     """Return in which rows two matrices differ by more than rounding errors."""
     difference = abs(expected - actual)
     allowed = abs(expected) * RELATIVE_ERROR

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from aam_schemas.common.hashing import splitmix64_in_place
 from aam_schemas.common.text import truncate_list
+from aamprep.arrays import Int64Array
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
 
-Integers = npt.NDArray[np.int64]
 _Hash = npt.NDArray[np.uint64]
 
 
@@ -25,7 +25,7 @@ class Fingerprint:
         self.sample = np.zeros(num_samples, dtype=np.uint64)
         self.feature = np.zeros(num_features, dtype=np.uint64)
 
-    def add(self, sample: Integers, feature: Integers, count: npt.NDArray[np.float64]) -> None:
+    def add(self, sample: Int64Array, feature: Int64Array, count: npt.NDArray[np.float64]) -> None:
         """Add entries. Explicit zeros are ignored, since they do not change the table."""
         hashed = _hash(sample, feature, count)
         hashed[count == 0] = 0
@@ -56,7 +56,7 @@ def _name_affected(indices: npt.NDArray[np.intp], ids: list[str], kind: str) -> 
     return f"{len(indices):,} {kind}: {truncate_list(ids[index] for index in indices)}"
 
 
-def _hash(sample: Integers, feature: Integers, count: npt.NDArray[np.float64]) -> _Hash:
+def _hash(sample: Int64Array, feature: Int64Array, count: npt.NDArray[np.float64]) -> _Hash:
     """Return a 64-bit hash of each entry."""
     mixed = sample.astype(np.uint64) << np.uint64(32) | feature.astype(np.uint64)
     splitmix64_in_place(mixed)

@@ -11,18 +11,15 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from aam_schemas.common.errors import is_disk_full
+from aamprep.arrays import Float64Array, Int64Array
 from aamprep.read.biom.consistency import Fingerprint, refuse_disagreement
 from aamprep.read.biom.hdf5_guard import open_dataset, open_group
 from aamprep.read.biom.spool import SLICE, TableWriter, as_counts, check_ids, check_indptr
 from aamprep.read.source import Limits, RefusedError
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
-
-Integers = npt.NDArray[np.int64]
-Counts = npt.NDArray[np.float64]
 
 _IDS_AT_ONCE = 4096
 _AXES = {"sample": "sample", "observation": "feature"}
@@ -35,7 +32,7 @@ class _Matrix:
 
     axis: str
     ids: list[str]
-    indptr: Integers
+    indptr: Int64Array
     indices: h5py.Dataset
     data: h5py.Dataset
     where: str
@@ -123,7 +120,7 @@ def _open_matrix(arrays: dict[str, h5py.Dataset], axis: str, where: str, finding
     return _Matrix(axis, ids, offsets, indices, data, location)
 
 
-def _slices(matrix: _Matrix, num_columns: int) -> Iterator[tuple[Integers, Integers, Counts]]:
+def _slices(matrix: _Matrix, num_columns: int) -> Iterator[tuple[Int64Array, Int64Array, Float64Array]]:
     """Yield the row, column and count of the entries of a matrix, in slices."""
     for start in range(0, matrix.data.size, SLICE):
         column = matrix.indices[start : start + SLICE]
