@@ -241,12 +241,12 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What `config.json` holds: model, training, shards, preparation, versions."""
+        """Content of `config.json`: model, training, shards, preparation, versions."""
         return read_config_of(self.path)
 
     @property
     def results(self) -> dict[str, Any] | None:
-        """What `results.json` holds: best losses, quality of distances. None until the run is finished."""
+        """Content of `results.json`: best losses, quality of distances. None until the run is finished."""
         return read_results(self.path / RESULTS_FILE)
 
     @property
@@ -274,7 +274,7 @@ class Run:
         else:
             rows += [(name, f"{loss:.4g}") for name, loss in results["best"].items()]
             for target, found in results["targets"].items():
-                r = "not defined" if found["r"] is None else f"{found['r']:.3f}"
+                r = "undefined" if found["r"] is None else f"{found['r']:.3f}"
                 rows.append((f"r of {METRICS[target].words}", r))
             rows.append(("report", str(self.path / REPORT_FILE)))
         cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)

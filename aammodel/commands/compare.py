@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aam_schemas.common.cli import print_json, say
+from aammodel.commands import options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +19,7 @@ def compare(
     report: Annotated[
         Path | None, typer.Option(help="HTML page to write, with tables and plots (.html).")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Compare runs: the settings in which they differ, and their results."""
     from aammodel.reports import compare as reports

@@ -8,12 +8,13 @@ import typer
 
 from aam_schemas.common.cli import say
 from aam_schemas.common.errors import UsageError
+from aammodel.commands import options
 
 FAITH_PD = "faith_pd"
 
 
 def distances(
-    shards: Annotated[str, typer.Argument(help="Folder written by `aamprep shard`, or its URL.")],
+    shards: options.Shards,
     output: Annotated[
         Path,
         typer.Option(help="Output file: .tsv (scikit-bio, QIIME 2), .h5 (unifrac-binaries) or .npy."),

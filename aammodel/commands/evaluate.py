@@ -7,14 +7,15 @@ import typer
 
 from aam_schemas.common.cli import print_json, say
 from aam_schemas.common.errors import UsageError
+from aammodel.commands import options
 
 if TYPE_CHECKING:
     from aammodel.evaluation.evaluate import Evaluation
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a run or of a checkpoint, or a model file.")],
-    shards: Annotated[str, typer.Argument(help="Folder written by `aamprep shard`, or its URL.")],
+    run: options.TrainedRun,
+    shards: options.Shards,
     split: Annotated[str, typer.Option(help="Split to evaluate: test, validation or train.")] = "test",
     max_samples: Annotated[
         int, typer.Option(min=2, help="Maximum number of samples; a larger split is subsampled.")
@@ -29,8 +30,8 @@ def evaluate(
     device: Annotated[
         str, typer.Option(help="Device, as cpu or cuda. With auto, a GPU is used if there is one.")
     ] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing folder.")] = False,
+    json: options.Json = False,
+    overwrite: options.OverwriteFolder = False,
 ) -> None:
     """Evaluate a model: its predicted distances and masked bases, compared with baselines.
 

@@ -7,6 +7,7 @@ import typer
 
 from aam_schemas.common.cli import say
 from aam_schemas.common.errors import UsageError
+from aammodel.commands import options
 
 
 def import_(
@@ -18,7 +19,7 @@ def import_(
     target: Annotated[
         str, typer.Option(metavar="METRIC", help="Distance that the model was trained on.")
     ] = "unweighted_unifrac",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
+    overwrite: options.OverwriteRun = False,
 ) -> None:
     """Convert a published jbk708/aam checkpoint to a run with identical outputs."""
     from aam_schemas.common.publish import check_target

@@ -1,35 +1,24 @@
 """`aammodel plan`: estimate the cost of a run before it begins."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from aam_schemas.common.cli import print_json
+from aammodel.commands import options
 
 if TYPE_CHECKING:
     from aammodel.planning.cost import Estimate, Size
 
 
 def plan(
-    shards: Annotated[str, typer.Argument(help="Folder of shards, written by `aamprep shard`, or its URL.")],
-    config: Annotated[Path | None, typer.Option(help="TOML file with [train] and [model].")] = None,
-    max_steps: Annotated[
-        int | None, typer.Option(help="Number of optimizer steps. Default: those of --epochs.")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Number of passes over the training samples. Default: 50.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Number of samples in a micro-batch. Default: 32.")
-    ] = None,
-    token_limit: Annotated[
-        int | None, typer.Option(help="Maximum number of ASVs per sample. Default: that of the shards.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda or cuda:1. Default: a GPU if there is one.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    shards: options.Shards,
+    config: options.Config = None,
+    max_steps: options.MaxSteps = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    token_limit: options.TokenLimit = None,
+    device: options.Device = None,
+    json: options.Json = False,
 ) -> None:
     """Estimate the parameters, memory, operations, steps and time of a run on this machine.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aam_schemas.common.errors import AamError, NonFiniteError, UsageError
+from aammodel.commands import options
 
 if TYPE_CHECKING:
     from aammodel.workflows.pretrain import Outcome
@@ -20,25 +21,15 @@ SECONDS_FOR_MAIN_RANK = 10
 
 
 def pretrain(
-    shards: Annotated[
-        str | None, typer.Argument(help="Folder written by `aamprep shard`, or its URL.")
-    ] = None,
+    shards: options.OptionalShards = None,
     output: Annotated[Path | None, typer.Option(help="Folder of the run. Default: run.")] = None,
-    max_steps: Annotated[
-        int | None, typer.Option(help="Number of optimizer steps. Default: as many as --epochs takes.")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Number of passes over the training samples. Default: 50.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Number of samples in a micro-batch. Default: 32.")
-    ] = None,
+    max_steps: options.MaxSteps = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
     accumulate: Annotated[
         int | None, typer.Option(help="Number of micro-batches in a step. Default: 1.")
     ] = None,
-    token_limit: Annotated[
-        int | None, typer.Option(help="Maximum number of ASVs per sample. Default: as the shards have.")
-    ] = None,
+    token_limit: options.TokenLimit = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,9 +41,7 @@ def pretrain(
         int | None,
         typer.Option(help="Random seed for initial weights, sample order and masking. Default: 0."),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Device, as cpu or cuda. Default: a GPU if there is one.")
-    ] = None,
+    device: options.Device = None,
     precision: Annotated[
         str | None,
         typer.Option(help="Precision of matrix products: float32, bf16 or fp16. Default: float32."),
@@ -60,15 +49,13 @@ def pretrain(
     checkpoint_every: Annotated[
         int | None, typer.Option(help="Number of steps between checkpoints. Default: 100.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file with the tables [train] and [model].")
-    ] = None,
+    config: options.Config = None,
     resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder.")] = None,
     allow_changes: Annotated[
         bool,
         typer.Option("--allow-changes", help="Resume even if shards or options have changed."),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
+    overwrite: options.OverwriteRun = False,
 ) -> None:
     """Pretrain a model to predict masked bases and distances between samples."""
     given = {

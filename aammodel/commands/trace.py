@@ -8,6 +8,7 @@ import typer
 
 from aam_schemas.common.cli import DONE, INVALID_DATA, print_json
 from aam_schemas.common.errors import UsageError
+from aammodel.commands import options
 
 if TYPE_CHECKING:
     from aammodel.diagnostics.trace import TraceInputs
@@ -21,11 +22,9 @@ class Pass(StrEnum):
 
 
 def trace(
-    shards: Annotated[
-        str | None, typer.Argument(help="Folder of shards, written by `aamprep shard`, or its URL.")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with [train] and [model].")] = None,
-    run: Annotated[Path | None, typer.Option(help="Run folder, checkpoint folder or model file.")] = None,
+    shards: options.OptionalShards = None,
+    config: options.Config = None,
+    run: options.OptionalRun = None,
     batch: Annotated[
         Path | None, typer.Option(help="Batch that training saved when a value became non-finite.")
     ] = None,
@@ -39,7 +38,7 @@ def trace(
     direction: Annotated[
         Pass, typer.Option(help="Inject it into the output (forward) or into its gradient (backward).")
     ] = Pass.forward,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Check a batch, and follow it through every module of the model, forward and backward.
 

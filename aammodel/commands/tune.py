@@ -7,6 +7,7 @@ import typer
 
 from aam_schemas.common.cli import print_json, say
 from aam_schemas.common.errors import UsageError
+from aammodel.commands import options
 
 if TYPE_CHECKING:
     from aammodel.planning.tune import BatchTrial, Curve
@@ -18,20 +19,18 @@ _DEFAULT_FRACTION = 0.8
 
 
 def tune(
-    shards: Annotated[str, typer.Argument(help="Folder of shards, written by `aamprep shard`, or its URL.")],
+    shards: options.Shards,
     output: Annotated[Path, typer.Option(help="Output folder for the plot and the figures.")] = Path("tune"),
-    config: Annotated[Path | None, typer.Option(help="TOML file with [train] and [model].")] = None,
+    config: options.Config = None,
     steps: Annotated[
         int, typer.Option(min=10, help="Number of learning rates to test, one step each.")
     ] = 100,
     memory: Annotated[
         str | None, typer.Option(help="Memory that a step may use, such as 8GB. Default: 80 % of all.")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda or cuda:1. Default: a GPU if there is one.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder.")] = False,
+    device: options.Device = None,
+    json: options.Json = False,
+    overwrite: options.OverwriteFolder = False,
 ) -> None:
     """Find a learning rate, with a range test, and the largest batch that fits into memory."""
     budget = _bytes(memory) if memory is not None else None

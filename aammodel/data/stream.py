@@ -120,7 +120,7 @@ class BatchStream(IterableDataset[Batch]):
 
     @cached_property
     def collator(self) -> Collator:
-        """What makes batches of samples."""
+        """Makes batches of samples."""
         limit = self.shards.resolve_token_limit(self.config.token_limit)
         return Collator(self.shards, limit, self.config.targets, self.config.masking)
 

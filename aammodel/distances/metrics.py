@@ -48,7 +48,7 @@ class Metric:
     words: str
     """Name for people."""
     over: Literal["branches", "asvs", "matrix"]
-    """What it is computed from. `branches` needs shards with a tree, `matrix` a precomputed matrix."""
+    """Its input. `branches` needs shards with a tree, `matrix` a precomputed matrix."""
     formula: Formula | None
     """Formula. None if the distance is looked up in the matrix."""
     by_presence: bool = False

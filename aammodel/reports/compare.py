@@ -13,7 +13,7 @@ from aam_schemas.common.publish import replace_file
 from aam_schemas.common.text import format_number
 from aammodel.distances.metrics import METRICS
 from aammodel.objectives.registry import loss_labels
-from aammodel.reports.curves import RUN_COLOURS, draw_runs
+from aammodel.reports.curves import RUN_COLORS, draw_runs
 from aammodel.reports.run_report import RESULTS_FILE, results_of
 from aammodel.runs.config_file import read_config_of
 from aammodel.runs.metrics_log import Row, read_metrics
@@ -124,7 +124,7 @@ def as_page(comparison: Comparison, runs: Sequence[Run]) -> bytes:
     """Return the HTML page of a comparison: tables, and plots with the curves of all runs."""
     names = _short_names(comparison.runs)
     # `table` turns a leading color into a colored square, which serves as the legend of the curves.
-    keys = [f"{RUN_COLOURS[n % len(RUN_COLOURS)]} {name}" for n, name in enumerate(names)]
+    keys = [f"{RUN_COLORS[n % len(RUN_COLORS)]} {name}" for n, name in enumerate(names)]
     figure = draw_runs({name: run.rows for name, run in zip(names, runs, strict=True)})
     parts = ["<h2>Results</h2>", table(as_rows(comparison.results), ["", *keys])]
     parts += ["<h2>Losses and learning rate</h2>", embedded_png(png(figure), "losses of all runs")]

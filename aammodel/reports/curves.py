@@ -16,8 +16,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from aammodel.objectives.registry import loss_labels
 from aammodel.runs.metrics_log import Row, column
 
-TRAIN_COLOUR, VALIDATION_COLOUR = "#5b93b5", "#c2410c"
-RUN_COLOURS = ("#1f5673", "#c2410c", "#2f855a", "#7c3aed", "#b7791f", "#0e9aa7", "#be185d", "#59616b")
+TRAIN_COLOR, VALIDATION_COLOR = "#5b93b5", "#c2410c"
+RUN_COLORS = ("#1f5673", "#c2410c", "#2f855a", "#7c3aed", "#b7791f", "#0e9aa7", "#be185d", "#59616b")
 
 SMOOTHED_FROM = 50
 """From this number of training losses on, a running mean over a fortieth of them is drawn, and the losses
@@ -46,8 +46,8 @@ class Lines:
 
     rows: list[Row]
     label: str = ""
-    colour: str = TRAIN_COLOUR
-    validation_colour: str = VALIDATION_COLOUR
+    color: str = TRAIN_COLOR
+    validation_color: str = VALIDATION_COLOR
 
 
 def draw_run(rows: list[Row]) -> Figure:
@@ -57,9 +57,9 @@ def draw_run(rows: list[Row]) -> Figure:
 
 def draw_runs(runs: dict[str, list[Row]]) -> Figure:
     """Return a figure in which each panel shows all runs: training losses faint, validation with dots."""
-    colours = [RUN_COLOURS[n % len(RUN_COLOURS)] for n in range(len(runs))]
-    each = zip(runs.items(), colours, strict=True)
-    return _draw([Lines(rows, label, colour, colour) for (label, rows), colour in each])
+    colors = [RUN_COLORS[n % len(RUN_COLORS)] for n in range(len(runs))]
+    each = zip(runs.items(), colors, strict=True)
+    return _draw([Lines(rows, label, color, color) for (label, rows), color in each])
 
 
 def _draw(runs: list[Lines]) -> Figure:
@@ -91,7 +91,7 @@ def _losses(runs: list[Lines], name: str) -> Callable[[Axes], None]:
             at, validation = column(run.rows, f"val_{name}")
             if validation or run.label:
                 label = run.label or "validation"
-                axes.plot(at, validation, "o-", color=run.validation_colour, markersize=3.5, label=label)
+                axes.plot(at, validation, "o-", color=run.validation_color, markersize=3.5, label=label)
             shown += values + validation
         _scale(axes, shown)
         axes.legend()
@@ -102,18 +102,18 @@ def _losses(runs: list[Lines], name: str) -> Callable[[Axes], None]:
 def _training(axes: Axes, steps: npt.NDArray[Any], values: npt.NDArray[Any], run: Lines) -> None:
     label, strength = (None, 0.45) if run.label else ("training", 1.0)
     if len(values) < SMOOTHED_FROM:
-        axes.plot(steps, values, color=run.colour, linewidth=1, alpha=strength, label=label)
+        axes.plot(steps, values, color=run.color, linewidth=1, alpha=strength, label=label)
         return
-    axes.plot(steps, values, color=run.colour, linewidth=0.6, alpha=0.3 * strength)
+    axes.plot(steps, values, color=run.color, linewidth=0.6, alpha=0.3 * strength)
     width = len(values) // 40
     sums = np.cumsum(np.concatenate([[0.0], values]))
     mean = (sums[width:] - sums[:-width]) / width
-    axes.plot(steps[width - 1 :], mean, color=run.colour, linewidth=1.3, alpha=strength, label=label)
+    axes.plot(steps[width - 1 :], mean, color=run.color, linewidth=1.3, alpha=strength, label=label)
 
 
 def _rates(axes: Axes, runs: list[Lines]) -> None:
     for run in runs:
-        axes.plot(*column(run.rows, "learning_rate"), color=run.colour, linewidth=1.3)
+        axes.plot(*column(run.rows, "learning_rate"), color=run.color, linewidth=1.3)
     axes.set_ylim(bottom=0)
 
 

@@ -12,7 +12,7 @@ from aam_schemas.common.publish import replace_file
 from aammodel.distances.metrics import METRICS
 from aammodel.evaluation.distances import Prediction
 from aammodel.objectives.registry import loss_labels
-from aammodel.reports.curves import VALIDATION_COLOUR, draw_run
+from aammodel.reports.curves import VALIDATION_COLOR, draw_run
 from aammodel.runs.metrics_log import Row, column, comparable, read_metrics
 
 REPORT_FILE, RESULTS_FILE = "report.html", "results.json"
@@ -161,7 +161,7 @@ def draw_distances(prediction: Prediction) -> Figure:
     axis.plot([0, largest], [0, largest], color="#a8a29e", linewidth=1, zorder=0)
     size = 12 if len(prediction.true) < 2000 else 4
     axis.scatter(
-        prediction.true, prediction.predicted, s=size, alpha=0.35, color=VALIDATION_COLOUR, linewidths=0
+        prediction.true, prediction.predicted, s=size, alpha=0.35, color=VALIDATION_COLOR, linewidths=0
     )
     axis.set(xlim=(0, largest), ylim=(0, largest), aspect="equal")
     axis.set(xlabel=f"true {metric.words}", ylabel="predicted")

@@ -261,7 +261,7 @@ def test_shard_raises_with_the_report_and_writes_nothing(tmp_path: Path) -> None
         ({"select": "best"}, "select"),
         ({"missing_from_tree": "drop"}, "missing_from_tree"),
         ({"min_reads": np.nan}, "min_reads"),
-        ({"split_by": "colour"}, "split_by"),
+        ({"split_by": "color"}, "split_by"),
         ({"where": "age<3"}, "where"),
         ({"budget": np.inf}, "budget"),
         ({"tree": "absent.nwk"}, "tree absent.nwk"),
@@ -281,7 +281,7 @@ def test_wrong_arguments_name_the_parameter(options: dict[str, Any], where: str,
 def test_the_command_names_the_option(study: Path, run: Programs) -> None:
     for flags, option in (
         (["--token-limit", 0], "--token-limit:"),
-        (["--split-by", "colour"], "--split-by:"),
+        (["--split-by", "color"], "--split-by:"),
         (["--tree", "absent.nwk"], "--tree absent.nwk:"),
         (["--where", "age"], "--where 'age':"),
     ):

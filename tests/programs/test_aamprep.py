@@ -116,7 +116,7 @@ def test_all_findings_at_once(study: Path, run: Programs) -> None:
         (["shard", "--tree", "absent.nwk"], ["absent.nwk", "--tree"]),
         (["shard", "--rep-seqs", "a.fasta", "--rep-seqs", "b.fasta"], ["--rep-seqs: given 2 times"]),
         (["shard", "--tree", "tree.nwk", "--no-tree"], ["--tree", "--no-tree"]),
-        (["shard", "--split-by", "colour"], ["colour", "age"]),
+        (["shard", "--split-by", "color"], ["color", "age"]),
         (["shard", "--no-such-option"], ["--no-such-option"]),
         (["shard", "--select", "best"], ["best", "abundance"]),
         (["no-such-command"], ["no-such-command"]),

@@ -85,7 +85,7 @@ def test_numbers_are_compared_as_sqlite_does(compare: str, value: str) -> None:
     ("condition", "words"),
     [
         ("age", "this is not a comparison"),
-        ("colour=red", "no metadata column 'colour'"),
+        ("color=red", "no metadata column 'color'"),
         ("age=old", "'old' is not a number"),
         ("age<", "no number to compare with"),
         ("body site<3", "body site holds words"),
@@ -137,7 +137,7 @@ def test_prevalence_is_counted_among_the_kept_samples(study: Path, run: Programs
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--where", "colour=red"], "choose one of: age, body site, x=y"),
+        (["--where", "color=red"], "choose one of: age, body site, x=y"),
         (["--where", "body site=nose"], "gut, left palm, tongue"),
         (["--where", "age"], "COLUMN=VALUE"),
         (["--where", "age=3", "--no-metadata"], "give the metadata"),
