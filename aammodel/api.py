@@ -234,6 +234,9 @@ class Run:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+
     @cached_property
     def model(self) -> "Model":
         """The model, with the weights that were best in validation."""

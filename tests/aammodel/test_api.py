@@ -93,6 +93,7 @@ def test_resume_continues_as_if_never_stopped(study: Path, tmp_path: Path) -> No
     ]
     assert last[0] == last[1]
     assert "finished" in repr(resumed)
+    assert aammodel.Run(str(resumed.path)).results == resumed.results  # type: ignore[arg-type]
     assert "<table>" in resumed._repr_html_()
 
 
