@@ -233,7 +233,7 @@ def shard(
         check_samples(study, summary, rarefy_depth is not None, findings)
         check_splits(manifest, findings)
     report = Report(title, findings, _shard_facts(output, manifest))
-    return _written(ShardSummary(output, manifest, report))
+    return ShardSummary(output, manifest, report)
 
 
 def merge(
@@ -296,7 +296,7 @@ def merge(
     with published_folder(output, MANIFEST_FILE, overwrite) as folder:
         manifest = _write_merged(merged, folder, command or f"aamprep.merge({title!r}, ...)", title, strict)
     report = Report(title, findings, _merge_facts(output, manifest))
-    return _written(ShardSummary(output, manifest, report))
+    return ShardSummary(output, manifest, report)
 
 
 def verify(shards: str | Path | ShardSet | ShardSummary = "shards") -> Report:
@@ -554,11 +554,6 @@ def _merge_facts(output: Path, manifest: Manifest) -> dict[str, Any]:
         "branches": manifest.num_branches,
         "token_limit": manifest.choices.token_limit,
     }
-
-
-def _written(summary: ShardSummary) -> ShardSummary:
-    LOGGER.debug("wrote %s", summary.path)
-    return summary
 
 
 def _folder_of(shards: str | Path | ShardSet | ShardSummary) -> Path:

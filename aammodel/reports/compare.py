@@ -14,7 +14,7 @@ from aam_schemas.common.text import format_number
 from aammodel.distances.metrics import METRICS
 from aammodel.objectives.registry import loss_labels
 from aammodel.reports.curves import RUN_COLORS, draw_runs
-from aammodel.reports.run_report import RESULTS_FILE, results_of
+from aammodel.reports.run_report import RESULTS_FILE, flatten, results_of
 from aammodel.runs.config_file import read_config_of
 from aammodel.runs.metrics_log import Row, read_metrics
 
@@ -106,7 +106,7 @@ def _checked_page(path: Path) -> Path:
 
 def compare_read(runs: Sequence[Run]) -> Comparison:
     """Return the settings in which runs differ, and their results."""
-    settings = [_flatten(run.config) for run in runs]
+    settings = [flatten(run.config) for run in runs]
     names = dict.fromkeys(name for setting in settings for name in setting)
     differences = {name: [setting.get(name) for setting in settings] for name in names}
     differences = {
@@ -142,17 +142,6 @@ def _results(runs: Sequence[Run]) -> dict[str, list[Any]]:
     for name in ("best_step", "steps", "minutes", "samples_per_second", "memory_mib"):
         results[name] = [run.results[name] for run in runs]
     return results
-
-
-def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the values of nested tables by dotted name, such as `train.learning_rate`. Keep lists whole."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
 
 
 def _label(name: str) -> str:

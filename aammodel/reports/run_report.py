@@ -60,7 +60,7 @@ def write_report(run: Path, config: dict[str, Any], predictions: list[Prediction
             parts += [f"<h2>{heading}</h2>", table(_rows_of(config[section]))]
     # The page is written last. If it exists, all other files are complete.
     path = run / REPORT_FILE
-    replace_file(path, page(f"Pretraining run {run.resolve().name}", parts))
+    replace_file(path, page(f"Pretraining: {run.resolve().name}", parts))
     return path
 
 
@@ -135,9 +135,20 @@ def _figures(results: dict[str, Any]) -> list[tuple[str, str, str]]:
     return figures
 
 
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested tables by dotted name, such as `train.learning_rate`. Keep lists whole."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
 def _rows_of(values: Any) -> list[list[str]]:
     if isinstance(values, dict):
-        return [[name, _cell(value)] for name, value in values.items()]
+        return [[name, _cell(value)] for name, value in flatten(values).items()]
     return [[str(number), _cell(value)] for number, value in enumerate(values, 1)]
 
 

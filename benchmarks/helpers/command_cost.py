@@ -17,7 +17,7 @@ class Cost:
 
     seconds: float
     cpu_seconds: float
-    """Of all its processes; other programs on the machine change it little."""
+    """Processor time of all its processes. Other programs on the machine change it little."""
     peak_bytes: int
     """Largest sum, over all processes of the command at one moment, of resident memory."""
     output: str

@@ -14,10 +14,9 @@ FORWARD_AND_BACKWARD = 3
 
 
 def needed_by_step(config: ModelConfig, batch: Batch) -> float:
-    """Count those of the matrix products of a step: distinct ASVs that are read, real slots, hidden bases.
+    """Return the operations of the matrix products of a step: encoded ASVs, real slots and masked bases.
 
-    Nothing is counted that is not a matrix product (norms, softmax, sums over bases), no padding and nothing
-    that is computed again.
+    Norms, softmax, sums over bases, padding and recomputed activations are not counted.
     """
     lengths = (batch.tokens[batch.is_encoded] != vocabulary.PAD).sum(dim=1)
     positions = -(-lengths // config.bases_per_position)

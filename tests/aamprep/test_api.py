@@ -142,7 +142,7 @@ def test_polars_metadata_are_those_of_pandas(study: Path) -> None:
     assert contents(study / "polars") == contents(study / "index") == contents(study / "column")
     read = aamprep.open_shards("polars").metadata()
     assert read is not None
-    assert read["age"].to_list() == [AGES[IDS.index(one)] for one in read["sample_id"]]
+    assert read["age"].to_list() == [AGES[IDS.index(name)] for name in read["sample_id"]]
     assert aamprep.open_shards("polars").manifest.metadata_types == {"age": "numeric", "site": "categorical"}
 
 

@@ -24,7 +24,7 @@ from tests.helpers.studies import (
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the current folder, with table.biom, tree.nwk and metadata.tsv in it."""
+    """Return the current folder, with table.biom, tree.nwk and metadata.tsv in it."""
     sequences = random_sequences(20)
     write_table(tmp_path, random_counts(12, 20), sequences)
     (tmp_path / "tree.nwk").write_text(random_newick(sequences))

@@ -57,7 +57,7 @@ def complete(folder: Path, token_limit: int) -> tuple[str, float]:
 
 
 def whole_set(folder: Path) -> str | None:
-    """Give the identity of the set, after a look at every byte of it; None where there is none."""
+    """Return the identity of the set after checking every byte of it, or None if there is no set."""
     if not folder.exists():
         return None
     manifest = read_manifest(folder)

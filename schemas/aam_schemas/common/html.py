@@ -43,6 +43,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th { text-align: left; font-weight: 600; color: #59616b; font-size: .85rem }
 td, th { padding: .35rem 1rem .35rem 0; border-bottom: 1px solid #eef0f2; vertical-align: top;
   overflow-wrap: anywhere }
+th { overflow-wrap: break-word }
 tr:last-child td, tr:last-child th { border-bottom: 0 }
 details { margin: .5rem 0 } summary { cursor: pointer }
 i.key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .5em }

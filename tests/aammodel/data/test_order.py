@@ -25,7 +25,7 @@ GROUPS = st.lists(st.integers(1, 9), min_size=1, max_size=30)
 
 
 def size_of(row: Row) -> int:
-    """Give a sample some number of ASVs."""
+    """Return a made-up number of ASVs for a sample."""
     return (7 * row[0] + 3 * row[1]) % 11
 
 
@@ -50,7 +50,7 @@ class Run:
     bucket: bool
 
     def worker(self, part: int, parts: int, start: int = 0) -> Iterator[MicroBatch[Row]]:
-        """Give what one worker makes."""
+        """Return the batches that one worker makes."""
         bucket = self.batch_size if self.bucket else 0
         batches = micro_batches(
             lambda epoch, first: read(self.order, epoch, first, bucket),
@@ -62,7 +62,7 @@ class Run:
         return islice(batches, mine.start, None, mine.step)
 
     def loaded(self, num_workers: int, start: int = 0) -> Iterator[MicroBatch[Row]]:
-        """Give what a rank gets from its loader, which takes from its workers in turn."""
+        """Return the batches of a rank, whose loader takes from its workers in turn."""
         parts = max(num_workers, 1)
         workers = [self.worker(part, parts, start) for part in range(parts)]
         while True:
@@ -167,7 +167,7 @@ def test_starting_late_gives_the_rest_of_the_same_order(
 def test_epochs_and_seeds_differ() -> None:
     rows = (7,) * 20
     orders = [read(Order(rows, seed), epoch) for seed in (0, 1) for epoch in (0, 1)]
-    assert len({tuple(one) for one in orders}) == 4
+    assert len({tuple(order) for order in orders}) == 4
     assert read(Order(rows, 0), 0) == orders[0]
 
 

@@ -54,7 +54,7 @@ def test_a_draw_is_part_of_the_sample(run: Programs, tmp_path: Path, share: floa
         counts = dict(zip(sample.asv.tolist(), sample.count.tolist(), strict=True))
         for asv, count in zip(drawn.asv.tolist(), drawn.count.tolist(), strict=True):
             assert 0 < count <= counts[asv]
-        places = [sample.asv.tolist().index(one) for one in drawn.asv.tolist()]
+        places = [sample.asv.tolist().index(row) for row in drawn.asv.tolist()]
         assert places == sorted(places)
         if share == 0.5:
             assert (drawn.asv.tolist(), drawn.count.tolist()) != (other.asv.tolist(), other.count.tolist())
@@ -79,22 +79,24 @@ def test_batches_are_those_of_the_draw_of_their_step(run: Programs, tmp_path: Pa
         epoch, index = divmod(number, stream.batches_per_epoch)
         step = epoch * stream.steps_per_epoch + index // 2
         drawn = [
-            rarefy_sample(samples[one], 0.3, stream.config.seed, step, stream.shards.root_paths)
-            for one in batch.sample_ids
+            rarefy_sample(samples[name], 0.3, stream.config.seed, step, stream.shards.root_paths)
+            for name in batch.sample_ids
         ]
-        for row, one in enumerate(drawn):
-            assert batch.count[row][batch.is_real[row]].tolist() == one.count.tolist()
+        for row, sample in enumerate(drawn):
+            assert batch.count[row][batch.is_real[row]].tolist() == sample.count.tolist()
         np.testing.assert_allclose(batch.distance, distances_of_all_reads(drawn, stream), rtol=1e-6)
 
 
 def distances_of_all_reads(samples: list[Sample], stream: BatchStream) -> np.ndarray:
     """Compute distances from the branches above all ASVs of each sample, those beyond the limit included."""
     with_branches = []
-    for one in samples:
-        asv = np.concatenate([one.asv, one.dropped_asv]).astype(np.int64)
-        under = stream.shards.root_paths.reads_under(asv, np.concatenate([one.count, one.dropped_count]))
+    for sample in samples:
+        asv = np.concatenate([sample.asv, sample.dropped_asv]).astype(np.int64)
+        under = stream.shards.root_paths.reads_under(
+            asv, np.concatenate([sample.count, sample.dropped_count])
+        )
         branch = np.flatnonzero(under)
-        with_branches.append(replace(one, branch=branch.astype(np.uint32), branch_count=under[branch]))
+        with_branches.append(replace(sample, branch=branch.astype(np.uint32), branch_count=under[branch]))
     return pairwise_distances(METRICS, with_branches, with_branches, stream.shards.metric_inputs)
 
 

@@ -155,7 +155,7 @@ def test_bucketing_is_the_same_for_any_workers_and_leaves_less_padding(run: Prog
     ids = [i for batch in take(bucketed, bucketed.batches_per_epoch) for i in batch]
     plain = [i for batch in take(stream, stream.batches_per_epoch) for i in batch]
     assert sorted(ids) == sorted(plain)
-    padding = [sum(int((~batch.is_real).sum()) for batch in one.epoch()) for one in (stream, bucketed)]
+    padding = [sum(int((~batch.is_real).sum()) for batch in each.epoch()) for each in (stream, bucketed)]
     assert padding[1] < 0.7 * padding[0]
 
 
@@ -264,7 +264,7 @@ def all_values(shards: ShardSet) -> list[tuple[object, ...]]:
 
 
 def pages(path: Path, columns: tuple[str, ...]) -> list[range]:
-    """Give the bytes of the pages of some columns, in the first row group."""
+    """Return the bytes of the pages of some columns, in the first row group."""
     group = pq.ParquetFile(path).metadata.row_group(0)
     found = []
     for part in map(group.column, range(group.num_columns)):
@@ -275,7 +275,7 @@ def pages(path: Path, columns: tuple[str, ...]) -> list[range]:
 
 
 def footer(path: Path) -> range:
-    """Give the bytes of a Parquet file's footer."""
+    """Return the bytes of a Parquet file's footer."""
     size = path.stat().st_size
     return range(size - 8 - int.from_bytes(path.read_bytes()[-8:-4], "little"), size)
 

@@ -89,7 +89,7 @@ def test_the_same_run_has_the_same_page(tmp_path: Path) -> None:
 def test_the_page_has_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write_run(tmp_path / "careful"))
     write_report(Path(), CONFIG, [])
-    assert "Pretraining run careful" in Path("report.html").read_text()
+    assert "Pretraining: careful" in Path("report.html").read_text()
 
 
 def test_names_cannot_break_the_page(tmp_path: Path) -> None:

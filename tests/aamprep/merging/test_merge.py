@@ -44,7 +44,7 @@ def merge(run: Programs, output: Path, *arguments: object) -> Path:
 
 
 def rows_of(shards: Path) -> list[dict[str, Any]]:
-    """Give every sample in order, its ASVs by sequence."""
+    """Return every sample in order, with its ASVs by sequence."""
     sequences = pl.read_parquet(shards / "asvs.parquet")["sequence"].to_list()
     rows = []
     for file in read_manifest(shards).files:

@@ -28,7 +28,7 @@ NOTHING_KNOWN = [
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the current folder, with one file of each kind."""
+    """Return the current folder, with one file of each kind."""
     write_table(tmp_path, COUNTS, SEQUENCES)
     (tmp_path / "tree.nwk").write_text(random_newick(SEQUENCES))
     (tmp_path / "metadata.tsv").write_text("sample-id\tage\tsite\nS0\t1\tgut\nS1\t2\tgut\nS2\t\t\n")

@@ -23,7 +23,7 @@ SEQUENCES = random_sequences(40)
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the current folder: 30 samples, seven of them empty, a tree, metadata of half the samples."""
+    """Return the current folder: 30 samples, seven of them empty, a tree, metadata of half the samples."""
     counts = random_counts(30, 40)
     counts[3:10] = 0
     write_table(tmp_path, counts, SEQUENCES)

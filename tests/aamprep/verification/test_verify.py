@@ -40,7 +40,7 @@ def make_set(run: Programs, folder: Path, *options: object) -> Path:
 
 @pytest.fixture
 def shards(run: Programs, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a copy, which a test may spoil, of one set that is made once."""
+    """Return a copy of a set that is made once. A test may damage it."""
     made = tmp_path_factory.getbasetemp() / "sound"
     if not made.exists():
         make_set(run, made)
@@ -183,7 +183,7 @@ def test_an_unknown_file_is_a_warning(shards: Path, run: Programs) -> None:
 
 
 def one_row(column: str, value: object) -> Change:
-    """Give the first row another value."""
+    """Change the value of the first row."""
     return lambda t: t.with_columns(
         pl.Series(column, [value, *t[column].to_list()[1:]], dtype=t.schema[column])
     )
