@@ -10,7 +10,6 @@ terminal and in a notebook.
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -254,7 +253,7 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run reached its end. `resume` continues one that did not."""
+        """Whether the run reached its end. If it did not, `resume` continues it."""
         return (self.path / REPORT_FILE).is_file()
 
     def metrics(self) -> list[Row]:
@@ -323,7 +322,7 @@ class Model:
             If the shards are damaged, or the table is invalid.
         """
         _check_split(split)
-        with self._open(data, files) as shards:
+        with shards_of(data, self.preparation, files) as shards:
             limit = self._check(shards)
             return sample_embeddings(self.network, shards, split, limit)
 
@@ -405,9 +404,6 @@ class Model:
         number = sum(parameter.numel() for parameter in self.network.parameters())
         targets = ", ".join(self.network.config.targets)
         return f"<Model {self.source}: {number:,} parameters, trained on {targets}>"
-
-    def _open(self, data: Any, files: Mapping[str, Any]) -> AbstractContextManager[ShardSet]:
-        return shards_of(data, self.preparation, files)
 
     def _check(self, shards: ShardSet) -> int:
         limit = self.limit_for(shards)

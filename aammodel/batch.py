@@ -77,8 +77,8 @@ class Batch:
     labels: Labels | None = None
     """None if no objective learns labels."""
     is_repeated: bool = False
-    """Whether these samples count on another rank. A rank without samples computes one of another rank, since
-    all ranks must take part in the exchange of gradients."""
+    """Whether these samples count on another rank only. A rank without samples of its own repeats a sample,
+    since all ranks must exchange gradients."""
 
     @property
     def num_samples(self) -> int:

@@ -1,7 +1,6 @@
 """Load the model of a run, with the weights of the best validation, and check whether shards fit it."""
 
 import json
-import logging
 from pathlib import Path
 
 import torch
@@ -19,8 +18,6 @@ from aammodel.nn.model import AamModel
 from aammodel.objectives.registry import add_heads
 from aammodel.runs.checkpoint import MODEL_FILE
 from aammodel.runs.config_file import limit_in_config
-
-_LOGGER = logging.getLogger(__name__)
 
 _HEADS = "objective_heads."
 _FIX = "copy the run again, or train a new model"
@@ -105,25 +102,6 @@ def token_limit_of_training(run: Path) -> int | None:
     """
     preparation = load_preparation(run)
     return limit_in_config(run) if preparation is None else preparation.token_limit
-
-
-def log_mismatches(run: Path, shards: ShardSet) -> None:
-    """Log a warning for each difference between the preparation of shards and that of the training samples.
-
-    Parameters
-    ----------
-    run : Path
-        As for `load_run`.
-    shards : ShardSet
-
-    Raises
-    ------
-    UsageError, InvalidDataError
-        As `load_preparation`.
-    """
-    preparation = load_preparation(run)
-    for mismatch in preparation.mismatches(shards.manifest, shards.tokens) if preparation else ():
-        _LOGGER.warning("%s: %s", shards.folder, mismatch)
 
 
 def _model_path(run: Path) -> Path:
