@@ -24,7 +24,7 @@ def note_what_was_checked(study: Study | None, rarefied: bool, findings: Finding
 
     If no study could be read, it is unknown which checks were reached. Then no rule is recorded as holding.
     """
-    violated = {finding.rule.code for finding in findings.found}
+    violated = {rule.code for rule in findings.counts()}
     if violated & _BAD_COUNTS:
         violated.add(rules.BAD_COUNT.code)
     for code, rule in sorted(rules.catalogue().items()):

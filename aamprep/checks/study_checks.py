@@ -78,7 +78,7 @@ def fits_together(study: Study, findings: Findings) -> bool:
 
     A tree or matrix that shares none was made for other data, and is reported as an error.
     """
-    before = len(findings.found)
+    fits = True
     if study.tree is not None:
         for table, asvs in zip(study.tables, study.asv_of_feature, strict=True):
             known = asvs[asvs >= 0]
@@ -86,11 +86,13 @@ def fits_together(study: Study, findings: Findings) -> bool:
                 findings.add(
                     rules.NO_ASV_IN_TREE, study.tree.source.name, f"none of the ASVs of {table.path}"
                 )
+                fits = False
     overlap = samples_and_distances(study)
     if overlap is not None and not overlap.both:
         value = f"none of {len(overlap.only_here):,} samples; {overlap.hint or _ids_of_both(overlap)}"
         findings.add(rules.NO_SAMPLE_IN_DISTANCES, overlap.file, value)
-    return len(findings.found) == before
+        fits = False
+    return fits
 
 
 def check_study(study: Study, findings: Findings) -> None:

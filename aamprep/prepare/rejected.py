@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from aam_schemas.common.text import shorten
 from aam_schemas.shards import REJECTED
-from aamprep.rules.findings import Finding, Findings
+from aamprep.rules.findings import SHOWN_CHARACTERS, Findings
 from aamprep.rules.rule import Rule
+from aamprep.study.study import NoSequence
 
 
 @dataclass
@@ -31,9 +33,9 @@ class Rejected:
             self.findings.add(rule, f"{len(asv_ids):,} ASVs, such as {asv_ids[0]}", value)
         self.rows.extend(("asv", asv_id, "", rule.code, _reason(rule, value)) for asv_id in asv_ids)
 
-    def add_feature(self, study: str, feature_id: str, finding: Finding) -> None:
+    def add_feature(self, study: str, feature_id: str, why: NoSequence) -> None:
         """Record a feature without a valid sequence. Its finding was added when the table was read."""
-        self.rows.append(("asv", feature_id, study, finding.rule.code, _reason(finding.rule, finding.value)))
+        self.rows.append(("asv", feature_id, study, why.rule.code, _reason(why.rule, why.value)))
 
     def count(self, kind: str) -> int:
         """Return the number of rejected samples (kind `sample`) or ASVs (kind `asv`)."""
@@ -47,4 +49,4 @@ class Rejected:
 
 def _reason(rule: Rule, value: object) -> str:
     # This text is stored in shards. Changing it would change the bytes of rejected.parquet.
-    return f"violates: {rule.requirement}" + (f" ({value})" if value != "" else "")
+    return f"violates: {rule.requirement}" + (f" ({shorten(value, SHOWN_CHARACTERS)})" if value != "" else "")

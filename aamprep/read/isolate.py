@@ -93,9 +93,7 @@ def _failure(child: subprocess.CompletedProcess[str], limits: Limits) -> str:
 def _load_answer(folder: Path, findings: Findings) -> Spooled | None:
     path = folder / _ANSWER
     answer = json.loads(path.read_text(encoding="utf-8"))
-    known = rules.catalogue()
-    for code, where, value in answer["findings"]:
-        findings.add(known[code], where, value)
+    findings.add_json(answer["findings"], rules.catalogue())
     return Spooled(**answer["spooled"]) if answer["spooled"] else None
 
 
@@ -131,7 +129,7 @@ def _write_answer(source: Source, folder: Path, limits: Limits) -> None:
     spooled = spool_table(source, folder, findings, limits)
     answer = {
         "spooled": asdict(spooled) if spooled else None,
-        "findings": [(finding.rule.code, finding.where, finding.value) for finding in findings.found],
+        "findings": findings.as_json(),
     }
     (folder / _ANSWER).write_text(json.dumps(answer), encoding="utf-8")
 

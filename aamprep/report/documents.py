@@ -3,6 +3,7 @@
 import io
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
@@ -11,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aam_schemas.common.text import shorten
 from aam_schemas.manifest import Choices
 from aamprep.arrays import Int64Array
 from aamprep.checks.summary import Summary
-from aamprep.rules.findings import Finding, Findings
+from aamprep.rules.findings import KEPT_PER_RULE, SHOWN_CHARACTERS, Finding, Findings
 from aamprep.rules.rule import Severity
 from aamprep.study.id_overlap import Overlap, overlaps
 from aamprep.study.study import Study
@@ -24,6 +26,9 @@ JSON_VERSION = 1
 
 EXAMPLES_PER_RULE = 5
 """Number of findings of a rule that are shown on the terminal and in the HTML report."""
+
+CHARACTERS_PER_EXAMPLE = 300
+"""Number of characters of a finding that are shown there."""
 
 IDS_PER_LIST = 100
 """Number of ids in each list of the JSON document."""
@@ -68,8 +73,12 @@ def _overlap_facts(overlap: Overlap) -> dict[str, Any]:
     return {
         "noun": overlap.noun,
         "there": overlap.there,
-        **{name: {"count": len(ids), "first_ids": list(ids[:IDS_PER_LIST])} for name, ids in lists.items()},
+        **{name: {"count": len(ids), "first_ids": _first_ids(ids)} for name, ids in lists.items()},
     }
+
+
+def _first_ids(ids: Sequence[str]) -> list[str]:
+    return [shorten(name, SHOWN_CHARACTERS) for name in ids[:IDS_PER_LIST]]
 
 
 def as_json(findings: Findings, facts: dict[str, Any]) -> dict[str, Any]:
@@ -80,17 +89,24 @@ def as_json(findings: Findings, facts: dict[str, Any]) -> dict[str, Any]:
         "facts": facts,
         "counts": {rule.code: number for rule, number in findings.counts().items()},
         "findings": [finding.as_dict() for finding in findings.found],
+        "not_shown": {rule.code: number for rule, number in findings.not_shown().items()},
         "held": [rule.code for rule in findings.passed],
         "not_checked": findings.not_checked,
     }
 
 
 def as_parquet(findings: Findings) -> bytes:
-    """Return the bytes of a Parquet file with one row per finding."""
+    """Return the bytes of a Parquet file with the rows of `as_rows`."""
     buffer = io.BytesIO()
-    rows = pa.Table.from_pylist([finding.as_dict() for finding in findings.found], schema=FINDINGS)
+    rows = pa.Table.from_pylist(as_rows(findings), schema=FINDINGS)
     pq.write_table(rows, buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()
+
+
+def as_rows(findings: Findings) -> list[dict[str, str]]:
+    """Return one row per finding. A last row of a rule gives the number of its findings that are not kept."""
+    more = [Finding(rule, "", f"and {number:,} more") for rule, number in findings.not_shown().items()]
+    return [finding.as_dict() for finding in [*findings.found, *more]]
 
 
 def verdict(findings: Findings) -> str:
@@ -100,7 +116,7 @@ def verdict(findings: Findings) -> str:
 
 def tally(findings: Findings) -> str:
     """Return the number of findings of each severity in words."""
-    numbers = [(len(findings.of(severity)), severity.value) for severity in Severity]
+    numbers = [(findings.number(severity), severity.value) for severity in Severity]
     return ", ".join(f"{number:,} {word}{'' if number == 1 else 's'}" for number, word in numbers)
 
 
@@ -115,7 +131,22 @@ def why_not_checked(findings: Findings) -> dict[str, list[str]]:
 def shortened(finding: Finding) -> str:
     """Return location and value of a finding. Sequences that serve as ids are shortened."""
     text = f"{finding.where}: {finding.value}" if finding.value else finding.where
-    return shorten_sequences(text)
+    return shorten(shorten_sequences(text), CHARACTERS_PER_EXAMPLE)
+
+
+def examples_by_rule(findings: Findings) -> dict[str, list[Finding]]:
+    """Return the first `EXAMPLES_PER_RULE` findings of each rule, by code."""
+    examples: dict[str, list[Finding]] = {}
+    for finding in findings.found:
+        group = examples.setdefault(finding.rule.code, [])
+        if len(group) < EXAMPLES_PER_RULE:
+            group.append(finding)
+    return examples
+
+
+def how_many(number: int) -> str:
+    """Return how many of the findings of a rule `--json` lists: all, or the first ones."""
+    return "all" if number <= KEPT_PER_RULE else f"the first {KEPT_PER_RULE:,}"
 
 
 def shorten_sequences(text: str) -> str:
@@ -127,8 +158,9 @@ def as_fragment(title: str, findings: Findings) -> str:
     """Return the findings as an HTML table for notebooks. It does not change the style of the page."""
     heads = ("severity", "rule", "number", "first finding", "description", "fix")
     rows = []
+    examples = examples_by_rule(findings)
     for rule, number in findings.counts().items():
-        first = next(finding for finding in findings if finding.rule == rule)
+        first = examples[rule.code][0]
         cells = (rule.severity.value, rule.code, f"{number:,}", shortened(first), rule.requirement, rule.fix)
         rows.append("".join(f'<td style="text-align: left">{escape(cell)}</td>' for cell in cells))
     table = f"<tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>"

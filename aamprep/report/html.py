@@ -13,7 +13,16 @@ from aam_schemas.common.html import document
 from aam_schemas.manifest import Choices
 from aamprep.checks.summary import Summary
 from aamprep.checks.thresholds import REPORTED_TOKEN_LIMITS
-from aamprep.report.documents import EXAMPLES_PER_RULE, Prepared, shortened, tally, verdict, why_not_checked
+from aamprep.report.documents import (
+    EXAMPLES_PER_RULE,
+    Prepared,
+    examples_by_rule,
+    how_many,
+    shortened,
+    tally,
+    verdict,
+    why_not_checked,
+)
 from aamprep.report.plots import Plot, draw_all
 from aamprep.rules.findings import Finding, Findings
 from aamprep.rules.rule import Rule
@@ -98,21 +107,18 @@ def _cards(facts: dict[str, Any], choices: Choices) -> str:
 def _findings(findings: Findings) -> str:
     if not findings.found:
         return "<h2>Findings</h2>\n<p>None.</p>"
-    by_rule: dict[Rule, list[Finding]] = {rule: [] for rule in findings.counts()}
-    for finding in findings.found:
-        by_rule[finding.rule].append(finding)
-    return "<h2>Findings</h2>\n" + "\n".join(_article(rule, group) for rule, group in by_rule.items())
+    examples = examples_by_rule(findings)
+    articles = (_article(rule, examples[rule.code], number) for rule, number in findings.counts().items())
+    return "<h2>Findings</h2>\n" + "\n".join(articles)
 
 
-def _article(rule: Rule, findings: list[Finding]) -> str:
-    examples = "".join(
-        f"<li><code>{escape(shortened(finding))}</code></li>" for finding in findings[:EXAMPLES_PER_RULE]
-    )
-    more = len(findings) - EXAMPLES_PER_RULE
+def _article(rule: Rule, findings: list[Finding], number: int) -> str:
+    examples = "".join(f"<li><code>{escape(shortened(finding))}</code></li>" for finding in findings)
+    more = number - EXAMPLES_PER_RULE
     if more > 0:
-        everywhere = "use <code>--json</code> or <code>--findings</code> to see all"
+        everywhere = f"use <code>--json</code> or <code>--findings</code> to see {how_many(number)}"
         examples += f'<li class="dim">and {more:,} more ({everywhere})</li>'
-    times = f' <span class="dim">&times; {len(findings):,}</span>' if len(findings) > 1 else ""
+    times = f' <span class="dim">&times; {number:,}</span>' if number > 1 else ""
     return (
         f'<article class="{rule.severity.value}"><h3><span class="tag">{rule.severity.value}</span>'
         f"<code>{escape(rule.code)}</code>{times}</h3>"

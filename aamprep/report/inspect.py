@@ -140,10 +140,10 @@ def _contents(path: Path, role: str | None, findings: Findings) -> Facts:
     problems = Findings()
     product = reader(path, problems)
     if product is None:
-        findings.found += problems.found
+        findings.add_all(problems)
         return {"role": role}
     facts = {"role": role, "kind": product.source.kind} | describe(product)
-    errors = len(problems.of(Severity.ERROR))
+    errors = problems.number(Severity.ERROR)
     return facts | ({"errors": errors} if errors else {})
 
 

@@ -27,7 +27,8 @@ class Report:
     title: str
     """Name of the checked data, such as the path of a table."""
     findings: Findings
-    """Sequence of all findings. Each has `code`, `severity`, `where`, `value` and `rule`."""
+    """Sequence of findings, at most 1,000 per rule. Each has `code`, `severity`, `where`, `value` and `rule`.
+    `findings.not_shown()` counts the others."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Facts about the data, such as numbers of samples and ASVs, as in `to_dict()["facts"]`."""
     task: str = "Validation"
@@ -50,13 +51,15 @@ class Report:
         return as_json(self.findings, self.facts)
 
     def findings_frame(self) -> "pl.DataFrame":
-        """Return the findings as a data frame, one row each, with the columns of `findings.parquet`."""
+        """Return the findings as a data frame, one row each, with the columns of `findings.parquet`.
+
+        If a rule has more than 1,000 findings, the first 1,000 have rows, and a last row counts the others.
+        """
         import polars as pl
 
-        from aamprep.report.documents import FINDINGS
+        from aamprep.report.documents import FINDINGS, as_rows
 
-        rows = [finding.as_dict() for finding in self.findings]
-        return pl.DataFrame(rows, schema=dict.fromkeys(FINDINGS.names, pl.String()))
+        return pl.DataFrame(as_rows(self.findings), schema=dict.fromkeys(FINDINGS.names, pl.String()))
 
     def to_html(self, path: str | Path) -> Path:
         """Write the report with plots as one HTML page, and return its path."""

@@ -12,6 +12,8 @@ from aam_schemas.common.text import format_number
 from aamprep.checks.limits import KeptByLimits
 from aamprep.report.documents import (
     EXAMPLES_PER_RULE,
+    examples_by_rule,
+    how_many,
     shorten_sequences,
     shortened,
     tally,
@@ -45,20 +47,23 @@ def print_report(
     console.print(f"[bold {style}]{escape(outcome or verdict(findings))}[/]: {tally(findings)}")
     if "inputs" in facts:
         _print_study(facts, console)
-    for rule in findings.counts():
-        _print_rule(rule, [finding for finding in findings.found if finding.rule == rule], console)
+    examples = examples_by_rule(findings)
+    for rule, number in findings.counts().items():
+        _print_rule(rule, examples[rule.code], number, console)
     _print_checked(findings, console)
 
 
-def _print_rule(rule: Rule, findings: list[Finding], console: Console) -> None:
-    style, number = _STYLES[rule.severity], len(findings)
+def _print_rule(rule: Rule, examples: list[Finding], number: int, console: Console) -> None:
+    style = _STYLES[rule.severity]
     times = f" [dim]x {number:,}[/]" if number > 1 else ""
     console.print(f"\n[{style}]{rule.severity.value}[/] [bold]{escape(rule.code)}[/]{times}")
     _print_line("  rule", rule.requirement, console)
-    for finding in findings[:EXAMPLES_PER_RULE]:
+    for finding in examples:
         _print_line("  found", shortened(finding), console)
     if number > EXAMPLES_PER_RULE:
-        _print_line("", f"and {number - EXAMPLES_PER_RULE:,} more (use --json to see all)", console)
+        _print_line(
+            "", f"and {number - EXAMPLES_PER_RULE:,} more (use --json to see {how_many(number)})", console
+        )
     _print_line("  fix", rule.fix, console)
 
 

@@ -257,8 +257,8 @@ def _write_beside(
 ) -> list[ShardFile]:
     """Write the optional files (tree, metadata, rejected, distances), and return their descriptions."""
     study, rejected = pipeline.study, pipeline.rejected
-    for name, feature_id, finding in study.without_sequence:
-        rejected.add_feature(name, feature_id, finding)
+    for name, feature_id, why in study.without_sequence:
+        rejected.add_feature(name, feature_id, why)
     original_ids = _original_ids(sample_ids, pipeline)
     tables = {}
     if branches is not None:

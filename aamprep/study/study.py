@@ -13,7 +13,8 @@ from aamprep.read import read_distances, read_metadata, read_sequences, read_tab
 from aamprep.read.source import InputPath, Limits
 from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
 from aamprep.rules import tables as rules
-from aamprep.rules.findings import Finding, Findings
+from aamprep.rules.findings import Findings
+from aamprep.rules.rule import Rule
 from aamprep.study.id_mismatches import mismatch_hint
 from aamprep.tree.branches import find_tips
 
@@ -53,6 +54,20 @@ class Asvs:
 
 
 @dataclass(frozen=True)
+class NoSequence:
+    """Reason why a feature has no valid sequence."""
+
+    rule: Rule
+    noun: str
+    """Noun for the feature in findings: feature or ASV."""
+    value: str = ""
+
+
+_MISSING = NoSequence(rules.NO_SEQUENCE, "feature")
+_NO_BASES = NoSequence(rules.NOT_A_NUCLEOTIDE, "ASV", "no bases")
+
+
+@dataclass(frozen=True)
 class Study:
     """All input data, with feature ids resolved to ASVs."""
 
@@ -63,8 +78,8 @@ class Study:
     tree: Tree | None
     tip_of_asv: Int64Array
     """Node number of the tip of each ASV, shape (ASVs,). -1 if the tree lacks it, or there is no tree."""
-    without_sequence: tuple[tuple[str, str, Finding], ...]
-    """Study, id and finding of each feature without a valid sequence. Its reads are excluded."""
+    without_sequence: tuple[tuple[str, str, "NoSequence"], ...]
+    """Study, id and reason of each feature without a valid sequence. Its reads are excluded."""
     rep_seqs: Sequences | None
     metadata: Metadata | None
     distances: Distances | None
@@ -97,8 +112,7 @@ def read_study(
     if others is None or len(usable) < len(tables):
         return None
     resolved = [
-        [_resolve(feature_id, others.sequences, table) for feature_id in table.feature_ids]
-        for table in usable
+        [_resolve(feature_id, others.sequences) for feature_id in table.feature_ids] for table in usable
     ]
     if not _has_sequences(usable, resolved, others.sequences, findings):
         return None
@@ -116,7 +130,7 @@ def read_study(
             (table.study, feature_id, sequence)
             for table, features in zip(usable, resolved, strict=True)
             for feature_id, sequence in zip(table.feature_ids, features, strict=True)
-            if isinstance(sequence, Finding)
+            if isinstance(sequence, NoSequence)
         ),
         rep_seqs=others.sequences,
         metadata=others.metadata,
@@ -153,20 +167,19 @@ def _read_others(paths: Paths, findings: Findings, limits: Limits | None) -> _Ot
     return None if any(path and data is None for path, data in pairs) else others
 
 
-def _resolve(feature_id: str, sequences: Sequences | None, table: CountTable) -> str | Finding:
-    """Return the sequence of a feature in upper case with T for U, or a finding if it is invalid."""
+def _resolve(feature_id: str, sequences: Sequences | None) -> str | NoSequence:
+    """Return the sequence of a feature in upper case with T for U, or why there is no valid one."""
     if sequences is not None and feature_id in sequences.by_id:
-        return _valid_sequence(sequences.by_id[feature_id], f"{table.path}: ASV {feature_id}")
-    if is_sequence(feature_id):
-        return fold(feature_id)
-    return Finding(rules.NO_SEQUENCE, f"{table.path}: feature {feature_id}")
+        return _valid_sequence(sequences.by_id[feature_id])
+    return fold(feature_id) if is_sequence(feature_id) else _MISSING
 
 
-def _valid_sequence(sequence: str, where: str) -> str | Finding:
+def _valid_sequence(sequence: str) -> str | NoSequence:
     position = first_invalid_position(sequence)
     if position is not None:
-        return Finding(rules.NOT_A_NUCLEOTIDE, where, f"{sequence[position]!r} at base {position + 1}")
-    return fold(sequence) if sequence else Finding(rules.NOT_A_NUCLEOTIDE, where, "no bases")
+        value = f"{sequence[position]!r} at base {position + 1}"
+        return NoSequence(rules.NOT_A_NUCLEOTIDE, "ASV", value)
+    return fold(sequence) if sequence else _NO_BASES
 
 
 def _is_not_empty(table: CountTable, findings: Findings) -> bool:
@@ -179,7 +192,7 @@ def _is_not_empty(table: CountTable, findings: Findings) -> bool:
 
 def _has_sequences(
     tables: list[CountTable],
-    resolved: list[list[str | Finding]],
+    resolved: list[list[str | NoSequence]],
     sequences: Sequences | None,
     findings: Findings,
 ) -> bool:
@@ -187,9 +200,11 @@ def _has_sequences(
 
     If no feature has one, add one finding per table about its ids instead of one per feature.
     """
-    results = [result for features in resolved for result in features]
-    if any(isinstance(result, str) for result in results):
-        findings.found.extend(result for result in results if isinstance(result, Finding))
+    if any(isinstance(result, str) for features in resolved for result in features):
+        for table, features in zip(tables, resolved, strict=True):
+            for feature_id, result in zip(table.feature_ids, features, strict=True):
+                if isinstance(result, NoSequence):
+                    findings.add(result.rule, f"{table.path}: {result.noun} {feature_id}", result.value)
         return True
     for table in tables:
         example = table.feature_ids[0]
@@ -238,15 +253,15 @@ def match_tips(asvs: Asvs, tree: Tree | None, findings: Findings) -> Int64Array 
 
 
 def collect_asvs(
-    tables: Sequence[CountTable], resolved: Sequence[Sequence[str | Finding]], taxonomy: Taxonomy | None
+    tables: Sequence[CountTable], resolved: Sequence[Sequence[str | NoSequence]], taxonomy: Taxonomy | None
 ) -> tuple[Asvs, tuple[Int64Array, ...]]:
     """Collect the distinct sequences of all tables, and number them in sorted order.
 
     Parameters
     ----------
     tables : sequence of CountTable
-    resolved : sequence of sequence of (str or Finding)
-        Sequence of each feature of each table, or a finding.
+    resolved : sequence of sequence of (str or NoSequence)
+        Sequence of each feature of each table, or why it has none.
     taxonomy : Taxonomy, optional
 
     Returns

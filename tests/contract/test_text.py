@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aam_schemas.common.errors import UsageError
 from aam_schemas.common.hashing import splitmix64, splitmix64_in_place
-from aam_schemas.common.text import exact_number, format_number, truncate_list
+from aam_schemas.common.text import exact_number, format_number, shorten, truncate_list
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,26 @@ def test_a_long_list_is_cut(number: int, expected: str) -> None:
 
 def test_a_list_of_lines_is_cut() -> None:
     assert truncate_list("abc", most=2, separator="\n") == "a\nb\nand 1 more"
+
+
+@given(st.text(max_size=200), st.integers(4, 100))
+def test_a_long_text_is_cut_and_its_length_given(text: str, most: int) -> None:
+    shown = shorten(text, most)
+    assert shown == text or (len(text) > most and shown.endswith(f" ({len(text)} characters)"))
+    assert len(shown) <= most + len("... (200 characters)")
+
+
+def test_a_long_text_keeps_its_beginning_and_end() -> None:
+    assert shorten("a" * 3000 + "z", 8) == "aaaaaa...az (3,001 characters)"
+
+
+def test_a_long_item_of_a_list_is_cut() -> None:
+    assert len(truncate_list(["a" * 10**6] * 7)) < 600
+
+
+@pytest.mark.parametrize("part", ["what", "where", "fix"])
+def test_each_part_of_an_error_is_cut(part: str) -> None:
+    assert len(str(UsageError(**{"what": "what"} | {part: "x" * 10**7}))) < 3000
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, TypeGuard
 
+from aam_schemas.common.text import MOST_IN_MESSAGE, shorten
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers for a full disk, an exceeded quota, and a file at its size limit (ulimit)."""
 
@@ -26,10 +28,9 @@ class AamError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, what: str, where: str = "", fix: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.where = where
-        self.fix = fix
+        # Parts of a message can come from a file or an argument, which may be of any length.
+        self.what, self.where, self.fix = (shorten(part, MOST_IN_MESSAGE) for part in (what, where, fix))
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         """Return the message: where and what on the first line, the fix on a line of its own."""

@@ -1,6 +1,7 @@
 """Lists and numbers in messages, the same everywhere."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 MOST_NAMED = 5
 """Items that a message lists before it counts the rest."""
@@ -8,13 +9,29 @@ MOST_NAMED = 5
 MOST_SHOWN = 200
 """Characters of a value that a message shows."""
 
+MOST_IN_MESSAGE = 2000
+"""Characters of each part of an error message: what is wrong, where, and the fix."""
+
+
+def shorten(value: object, most: int = MOST_SHOWN) -> str:
+    """Return a value as text. Only the beginning and the end of a long text are shown, with its length.
+
+    A file can hold an id of many megabytes, and a message about it must stay readable.
+    """
+    text = str(value)
+    if len(text) <= most:
+        return text
+    end = most // 4
+    return f"{text[: most - end]}...{text[len(text) - end :]} ({len(text):,} characters)"
+
 
 def truncate_list(items: Iterable[object], most: int = MOST_NAMED, separator: str = ", ") -> str:
     """Return the first items as text and the number of the others: `a, b, c and 4 more`."""
-    names = list(map(str, items))
-    more = f"{len(names) - most:,} more" if len(names) > most else ""
+    rest = iter(items)
+    names = [shorten(item) for item in islice(rest, most)]
+    number = sum(1 for _ in rest)
     joint = " and " if separator == ", " else f"{separator}and "
-    return separator.join(names[:most]) + (joint + more if more else "")
+    return separator.join(names) + (f"{joint}{number:,} more" if number else "")
 
 
 def format_number(value: float) -> str:
@@ -26,9 +43,3 @@ def format_number(value: float) -> str:
 def exact_number(value: float) -> str:
     """Return the one spelling of a number, which reads back as the same number: 6 and 6.0 are both `6`."""
     return str(int(value)) if float(value).is_integer() else repr(float(value))
-
-
-def shorten(value: object, most: int = MOST_SHOWN) -> str:
-    """Return a value as text, cut to `most` characters, so that a message stays readable."""
-    text = str(value)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
