@@ -9,6 +9,9 @@ MOST_NAMED = 5
 MOST_SHOWN = 200
 """Characters of a value that a message shows."""
 
+MOST_IN_LIST = 80
+"""Characters of an item of a list."""
+
 MOST_IN_MESSAGE = 2000
 """Characters of each part of an error message: what is wrong, where, and the fix."""
 
@@ -28,7 +31,7 @@ def shorten(value: object, most: int = MOST_SHOWN) -> str:
 def truncate_list(items: Iterable[object], most: int = MOST_NAMED, separator: str = ", ") -> str:
     """Return the first items as text and the number of the others: `a, b, c and 4 more`."""
     rest = iter(items)
-    names = [shorten(item) for item in islice(rest, most)]
+    names = [shorten(item, MOST_IN_LIST) for item in islice(rest, most)]
     number = sum(1 for _ in rest)
     joint = " and " if separator == ", " else f"{separator}and "
     return separator.join(names) + (f"{joint}{number:,} more" if number else "")
