@@ -114,7 +114,7 @@ class Whole:
         ({"parts": [{}], "names": {}}, r"parts\[0\].size is missing"),
         ({"parts": [{"size": 1, "shares": [0.5, "x"]}]}, r"parts\[0\].shares\[1\] must be a finite number"),
         ({"parts": [], "names": {"a": 1}}, r"names\['a'\] must be text"),
-        ({"parts": [], "names": {}, "limit": "x" * 10_000}, r"limit must be a whole number, not 'x{1,200}…"),
+        ({"parts": [], "names": {}, "limit": "x" * 10_000}, r"limit must be a whole number, not 'x+\.\.\.x"),
     ],
 )  # fmt: skip
 def test_a_wrong_type_names_its_field(document: object, words: str) -> None:
