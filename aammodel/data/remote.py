@@ -1,28 +1,42 @@
 """Read shard sets behind a URL: http:// and https:// directly, s3://, gs:// and others by fsspec.
 
-Files are read in ranges: a row group takes one request for each run of its columns, and no file is copied.
+Files are read in ranges: a row group takes one request, and no file is copied. A server decides neither how
+much is read nor how long it takes: each request has a largest size and a deadline.
 """
 
 import io
+import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from http.client import HTTPException, IncompleteRead
+from dataclasses import dataclass, field
+from functools import cache
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
+from threading import Event, Thread
+from urllib.parse import urljoin, urlsplit
 
-from aam_schemas.common.errors import InvalidDataError, UsageError
+from aam_schemas.common.errors import AamError, InvalidDataError, UsageError
 
-SECONDS_TO_WAIT = 60
+SECONDS_TO_WAIT = 12
 """Time to wait for an answer before the request is tried again."""
 SECONDS_BETWEEN_TRIES = (0.5, 2.0, 8.0)
 """Pauses before further tries. A short failure must not end a run of several days."""
+SECONDS_IN_ALL = 50
+"""Time for a request with all its tries, and what it receives at the slowest speed that is accepted."""
+SLOWEST_BYTES_PER_SECOND = 32 << 10
+MOST_REDIRECTS = 5
 
-_HTTP = ("http://", "https://")
+_HTTP = ("http", "https")
 _GONE = (404, 410)
+_REDIRECTS = (301, 302, 303, 307, 308)
 _TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
+_BYTES_AT_ONCE = 1 << 16
+_PARTIAL_CONTENT = 206
+_LONGEST_SHOWN = 200
+_COPY = "or copy the shards to this machine"
 
 
 @dataclass(frozen=True)
@@ -41,10 +55,24 @@ class RemotePath:
         """Return the URL without a final slash. A URL is never relative."""
         return RemotePath(self.url.rstrip("/"))
 
-    def read_bytes(self) -> bytes:
-        """Read a whole file, which should be small."""
-        with reporting_network_errors(self):
-            return _with_retries(lambda: _fetch(self.url, None))
+    def read_bytes(self, largest: int) -> bytes:
+        """Read a whole file of up to `largest` bytes.
+
+        Raises
+        ------
+        UsageError
+            If it cannot be read, or not in time.
+        InvalidDataError
+            If it is larger.
+        """
+        content = _fetch(self, 0, None, largest + 1)
+        if len(content) > largest:
+            raise InvalidDataError(
+                f"this file has more than {largest:,} bytes, and no such file of a shard set is so large",
+                str(self),
+                "give the URL of the folder that holds manifest.json",
+            )
+        return content
 
     def open(self, size: int) -> "RangeFile":
         """Open a file of known size in bytes, to read parts of it."""
@@ -101,14 +129,10 @@ class RangeFile(io.BufferedIOBase):
         return content
 
     def _read(self, start: int, stop: int) -> bytes:
-        with reporting_network_errors(self._path):
-            content = _with_retries(lambda: _fetch(self._path.url, (start, stop)))
+        # One byte more than requested, to notice a server that sends the whole file.
+        content = _fetch(self._path, start, stop, stop - start + 1)
         if len(content) > stop - start:
-            raise UsageError(
-                "this server sends whole files when a part is requested",
-                str(self._path),
-                "use a server that supports range requests (nginx, S3), or copy the shards to this machine",
-            )
+            raise _without_ranges(self._path.url)
         if len(content) < stop - start:
             raise InvalidDataError(
                 "this file is shorter than the manifest says, or the server did not send all of it",
@@ -128,6 +152,8 @@ def reporting_network_errors(path: RemotePath) -> Iterator[None]:
     """
     try:
         yield
+    except AamError:
+        raise
     except ImportError as error:
         raise UsageError(
             f"a package that reads such URLs is not installed: {error}",
@@ -157,43 +183,174 @@ def _missing(path: RemotePath) -> UsageError:
     )
 
 
-def _fetch(url: str, part: tuple[int, int] | None) -> bytes:
-    """Read a file, or the part of it from a first byte to the one after its last."""
-    if not url.startswith(_HTTP):
-        import fsspec
+@dataclass
+class _Transfer:
+    """A request with all its tries, as seen from the thread that waits for it."""
 
-        system, path = fsspec.url_to_fs(url)
-        return bytes(system.cat_file(path, *(part or ())))
-    request = urllib.request.Request(url)
-    if part is not None:
-        request.add_header("Range", f"bytes={part[0]}-{part[1] - 1}")
-    try:
-        with urllib.request.urlopen(request, timeout=SECONDS_TO_WAIT) as answer:
-            size = None if part is None else part[1] - part[0]
-            # One byte more than requested, to notice a server that sends the whole file.
-            content: bytes = answer.read(None if size is None else size + 1)
-            if size is not None and len(content) <= size and answer.length:
-                # The connection was cut: `read` itself raises no error if fewer bytes arrive than announced.
-                raise IncompleteRead(content, answer.length)
-            return content
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise
+    received: int = 0
+    """Number of bytes that the longest try has received."""
+    is_over: Event = field(default_factory=Event)
+    is_abandoned: bool = False
+    content: bytes = b""
+    error: BaseException | None = None
 
 
-def _with_retries(fetch: Callable[[], bytes]) -> bytes:
-    """Fetch, and try again after errors that may be temporary."""
-    for seconds in SECONDS_BETWEEN_TRIES:
+def _fetch(path: RemotePath, start: int, stop: int | None, most: int) -> bytes:
+    """Read a part of a file, to its end if `stop` is None, but never more than `most` bytes.
+
+    The request runs in a thread, and this one waits until the deadline. So it ends wherever the server lets
+    it hang: in the name lookup, the handshake, the headers or the content.
+    """
+    transfer = _Transfer()
+    Thread(target=_run, args=(transfer, path.url, start, stop, most), daemon=True).start()
+    begun = time.monotonic()
+    while not transfer.is_over.is_set():
+        # A slow network earns time with what it delivers.
+        seconds = begun + SECONDS_IN_ALL + transfer.received / SLOWEST_BYTES_PER_SECOND - time.monotonic()
+        if seconds <= 0:
+            transfer.is_abandoned = True
+            raise UsageError(
+                f"the server is too slow: {transfer.received:,} bytes in {time.monotonic() - begun:.0f} s",
+                str(path),
+                f"check the network and the server, then resume the run with --resume, {_COPY}",
+            )
+        transfer.is_over.wait(seconds)
+    if transfer.error is not None:
+        with reporting_network_errors(path):
+            raise transfer.error
+    return transfer.content
+
+
+def _run(transfer: _Transfer, url: str, start: int, stop: int | None, most: int) -> None:
+    """Make a request, again after errors that may be temporary."""
+    for seconds in (*SECONDS_BETWEEN_TRIES, None):
         try:
-            return fetch()
-        except (OSError, HTTPException) as error:
-            if not _is_temporary(error):
+            transfer.content = _try(transfer, url, start, stop, most)
+            transfer.error = None
+            break
+        except Exception as error:  # noqa: BLE001 (it is raised again by the thread that waits)
+            transfer.error = error
+            if seconds is None or not _is_temporary(error):
+                break
+        time.sleep(seconds)
+        if transfer.is_abandoned:
+            break
+    transfer.is_over.set()
+
+
+def _try(transfer: _Transfer, url: str, start: int, stop: int | None, most: int) -> bytes:
+    if urlsplit(url).scheme not in _HTTP:
+        return _read_with_fsspec(url, start, start + most if stop is None else stop)
+    with _answer(url, None if stop is None else f"bytes={start}-{stop - 1}") as answer:
+        _check_answer(answer, url, start, stop)
+        content = bytearray()
+        while len(content) < most and (part := answer.read1(min(most - len(content), _BYTES_AT_ONCE))):
+            content += part
+            transfer.received = max(transfer.received, len(content))
+            if transfer.is_abandoned:
+                break
+        if len(content) < most and answer.length:
+            # The connection was cut: `read1` itself raises no error if fewer bytes arrive than announced.
+            raise IncompleteRead(bytes(content), answer.length)
+        return bytes(content)
+
+
+def _read_with_fsspec(url: str, start: int, stop: int) -> bytes:
+    import fsspec
+
+    try:
+        system, path = fsspec.url_to_fs(url)
+        return bytes(system.cat_file(path, start, stop)[: stop - start])
+    except (OSError, ValueError, ImportError):
+        raise
+    except Exception as error:
+        # Each of its file systems has errors of its own.
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def _check_answer(answer: HTTPResponse, url: str, start: int, stop: int | None) -> None:
+    """Refuse an answer that is not what was asked for, before its content is read."""
+    encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UsageError(
+            f"this server sends the file with the content encoding {encoding[:_LONGEST_SHOWN]!r}, "
+            "though none was asked for",
+            url,
+            f"turn compression of these files off on the server, {_COPY}",
+        )
+    if stop is None:
+        return
+    if answer.status != _PARTIAL_CONTENT and (start > 0 or (answer.length or 0) > stop):
+        raise _without_ranges(url)
+    sent = answer.headers.get("Content-Range", "")
+    if answer.status == _PARTIAL_CONTENT and sent and not sent.startswith(f"bytes {start}-"):
+        raise UsageError(
+            f"this server sends another part than the bytes from {start}: {sent[:_LONGEST_SHOWN]!r}",
+            url,
+            f"use a server that supports range requests (nginx, S3), {_COPY}",
+        )
+
+
+def _without_ranges(url: str) -> UsageError:
+    return UsageError(
+        "this server sends whole files when a part is requested",
+        url,
+        f"use a server that supports range requests (nginx, S3), {_COPY}",
+    )
+
+
+def _answer(url: str, part: str | None) -> HTTPResponse:
+    """Return the answer of a server, after a few redirects at most."""
+    target = url
+    for _ in range(MOST_REDIRECTS + 1):
+        request = urllib.request.Request(target, headers={} if part is None else {"Range": part})
+        try:
+            answer: HTTPResponse = _opener().open(request, timeout=SECONDS_TO_WAIT)
+            return answer
+        except urllib.error.HTTPError as error:
+            # Its body is not read, since it may have no end.
+            error.close()
+            location = error.headers.get("Location")
+            if error.code not in _REDIRECTS or not location:
                 raise
-            time.sleep(seconds)
-    return fetch()
+            target = _redirected(url, target, location)
+    raise UsageError(
+        f"the server redirects more than {MOST_REDIRECTS} times", url, "give the URL that it leads to"
+    )
+
+
+def _redirected(url: str, source: str, location: str) -> str:
+    """Return where a redirect leads. Only http and https are followed, and never from https to http."""
+    target = urljoin(source, location)
+    scheme = urlsplit(target).scheme
+    if scheme not in _HTTP or (scheme == "http" and urlsplit(source).scheme == "https"):
+        raise UsageError(
+            f"the server redirects from {urlsplit(source).scheme} to {target[:_LONGEST_SHOWN]!r}, "
+            "which is not followed",
+            url,
+            f"check the URL, {_COPY}",
+        )
+    return target
+
+
+@cache
+def _opener() -> urllib.request.OpenerDirector:
+    """Return what opens URLs: of http and https alone, without redirects."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    return opener
 
 
 def _is_temporary(error: Exception) -> bool:
     if isinstance(error, urllib.error.HTTPError):
         return error.code in _TEMPORARY
-    return not isinstance(error, FileNotFoundError | PermissionError)
+    return isinstance(error, OSError | HTTPException) and not isinstance(
+        error, FileNotFoundError | PermissionError
+    )

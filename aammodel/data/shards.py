@@ -38,6 +38,8 @@ from aammodel.distances.metrics import MetricInputs
 _LARGEST_HASHED_BYTES = 4 << 30
 """Precomputed matrices up to this size are hashed before use. `aamprep verify` hashes larger ones, too."""
 _ASVS_AT_ONCE = 1 << 16
+LARGEST_MANIFEST_BYTES = 64 << 20
+LARGEST_CHECKSUM_BYTES = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -263,7 +265,8 @@ def open_shards(folder: ShardLocation) -> ShardSet:
     """
     if isinstance(folder, Path):
         return ShardSet(folder, read_manifest(folder))
-    content, checksum = ((folder / name).read_bytes() for name in (MANIFEST_FILE, CHECKSUM_FILE))
+    content = (folder / MANIFEST_FILE).read_bytes(LARGEST_MANIFEST_BYTES)
+    checksum = (folder / CHECKSUM_FILE).read_bytes(LARGEST_CHECKSUM_BYTES)
     return ShardSet(folder, parse_manifest(content, checksum, str(folder)))
 
 

@@ -1,8 +1,9 @@
-"""Small web server that answers range requests and fails on demand."""
+"""Small web servers: answering range requests and failing on demand, and hostile ones."""
 
 import re
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -70,3 +71,38 @@ def serving(folder: Path) -> Iterator[Site]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def answering(answer: Callable[[socket.socket, threading.Event], None]) -> Iterator[str]:
+    """Let a function answer each connection, byte by byte if it likes, and yield the URL.
+
+    The function gets the connection, after the request was read, and an event that tells it to end.
+    """
+    is_over = threading.Event()
+
+    def serve(server: socket.socket) -> None:
+        while not is_over.is_set():
+            try:
+                connection, _ = server.accept()
+            except TimeoutError:
+                continue
+            threading.Thread(target=reply, args=(connection,)).start()
+
+    def reply(connection: socket.socket) -> None:
+        with connection:
+            try:
+                connection.recv(1 << 16)
+                answer(connection, is_over)
+            except OSError:
+                pass  # the client is gone
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            is_over.set()
+            thread.join()

@@ -1,7 +1,11 @@
 """Shards behind a URL: the same batches by range requests, and messages for all that a network can do."""
 
+import re
 import socket
-from collections.abc import Iterator
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -12,12 +16,12 @@ import torch
 from aam_schemas.common.errors import AamError, InvalidDataError, UsageError
 from aammodel.data import remote
 from aammodel.data.remote import RemotePath, parse_location
-from aammodel.data.shards import ShardSet, open_shards
+from aammodel.data.shards import LARGEST_MANIFEST_BYTES, ShardSet, open_shards
 from aammodel.data.stream import BatchStream, StreamConfig
 from aammodel.data.workers import load_batches
 from tests.helpers.shards import make_shards, tiny_config
 from tests.helpers.studies import Programs
-from tests.helpers.web import Site, serving
+from tests.helpers.web import Site, answering, serving
 
 
 @pytest.fixture(autouse=True)
@@ -199,3 +203,120 @@ def test_a_silent_server_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPa
         path = RemotePath(f"http://127.0.0.1:{server.getsockname()[1]}/shards/x.parquet")
         with pytest.raises(UsageError, match="timed out"):
             path.open(100).read(8)
+
+
+OK, PART = b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 206 Partial Content\r\nContent-Length: 8\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+Hostile = Callable[[socket.socket, threading.Event], None]
+
+
+def sends(*parts: bytes) -> Hostile:
+    return lambda connection, _: connection.sendall(b"".join(parts))
+
+
+def sends_for_ever(start: bytes, part: bytes, seconds: float = 0.0) -> Hostile:
+    def answer(connection: socket.socket, is_over: threading.Event) -> None:
+        connection.sendall(start)
+        while not is_over.wait(seconds):
+            connection.sendall(part)
+
+    return answer
+
+
+def redirects(target: str, body: bytes = b"") -> Hostile:
+    return sends_for_ever(f"HTTP/1.1 302 Found\r\nLocation: {target}\r\n\r\n".encode(), body, 0.001)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        sends_for_ever(OK + b"\r\n", b"x" * 65536),
+        sends_for_ever(OK + CHUNKED, b"10000\r\n" + b"x" * 65536 + b"\r\n"),
+        sends_for_ever(OK + b"Content-Length: 999999999999\r\n\r\n", b"x" * 65536),
+        sends_for_ever(OK + b"Content-Length: -5\r\n\r\n", b"x" * 65536),
+    ],
+    ids=["to the end", "chunked", "length", "negative length"],
+)
+def test_a_manifest_without_end_is_invalid(answer: Hostile) -> None:
+    tracemalloc.start()
+    with answering(answer) as url, pytest.raises(InvalidDataError, match=r"more than [\d,]+ bytes"):
+        open_shards(parse_location(url))
+    assert tracemalloc.get_traced_memory()[1] < 5 * LARGEST_MANIFEST_BYTES
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        sends_for_ever(OK + b"\r\n", b"x", 0.05),
+        sends_for_ever(OK + CHUNKED, b"1", 0.05),
+        sends_for_ever(OK, b"X", 0.05),
+        sends_for_ever(b"", b"H", 0.05),
+        sends_for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.001),
+        sends_for_ever(OK, b"A: b\r\n", 0.05),
+        redirects("/elsewhere", b"x"),
+    ],
+    ids=["content", "chunk size", "header", "status", "continue", "headers", "redirects"],
+)
+@pytest.mark.parametrize("reads", [False, True], ids=["manifest", "range"])
+def test_a_server_that_never_comes_to_an_end_is_left(
+    answer: Hostile, reads: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "SECONDS_IN_ALL", 0.4)
+    begun = time.monotonic()
+    with answering(answer) as url:
+        path = RemotePath(url)
+        read = (lambda: path.open(100).read(8)) if reads else (lambda: path.read_bytes(1000))
+        with pytest.raises(UsageError, match=r"slow|whole files|redirects") as error:
+            read()
+    assert time.monotonic() - begun < 5
+    assert url in error.value.where
+
+
+def test_a_slow_server_is_waited_for_while_it_delivers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "SECONDS_IN_ALL", 0.2)
+
+    def answer(connection: socket.socket, _: threading.Event) -> None:
+        connection.sendall(OK + b"Content-Length: 320000\r\n\r\n")
+        for _ in range(20):
+            connection.sendall(b"x" * 16000)
+            time.sleep(0.05)
+
+    with answering(answer) as url:
+        assert len(RemotePath(url).read_bytes(10**6)) == 320_000
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (redirects("file:///etc/hostname"), "redirects from http to 'file:///etc/hostname'"),
+        (redirects("ftp://127.0.0.1/x"), "redirects from http to 'ftp:"),
+        (redirects("data:text/plain,x"), "redirects from http to 'data:"),
+        (redirects("/again"), "redirects more than 5 times"),
+        (sends(OK, b"Content-Encoding: gzip\r\n\r\n", bytes(8)), "content encoding 'gzip'"),
+        (sends_for_ever(OK + b"\r\n", b"x" * 65536), "whole files"),
+        (sends_for_ever(OK + b"Content-Length: 99999999999\r\n\r\n", b"x" * 65536), "whole files"),
+        (sends(PART, b"Content-Range: bytes 7-14/100\r\n\r\n", bytes(8)), "another part"),
+        (sends(PART, b"\r\n", bytes(4)), "IncompleteRead"),
+        (sends(PART, b"A: b\r\n" * 1000), "more than 100 headers"),
+        (sends(b"\x16\x03\x01 not http"), "cannot be read from the server"),
+        (sends(), "cannot be read from the server"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_answer_that_is_not_the_part_asked_for_is_named(answer: Hostile, words: str) -> None:
+    with answering(answer) as url:
+        file = RemotePath(url).open(100)
+        file.seek(20)
+        with pytest.raises(UsageError, match=re.escape(words)) as error:
+            file.read(8)
+    assert url in error.value.where
+    assert error.value.fix
+
+
+def test_a_redirect_to_another_folder_is_followed(site: Site) -> None:
+    with answering(lambda connection, _: connection.sendall(
+        f"HTTP/1.1 307 Moved\r\nLocation: {site.url}/shards/manifest.json\r\n\r\n".encode()
+    )) as url:  # fmt: skip
+        content = RemotePath(url).read_bytes(LARGEST_MANIFEST_BYTES)
+    assert content == (site.folder / "shards" / "manifest.json").read_bytes()
