@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all lint format fuzz clean
+.PHONY: demo test test-all test-bounds lint format fuzz clean
 
 demo: $(STAMP)  ## simulated study -> shards -> a trained model with its plots, in demo/
 	PATH="$(abspath $(BIN)):$$PATH" bash examples/demo.sh
@@ -14,6 +14,9 @@ test: $(STAMP)  ## everything except the long lists: under 10 minutes on 2 cores
 
 test-all: $(STAMP)  ## everything, with the long lists
 	$(BIN)/python -m pytest -m "not gpu" -n 2
+
+test-bounds:  ## every command with the oldest and the newest dependencies
+	PYTHON=$(PYTHON) .ci/bounds
 
 fuzz: $(STAMP)  ## read damaged and random files, for about an hour
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/aamprep/read/test_fuzz.py -n 2
