@@ -40,10 +40,10 @@ def tune(
     from aammodel.config.toml import read_config
     from aammodel.config.train import TrainConfig
     from aammodel.data.remote import parse_location
+    from aammodel.nn.sizes import total_bytes
     from aammodel.planning.tune import BatchTrial, largest_that_fits, range_test
     from aammodel.training.device import pick_device
     from aammodel.training.setup import make_plan, make_trainer
-    from aammodel.training.throughput import total_bytes
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
     train = TrainConfig(**(tables["train"] | ({"device": device} if device else {})))

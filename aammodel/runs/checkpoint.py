@@ -1,33 +1,46 @@
 """Write checkpoints and model files, and load checkpoints to resume from.
 
 Files are safetensors and JSON. Pickle is not used, since loading it can run code. A checkpoint appears whole
-or not at all, so an interrupted run leaves none that is incomplete.
+or not at all, so an interrupted run leaves none that is incomplete. Each file has a hash, and `state.json`
+lists those of the other two, so that they cannot come from different steps.
 """
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
-from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.common.files import Files
 from aam_schemas.common.publish import published_folder, remove_folder, replace_file
 from aam_schemas.preparation import Preparation
+from aammodel.config.model import ModelConfig
+from aammodel.config.stored import load_model_config
 from aammodel.distributed.fsdp import full_tensor, shard_like
+from aammodel.nn.model import AamModel
 from aammodel.runs.metrics_log import METRICS_FILE, Row, append_metrics
 from aammodel.runs.progress import Progress
+from aammodel.runs.state_file import STATE_FILE, State, read_state, state_file
+from aammodel.runs.tensor_file import (
+    Header,
+    Kind,
+    Tensors,
+    digest_of,
+    read_header,
+    read_tensors,
+    require_finite,
+    tensor_file,
+)
 
 CHECKPOINTS = "checkpoints"
 _FILES = Files()
-MODEL_FILE, OPTIMIZER_FILE, STATE_FILE = "model.safetensors", "optimizer.safetensors", "state.json"
-
-
-Tensors = dict[str, Tensor]
+MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
+MODEL_KEYS = ("model_config", "preparation")
+"""Keys in the header of a model file."""
+OBJECTIVE_HEADS = "objective_heads."
+"""Beginning of the names of weights in the heads of objectives."""
 
 
 def model_tensors(model: nn.Module) -> Tensors:
@@ -63,10 +76,11 @@ def save_checkpoint(run: Path, progress: Progress, model: bytes, optimizer: Tens
     """
     target = checkpoint_folder(run, progress.step)
     with published_folder(target, STATE_FILE, overwrite=True, files=files) as folder:
-        files.write(folder / MODEL_FILE, model)
-        files.write(folder / OPTIMIZER_FILE, save(optimizer))
-        state = json.dumps(asdict(progress), indent=2, allow_nan=False) + "\n"
-        files.write(folder / STATE_FILE, state.encode())
+        digests = {}
+        for name, content in ((MODEL_FILE, model), (OPTIMIZER_FILE, tensor_file(optimizer, {}))):
+            files.write(folder / name, content)
+            digests[name] = digest_of(content)
+        files.write(folder / STATE_FILE, state_file(progress, digests))
 
 
 def remove_checkpoints(run: Path, keep: int, best_step: int, files: Files) -> None:
@@ -78,28 +92,110 @@ def remove_checkpoints(run: Path, keep: int, best_step: int, files: Files) -> No
 
 
 def load_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+    folder: Path, model: AamModel, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> Progress:
     """Load a checkpoint into a model and an optimizer, and return its progress.
+
+    The names, types and shapes of all tensors are compared with those of the model and the optimizer before
+    anything is loaded.
 
     Raises
     ------
     InvalidDataError
-        If the checkpoint is damaged, or belongs to another model.
+        If a file of the checkpoint is damaged, belongs to another step, model or optimizer, or has a
+        non-finite value. The message names the file and the tensor.
     """
+    fix = f"restore it from a copy, or move {folder.name} away, to resume from the checkpoint before it"
+    state = read_state(folder / STATE_FILE, fix)
+    model_header = read_header(folder / MODEL_FILE, MODEL_KEYS, fix)
+    optimizer_header = read_header(folder / OPTIMIZER_FILE, (), fix)
+    own, parameters = model.state_dict(), dict(model.named_parameters())
+    if model_config_of(model_header) != model.config:
+        raise model_header.refuse("its model_config differs from that in config.json of the run")
+    model_header.require({name: Kind.of(tensor) for name, tensor in own.items()})
+    optimizer_header.require(_expected_moments(optimizer_header, state.progress, parameters, optimizer))
+    weights, moments = _read_bound(model_header, state), _read_bound(optimizer_header, state)
+    _check_moments(optimizer_header, moments, state.progress)
+    whole = {name: tensor.to(device) for name, tensor in weights.items()}
+    model.load_state_dict({name: shard_like(whole[name], tensor) for name, tensor in own.items()})
+    for full_name, tensor in moments.items():
+        key, name = full_name.split("|", 1)
+        # Optimizers that are not fused keep their number of steps on the CPU.
+        value = tensor if key == "step" and not optimizer.defaults.get("fused") else tensor.to(device)
+        optimizer.state[parameters[name]][key] = shard_like(value, parameters[name])
+    return state.progress
+
+
+def model_config_of(header: Header) -> ModelConfig:
+    """Return the configuration in the header of a model file.
+
+    Raises
+    ------
+    InvalidDataError
+        If there is none, or a value of it is invalid.
+    """
+    values = header.json("model_config")
     try:
-        weights = load_file(folder / MODEL_FILE, device=str(device))
-        model.load_state_dict(
-            {name: shard_like(weights[name], tensor) for name, tensor in model.state_dict().items()}
+        return load_model_config(values)
+    except ValueError as error:
+        raise header.refuse(f"its model_config is invalid: {error}") from error
+
+
+def _read_bound(header: Header, state: State) -> Tensors:
+    """Read the tensors of a file that the state of its checkpoint must list by its hash.
+
+    Raises
+    ------
+    InvalidDataError
+        If the file is damaged, has a non-finite value, or belongs to another checkpoint.
+    """
+    if state.digests is not None and header.sha256 != state.digests.get(header.path.name, ""):
+        raise header.refuse(
+            f"this file belongs to another checkpoint than {STATE_FILE} beside it, of step "
+            f"{state.progress.step}, which lists another hash"
         )
-        _load_optimizer(load_file(folder / OPTIMIZER_FILE, device=str(device)), model, optimizer)
-        return Progress(**json.loads((folder / STATE_FILE).read_text()))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise InvalidDataError(
-            f"this checkpoint cannot be read: {error}",
-            str(folder),
-            "remove this folder. The checkpoint before it is then used",
-        ) from error
+    tensors = read_tensors(header)
+    require_finite(header, tensors)
+    return tensors
+
+
+def _moment_names(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
+    """Return the names of the tensors that an optimizer keeps for each weight."""
+    if isinstance(optimizer, torch.optim.SGD):
+        return ("momentum_buffer",) if optimizer.defaults["momentum"] else ()
+    return "step", "exp_avg", "exp_avg_sq"
+
+
+def _expected_moments(
+    header: Header, progress: Progress, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
+) -> dict[str, Kind]:
+    """Return the kinds of the tensors that an optimizer has after the steps of a run.
+
+    It has none before the first step. A head of an objective from outside has none before its first gradient.
+    """
+    names = _moment_names(optimizer)
+    if progress.step == progress.skipped and not header.kinds:
+        return {}
+    return {
+        f"{key}|{name}": Kind(weight.dtype, () if key == "step" else tuple(weight.shape))
+        for name, weight in parameters.items()
+        for key in names
+        if not name.startswith(OBJECTIVE_HEADS) or any(f"{each}|{name}" in header.kinds for each in names)
+    }
+
+
+def _check_moments(header: Header, moments: Tensors, progress: Progress) -> None:
+    """Refuse impossible values of an optimizer: negative squares, or another number of steps."""
+    for name, tensor in moments.items():
+        if name.startswith("exp_avg_sq|") and tensor.numel() and tensor.min() < 0:
+            raise header.refuse(f"the tensor {name} has negative values, but holds means of squares")
+    steps = {name: float(tensor) for name, tensor in moments.items() if name.startswith("step|")}
+    # A step that overflowed in float16 does not count.
+    expected = progress.step - progress.skipped
+    for name, value in steps.items():
+        is_valid = 0 <= value <= expected if name.startswith(f"step|{OBJECTIVE_HEADS}") else value == expected
+        if not is_valid:
+            raise header.refuse(f"the tensor {name} is {value:g}, but the run has taken {expected} steps")
 
 
 def list_checkpoints(run: Path) -> list[Path]:
@@ -130,29 +226,7 @@ def model_file(model: Tensors, model_config: dict[str, object], preparation: Pre
     header = {"model_config": json.dumps(model_config)}
     if preparation is not None:
         header["preparation"] = json.dumps(preparation.as_dict())
-    return _with_sorted_header(save(model, metadata=header))
-
-
-def _with_sorted_header(content: bytes) -> bytes:
-    """Sort the metadata of a safetensors file, which the library writes in random order.
-
-    The header is JSON, padded with spaces, after its length as a 64-bit little-endian number. Sorted, it has
-    as many bytes, so equal models are equal files.
-    """
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    return content[:8] + text.ljust(end - 8) + content[end:]
-
-
-def _load_optimizer(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    parameters = dict(model.named_parameters())
-    for full_name, tensor in tensors.items():
-        key, name = full_name.split("|", 1)
-        # Optimizers that are not fused keep their number of steps on the CPU.
-        value = tensor.cpu() if key == "step" and not optimizer.defaults.get("fused") else tensor
-        optimizer.state[parameters[name]][key] = shard_like(value, parameters[name])
+    return tensor_file(model, header)
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,33 @@
 """Load the model of a run, with the weights of the best validation, and check whether shards fit it."""
 
-import json
+import logging
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
-from torch import Tensor
 
 from aam_schemas import vocabulary
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.manifest import MANIFEST_FILE
 from aam_schemas.preparation import Preparation
-from aammodel.config.stored import load_model_config
+from aammodel.config.model import ModelConfig
 from aammodel.data.shards import ShardSet
 from aammodel.nn.model import AamModel
+from aammodel.nn.sizes import model_without_weights, require_memory
 from aammodel.objectives.registry import add_heads
-from aammodel.runs.checkpoint import MODEL_FILE
+from aammodel.runs.checkpoint import MODEL_FILE, MODEL_KEYS, OBJECTIVE_HEADS, model_config_of
 from aammodel.runs.config_file import limit_in_config
+from aammodel.runs.state_file import STATE_FILE, read_state
+from aammodel.runs.tensor_file import Header, Kind, Tensors, read_header, read_tensors, require_finite
 
-_HEADS = "objective_heads."
+_LOGGER = logging.getLogger(__name__)
 _FIX = "copy the run again, or train a new model"
 
 
-def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
+def load_run(run: Path, device: torch.device | str = "cpu", must_be_finite: bool = True) -> AamModel:
     """Load the model of a run.
+
+    The names, types and shapes of all weights are compared with those that the configuration asks for,
+    before memory is allocated for them.
 
     Parameters
     ----------
@@ -32,6 +35,8 @@ def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
         Folder of the run, folder of one of its checkpoints, or a file `model.safetensors`, which includes the
         configuration of the model.
     device : torch.device or str
+    must_be_finite : bool
+        Whether to refuse non-finite weights. Only a diagnosis can use them.
 
     Returns
     -------
@@ -41,20 +46,61 @@ def load_run(run: Path, device: torch.device | str = "cpu") -> AamModel:
     Raises
     ------
     UsageError
-        If there is no such run.
+        If there is no such run, or it does not fit into memory.
     InvalidDataError
-        If its file is damaged.
+        If its file is damaged, or has a non-finite weight.
     """
-    path = _model_path(run)
-    try:
-        with safe_open(path, framework="pt") as file:
-            config = load_model_config(json.loads((file.metadata() or {})["model_config"]))
-        model = AamModel(config)
-        model.load_state_dict(_with_heads(model, load_file(path)))
-    # A damaged or foreign file can fail at any step: safetensors, JSON, configuration, names or shapes.
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
-        raise InvalidDataError(f"this model cannot be read: {error}", str(path), _FIX) from error
+    header = _model_header(run)
+    config = model_config_of(header)
+    # Each layer has weights, so a file without them cannot make us build its layers.
+    num_layers = config.asv_layers + config.sample_layers + config.distance_head_layers
+    if num_layers > len(header.kinds):
+        raise header.refuse(f"it has {len(header.kinds)} tensors, and its model_config {num_layers} layers")
+    model = _make_model(header, config)
+    require_memory(header.num_bytes, torch.device("cpu"), str(header.path), "use a machine with more memory")
+    weights = read_tensors(header)
+    if must_be_finite:
+        require_finite(header, weights)
+    _load(model, weights)
     return model.to(device).eval()
+
+
+def _model_header(run: Path) -> Header:
+    """Read the header of a model file. In the folder of a checkpoint, `state.json` must list its hash."""
+    path = _model_path(run)
+    header = read_header(path, MODEL_KEYS, _FIX)
+    state_path = path.with_name(STATE_FILE)
+    if run.is_dir() and state_path.exists():
+        digests = read_state(state_path, _FIX).digests
+        if digests is not None and digests.get(MODEL_FILE) != header.sha256:
+            raise header.refuse(
+                f"this file belongs to another checkpoint than {STATE_FILE} beside it, which has another hash"
+            )
+    elif header.sha256 is None:
+        _LOGGER.info("%s: written by an earlier version, without a hash, so damage may go unseen", path)
+    return header
+
+
+def _make_model(header: Header, config: ModelConfig) -> AamModel:
+    """Return the model without weights, after comparing the file with it."""
+    model = model_without_weights(config)
+    # Heads of objectives that are not registered are left out, since only their own loss needs them.
+    heads = {name: kind for name, kind in header.kinds.items() if name.startswith(OBJECTIVE_HEADS)}
+    add_heads(model, {name.split(".")[1] for name in heads})
+    own = {name: Kind.of(tensor) for name, tensor in model.state_dict().items()}
+    kept = tuple(f"{OBJECTIVE_HEADS}{name}." for name in model.objective_heads)
+    header.require(own | {name: kind for name, kind in heads.items() if not name.startswith(kept)})
+    return model
+
+
+def _load(model: AamModel, weights: Tensors) -> None:
+    """Put weights into a model without weights."""
+    names = list(model.objective_heads)
+    # A head from outside may have tensors that are not stored. So it is made anew, with memory.
+    model.objective_heads.clear()
+    model.load_state_dict({name: weights[name] for name in model.state_dict()}, assign=True)
+    add_heads(model, names)
+    model.load_state_dict({name: weights[name] for name in model.state_dict()})
 
 
 def load_preparation(run: Path) -> Preparation | None:
@@ -78,13 +124,14 @@ def load_preparation(run: Path) -> Preparation | None:
     InvalidDataError
         If its file is damaged, or its preparation was stored by a later version.
     """
-    path = _model_path(run)
+    header = _model_header(run)
+    if "preparation" not in header.metadata:
+        return None
+    values = header.json("preparation")
     try:
-        with safe_open(path, framework="pt") as file:
-            stored = (file.metadata() or {}).get("preparation")
-        return None if stored is None else Preparation.from_dict(json.loads(stored))
-    except (SafetensorError, TypeError, ValueError, OSError) as error:
-        raise InvalidDataError(f"this model cannot be read: {error}", str(path), _FIX) from error
+        return Preparation.from_dict(values)
+    except (TypeError, ValueError) as error:
+        raise header.refuse(f"its preparation is invalid: {error}") from error
 
 
 def token_limit_of_training(run: Path) -> int | None:
@@ -113,21 +160,8 @@ def _model_path(run: Path) -> Path:
             str(run),
             "this is a shard set: give the run first" if is_shards else "give a run folder",
         )
-    return path
-
-
-def _with_heads(model: AamModel, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Add the heads of objectives in a model file to a model, and return the weights to load.
-
-    Heads of objectives that are not registered are left out, since only their own loss needs them.
-    """
-    add_heads(model, {name.split(".")[1] for name in weights if name.startswith(_HEADS)})
-    kept = tuple(f"{_HEADS}{name}." for name in model.objective_heads)
-    return {
-        name: tensor
-        for name, tensor in weights.items()
-        if name.startswith(kept) or not name.startswith(_HEADS)
-    }
+    # A file that is named itself may be a link, as in the caches of download tools.
+    return path if run.is_dir() else path.resolve()
 
 
 def check_fits(model: AamModel, shards: ShardSet, token_limit: int | None = None) -> None:

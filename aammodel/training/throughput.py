@@ -1,6 +1,5 @@
 """Speed and memory of a run: the values of `metrics.jsonl` that are not losses."""
 
-import os
 import resource
 import sys
 import time
@@ -101,10 +100,3 @@ def peak_bytes(device: torch.device) -> int:
     # The unit is bytes on macOS and KiB elsewhere (man getrusage). This peak cannot be reset.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def total_bytes(device: torch.device) -> int:
-    """Return the memory of a GPU, or of this machine, in bytes."""
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -17,11 +17,12 @@ from aammodel.data.stream import BatchStream
 from aammodel.diagnostics.trace import TraceInputs
 from aammodel.nn.model import AamModel
 from aammodel.objectives.registry import add_heads, make_objectives
-from aammodel.runs.checkpoint import STATE_FILE, list_checkpoints, load_checkpoint
+from aammodel.runs.checkpoint import list_checkpoints, load_checkpoint
 from aammodel.runs.config_file import CONFIG_FILE, read_config_of
 from aammodel.runs.load import check_fits, load_run
 from aammodel.runs.progress import Progress
 from aammodel.runs.saved_step import load_step, weights_beside
+from aammodel.runs.state_file import STATE_FILE
 from aammodel.training.device import pick_device
 from aammodel.training.optimizer import make_optimizer
 from aammodel.training.precision import Precision
@@ -109,7 +110,10 @@ def from_batch(path: Path, run: Path | None, tables: Tables | None) -> TraceInpu
     if run is None and tables is None and saved_weights.is_file() and saved_weights != path:
         run = saved_weights
     if run is not None:
-        model, train, weights = load_run(run), _read_train_config(path.absolute().parent), str(run)
+        # The weights may be what is non-finite.
+        model, train = load_run(run, must_be_finite=False), _read_train_config(path.absolute().parent)
+        weights = str(run)
+        _check_targets(saved.batches, model, run)
     else:
         tables = tables or {"model": {}, "train": {}}
         train = TrainConfig(**tables["train"])
@@ -122,6 +126,16 @@ def from_batch(path: Path, run: Path | None, tables: Tables | None) -> TraceInpu
     stepper = _make_stepper(model, train)
     stepper.precision.load(saved.scaling)
     return TraceInputs(stepper, saved.batches, saved.step, weights, saved.rank)
+
+
+def _check_targets(batches: list[Batch], model: AamModel, run: Path) -> None:
+    number, targets = len(batches[0].distance), model.config.targets
+    if any(len(batch.distance) != len(targets) for batch in batches):
+        raise UsageError(
+            f"this model predicts {len(targets)} distances, but the batch has {number}",
+            str(run),
+            "give the run that saved the batch",
+        )
 
 
 def _from_model(path: Path, shards: ShardLocation | None, step: int) -> TraceInputs:

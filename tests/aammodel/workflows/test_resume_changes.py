@@ -14,6 +14,7 @@ from aammodel.runs.progress import Progress
 from aammodel.training.setup import make_plan
 from aammodel.workflows.pretrain import begin_run
 from aammodel.workflows.resume import read_plan
+from tests.helpers.old_keys import forget_hashes
 from tests.helpers.shards import make_shards, tiny_config
 from tests.helpers.studies import Programs
 
@@ -106,7 +107,9 @@ def test_other_shards_are_refused_unless_allowed(run: Programs, begun: Path) -> 
 
 def test_other_shards_reset_the_best_loss(run: Programs, begun: Path) -> None:
     """Losses of other samples cannot be compared."""
-    state = begun / "checkpoints" / "step-000002" / "state.json"
+    checkpoint = begun / "checkpoints" / "step-000002"
+    forget_hashes(checkpoint)
+    state = checkpoint / "state.json"
     state.write_text(json.dumps(json.loads(state.read_text()) | {"best_loss": 0.0}))
     replace_shards(run, begun, "--token-limit", 7)
     weights = (begun / "model.safetensors").read_bytes()
