@@ -3,10 +3,10 @@
 import math
 from enum import StrEnum
 
-from aam_schemas.manifest import LARGEST_TOKEN_LIMIT, Choices
+from aam_schemas.common.json_files import LARGEST_INTEGER
+from aam_schemas.manifest import LARGEST_TOKEN_LIMIT, MOST_READS, MOST_SAMPLES, Choices
 from aamprep.choices import MissingFromTree, Select
 from aamprep.errors import ParameterError
-from aamprep.prepare.rarefy import MOST_READS
 
 
 def check_choices(choices: Choices) -> Choices:
@@ -20,10 +20,15 @@ def check_choices(choices: Choices) -> Choices:
     check_token_limit(choices.token_limit)
     _check_name(choices.select, Select, "select")
     _check_name(choices.missing_from_tree, MissingFromTree, "missing_from_tree")
-    if not math.isfinite(choices.min_reads):
-        raise ParameterError(
-            f"the number of reads is {choices.min_reads}", "min_reads", "give a finite number"
-        )
+    # The manifest records these numbers, and readers refuse others.
+    if not 0 <= choices.min_reads < math.inf:
+        what = f"the number of reads is {choices.min_reads}"
+        raise ParameterError(what, "min_reads", "give a finite number, 0 or more")
+    if not 0 <= choices.min_prevalence <= MOST_SAMPLES:
+        what = f"a prevalence of {choices.min_prevalence} samples is impossible"
+        raise ParameterError(what, "min_prevalence", f"give 0 to {MOST_SAMPLES:,}")
+    if abs(choices.seed) > LARGEST_INTEGER:
+        raise ParameterError(f"the seed {choices.seed} is too large", "seed", "give fewer than 19 digits")
     if choices.rarefy_depth is not None:
         _check_depth(choices.rarefy_depth)
     return choices

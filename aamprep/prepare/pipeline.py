@@ -11,14 +11,14 @@ import polars as pl
 import pyarrow as pa
 
 from aam_schemas.common.text import exact_number
-from aam_schemas.manifest import Choices
+from aam_schemas.manifest import MOST_READS, Choices
 from aam_schemas.shards import SAMPLES
 from aam_schemas.tables import sample_table, violations
 from aamprep.arrays import LARGEST_COUNT, BoolArray
 from aamprep.choices import MissingFromTree, Select
 from aamprep.errors import ParameterError
 from aamprep.prepare.block import Block, blocks
-from aamprep.prepare.rarefy import MOST_READS, rarefy
+from aamprep.prepare.rarefy import rarefy
 from aamprep.prepare.rejected import Rejected
 from aamprep.prepare.seeded import split_of
 from aamprep.prepare.truncate import in_order_of_selection, within_limit

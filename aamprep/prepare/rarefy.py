@@ -7,9 +7,6 @@ import numpy as np
 from aamprep.prepare.block import Block
 from aamprep.prepare.seeded import generator
 
-MOST_READS = 10**9
-"""`Generator.multivariate_hypergeometric` of numpy needs fewer reads than this."""
-
 
 def rarefy(block: Block, depth: int, seed: int) -> Block:
     """Draw `depth` reads of each sample without replacement (multivariate hypergeometric).

@@ -28,6 +28,7 @@ from aam_schemas.shards import (
     TREE_FILE,
     asvs_schema,
     samples_schema,
+    tokens_sha256,
 )
 from aam_schemas.tables import asv_table, metadata_table, sample_table, violations
 from aam_schemas.vocabulary import encode
@@ -96,7 +97,8 @@ def write_shards(pipeline: SamplePipeline, folder: Path, command: str) -> tuple[
     branches = prune(study.tree, study.tip_of_asv[numbering.asv_of_row]) if study.tree is not None else None
     # Compressing the sequences of 100,000 ASVs takes seconds, which a second core can spend during the pass.
     with ThreadPoolExecutor(1) as executor:
-        written = executor.submit(write_table, _asvs_table(study, numbering), folder / ASVS_FILE)
+        asvs = _asvs_table(study, numbering)
+        written = executor.submit(write_table, asvs, folder / ASVS_FILE)
         writers = _second_pass(pipeline, spool.read(), numbering, branches, folder)
         written.result()
     files = [describe(folder / ASVS_FILE)]
@@ -117,6 +119,7 @@ def write_shards(pipeline: SamplePipeline, folder: Path, command: str) -> tuple[
         metadata_types=_metadata_types(study.metadata),
         versions={"python": platform.python_version()} | {tool: version(tool) for tool in TOOLS},
         command=command,
+        tokens_sha256=tokens_sha256(asvs["tokens"][: numbering.num_kept]),
     )
     write_manifest(folder, manifest)
     return manifest, summary

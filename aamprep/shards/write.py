@@ -14,6 +14,7 @@ from aam_schemas.shards import (
     footer_sha256,
     open_parquet,
     parquet_writer,
+    row_group_sha256,
     samples_file,
     write_parquet,
 )
@@ -103,6 +104,7 @@ def describe(path: Path, split: str = "") -> ShardFile:
         )
     with open_parquet(path) as file:
         groups = tuple(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))
+        group_hashes = row_group_sha256(path, file.metadata)
     return ShardFile(
         name=path.name,
         split=split,
@@ -111,6 +113,7 @@ def describe(path: Path, split: str = "") -> ShardFile:
         bytes=path.stat().st_size,
         sha256=file_sha256(path),
         footer_sha256=footer_sha256(path),
+        row_group_sha256=group_hashes,
     )
 
 

@@ -1,6 +1,5 @@
 """Verify a shard set: every byte is unchanged, and the content is consistent."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,23 +7,17 @@ import pyarrow as pa
 from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.manifest import (
     CHECKSUM_FILE,
-    LARGEST_TOKEN_LIMIT,
     MANIFEST_FILE,
     Manifest,
     ShardFile,
     read_manifest,
 )
-from aam_schemas.shards import SPLITS, file_sha256, footer_sha256, open_parquet, samples_file
-from aam_schemas.vocabulary import NAMES
-from aamprep.prepare.rarefy import MOST_READS
+from aam_schemas.shards import file_sha256, footer_sha256, open_parquet
 from aamprep.rules import shards as rules
 from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Rule
 from aamprep.verification.check import ShardCheck
 from aamprep.verification.content import check_content
-
-LONGEST_SEQUENCE = 1 << 20
-"""Maximum number of tokens per ASV in a manifest. Amplicons are far shorter than a megabase."""
 
 
 def verify_shards(folder: Path, findings: Findings) -> Manifest | None:
@@ -59,15 +52,13 @@ def check_manifest(folder: Path, findings: Findings) -> Manifest | None:
         expected = f"{file_sha256(folder / MANIFEST_FILE)}  {MANIFEST_FILE}\n"
         if (folder / CHECKSUM_FILE).read_bytes() != expected.encode():
             raise InvalidDataError(f"{CHECKSUM_FILE} was changed")
-        problems = _manifest_problems(manifest)
-    except (InvalidDataError, OSError) as error:
-        findings.add(
-            rules.MANIFEST, str(folder), error.what if isinstance(error, InvalidDataError) else error
-        )
-        return None
-    for problem in problems:
-        findings.add(rules.MANIFEST, str(folder / MANIFEST_FILE), problem)
-    return None if problems else manifest
+    except InvalidDataError as error:
+        findings.add(rules.MANIFEST, error.where or str(folder / MANIFEST_FILE), error.what)
+    except OSError as error:
+        findings.add(rules.MANIFEST, str(folder / MANIFEST_FILE), error)
+    else:
+        return manifest
+    return None
 
 
 def check_files(folder: Path, manifest: Manifest, findings: Findings) -> set[str]:
@@ -123,42 +114,3 @@ def _footer_problem(path: Path, listed: ShardFile) -> tuple[Rule, str] | None:
         expected = f"{listed.rows:,} rows in {len(listed.row_group_rows):,}"
         return rules.FILE_CHANGED, f"{actual}; the manifest lists {expected}"
     return None
-
-
-def _manifest_problems(manifest: Manifest) -> list[str]:
-    """Return values of a manifest that are out of bounds. Other checks rely on these bounds."""
-    problems = []
-    numbers = {
-        field.name: getattr(manifest, field.name)
-        for field in fields(manifest)
-        if field.name.startswith("num_")
-    }
-    for file in manifest.files:
-        if Path(file.name).name != file.name:
-            problems.append(f"invalid file name {file.name!r}")
-        numbers |= {f"rows of {file.name}": file.rows, f"bytes of {file.name}": file.bytes}
-    problems += [f"invalid {name}: {value!r}" for name, value in numbers.items() if value < 0]
-    limit, length = manifest.choices.token_limit, manifest.sequence_length
-    if not 1 <= limit <= LARGEST_TOKEN_LIMIT:
-        problems.append(f"invalid token_limit: {limit!r}")
-    depth = manifest.choices.rarefy_depth
-    if depth is not None and not 1 <= depth <= MOST_READS:
-        problems.append(f"invalid rarefy_depth: {depth!r}")
-    if not 2 <= length <= LONGEST_SEQUENCE:
-        problems.append(f"invalid sequence_length: {length!r}")
-    if manifest.vocabulary != NAMES:
-        problems.append(f"unknown vocabulary: {manifest.vocabulary!r}")
-    return problems + _name_problems(manifest)
-
-
-def _name_problems(manifest: Manifest) -> list[str]:
-    """Return problems with the names and splits of the listed files."""
-    names = [file.name for file in manifest.files]
-    problems = [f"{name} is listed twice" for name in sorted({str(n) for n in names if names.count(n) > 1})]
-    for split in SPLITS:
-        files = manifest.sample_files(split)
-        expected = [samples_file(split, index, len(files)) for index in range(len(files))]
-        if [file.name for file in files] != expected:
-            problems.append(f"the files of {split} must be named {', '.join(expected)}")
-    others = {str(file.split) for file in manifest.files} - {*SPLITS, ""}
-    return problems + [f"unknown split {name!r}" for name in sorted(others)]

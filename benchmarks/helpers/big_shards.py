@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aam_schemas.manifest import Manifest, read_manifest, write_manifest
-from aam_schemas.shards import parquet_writer, samples_file
+from aam_schemas.shards import ASVS_FILE, TREE_FILE, parquet_writer, samples_file
 from aamprep.shards.write import describe
 
 ROUNDS_PER_FILE = 20
@@ -23,7 +23,7 @@ def write_big_shards(shards: Path, folder: Path, times: int) -> Manifest:
     """Write a set that repeats the training samples of another one."""
     manifest = read_manifest(shards)
     folder.mkdir()
-    common = [file.name for file in manifest.files if not file.split]
+    common = [file.name for file in manifest.files if file.name in (ASVS_FILE, TREE_FILE)]
     for name in common:
         shutil.copy(shards / name, folder)
     small = [file.name for file in manifest.sample_files("train")]
@@ -42,7 +42,14 @@ def write_big_shards(shards: Path, folder: Path, times: int) -> Manifest:
                     writer.write_table(_renamed(group, number))
     samples = tuple(describe(folder / name, "train") for name in names)
     files = (*(describe(folder / name) for name in common), *samples)
-    larger = replace(manifest, files=files, num_samples=sum(file.rows for file in samples))
+    larger = replace(
+        manifest,
+        files=files,
+        num_samples=sum(file.rows for file in samples),
+        metadata_types={},
+        num_rejected_samples=0,
+        num_rejected_asvs=0,
+    )
     write_manifest(folder, larger)
     return larger
 

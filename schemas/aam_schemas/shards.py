@@ -14,6 +14,7 @@ import hashlib
 from io import BufferedIOBase
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -172,3 +173,35 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a whole file, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def row_group_span(metadata: pq.FileMetaData, number: int) -> tuple[int, int]:
+    """Return the first byte of a row group in its file, and the byte after its last one."""
+    group = metadata.row_group(number)
+    spans = [_chunk_span(group.column(index)) for index in range(group.num_columns)]
+    return min(start for start, _ in spans), max(stop for _, stop in spans)
+
+
+def _chunk_span(chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
+    """Return the first byte of a column chunk, and the byte after its last one."""
+    start = int(chunk.data_page_offset)
+    if chunk.dictionary_page_offset is not None:
+        start = min(start, int(chunk.dictionary_page_offset))
+    return start, start + int(chunk.total_compressed_size)
+
+
+def row_group_sha256(path: Path, metadata: pq.FileMetaData) -> tuple[str, ...]:
+    """Return the SHA-256 of the bytes of each row group of a file, as `row_group_span` delimits them."""
+    hashes = []
+    with path.open("rb") as file:
+        for number in range(metadata.num_row_groups):
+            start, stop = row_group_span(metadata, number)
+            file.seek(start)
+            hashes.append(hashlib.sha256(file.read(stop - start)).hexdigest())
+    return tuple(hashes)
+
+
+def tokens_sha256(tokens: pa.ChunkedArray) -> str:
+    """Return the SHA-256 of the column `tokens` of some ASVs: one byte per token, ASV after ASV."""
+    values = tokens.combine_chunks().flatten().to_numpy()
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()

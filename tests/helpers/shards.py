@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aam_schemas.manifest import write_manifest
-from aam_schemas.shards import file_sha256, footer_sha256, write_parquet
+from aam_schemas.shards import write_parquet
 from aammodel.data.shards import ShardSet, open_shards
+from aamprep.shards.write import describe
 from tests.helpers.studies import Programs, random_counts, random_newick, random_sequences, write_table
 
 
@@ -73,14 +74,7 @@ def rewrite(shards: ShardSet, name: str, column: str, values: pa.Array) -> Shard
     table = table.set_column(table.column_names.index(column), field, values)
     path.unlink()
     write_parquet(table, path)
-    described = {
-        "bytes": path.stat().st_size,
-        "sha256": file_sha256(path),
-        "footer_sha256": footer_sha256(path),
-    }
-    files = tuple(
-        replace(file, **described, row_group_rows=(file.rows,)) if file.name == name else file
-        for file in shards.manifest.files
-    )
-    write_manifest(shards.folder, replace(shards.manifest, files=files))
+    files = tuple(describe(path, file.split) if file.name == name else file for file in shards.manifest.files)
+    # As other tools may write it: without hashes of the tokens.
+    write_manifest(shards.folder, replace(shards.manifest, files=files, tokens_sha256=""))
     return open_shards(shards.folder)

@@ -18,7 +18,7 @@ from aam_schemas.common.text import shorten
 
 MOST_LEVELS = 64
 """Deepest nesting of objects and lists. Our own files have fewer than 10 levels."""
-_LARGEST_INTEGER = 2**63 - 1
+LARGEST_INTEGER = 2**63 - 1
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _COPY = "copy the file again, or make it again with the program that wrote it"
 
@@ -141,8 +141,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    value = int(digits) if len(digits) <= 20 else _LARGEST_INTEGER + 1
-    if abs(value) > _LARGEST_INTEGER:
+    value = int(digits) if len(digits) <= 20 else LARGEST_INTEGER + 1
+    if abs(value) > LARGEST_INTEGER:
         raise ValueError(f"the number {shorten(digits, 30)} has more than 64 bits")
     return value
 
