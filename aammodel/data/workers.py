@@ -1,15 +1,17 @@
 """Worker processes that make batches ahead of the training loop."""
 
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import active_children, forkserver, parent_process, resource_tracker
+from pathlib import Path
 from threading import Thread
 
 from torch.utils.data import DataLoader, IterableDataset
 
-from aam_schemas.common.errors import AamError
+from aam_schemas.common.errors import AamError, UsageError, exhausted_limit
 from aammodel.batch import Batch
 from aammodel.data.stream import BatchStream
 
@@ -17,6 +19,64 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Signals that end a run after its current step."""
 WORKER_TIMEOUT_SECONDS = 600
 """A worker that is silent for this long hangs. Its run ends with an error instead of waiting for ever."""
+
+_FILES_OF_A_RUN = 40
+"""Files that a process opens beside those of its workers: shards, metrics, checkpoints, libraries."""
+_FILES_PER_WORKER = 24
+"""A worker's pipes, and a file for each tensor of the batches that it has made ahead."""
+_BYTES_PER_WORKER = 150 << 20
+"""Memory of a worker that is not shared with others (measured: 160 MiB to 360 MiB)."""
+_ADDRESSES_PER_WORKER = 3 << 30
+"""Address space of a worker: most of it is torch, which is mapped and hardly touched."""
+
+
+def check_limits(num_workers: int) -> None:
+    """Refuse more workers than the limits of this process and the free memory allow.
+
+    Beyond these limits, workers die or wait for ever without saying why.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not num_workers:
+        return
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    files = _FILES_OF_A_RUN + _FILES_PER_WORKER * num_workers
+    if most_files != resource.RLIM_INFINITY and files > most_files:
+        raise _too_many(
+            num_workers,
+            f"this process may open only {most_files} files, and {num_workers} workers need {files}",
+            f"raise it with `ulimit -n {files}`",
+        )
+    most_addresses = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most_addresses != resource.RLIM_INFINITY and most_addresses < _ADDRESSES_PER_WORKER:
+        raise _too_many(
+            num_workers,
+            f"this process may use only {most_addresses / 2**30:.1f} GiB of address space, "
+            f"and a worker needs {_ADDRESSES_PER_WORKER >> 30}",
+            "raise it with `ulimit -v unlimited`",
+        )
+    needed, free = num_workers * _BYTES_PER_WORKER, _free_bytes()
+    if free is not None and needed > free:
+        raise _too_many(
+            num_workers,
+            f"{num_workers} workers need {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} are free",
+            "use a machine with more memory",
+        )
+
+
+def _too_many(num_workers: int, what: str, fix: str) -> UsageError:
+    return UsageError(what, f"num_workers = {num_workers}", f"{fix}, or set num_workers to less, 0 for none")
+
+
+def _free_bytes() -> int | None:
+    """Return the memory that new processes can use, or None if the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def load_batches(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Batch]:
@@ -32,6 +92,8 @@ def load_batches(stream: BatchStream, num_workers: int, pin_memory: bool) -> Ite
 
     Raises
     ------
+    UsageError
+        At once if there cannot be so many workers, and later if one of them dies or hangs.
     AamError
         Any error of a worker, as the worker raised it.
 
@@ -46,9 +108,13 @@ def load_batches(stream: BatchStream, num_workers: int, pin_memory: bool) -> Ite
     >>> next(batches).num_samples
     8
     """
+    check_limits(num_workers)
     if not num_workers:
-        yield from (batch.pin_memory() if pin_memory else batch for batch in stream)
-        return
+        return (batch.pin_memory() if pin_memory else batch for batch in stream)
+    return _load_ahead(stream, num_workers, pin_memory)
+
+
+def _load_ahead(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iterator[Batch]:
     _start_fork_server()
     loader = DataLoader(
         _ErrorsAsItems(stream),
@@ -65,13 +131,18 @@ def load_batches(stream: BatchStream, num_workers: int, pin_memory: bool) -> Ite
             if isinstance(batch, AamError):
                 raise batch
             yield batch
-    except RuntimeError:
-        # DataLoader raises RuntimeError for a worker that hangs or died. A worker that hangs ignores the
-        # signals that end others, so DataLoader would wait for it.
+    except (RuntimeError, OSError, EOFError) as error:
+        # DataLoader raises RuntimeError for a worker that hangs or died, and the fork server ends without a
+        # word if it can fork no more. A worker that hangs ignores the signals that end others, so DataLoader
+        # would wait for it.
         for worker in active_children():
             if worker not in before:
                 worker.kill()
-        raise
+        raise exhausted_limit(error) or UsageError(
+            f"a worker process died or hangs: {error or type(error).__name__}",
+            f"num_workers = {num_workers}",
+            "if the system killed it, memory is short: set num_workers to less, 0 for none, then resume",
+        ) from error
 
 
 @dataclass(frozen=True)

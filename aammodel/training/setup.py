@@ -28,6 +28,7 @@ from aammodel.data.masking import Masking
 from aammodel.data.remote import ShardLocation
 from aammodel.data.shards import ShardSet, open_shards
 from aammodel.data.stream import BatchStream, StreamConfig
+from aammodel.data.workers import check_limits
 from aammodel.distances.metrics import METRICS
 from aammodel.distributed.fsdp import shard
 from aammodel.distributed.ranks import ALONE, Ranks
@@ -202,6 +203,7 @@ def make_trainer(
     on_non_finite : OnNonFinite
         Called at a step with a non-finite loss or gradient.
     """
+    check_limits(plan.train.num_workers or 0)  # before the folder of the run is made
     config, stream, progress = plan.train, train_stream(plan), Progress()
     checkpoints = list_checkpoints(run) if resume else []
     stepper = make_stepper(plan, None if checkpoints else first_batch(stream), ranks)

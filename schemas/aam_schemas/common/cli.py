@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from aam_schemas.common.errors import AamError, UsageError, full_disk, is_disk_full
+from aam_schemas.common.errors import AamError, UsageError, exhausted_limit, full_disk, is_disk_full
 from aam_schemas.common.publish import recover
 
 SINGLE_FILE_OPTIONS = (
@@ -54,6 +54,9 @@ def run(app: Any, program: str) -> None:
     except Exception as error:  # noqa: BLE001 - the last line of defense: a crash must not look like bad data
         if is_disk_full(error):
             say(f"{program}: {full_disk(error, error.filename or '', 'free some space')}")
+            sys.exit(WRONG_USAGE)
+        if (limit := exhausted_limit(error)) is not None:
+            say(f"{program}: {limit}")
             sys.exit(WRONG_USAGE)
         traceback.print_exc()
         say(f"{program}: internal error. This is a bug in {program}. Please report the lines above.")

@@ -81,3 +81,38 @@ def naming_full_disk(where: str, fix: str) -> Iterator[None]:
         if is_disk_full(error):
             raise full_disk(error, where, fix) from error
         raise
+
+
+_LIMIT_WORDS = (
+    "can't start new thread",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "out of memory",
+    "failed to map segment",
+    "too many open files",
+    "could not create a primitive",
+)
+"""How Python, torch and the system's loader say that a limit is reached, in errors of many classes."""
+
+
+def exhausted_limit(error: BaseException) -> UsageError | None:
+    """Return the error for a limit of the system: memory, threads, processes or open files. Else None."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return _limit("the system lets this process open no more files", "raise the limit with `ulimit -n`")
+    is_limit = isinstance(error, OSError) and error.errno in (errno.ENOMEM, errno.EAGAIN)
+    text = str(error).lower()
+    is_said = isinstance(error, RuntimeError | OSError | ImportError) and any(
+        words in text for words in _LIMIT_WORDS
+    )
+    if not (isinstance(error, MemoryError) or is_limit or is_said):
+        return None
+    what = str(error).partition("\n")[0] or type(error).__name__
+    return _limit(
+        f"the system gives this process no more memory, threads or files: {what}",
+        "use a machine with more memory, raise the limits (`ulimit -v`, `ulimit -u`, `ulimit -n`), "
+        "or set fewer workers and smaller batches",
+    )
+
+
+def _limit(what: str, fix: str) -> UsageError:
+    return UsageError(what, "limits of the system", fix)

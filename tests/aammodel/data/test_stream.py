@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from aam_schemas.common.errors import AamError, InvalidDataError
+from aam_schemas.common.errors import AamError, InvalidDataError, UsageError
 from aam_schemas.manifest import read_manifest
 from aam_schemas.vocabulary import decode
 from aammodel.batch import IGNORED, Batch
@@ -328,7 +328,7 @@ class Hangs:
 def test_a_worker_that_hangs_is_an_error_and_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "WORKER_TIMEOUT_SECONDS", 3)
     before = multiprocessing.active_children()
-    with pytest.raises(RuntimeError, match="timed out"):
+    with pytest.raises(UsageError, match="timed out"):
         next(load_batches(Hangs(), 1, pin_memory=False))
     deadline = time.monotonic() + 30
     while set(multiprocessing.active_children()) - set(before):
