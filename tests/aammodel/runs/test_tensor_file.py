@@ -1,4 +1,4 @@
-"""Files of tensors: a damaged or hostile one is refused by name, before memory of its claimed size is used."""
+"""Files of tensors: a damaged or hostile one is refused by name, before its claimed size is allocated."""
 
 import json
 import os
