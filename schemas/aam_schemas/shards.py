@@ -178,14 +178,14 @@ def file_sha256(path: Path) -> str:
 def row_group_span(metadata: pq.FileMetaData, number: int) -> tuple[int, int]:
     """Return the first byte of a row group in its file, and the byte after its last one."""
     group = metadata.row_group(number)
-    spans = [_chunk_span(group.column(index)) for index in range(group.num_columns)]
+    spans = [chunk_span(group.column(index)) for index in range(group.num_columns)]
     return min(start for start, _ in spans), max(stop for _, stop in spans)
 
 
-def _chunk_span(chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
+def chunk_span(chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
     """Return the first byte of a column chunk, and the byte after its last one."""
     start = int(chunk.data_page_offset)
-    if chunk.dictionary_page_offset is not None:
+    if chunk.dictionary_page_offset:
         start = min(start, int(chunk.dictionary_page_offset))
     return start, start + int(chunk.total_compressed_size)
 
