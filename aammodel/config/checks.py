@@ -1,10 +1,12 @@
 """Check the values of a configuration."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from aam_schemas.common.errors import UsageError
+from aam_schemas.common.text import shorten
 
 _FIX = "correct the option or the --config file"
 
@@ -33,7 +35,16 @@ def require(is_valid: bool, rule: str, value: object, table: str) -> None:
         If the rule does not hold.
     """
     if not is_valid:
-        raise InvalidConfigError(f"{rule}, and is {value}", table, _FIX)
+        shown = value if isinstance(value, str) else _shown(value)
+        raise InvalidConfigError(f"{rule}, and is {shorten(shown)}", table, _FIX)
+
+
+def _shown(value: object) -> str:
+    try:
+        return shorten(repr(value))
+    except ValueError:
+        # Python does not print integers of thousands of digits, which TOML can hold.
+        return "a number of too many digits"
 
 
 def check_types(config: Any, table: str) -> None:
@@ -55,6 +66,29 @@ def check_types(config: Any, table: str) -> None:
         check_type(field.name, types[field.name], getattr(config, field.name), table)
 
 
+def check_most(config: Any, most: Mapping[str, float], table: str) -> None:
+    """Refuse a configuration with a value above the largest one.
+
+    Call it after `check_types`.
+
+    Parameters
+    ----------
+    config : dataclass
+    most : mapping
+        Largest value of each key. NaN is refused, too.
+    table : str
+        The table of the TOML file that holds its keys.
+
+    Raises
+    ------
+    InvalidConfigError
+    """
+    for name, largest in most.items():
+        value = getattr(config, name, None)
+        if value is not None:
+            require(value <= largest, f"{name} must be at most {largest:,}", value, table)
+
+
 def check_type(name: str, expected: Any, value: object, table: str) -> None:
     """Refuse a value that is not of the type expected, such as a number in quotes.
 
@@ -64,7 +98,7 @@ def check_type(name: str, expected: Any, value: object, table: str) -> None:
     """
     if get_origin(expected) is Literal:
         choices = get_args(expected)
-        require(value in choices, f"{name} must be one of {', '.join(choices)}", repr(value), table)
+        require(value in choices, f"{name} must be one of {', '.join(choices)}", _shown(value), table)
         return
     types = get_args(expected) if isinstance(expected, UnionType) else (get_origin(expected) or expected,)
     if int in types or float in types:
@@ -75,4 +109,4 @@ def check_type(name: str, expected: Any, value: object, table: str) -> None:
         is_valid = isinstance(value, types)
     is_valid = is_valid or (value is None and NoneType in types)
     words = " or ".join(each.__name__ for each in types if each is not NoneType)
-    require(is_valid, f"{name} must be of type {words}", repr(value), table)
+    require(is_valid, f"{name} must be of type {words}", _shown(value), table)

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Literal
 
 from aam_schemas import vocabulary
-from aammodel.config.checks import check_types, require
+from aammodel.config.checks import check_most, check_types, require
 from aammodel.distances.metrics import METRICS
 
 CountEmbedding = Literal["add", "concat", "film", "none"]
@@ -13,6 +13,23 @@ HeadName = Literal["soft-branch", "euclidean", "tanh-euclidean"]
 
 _TABLE = "[model]"
 _require = partial(require, table=_TABLE)
+
+MOST: dict[str, float] = {
+    "sequence_length": 100_000,
+    "width": 16_384,
+    "attention_heads": 1_024,
+    "asv_layers": 512,
+    "sample_layers": 512,
+    "distance_head_layers": 512,
+    "feed_forward": 64,
+    "bases_per_position": 1_024,
+    "slot_positions": 1_000_000,
+    "soft_branches": 1_000_000,
+    "chunk_size": 10**9,
+    "checkpoint_positions": 10**12,
+}
+"""Largest values of keys whose rules have no end. They are far above any that makes sense, and bound what a
+foreign file can ask for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +92,7 @@ class ModelConfig:
         if isinstance(self.targets, list):
             object.__setattr__(self, "targets", tuple(self.targets))
         check_types(self, _TABLE)
+        check_most(self, MOST, _TABLE)
         self._check_inputs()
         self._check_layers()
         self._check_distance_heads()
@@ -104,8 +122,13 @@ class ModelConfig:
     def _check_distance_heads(self) -> None:
         layers = self.distance_head_layers
         _require(bool(self.targets), "targets must name a distance", "empty")
+        is_short = len(self.targets) <= len(METRICS)
+        _require(is_short, f"targets must be at most {len(METRICS)} names", f"{len(self.targets):,} names")
+        is_distinct = is_short and all(self.targets.count(name) == 1 for name in self.targets)
+        _require(is_distinct, "targets must be distinct", ", ".join(map(str, self.targets)))
         for name in self.targets:
-            _require(name in METRICS, f"targets must be among {', '.join(METRICS)}", repr(name))
+            is_known = isinstance(name, str) and name in METRICS
+            _require(is_known, f"targets must be among {', '.join(METRICS)}", repr(name))
         _require(layers >= 0, "distance_head_layers must not be negative", layers)
         _require(self.soft_branches >= 1, "soft_branches must be at least 1", self.soft_branches)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from aam_schemas.common.text import shorten
 from aammodel.config.checks import InvalidConfigError
 from aammodel.config.model import ModelConfig
 from aammodel.config.train import TrainConfig
@@ -26,7 +27,16 @@ existed, so the value is how models were made at that time, which need not be to
 
 
 def with_current_keys(table: str, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return stored values of a table, "train" or "model", under today's keys."""
+    """Return stored values of a table, "train" or "model", under today's keys.
+
+    Raises
+    ------
+    ValueError
+        If a key is there under both of its names.
+    """
+    for old, new in RENAMED_KEYS[table].items():
+        if old in stored and new in stored:
+            raise ValueError(f"{old} and its new name {new} are both there")
     renamed = {RENAMED_KEYS[table].get(key, key): value for key, value in stored.items()}
     return DEFAULTS_FOR_OLD_CONFIGS[table] | renamed
 
@@ -59,5 +69,5 @@ def _build(kind: type[_Config], table: str, stored: Mapping[str, Any]) -> _Confi
     except InvalidConfigError as error:
         # Its fix is for a user who writes a configuration. Nobody wrote this one.
         raise ValueError(error.what) from error
-    except TypeError as error:
-        raise ValueError(str(error)) from error
+    except (TypeError, AttributeError) as error:
+        raise ValueError(shorten(error)) from error

@@ -5,12 +5,16 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from aam_schemas.common.errors import UsageError
+from aam_schemas.common.errors import InvalidDataError, UsageError
+from aam_schemas.common.json_files import read_bounded
+from aam_schemas.common.text import shorten
 from aammodel.config.model import ModelConfig
 from aammodel.config.stored import RENAMED_KEYS
 from aammodel.config.train import TrainConfig
 
 _TABLES = {"train": TrainConfig, "model": ModelConfig}
+MOST_BYTES = 1 << 16
+"""Largest file that is read. All keys together take about 2 kB."""
 
 
 def with_options(values: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -44,24 +48,35 @@ def read_config(path: Path) -> dict[str, dict[str, Any]]:
     UsageError
         If the file cannot be read, is not valid TOML, or has an unknown table or key.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"this file cannot be read: {error.strerror}", str(path), "check the path"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"this file is not valid TOML: {error}", str(path), "correct it as https://toml.io describes"
-        ) from error
+    document = _parse(path)
     for table, values in document.items():
         if not isinstance(values, dict):
-            raise UsageError(f"{table} is in no table", str(path), "write it below [train] or [model]")
+            raise UsageError(
+                f"{shorten(table)} is in no table", str(path), "write it below [train] or [model]"
+            )
         if table not in _TABLES:
-            raise UsageError(f"the table [{table}] is unknown", str(path), "use [train] and [model]")
+            raise UsageError(f"the table [{shorten(table)}] is unknown", str(path), "use [train] and [model]")
         for key in values:
             check_key(table, key, str(path))
     return {table: document.get(table, {}) for table in _TABLES}
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        # A file that is named itself may be a link.
+        content = read_bounded(path.resolve(), MOST_BYTES)
+    except InvalidDataError as error:
+        raise UsageError(error.what, str(path), "give a TOML file of the usual size") from error
+    try:
+        return tomllib.loads(content.decode())
+    except RecursionError:
+        problem = "it is nested too deeply"
+    except ValueError as error:
+        # Also text that is not UTF-8, and integers of thousands of digits.
+        problem = shorten(error)
+    raise UsageError(
+        f"this file is not valid TOML: {problem}", str(path), "correct it as https://toml.io describes"
+    )
 
 
 def check_key(table: str, key: str, where: str) -> None:
@@ -83,4 +98,6 @@ def check_key(table: str, key: str, where: str) -> None:
     if key in renamed:
         raise UsageError(f"the key {key} of [{table}] has a new name", where, f"write {renamed[key]}")
     if key not in keys:
-        raise UsageError(f"[{table}] has no key {key!r}", where, f"use one of: {', '.join(keys)}")
+        raise UsageError(
+            f"[{table}] has no key {shorten(repr(key))}", where, f"use one of: {', '.join(keys)}"
+        )

@@ -9,11 +9,13 @@ part only can ask for that part, as `make_optimizer(model, config: OptimizerConf
 """
 
 import math
+import re
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-from aammodel.config.checks import check_type, check_types, require
+from aam_schemas.common.text import shorten
+from aammodel.config.checks import check_most, check_type, check_types, require
 from aammodel.distances.metrics import METRICS
 
 Optimizer = Literal["adamw", "adam", "sgd"]
@@ -24,6 +26,35 @@ Sharding = Literal["none", "fsdp"]
 _TABLE = "[train]"
 _require = partial(require, table=_TABLE)
 
+MOST: dict[str, float] = {
+    "max_steps": 10**9,
+    "epochs": 10**9,
+    "patience": 10**9,
+    "batch_size": 1_000_000,
+    "accumulate": 1_000_000,
+    "token_limit": 1_000_000,
+    "num_workers": 256,
+    "learning_rate": 1_000.0,
+    "clip_norm": 1e12,
+    "warmup_steps": 10**9,
+    "cycle_steps": 10**9,
+    "plateau_patience": 10**9,
+    "mask_span": 100_000,
+    "nucleotide_weight": 1e6,
+    "distance_weight": 1e6,
+    "validate_every": 10**9,
+    "validation_samples": 10**9,
+    "checkpoint_every": 10**9,
+    "keep_checkpoints": 10**9,
+}
+"""Largest values of keys whose rules have no end. They are far above any that makes sense, and bound what a
+foreign file can ask for."""
+MOST_WEIGHT = 1e6
+"""Largest weight of a target or an objective."""
+MOST_OBJECTIVES = 100
+DEVICES = re.compile(r"auto|(cpu|cuda)(:\d{1,3})?")
+"""Names of devices."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
@@ -32,6 +63,7 @@ class _Part:
     def __post_init__(self) -> None:
         # Each part calls `super()` first, so the types of all values are checked before any rule.
         check_types(self, _TABLE)
+        check_most(self, MOST, _TABLE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +166,7 @@ class ScheduleConfig(_Part):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _require(self.warmup_steps >= 0, "warmup_steps must not be negative", self.warmup_steps)
         if self.cycle_steps is not None:
             _require(self.cycle_steps >= 1, "cycle_steps must be at least 1", self.cycle_steps)
         patience, factor = self.plateau_patience, self.plateau_factor
@@ -181,13 +214,19 @@ class ObjectiveConfig(_Part):
         _require(0 <= distances < math.inf, "distance_weight must be at least 0 and finite", distances)
         total = bases + distances
         _require(total > 0, "nucleotide_weight + distance_weight must be above 0", total)
+        number = len(self.objectives)
+        _require(number <= MOST_OBJECTIVES, f"objectives must be at most {MOST_OBJECTIVES}", number)
         for name, weight in self.targets.items():
             _require(name in METRICS, f"targets must be among {', '.join(METRICS)}", repr(name))
-            check_type(f"target {name}", float, weight, _TABLE)
-            _require(0 < weight < math.inf, f"target {name} must have a weight above 0", weight)
+            _check_weight(f"target {name}", weight)
         for name, weight in self.objectives.items():
-            check_type(f"objective {name}", float, weight, _TABLE)
-            _require(0 < weight < math.inf, f"objective {name} must have a weight above 0", weight)
+            _check_weight(f"objective {shorten(name)}", weight)
+
+
+def _check_weight(name: str, weight: object) -> None:
+    check_type(name, float, weight, _TABLE)
+    is_valid = isinstance(weight, int | float) and 0 < weight <= MOST_WEIGHT
+    _require(is_valid, f"{name} must have a weight above 0 and at most {MOST_WEIGHT:,.0f}", weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +270,8 @@ class DeviceConfig(_Part):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        is_device = DEVICES.fullmatch(self.device) is not None
+        _require(is_device, "device must be auto, cpu, cuda or as cuda:1", repr(self.device))
         is_supported = not (self.precision == "fp16" and self.sharding == "fsdp")
         _require(is_supported, "precision must be float32 or bf16 with sharding", self.precision)
 

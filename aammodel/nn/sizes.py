@@ -37,17 +37,17 @@ def total_bytes(device: torch.device) -> int:
     return total if limit == resource.RLIM_INFINITY else min(total, limit)
 
 
-def require_memory(num_bytes: int, device: torch.device, where: str, fix: str) -> None:
-    """Refuse weights that do not fit into memory, before they are allocated.
+def require_memory(num_bytes: int, device: torch.device, what: str, where: str) -> None:
+    """Refuse what does not fit into memory, before it is allocated.
 
     Parameters
     ----------
     num_bytes : int
-        Memory that the weights need, with what training keeps beside them.
     device : torch.device
+    what : str
+        What needs the memory.
     where : str
-        Where the sizes come from.
-    fix : str
+        Where its size comes from.
 
     Raises
     ------
@@ -57,8 +57,26 @@ def require_memory(num_bytes: int, device: torch.device, where: str, fix: str) -
     total = total_bytes(device)
     if num_bytes > total:
         raise UsageError(
-            f"the weights alone need {num_bytes / 1e9:,.1f} GB of memory, and this {device.type} has "
-            f"{total / 1e9:,.1f} GB",
+            f"{what} need {num_bytes / 1e9:,.1f} GB of memory; this {device.type} has {total / 1e9:,.1f} GB",
             where,
-            fix,
+            "choose a smaller number, or another machine",
         )
+
+
+def require_weights_fit(config: ModelConfig, copies: int, device: torch.device) -> None:
+    """Refuse a model whose weights do not fit into memory, before it is made.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    copies : int
+        Number of values that are kept for each weight, itself included.
+    device : torch.device
+
+    Raises
+    ------
+    UsageError
+    """
+    number = sum(weight.numel() for weight in model_without_weights(config).parameters())
+    what = f"{number:,} weights with {copies} values each"
+    require_memory(number * copies * torch.float32.itemsize, device, what, "[model]")

@@ -57,7 +57,7 @@ def load_run(run: Path, device: torch.device | str = "cpu", must_be_finite: bool
     if num_layers > len(header.kinds):
         raise header.refuse(f"it has {len(header.kinds)} tensors, and its model_config {num_layers} layers")
     model = _make_model(header, config)
-    require_memory(header.num_bytes, torch.device("cpu"), str(header.path), "use a machine with more memory")
+    require_memory(header.num_bytes, torch.device("cpu"), "its weights", str(header.path))
     weights = read_tensors(header)
     if must_be_finite:
         require_finite(header, weights)

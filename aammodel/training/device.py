@@ -3,6 +3,8 @@
 import torch
 
 from aam_schemas.common.errors import UsageError
+from aam_schemas.common.text import shorten
+from aammodel.config.train import DEVICES
 from aammodel.distributed.ranks import ALONE, Ranks, local_rank
 
 
@@ -21,6 +23,8 @@ def pick_device(name: str, ranks: Ranks = ALONE) -> torch.device:
     UsageError
         If there is no such device.
     """
+    if DEVICES.fullmatch(name) is None:
+        raise _no_device(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and ranks.size > 1:
@@ -28,12 +32,16 @@ def pick_device(name: str, ranks: Ranks = ALONE) -> torch.device:
     try:
         device = _usable(torch.device(name))
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"there is no device {name!r} here",
-            "--device",
-            "choose cpu, or cuda with a GPU for each process",
-        ) from error
+        raise _no_device(name) from error
     return device
+
+
+def _no_device(name: str) -> UsageError:
+    return UsageError(
+        f"there is no device {shorten(repr(name))} here",
+        "--device",
+        "choose cpu, or cuda with a GPU for each process",
+    )
 
 
 def _usable(device: torch.device) -> torch.device:

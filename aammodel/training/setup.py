@@ -33,6 +33,7 @@ from aammodel.distances.metrics import METRICS
 from aammodel.distributed.fsdp import shard
 from aammodel.distributed.ranks import ALONE, Ranks
 from aammodel.nn.model import AamModel
+from aammodel.nn.sizes import require_weights_fit
 from aammodel.objectives.registry import add_heads, make_objectives
 from aammodel.runs.checkpoint import CHECKPOINTS, RunFolder, list_checkpoints, load_checkpoint
 from aammodel.runs.config_file import machine, tool_versions
@@ -48,6 +49,8 @@ from aammodel.training.trainer import Trainer
 
 VALIDATION_BATCH = 16
 """Number of samples in a validation batch, and in the batch from which a model takes initial weights."""
+COPIES = {"adamw": 4, "adam": 4, "sgd": 3}
+"""Values that each optimizer keeps for a weight: itself, its gradient and the moments."""
 VALIDATION_SEED = 0
 """Validation masks the same bases whatever the run's seed, so that losses of runs can be compared."""
 
@@ -252,6 +255,9 @@ def make_stepper(plan: Plan, first: Batch | None, ranks: Ranks = ALONE) -> Stepp
     """
     config, device = plan.train, pick_device(plan.train.device, ranks)
     objectives = make_objectives(config)
+    # With fsdp, each rank has a part of the weights.
+    parts = ranks.size if config.sharding == "fsdp" else 1
+    require_weights_fit(plan.model, -(-COPIES[config.optimizer] // parts), device)
     torch.manual_seed(config.seed)
     model = AamModel(plan.model).to(device)
     # The heads of objectives draw their weights last. So the other weights do not depend on the objectives.

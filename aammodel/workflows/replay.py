@@ -16,6 +16,7 @@ from aammodel.data.shards import open_shards
 from aammodel.data.stream import BatchStream
 from aammodel.diagnostics.trace import TraceInputs
 from aammodel.nn.model import AamModel
+from aammodel.nn.sizes import require_weights_fit
 from aammodel.objectives.registry import add_heads, make_objectives
 from aammodel.runs.checkpoint import list_checkpoints, load_checkpoint
 from aammodel.runs.config_file import CONFIG_FILE, read_config_of
@@ -27,6 +28,7 @@ from aammodel.training.device import pick_device
 from aammodel.training.optimizer import make_optimizer
 from aammodel.training.precision import Precision
 from aammodel.training.setup import (
+    COPIES,
     Plan,
     adapt_to_model,
     first_batch,
@@ -120,8 +122,10 @@ def from_batch(path: Path, run: Path | None, tables: Tables | None) -> TraceInpu
         # The shards may be gone, so the sizes of the model follow from the batches.
         length = max(batch.tokens.shape[1] for batch in saved.batches)
         num_slots = max(batch.slot.shape[1] for batch in saved.batches)
+        config = make_model_config(length, num_slots, tables["model"], train)
+        require_weights_fit(config, COPIES[train.optimizer], pick_device(train.device))
         torch.manual_seed(train.seed)
-        model = AamModel(make_model_config(length, num_slots, tables["model"], train))
+        model = AamModel(config)
         weights = "random, since none were saved with the batch; --run uses those of a run"
     stepper = _make_stepper(model, train)
     stepper.precision.load(saved.scaling)
