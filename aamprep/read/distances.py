@@ -6,19 +6,25 @@
 - NumPy: distances in `X.npy`, ids in `X.ids.txt`, one per line.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
+from aam_schemas.common.text import shorten
 from aamprep.read.biom.hdf5_guard import open_dataset
+from aamprep.read.lines import filled_lines
 from aamprep.read.npy import open_npy
 from aamprep.read.source import Limits, RefusedError, Source, check_size
 from aamprep.rules import tables as rules
 
 _TOLERANCE = 1e-9
 """Allowed difference between the two values of a pair, which text formats may round differently."""
+
+_VALUES_AT_ONCE = 1 << 20
+"""Number of values that are checked together."""
 
 
 def parse_distances(text: str, where: str) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
@@ -40,21 +46,30 @@ def parse_distances(text: str, where: str) -> tuple[tuple[str, ...], npt.NDArray
     RefusedError
         If the matrix is not square, its rows and columns are not the same samples, or a value is invalid.
     """
-    lines = enumerate(text.splitlines(), 1)
-    rows = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
-    if not rows:
+    number, header = next(_rows(text, where), (0, ""))
+    if not number:
         raise RefusedError(rules.DISTANCES_FORMAT, where, "no rows")
-    header = rows[0][1].split("\t")
-    ids = [cell.strip() for cell in header[1:]]
-    if header[0].strip() or len(rows) - 1 != len(ids):
-        value = f"{len(ids)} ids in the header, {len(rows) - 1} rows; its first cell: {header[0][:40]!r}"
-        raise RefusedError(rules.DISTANCES_FORMAT, f"{where}, line {rows[0][0]}", value)
-    _check_ids(ids, f"{where}, line {rows[0][0]}")
-    matrix = np.empty((len(ids), len(ids)))
-    for index, (number, line) in enumerate(rows[1:]):
-        matrix[index] = _parse_row(line, ids[index], len(ids), f"{where}, line {number}")
+    num_ids, first_cell = header.count("\t"), header.partition("\t")[0]
+    num_rows = sum(1 for _ in _rows(text, where)) - 1
+    if first_cell.strip() or num_rows != num_ids:
+        value = f"{num_ids} ids in the header, {num_rows} rows; its first cell: {first_cell[:40]!r}"
+        raise RefusedError(rules.DISTANCES_FORMAT, f"{where}, line {number}", value)
+    # A row has a tab and a digit for each sample. So the matrix is never much larger than the text.
+    if 2 * num_ids**2 > len(text):
+        value = f"{num_ids} ids, but only {len(text):,} characters"
+        raise RefusedError(rules.DISTANCES_FORMAT, where, value)
+    ids = [cell.strip() for cell in header.split("\t")[1:]]
+    _check_ids(ids, f"{where}, line {number}")
+    matrix = np.empty((num_ids, num_ids))
+    for index, (number, line) in enumerate(islice(_rows(text, where), 1, None)):
+        matrix[index] = _parse_row(line, ids[index], num_ids, f"{where}, line {number}")
     _check_values(matrix, ids, where)
     return tuple(ids), matrix
+
+
+def _rows(text: str, where: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are neither blank nor comments, each with its number."""
+    return ((number, line) for number, line in filled_lines(text, where) if not line.startswith("#"))
 
 
 def read_npy(source: Source, limits: Limits) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
@@ -65,10 +80,14 @@ def read_npy(source: Source, limits: Limits) -> tuple[tuple[str, ...], npt.NDArr
         raise RefusedError(rules.DISTANCES_FORMAT, source.name, value)
     try:
         array = open_npy(source.path)
-        ids = ids_path.read_text(encoding="utf-8-sig").split("\n")
+        size = ids_path.stat().st_size
+        check_size(size, size, f"{source.name}, {ids_path.name}", limits)
+        text = ids_path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise RefusedError(rules.DISTANCES_FORMAT, source.name, error) from None
-    names = [line.strip() for line in ids if line.strip()]
+    num_ids = sum(1 for _ in filled_lines(text, ids_path.name))
+    _check_shape(array, num_ids, source.name)
+    names = [line.strip() for _, line in filled_lines(text, ids_path.name)]
     return _read_matrix(array, names, source.name, limits)
 
 
@@ -80,6 +99,7 @@ def read_hdf5(source: Source, limits: Limits) -> tuple[tuple[str, ...], npt.NDAr
             name = "matrix:0" if "matrix:0" in file else "matrix"
             order = open_dataset(file, "order", source.name, limits)
             matrix = open_dataset(file, name, source.name, limits)
+            _check_shape(matrix, order.size, source.name)
             names = [name.decode() if isinstance(name, bytes) else str(name) for name in order[()].tolist()]
             return _read_matrix(matrix, names, source.name, limits)
     except RefusedError as refused:
@@ -97,10 +117,7 @@ def _read_matrix(
     where: str,
     limits: Limits,
 ) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
-    """Check an array that is not in memory yet against its ids, then read and check its values."""
-    if array.shape != (len(names), len(names)) or array.dtype.kind not in "fiu":
-        value = f"shape {array.shape} of {array.dtype}, and {len(names)} ids"
-        raise RefusedError(rules.DISTANCES_FORMAT, where, value)
+    """Check the ids of an array that is not in memory yet, then read and check its values."""
     _check_ids(names, where)
     size = 8 * len(names) ** 2
     check_size(size, size, where, limits)
@@ -109,31 +126,45 @@ def _read_matrix(
     return tuple(names), matrix
 
 
+def _check_shape(array: npt.NDArray[np.generic] | h5py.Dataset, num_ids: int, where: str) -> None:
+    if array.shape != (num_ids, num_ids) or array.dtype.kind not in "fiu":
+        value = f"shape {array.shape} of {array.dtype}, and {num_ids} ids"
+        raise RefusedError(rules.DISTANCES_FORMAT, where, value)
+
+
 def _check_ids(ids: Sequence[str], where: str) -> None:
     if len(set(ids)) < len(ids) or "" in ids:
         raise RefusedError(rules.DISTANCES_ID, where, "an id is empty or a duplicate")
 
 
 def _parse_row(line: str, expected: str, num_ids: int, where: str) -> list[float]:
-    name, *cells = line.rstrip("\r\n").split("\t")
-    if name.strip() != expected:
-        value = f"{name.strip()!r}, but the header has {expected!r} in this position"
+    name, num_cells = line.partition("\t")[0].strip(), line.count("\t")
+    if name != expected:
+        value = f"{shorten(repr(name))}, but the header has {shorten(repr(expected))} in this position"
         raise RefusedError(rules.DISTANCES_ID, where, value)
-    if len(cells) != num_ids:
-        raise RefusedError(rules.DISTANCES_FORMAT, where, f"{len(cells)} values, but {num_ids} samples")
+    if num_cells != num_ids:
+        raise RefusedError(rules.DISTANCES_FORMAT, where, f"{num_cells} values, but {num_ids} samples")
     try:
-        return [float(cell) for cell in cells]
+        return [float(cell) for cell in line.split("\t")[1:]]
     except ValueError as error:
         raise RefusedError(rules.DISTANCES_FORMAT, where, error) from None
 
 
 def _check_values(matrix: npt.NDArray[np.float64], ids: list[str], where: str) -> None:
-    invalid = ~np.isfinite(matrix) | (matrix < 0)
-    with np.errstate(invalid="ignore"):
-        invalid |= np.abs(matrix - matrix.T) > _TOLERANCE
-    invalid |= np.diag(np.diag(matrix) != 0)
-    cells = np.argwhere(invalid)
-    if len(cells):
-        row, column = cells[0]
-        value = f"{matrix[row, column]:g}; {len(cells):,} such cells"
+    """Check the values, a few rows at a time: comparisons of the whole matrix would take its memory again."""
+    number, first = 0, None
+    for start in range(0, len(matrix), rows := max(1, _VALUES_AT_ONCE // max(len(matrix), 1))):
+        part = matrix[start : start + rows]
+        invalid = ~np.isfinite(part) | (part < 0)
+        with np.errstate(invalid="ignore"):
+            invalid |= np.abs(part - matrix[:, start : start + rows].T) > _TOLERANCE
+        at = np.arange(len(part))
+        invalid[at, start + at] |= part[at, start + at] != 0
+        number += int(invalid.sum())
+        if number and first is None:
+            row, column = (int(index) for index in np.argwhere(invalid)[0])
+            first = start + row, column
+    if first is not None:
+        row, column = first
+        value = f"{matrix[row, column]:g}; {number:,} such cells"
         raise RefusedError(rules.DISTANCES_VALUE, f"{where}: {ids[row]} to {ids[column]}", value)

@@ -1,7 +1,14 @@
 """FASTA: each entry is a line with `>` and an id, which ends at the first blank, then lines of sequence."""
 
+from collections.abc import Iterator
+
+from aamprep.read.lines import MOST_ENTRIES
+from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
+
+_PIECE = 1 << 20
+"""Number of characters of a sequence that are split at blanks together."""
 
 
 def parse_fasta(text: str, where: str, findings: Findings) -> dict[str, str]:
@@ -18,17 +25,19 @@ def parse_fasta(text: str, where: str, findings: Findings) -> dict[str, str]:
     -------
     dict of str to str
         Sequences by id, as written. If an id occurs twice, the first entry is kept.
+
+    Raises
+    ------
+    RefusedError
+        If there are more than `MOST_ENTRIES` sequences.
     """
     first_line: dict[str, int] = {}
     sequences: dict[str, str] = {}
-    # The line feed in front makes the first entry begin like all others.
-    preamble, *entries = f"\n{text}".split("\n>")
-    _check_preamble(preamble, where, findings)
-    line = preamble.count("\n") + 1
-    for entry in entries:
-        header, _, body = entry.partition("\n")
+    for number, (line, header, body) in enumerate(_entries(text, where, findings)):
+        if number == MOST_ENTRIES:
+            raise RefusedError(rules.FILE_TOO_MANY, where, f"more than {MOST_ENTRIES:,} sequences")
         name = header.split(maxsplit=1)[0] if header[:1].strip() else ""
-        sequence = "".join(body.split())
+        sequence = _without_blanks(body)
         location = f"{where}, line {line}"
         if not name:
             findings.add(rules.FASTA_ID_EMPTY, location)
@@ -38,12 +47,37 @@ def parse_fasta(text: str, where: str, findings: Findings) -> dict[str, str]:
             findings.add(rules.FASTA_SEQUENCE_EMPTY, location, repr(name))
         else:
             sequences[name] = sequence
-        first_line.setdefault(name, line)
-        line += 1 + entry.count("\n")
+        if name:
+            first_line.setdefault(name, line)
     return sequences
+
+
+def _entries(text: str, where: str, findings: Findings) -> Iterator[tuple[int, str, str]]:
+    """Yield the line number, the header and the body of each entry. A list of them would take more memory."""
+    start = 0 if text.startswith(">") else text.find("\n>") + 1
+    if not start and not text.startswith(">"):
+        start = len(text)
+    _check_preamble(text[:start], where, findings)
+    line = text.count("\n", 0, start) + 1
+    while start < len(text):
+        end = text.find("\n>", start)
+        end = len(text) if end < 0 else end
+        header_end = text.find("\n", start, end)
+        header_end = end if header_end < 0 else header_end
+        yield line, text[start + 1 : header_end], text[header_end:end]
+        line += text.count("\n", start, end) + 1
+        start = end + 1
+
+
+def _without_blanks(body: str) -> str:
+    """Return a sequence without blanks and line ends."""
+    if len(body) <= _PIECE:
+        return "".join(body.split())
+    pieces = (body[start : start + _PIECE] for start in range(0, len(body), _PIECE))
+    return "".join("".join(piece.split()) for piece in pieces)
 
 
 def _check_preamble(preamble: str, where: str, findings: Findings) -> None:
     """Report content before the first `>`."""
-    if stray := preamble.split():
+    if stray := preamble.split(maxsplit=1):
         findings.add(rules.FASTA_FORMAT, where, f"{stray[0][:40]!r} before the first '>'")

@@ -7,11 +7,14 @@ change.
 """
 
 import csv
-import io
 import math
+from array import array
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
+from aamprep.read.lines import Lines
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
@@ -22,6 +25,11 @@ _TYPES = {"categorical", "numeric"}
 _SCHEMES = {"blank", "no-missing", "INSDC:missing"}
 _INSDC = {"not applicable", "missing", "not collected", "not provided", "restricted access"}
 _WORDS_FOR_MISSING = _INSDC | {"na", "n/a", "nan", "none", "null", "unknown", "unspecified", "not available"}
+
+MOST_ROWS, MOST_COLUMNS, MOST_CELLS = 1 << 21, 1 << 16, 1 << 26
+"""Largest numbers of rows, of columns, and of cells (rows times columns)."""
+_MOST_SHARED = 1 << 16
+"""Number of distinct cells of a column that are stored once. The cells of most columns are few words."""
 
 Row = tuple[int, list[str]]
 """Line number in the file, and cells."""
@@ -39,6 +47,18 @@ class _Column:
     scheme: str = "blank"
     """Missing-value scheme that #q2:missing declares."""
     cells: list[str] = field(default_factory=list)
+    _shared: dict[str, str] = field(default_factory=dict)
+    """Distinct cells, so that equal ones are stored once."""
+
+    def add(self, cell: str) -> None:
+        """Append a cell."""
+        if len(self._shared) < _MOST_SHARED:
+            cell = self._shared.setdefault(cell, cell)
+        self.cells.append(self._shared.get(cell, cell))
+
+    def forget(self) -> None:
+        """Free the memory of the cells."""
+        self.cells, self._shared = [], {}
 
 
 def parse_metadata(text: str, where: str, findings: Findings) -> Parsed:
@@ -64,12 +84,10 @@ def parse_metadata(text: str, where: str, findings: Findings) -> Parsed:
     RefusedError
         If the text is not a table, or has no rows.
     """
-    rows = _read_rows(text, where)
-    header_index = _find_header(rows, where)
-    line, header = rows[header_index]
+    line, header, rest = _split_header(_read_rows(text, where), where)
     _check_id_header(header[0], f"{where}, line {line}", findings)
     columns = _make_columns(header, f"{where}, line {line}", findings)
-    data = _apply_directives(rows[header_index + 1 :], columns, len(header), where, findings)
+    data = _apply_directives(rest, columns, len(header), where, findings)
     ids, lines = _fill_columns(data, columns, len(header), where, findings)
     if not ids:
         raise RefusedError(rules.METADATA_EMPTY, where, "no rows after the header")
@@ -78,6 +96,7 @@ def parse_metadata(text: str, where: str, findings: Findings) -> Parsed:
     cells: dict[str, tuple[str | None, ...]] = {}
     for column in columns:
         cells[column.name] = _replace_missing(column, lines, where, findings)
+        column.forget()
         types[column.name] = _column_type(column, cells[column.name], lines, where, findings)
     return tuple(ids), cells, types
 
@@ -87,44 +106,79 @@ def is_id_header(cell: str) -> bool:
     return cell in _EXACT_ID_HEADERS or cell.lower() in _ID_HEADERS
 
 
-def _read_rows(text: str, where: str) -> list[Row]:
-    """Return all rows that are not empty, without surrounding blanks and trailing empty cells."""
-    reader = csv.reader(io.StringIO(text, newline=None), dialect="excel-tab", strict=True)
-    rows: list[Row] = []
-    line = 1
-    try:
-        for raw in reader:
-            cells = [cell.strip() for cell in raw]
-            while cells and not cells[-1]:
-                cells.pop()
-            if cells:
-                rows.append((line, cells))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise RefusedError(rules.METADATA_FORMAT, f"{where}, line {line}", error) from None
-    return rows
+class _TextRows:
+    """Lines of a text for the csv module. Between rows, blank lines are skipped."""
+
+    def __init__(self, text: str, where: str) -> None:
+        self._lines, self._where = Lines(text), where
+        self._num_cells = 0
+        self.line = 1
+        """Number of the first line of the current row."""
+
+    def begin_row(self) -> None:
+        """Begin a row: skip the blank lines before it."""
+        self._lines.skip_blank()
+        self.line, self._num_cells = self._lines.number + 1, 0
+
+    def __iter__(self) -> "_TextRows":
+        return self
+
+    def __next__(self) -> str:
+        text = self._lines.next_line()
+        if text is None:
+            raise StopIteration
+        self._num_cells += text.count("\t") + 1
+        if self._num_cells > MOST_COLUMNS:
+            location = f"{self._where}, line {self.line}"
+            raise RefusedError(rules.FILE_TOO_MANY, location, f"more than {MOST_COLUMNS:,} cells")
+        return text + "\n"
 
 
-def _find_header(rows: list[Row], where: str) -> int:
-    """Return the index of the header row.
+def _read_rows(text: str, where: str) -> Iterator[Row]:
+    """Yield all rows that are not empty, without surrounding blanks and trailing empty cells."""
+    rows = _TextRows(text, where)
+    reader = csv.reader(rows, dialect="excel-tab", strict=True)
+    num_rows = 0
+    while True:
+        rows.begin_row()
+        try:
+            raw = next(reader, None)
+        except csv.Error as error:
+            raise RefusedError(rules.METADATA_FORMAT, f"{where}, line {rows.line}", error) from None
+        if raw is None:
+            return
+        cells = [cell.strip() for cell in raw]
+        while cells and not cells[-1]:
+            cells.pop()
+        if cells:
+            num_rows += 1
+            if num_rows > MOST_ROWS:
+                location = f"{where}, line {rows.line}"
+                raise RefusedError(rules.FILE_TOO_MANY, location, f"more than {MOST_ROWS:,} rows")
+            yield rows.line, cells
+
+
+def _split_header(rows: Iterator[Row], where: str) -> tuple[int, list[str], Iterator[Row]]:
+    """Return the line and cells of the header, and the rows below it.
 
     It is the first row that begins with an id header. Otherwise it is the first row that is not a comment, or
     the comment directly above it if that has the same number of cells: many programs write headers such as
     `#Run`.
     """
-    first_plain = next((i for i, (_, cells) in enumerate(rows) if not cells[0].startswith("#")), len(rows))
-    for index, (_, cells) in enumerate(rows[: first_plain + 1]):
+    before: Row | None = None
+    for line, cells in rows:
         if is_id_header(cells[0]):
-            return index
-    if first_plain == len(rows):
+            return line, cells, rows
+        if not cells[0].startswith("#"):
+            break
+        before = line, cells
+    else:
         raise RefusedError(rules.METADATA_EMPTY, where, "no header")
-    before = rows[first_plain - 1][1] if first_plain else []
-    is_header = len(before) > 1 and len(before) == len(rows[first_plain][1]) and before[0][:4] != "#q2:"
-    index = first_plain - 1 if is_header else first_plain
-    line, cells = rows[index]
+    if before is not None and 1 < len(before[1]) == len(cells) and before[1][0][:4] != "#q2:":
+        return *before, chain([(line, cells)], rows)
     if len(cells) == 1 and "," in cells[0]:
         raise RefusedError(rules.METADATA_FORMAT, f"{where}, line {line}", "cells are separated by commas")
-    return index
+    return line, cells, rows
 
 
 def _check_id_header(cell: str, where: str, findings: Findings) -> None:
@@ -149,27 +203,27 @@ def _make_columns(header: list[str], where: str, findings: Findings) -> list[_Co
 
 
 def _apply_directives(
-    rows: list[Row], columns: list[_Column], width: int, where: str, findings: Findings
-) -> list[Row]:
-    """Apply the directives between the header and the data, and return the rows of data."""
-    data: list[Row] = []
+    rows: Iterator[Row], columns: list[_Column], width: int, where: str, findings: Findings
+) -> Iterator[Row]:
+    """Apply the directives between the header and the data, and yield the rows of data."""
+    has_data = False
     seen: set[str] = set()
     for line, cells in rows:
         location = f"{where}, line {line}"
         if not cells[0].startswith("#"):
-            data.append((line, cells))
+            has_data = True
+            yield line, cells
         elif cells[0].startswith(("#q2:", "#sk:")):
             # scikit-bio writes the same directives with its own prefix.
             cells[0] = cells[0].replace("#sk:", "#q2:")
             if cells[0] not in ("#q2:types", "#q2:missing"):
                 findings.add(rules.METADATA_DIRECTIVE, location, f"{cells[0]!r} is not a directive")
-            elif cells[0] in seen or data:
+            elif cells[0] in seen or has_data:
                 problem = "occurs twice" if cells[0] in seen else "comes after the first sample"
                 findings.add(rules.METADATA_DIRECTIVE, location, f"{cells[0]} {problem}")
             else:
                 seen.add(cells[0])
                 _apply_directive(cells, columns, width, location, findings)
-    return data
 
 
 def _apply_directive(
@@ -188,12 +242,14 @@ def _apply_directive(
 
 
 def _fill_columns(
-    rows: list[Row], columns: list[_Column], width: int, where: str, findings: Findings
-) -> tuple[list[str], list[int]]:
+    rows: Iterator[Row], columns: list[_Column], width: int, where: str, findings: Findings
+) -> tuple[list[str], "array[int]"]:
     """Append the cells of valid rows to the columns, and return the ids with their line numbers."""
     first_line: dict[str, int] = {}
-    for line, cells in rows:
+    for number, (line, cells) in enumerate(rows, 1):
         location, name = f"{where}, line {line}", cells[0]
+        if number * len(columns) > MOST_CELLS:
+            raise RefusedError(rules.FILE_TOO_MANY, location, f"more than {MOST_CELLS:,} cells")
         if len(cells) > width:
             findings.add(rules.METADATA_ROW_LENGTH, location, f"{len(cells)} cells, but {width} columns")
         if not name:
@@ -205,12 +261,12 @@ def _fill_columns(
         else:
             first_line[name] = line
             for column in columns:
-                column.cells.append(cells[column.index] if column.index < len(cells) else "")
-    return list(first_line), list(first_line.values())
+                column.add(cells[column.index] if column.index < len(cells) else "")
+    return list(first_line), array("q", first_line.values())
 
 
 def _replace_missing(
-    column: _Column, lines: list[int], where: str, findings: Findings
+    column: _Column, lines: "array[int]", where: str, findings: Findings
 ) -> tuple[str | None, ...]:
     """Return the cells with None for missing values, according to the scheme of the column."""
     words = _INSDC if column.scheme == "INSDC:missing" else set()
@@ -222,7 +278,7 @@ def _replace_missing(
 
 
 def _column_type(
-    column: _Column, cells: tuple[str | None, ...], lines: list[int], where: str, findings: Findings
+    column: _Column, cells: tuple[str | None, ...], lines: "array[int]", where: str, findings: Findings
 ) -> str:
     """Return the declared type of a column, or infer it: numeric if all given cells are finite numbers."""
     if column.declared == "categorical":

@@ -6,22 +6,26 @@ the ids of the table exactly.
 """
 
 import re
+from array import array
 from collections import Counter
-from itertools import islice
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
 
+from aamprep.read.lines import MOST_ENTRIES
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 
-_COMMENT = re.compile(r"'(?:[^']|'')*'|\[[^\]]*\]")
+# Possessive quantifiers (`*+`) never go back. So the pattern passes once over the text, whatever it is.
+_GAP = r"(?:\s++|\[[^\]]*+\])*+"
+"""Blanks and comments."""
 # A name without quotes may contain single blanks, since many programs write them.
 _TOKEN = re.compile(
-    r"([(,);])\s*"
-    r"(?:'((?:[^']|'')*)'|([^\s()\[\],:;']+(?:[ ]+[^\s()\[\],:;']+)*))?\s*"
-    r"(?::\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*)?"
+    rf"([(,);]){_GAP}"
+    rf"(?:'((?:[^']++|'')*+)'|([^\s()\[\],:;']++(?:[ ]++[^\s()\[\],:;']++)*+))?{_GAP}"
+    rf"(?::{_GAP}([-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?){_GAP})?"
     r"|(\S)"
 )
 """A parenthesis, comma or semicolon with the name and length that follow it; or an unexpected character."""
@@ -54,16 +58,19 @@ def parse_newick(
     RefusedError
         If the text is not valid Newick, with line and column, or a branch length is infinite.
     """
-    # With a leading comma, the root is parsed like any other child. Comments are replaced by blanks, which
-    # keeps the positions of all other characters.
-    source = "," + _COMMENT.sub(lambda m: " " * len(m[0]) if m[0][0] == "[" else m[0], text)
+    # With a leading comma, the root is parsed like any other child.
+    source = "," + text
+    most_nodes = source.count(",") + source.count("(")
+    if most_nodes > MOST_ENTRIES:
+        value = f"{most_nodes:,} nodes; at most {MOST_ENTRIES:,} are read"
+        raise RefusedError(rules.FILE_TOO_MANY, where, value)
     nodes = _Nodes()
     problem = nodes.parse(source)
     if problem is not None:
-        token, reason = problem
-        raise RefusedError(rules.NEWICK_SYNTAX, f"{where}, {_location(source, token)}", reason)
-    parent = np.array(nodes.parent, dtype=np.int64)
-    length = np.array([float(value) if value else np.nan for value in nodes.length])
+        position, reason = problem
+        raise RefusedError(rules.NEWICK_SYNTAX, f"{where}, {_location(source, position)}", reason)
+    parent = np.frombuffer(nodes.parent, dtype=np.int32).astype(np.int64)
+    length = np.frombuffer(nodes.length, dtype=np.float64).copy()
     _check_tree(parent, length, nodes.name, where, findings)
     return parent, length, tuple(nodes.name)
 
@@ -72,27 +79,29 @@ class _Nodes:
     """A tree under construction. Parents precede their children."""
 
     def __init__(self) -> None:
-        self.parent: list[int] = []
+        self.parent = array("i")
         self.name: list[str] = []
-        self.length: list[str] = []
+        self.length = array("d")
         self.open_node = -1
         """Inner node whose children are being read, -1 outside of all parentheses."""
         self.expects_child = False
         """Whether a parenthesis or comma came last, so that a child must follow. It may be an unnamed tip."""
 
     def parse(self, source: str) -> tuple[int, str] | None:
-        """Parse a text. Return the index of the first invalid token and the reason, or None."""
-        tokens = _TOKEN.findall(source)
-        for number, (mark, quoted, plain, length, stray) in enumerate(tokens):
+        """Parse a text. Return the position of the first invalid token and the reason, or None."""
+        for token in _TOKEN.finditer(source):
+            mark, quoted, plain, length, stray = token.groups("")
             if stray:
-                return number, f"unexpected {stray!r}"
+                return token.start(), f"unexpected {stray!r}"
             if mark == ";":
-                return self._end(number, number == len(tokens) - 1 and not (quoted or plain or length))
+                return self._end(
+                    token.start(), token.end() == len(source) and not (quoted or plain or length)
+                )
             name = plain or quoted.replace("''", "'")
             problem = self._close(name, length) if mark == ")" else self._open(mark, name, length)
             if problem:
-                return number, problem
-        return len(tokens), "the text ends without ';'"
+                return token.start(), problem
+        return len(source), "the text ends without ';'"
 
     def _open(self, mark: str, name: str, length: str) -> str | None:
         """Begin a child: after a parenthesis the first of a new inner node, after a comma the next."""
@@ -117,27 +126,29 @@ class _Nodes:
             self._add("", "")
         self.expects_child = False
         node = self.open_node
-        self.name[node], self.length[node], self.open_node = name, length, self.parent[node]
+        self.name[node], self.length[node], self.open_node = name, _number(length), self.parent[node]
         return None
 
-    def _end(self, number: int, is_last: bool) -> tuple[int, str] | None:
+    def _end(self, position: int, is_last: bool) -> tuple[int, str] | None:
         if self.open_node >= 0:
-            return number, "';' before all parentheses are closed"
+            return position, "';' before all parentheses are closed"
         if self.expects_child:
-            return number, "there is no tree before ';'"
-        return None if is_last else (number, "more text, or another tree, after ';'")
+            return position, "there is no tree before ';'"
+        return None if is_last else (position, "more text, or another tree, after ';'")
 
     def _add(self, name: str, length: str) -> int:
         self.parent.append(self.open_node)
         self.name.append(name)
-        self.length.append(length)
+        self.length.append(_number(length))
         return len(self.parent) - 1
 
 
-def _location(source: str, token: int) -> str:
-    """Return the line and column of a token in the file, counted from 1."""
-    match = next(islice(_TOKEN.finditer(source), token, None), None)
-    position = match.start() if match else len(source)
+def _number(text: str) -> float:
+    return float(text) if text else np.nan
+
+
+def _location(source: str, position: int) -> str:
+    """Return the line and column of a position in the file, counted from 1."""
     line_start = source.rfind("\n", 0, position) + 1
     column = position - line_start + (line_start > 0)  # The first line begins with the added comma.
     return f"line {source.count(chr(10), 0, position) + 1}, column {max(column, 1)}"
@@ -151,12 +162,12 @@ def _check_tree(
     findings: Findings,
 ) -> None:
     num_children = np.bincount(parent[1:], minlength=len(parent))
-    tips = Counter(names[tip] for tip in np.flatnonzero(num_children == 0))
-    if unnamed := tips.pop("", 0):
+    tips = list(compress(names, num_children == 0))
+    if unnamed := tips.count(""):
         findings.add(rules.NEWICK_TIP_UNNAMED, where, f"{unnamed:,} tips")
-    duplicates = [(name, number) for name, number in tips.items() if number > 1]
     findings.add_each(
-        rules.NEWICK_TIP_DUPLICATE, ((f"{where}: tip {name}", f"{n} times") for name, n in duplicates)
+        rules.NEWICK_TIP_DUPLICATE,
+        ((f"{where}: tip {name}", f"{number} times") for name, number in _duplicates(tips).items() if name),
     )
     if num_children[0] > 2:
         findings.add(rules.NEWICK_UNROOTED, where, f"{num_children[0]:,} children of the root")
@@ -177,3 +188,12 @@ def _describe_branches(nodes: npt.NDArray[np.intp], length: npt.NDArray[np.float
     first = int(nodes[0])
     name = f"above {names[first]!r}" if names[first] else f"above node {first}"
     return f"{len(nodes):,} branches, the first {name}: {length[first]:g}"
+
+
+def _duplicates(names: list[str]) -> dict[str, int]:
+    """Return the names that occur several times, and how often. A hash of each name is all that is kept."""
+    hashes = np.fromiter(map(hash, names), dtype=np.int64, count=len(names))
+    in_order = np.sort(hashes)
+    repeated = in_order[1:][in_order[1:] == in_order[:-1]]
+    candidates = compress(names, np.isin(hashes, repeated)) if len(repeated) else ()
+    return {name: number for name, number in Counter(candidates).items() if number > 1}

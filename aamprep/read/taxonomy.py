@@ -1,10 +1,16 @@
 """Taxonomy: tab-separated feature ids and taxa, with or without the header of QIIME 2."""
 
+from collections.abc import Iterator
+from itertools import chain
+
+from aamprep.read.lines import filled_lines
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 
 _ID_HEADERS = {"feature id", "feature-id", "featureid", "id", "#otu id", "#otuid", "otu id", "asv"}
+_MOST_HEADERS = 1000
+"""Number of columns among which the taxa are looked for."""
 _TAXON_HEADERS = {"taxon", "taxonomy", "consensuslineage"}
 
 
@@ -26,18 +32,17 @@ def parse_taxonomy(text: str, where: str, findings: Findings) -> dict[str, str]:
     Raises
     ------
     RefusedError
-        If there are no rows.
+        If there are no rows, or too many.
     """
-    rows = [(number, line.split("\t")) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    column = 1
-    if rows and rows[0][1][0].strip().lower() in _ID_HEADERS:
-        header = [cell.strip().lower() for cell in rows.pop(0)[1]]
-        column = next((i for i, cell in enumerate(header) if cell in _TAXON_HEADERS), 1)
-    if not rows:
-        raise RefusedError(rules.TAXONOMY_FORMAT, where, "no rows")
+    column, rows = _split_header(filled_lines(text, where))
+    has_rows = False
     first_line: dict[str, int] = {}
-    taxa: dict[str, str] = {}
-    for number, cells in rows:
+    # Many features have the same taxon, which is stored once.
+    taxa: list[str] = []
+    shared: dict[str, str] = {}
+    for number, line in rows:
+        has_rows = True
+        cells = line.split("\t", column + 1)
         location, name = f"{where}, line {number}", cells[0].strip()
         if len(cells) <= column:
             findings.add(rules.TAXONOMY_FORMAT, location, f"{len(cells)} cells")
@@ -46,6 +51,19 @@ def parse_taxonomy(text: str, where: str, findings: Findings) -> dict[str, str]:
         elif name in first_line:
             findings.add(rules.TAXONOMY_ID, location, f"{name!r}, first in line {first_line[name]}")
         else:
-            taxa[name] = cells[column].strip()
+            taxon = cells[column].strip()
+            taxa.append(shared.setdefault(taxon, taxon))
             first_line[name] = number
-    return taxa
+    if not has_rows:
+        raise RefusedError(rules.TAXONOMY_FORMAT, where, "no rows")
+    return dict(zip(first_line, taxa, strict=True))
+
+
+def _split_header(lines: Iterator[tuple[int, str]]) -> tuple[int, Iterator[tuple[int, str]]]:
+    """Return the index of the column of taxa, and the lines below the header, if there is one."""
+    number, line = next(lines, (0, ""))
+    cells = line.split("\t", _MOST_HEADERS)
+    if cells[0].strip().lower() not in _ID_HEADERS:
+        return 1, chain([(number, line)] if line else [], lines)
+    header = [cell.strip().lower() for cell in cells]
+    return next((i for i, cell in enumerate(header) if cell in _TAXON_HEADERS), 1), lines

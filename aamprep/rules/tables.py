@@ -56,6 +56,14 @@ FILE_RATIO = error(
     "no real table above 256 MB compresses this well: ask where the file comes from",
     "reads.fasta.gz: 1.0 MiB unpacks to 256.0 MiB or more",
 )
+FILE_TOO_MANY = error(
+    "file-too-many-entries",
+    "a file has at most 8,388,608 (2^23) lines, sequences, features or nodes of a tree; a table and metadata "
+    "have at most 2,097,152 samples (2^21); metadata have at most 65,536 columns and 67,108,864 cells",
+    "remove the entries that the table does not have, for example with `qiime feature-table filter-seqs` or "
+    "`qiime phylogeny filter-tree`; shard a larger study in parts, and merge the sets",
+    "tree.nwk: 200,000,000 nodes; at most 8,388,608 are read",
+)
 FILE_ENCODING = error(
     "file-encoding",
     "text is encoded as UTF-8",
