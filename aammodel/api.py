@@ -277,7 +277,8 @@ class Run:
             rows += [(name, f"{loss:.4g}") for name, loss in results["best"].items()]
             for target, found in results["targets"].items():
                 r = "undefined" if found["r"] is None else f"{found['r']:.3f}"
-                rows.append((f"r of {METRICS[target].words}", r))
+                words = METRICS[target].words if target in METRICS else target
+                rows.append((f"r of {words}", r))
             rows.append(("report", str(self.path / REPORT_FILE)))
         cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
         return f"<table>{cells}</table>"

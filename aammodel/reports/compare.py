@@ -1,21 +1,20 @@
 """Compare runs: the settings in which they differ, and their results."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from aam_schemas.common.errors import InvalidDataError, UsageError
+from aam_schemas.common.errors import UsageError
 from aam_schemas.common.html import embedded_png, page, png, table
 from aam_schemas.common.publish import replace_file
-from aam_schemas.common.text import format_number
+from aam_schemas.common.text import format_number, shorten
 from aammodel.distances.metrics import METRICS
 from aammodel.objectives.registry import loss_labels
 from aammodel.reports.curves import RUN_COLORS, draw_runs
 from aammodel.reports.run_report import RESULTS_FILE, flatten, results_of
-from aammodel.runs.config_file import read_config_of
+from aammodel.runs.config_file import read_config_of, read_results
 from aammodel.runs.metrics_log import Row, read_metrics
 
 _MISSING = "-"
@@ -63,9 +62,9 @@ def read_run(folder: Path) -> Run:
     if not rows:
         raise UsageError("this run has no metrics yet", str(folder), "wait for its first step")
     results = results_of(rows, [], config.get("changes", []))
-    path = folder / RESULTS_FILE
-    if path.exists():
-        results["targets"] = _read_json(path).get("targets", {})
+    stored = read_results(folder / RESULTS_FILE)
+    if stored is not None:
+        results["targets"] = stored["targets"]
     return Run(str(folder), config, results, rows)
 
 
@@ -156,19 +155,10 @@ def _label(name: str) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return _MISSING
-    return format_number(value) if isinstance(value, float) else str(value)
+    return format_number(value) if isinstance(value, float) else shorten(value)
 
 
 def _short_names(names: Sequence[str]) -> list[str]:
     """Return the folder name of each run, or the whole paths if two folder names are equal."""
     short = [Path(name).resolve().name for name in names]
     return short if len(set(short)) == len(short) else list(names)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise InvalidDataError(
-            f"this file is damaged: {error}", str(path), "remove it and the report, and resume the run"
-        ) from error

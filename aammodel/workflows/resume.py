@@ -96,10 +96,10 @@ def read_plan(
         raise _refuse_changes(run, changes)
     if set(train.targets) != set(model.targets):
         raise UsageError("the targets of a run cannot be changed", str(run), _NEW_RUN)
-    # SGD stores other tensors per weight than Adam and AdamW do.
-    if "optimizer" in changes and "sgd" in (previous.optimizer, train.optimizer):
+    if _optimizer_state(train) != _optimizer_state(previous):
         raise UsageError(
-            f"{train.optimizer} cannot resume from the optimizer state of {previous.optimizer}",
+            f"{_optimizer_state(train)} cannot resume from the optimizer state of "
+            f"{_optimizer_state(previous)}",
             str(run),
             _NEW_RUN,
         )
@@ -111,6 +111,13 @@ def read_plan(
         _check_other_shards(opened, model, train, allow_changes)
         changes["shards"] = config["shards"]
     return Resumed(Plan(opened, model, train), previous, changes)
+
+
+def _optimizer_state(train: TrainConfig) -> str:
+    """Return an optimizer's name, unless another one stores the same tensors for each weight."""
+    if train.optimizer == "sgd":
+        return "sgd" if train.momentum else "sgd without momentum"
+    return "adamw or adam"
 
 
 def record_changes(run: Path, resumed: Resumed, step: int) -> None:

@@ -26,7 +26,8 @@ def test_a_model_older_than_kmers_has_none() -> None:
 
 def test_changes_of_an_earlier_version_are_read_under_their_new_names(tmp_path: Path) -> None:
     changes = [{"until_step": 3, "was": {"read_share": 0.2, "batch_size": 4}}]
-    config = {"model": {}, "train": {}, "shards": {}, "versions": {}, "changes": changes}
+    shards = {"folder": "shards", "manifest_sha256": "0"}
+    config = {"model": {}, "train": {}, "shards": shards, "versions": {}, "changes": changes}
     (tmp_path / "config.json").write_text(json.dumps(config))
     was = read_config_of(tmp_path)["changes"][0]["was"]
     assert was == {"asv_encode_fraction": 0.2, "batch_size": 4}

@@ -155,7 +155,7 @@ def test_runs_with_the_same_configuration(run: Programs, tmp_path: Path) -> None
         (["run", "empty"], 2, "no metrics yet"),
         (["run", "--report", "page.pdf"], 2, "does not end in .html"),
         (["run", "--report", "absent/page.html"], 2, "no such folder"),
-        (["damaged"], 1, "damaged"),
+        (["damaged"], 1, "results.json: this is not valid JSON"),
     ],
 )
 def test_wrong_usage_is_refused(

@@ -197,7 +197,7 @@ def test_an_error_names_the_damaged_line_of_the_metrics(run: Programs, begun: Pa
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("{", "damaged"), ("[]", "damaged"), ("{}", "lacks"), ('{"model": {"widht": 1}}', "lacks")],
+    [("{", "not valid JSON"), ("[]", "damaged"), ("{}", "lacks"), ('{"model": {"widht": 1}}', "lacks")],
 )
 def test_a_damaged_configuration_is_refused(run: Programs, begun: Path, content: str, words: str) -> None:
     (begun / "config.json").write_text(content)
@@ -223,12 +223,12 @@ def begin_tiny(run: Programs, folder: Path, train: TrainConfig, **model: object)
     return folder / "run"
 
 
-@pytest.mark.parametrize(("before", "now"), [("sgd", "adamw"), ("adam", "sgd")])
+@pytest.mark.parametrize(("before", "now"), [("sgd", "adamw"), ("adamw", "sgd")])
 def test_an_optimizer_with_another_state_is_refused(
     run: Programs, tmp_path: Path, before: Any, now: str
 ) -> None:
     begun = begin_tiny(run, tmp_path, TrainConfig(optimizer=before))
-    with pytest.raises(UsageError, match=f"{now} cannot resume from the optimizer state of {before}"):
+    with pytest.raises(UsageError, match=f"{now}.* cannot resume from the optimizer state of {before}"):
         read_plan(begun, chosen={"optimizer": now}, allow_changes=True)
 
 
