@@ -1,6 +1,7 @@
 # Each target makes a virtual environment if there is none. You only need Python >= 3.11.
 PYTHON ?= python3
 VENV ?= .venv
+FUZZ_SECONDS ?= 3600
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -18,8 +19,8 @@ test-all: $(STAMP)  ## everything, with the long lists
 test-bounds:  ## every command with the oldest and the newest dependencies
 	PYTHON=$(PYTHON) .ci/bounds
 
-fuzz: $(STAMP)  ## read damaged and random files, for about an hour
-	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/aamprep/read/test_fuzz.py -n 2
+fuzz: $(STAMP)  ## damaged and random inputs of every kind, for FUZZ_SECONDS in all
+	HYPOTHESIS_PROFILE=fuzz FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests -k "fuzz or mutat" -n 2
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

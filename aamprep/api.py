@@ -32,7 +32,8 @@ from aamprep.choices import DEFAULT_BUDGET, DEFAULT_TOKEN_LIMIT
 from aamprep.errors import ParameterError
 from aamprep.objects import as_file, as_files
 from aamprep.prepare.check_choices import check_choices, check_token_limit
-from aamprep.read import read_table, read_tree
+from aamprep.read import read_tree
+from aamprep.read.files import read_files
 from aamprep.read.source import Limits
 from aamprep.report.documents import Prepared
 from aamprep.report.documents import facts as study_facts
@@ -94,7 +95,7 @@ def validate(
     prefix_samples : bool
         Whether to name samples `STUDY.SAMPLE`, so that ids of different studies cannot collide.
     isolate : bool
-        Whether to read table files in a child process. A damaged file then cannot crash this process.
+        Whether to read files in a child process. A damaged file then cannot crash this process.
     budget : float
         Maximum unpacked size that a file may declare, in GiB.
 
@@ -363,9 +364,9 @@ def limits(tables: "TablesLike", *, isolate: bool = True, budget: float = DEFAUL
     findings = Findings()
     with as_files(tables) as paths:
         title = _title(paths)
-        results = [
-            read_table(path, findings, isolate=isolate, limits=_limits(budget)) for path in paths.tables
-        ]
+        tables_to_read = [("table", path) for path in paths.tables]
+        opened = read_files(tables_to_read, findings, _limits(budget), isolate)
+    results = [file.product for file in opened]
     usable = [table for table in results if table is not None]
     if len(usable) < len(results):
         raise InvalidStudyError("a table cannot be read", Report(title, findings))
@@ -445,14 +446,13 @@ def root(tree: "TreeLike", *, output: str | Path, overwrite: bool = False) -> Ro
     UsageError
         If the output exists, or the tree does not.
     """
-    from aamprep.read import roles
-
     output, findings = Path(output), Findings()
     if output.exists() and not overwrite:
         raise UsageError("this file exists already", str(output), "choose another file, or allow overwriting")
     with as_file(tree, "tree") as file:
         title = str(file)
-        unrooted = roles.tree(file, findings, None, "tree to root") if file is not None else None
+        [opened] = read_files([("tree to root", file)], findings) if file is not None else [None]
+        unrooted = opened.product if opened is not None else None
     if unrooted is None or not findings.valid:
         raise InvalidStudyError("the tree cannot be read", Report(title, findings))
     if len(unrooted.tips) < 2:

@@ -4,6 +4,9 @@ A command imports the stages that it runs, and this module imports none of them.
 at once.
 """
 
+import signal
+import sys
+
 from aam_schemas.common.cli import run
 from aam_schemas.common.program import make_program
 from aamprep.commands.inspect import inspect
@@ -23,7 +26,12 @@ app = make_program(
     },
 )
 
+_ADDRESS_SPACE = 2_500_000_000
+"""Bytes of address space that polars and pyarrow reserve for their threads. They use far less memory."""
+
 
 def main() -> None:
     """Run `aamprep`."""
-    run(app, "aamprep")
+    # A scheduler stops a job by SIGTERM. As an exception, it removes temporary files, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    run(app, "aamprep", _ADDRESS_SPACE)

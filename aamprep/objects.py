@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from aam_schemas.common.errors import UsageError
+from aam_schemas.common.temporary import temporary_folder
 from aamprep.errors import ParameterError
-from aamprep.read.biom.spool import temporary_folder
 from aamprep.read.biom.write import NO_TABLE_ID, write_biom
 from aamprep.read.metadata import is_id_header
 from aamprep.read.source import InputPath, ObjectFile

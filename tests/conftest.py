@@ -1,6 +1,7 @@
 """Fixtures that all tests share, and the settings of Hypothesis."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,28 @@ from hypothesis import settings
 from tests.helpers.paths import STUDIES, RealData
 from tests.helpers.studies import Programs
 
-# `make test` tries the same examples every time, so a failure can be repeated. `make fuzz` draws new ones.
+# `make test` tries the same examples every time, so a failure can be repeated. `make fuzz` draws new ones,
+# and repeats each test until its part of the time is over.
 settings.register_profile("default", derandomize=True)
-settings.register_profile("fuzz", max_examples=20_000, derandomize=False)
+settings.register_profile("fuzz", max_examples=500, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+FUZZ_SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
+
+
+def draws(item: pytest.Item) -> bool:
+    """Return whether a test draws examples by Hypothesis."""
+    return getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Run a test again and again during its part of `FUZZ_SECONDS`."""
+    start = time.monotonic()
+    yield
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    seconds = FUZZ_SECONDS * workers / max(1, sum(map(draws, item.session.items)))
+    while draws(item) and time.monotonic() < start + seconds:
+        item.runtest()
 
 
 @pytest.fixture(scope="session")

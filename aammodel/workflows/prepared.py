@@ -7,13 +7,13 @@ imports it when a table is given.
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from aam_schemas.common.errors import UsageError
+from aam_schemas.common.temporary import temporary_folder
 from aam_schemas.manifest import MANIFEST_FILE
 from aam_schemas.preparation import Preparation
 from aammodel.data.remote import parse_location
@@ -79,8 +79,8 @@ def shards_of(
         )
     import aamprep
 
-    with tempfile.TemporaryDirectory(prefix="aammodel-") as folder:
-        written = aamprep.shard(data, output=Path(folder) / "shards", **_choices(preparation, given), **given)
+    with temporary_folder() as folder:
+        written = aamprep.shard(data, output=folder / "shards", **_choices(preparation, given), **given)
         rejected = written.manifest.num_rejected_samples
         if rejected:
             _LOGGER.warning("%s samples were rejected: see aamprep.validate(table)", f"{rejected:,}")

@@ -59,7 +59,7 @@ def read_checked_study(
     limits : Limits
         Limits on size and compression of files.
     isolate : bool
-        Whether to read tables in a child process.
+        Whether to read files in a child process.
 
     Returns
     -------

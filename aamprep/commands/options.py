@@ -64,7 +64,7 @@ NoIsolate = Annotated[
     bool,
     typer.Option(
         "--no-isolate",
-        help="Read tables in this process. By default, a child process protects it from damaged files.",
+        help="Read files in this process. By default, a child process protects it from damaged files.",
         rich_help_panel=READING,
     ),
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from aam_schemas.common.temporary import temporary_folder
 from aam_schemas.manifest import Choices, InputFile, Manifest, write_manifest
 from aam_schemas.shards import DISTANCES_FILE, METADATA_FILE, REJECTED, REJECTED_FILE, TREE_FILE
 from aamprep.arrays import Int64Array
@@ -19,7 +20,7 @@ from aamprep.merging.choices import common_choices
 from aamprep.merging.metadata import StoredMetadata, unite_metadata
 from aamprep.prepare.pipeline import Previous, SamplePipeline
 from aamprep.prepare.rejected import Rejected
-from aamprep.read.biom.spool import TableWriter, load, temporary_folder
+from aamprep.read.biom.spool import TableWriter, load
 from aamprep.read.types import CountTable, Metadata, Tree
 from aamprep.rules import shards as rules
 from aamprep.rules.findings import Findings

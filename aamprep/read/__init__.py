@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from aamprep.rules.findings import Findings
 
-# The functions import their modules when called: the process that reads a table (`aamprep.read.isolate`)
-# imports this package first, and must start fast.
+# The functions import their modules when called: the process that reads files (`aamprep.read.child`) imports
+# this package first, and must start fast.
 if TYPE_CHECKING:
     from aamprep.read.source import InputPath, Limits
     from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
@@ -48,58 +48,68 @@ def read_table(
     Raises
     ------
     UsageError
-        If the file does not exist or cannot be opened.
+        If the file does not exist or cannot be opened, or changes while it is read.
     """
-    from aamprep.read.roles import table
+    from aamprep.read.files import read_files
 
-    return table(path, findings, study, isolate, limits)
+    return read_files([("table", path)], findings, limits, isolate, study)[0].product
 
 
-def read_sequences(path: InputPath, findings: Findings, *, limits: Limits | None = None) -> Sequences | None:
+def read_sequences(
+    path: InputPath, findings: Findings, *, isolate: bool = True, limits: Limits | None = None
+) -> Sequences | None:
     """Read the sequences of features: FASTA, gzipped or not, or a FeatureData[Sequence] artifact.
 
     Parameters, None and errors are those of `read_table`.
     """
-    from aamprep.read.roles import sequences
+    from aamprep.read.files import read_files
 
-    return sequences(path, findings, limits)
+    return read_files([("rep-seqs", path)], findings, limits, isolate)[0].product
 
 
-def read_tree(path: InputPath, findings: Findings, *, limits: Limits | None = None) -> Tree | None:
+def read_tree(
+    path: InputPath, findings: Findings, *, isolate: bool = True, limits: Limits | None = None
+) -> Tree | None:
     """Read a phylogeny: Newick, gzipped or not, or a Phylogeny[Rooted] artifact.
 
     Parameters, None and errors are those of `read_table`.
     """
-    from aamprep.read.roles import tree
+    from aamprep.read.files import read_files
 
-    return tree(path, findings, limits)
+    return read_files([("tree", path)], findings, limits, isolate)[0].product
 
 
-def read_metadata(path: InputPath, findings: Findings, *, limits: Limits | None = None) -> Metadata | None:
+def read_metadata(
+    path: InputPath, findings: Findings, *, isolate: bool = True, limits: Limits | None = None
+) -> Metadata | None:
     """Read sample metadata: tab-separated text in QIIME 2's format, or an artifact of metadata.
 
     Parameters, None and errors are those of `read_table`.
     """
-    from aamprep.read.roles import metadata
+    from aamprep.read.files import read_files
 
-    return metadata(path, findings, limits)
+    return read_files([("metadata", path)], findings, limits, isolate)[0].product
 
 
-def read_distances(path: InputPath, findings: Findings, *, limits: Limits | None = None) -> Distances | None:
+def read_distances(
+    path: InputPath, findings: Findings, *, isolate: bool = True, limits: Limits | None = None
+) -> Distances | None:
     """Read a distance matrix: tab-separated text, .npy, HDF5 or a DistanceMatrix artifact.
 
     Parameters, None and errors are those of `read_table`.
     """
-    from aamprep.read.roles import distances
+    from aamprep.read.files import read_files
 
-    return distances(path, findings, limits)
+    return read_files([("distances", path)], findings, limits, isolate)[0].product
 
 
-def read_taxonomy(path: InputPath, findings: Findings, *, limits: Limits | None = None) -> Taxonomy | None:
+def read_taxonomy(
+    path: InputPath, findings: Findings, *, isolate: bool = True, limits: Limits | None = None
+) -> Taxonomy | None:
     """Read the taxa of features: tab-separated text, or a FeatureData[Taxonomy] artifact.
 
     Parameters, None and errors are those of `read_table`.
     """
-    from aamprep.read.roles import taxonomy
+    from aamprep.read.files import read_files
 
-    return taxonomy(path, findings, limits)
+    return read_files([("taxonomy", path)], findings, limits, isolate)[0].product

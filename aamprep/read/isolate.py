@@ -1,68 +1,114 @@
-"""Read a table in a child process, so that a damaged or malicious file cannot crash the program.
+"""Read files in a child process, so that a damaged or malicious file cannot crash or exhaust the program.
 
-HDF5 is a large C library. A damaged file can make it abort or request any amount of memory. The child process
-has limits on memory and time. It writes arrays to a folder and reports its findings as JSON. To start within
-a third of a second, it imports only numpy and h5py.
+HDF5 is a large C library, and a small compressed file can unpack to any size. So the child
+(`aamprep.read.child`) has limits on memory and time. It returns arrays and texts in folders, never pickles.
 """
 
+import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import aam_schemas
-from aam_schemas.common.errors import DISK_FULL, is_disk_full
-from aamprep.read.biom.table import Spooled, spool_table
-from aamprep.read.sniff import Kind
-from aamprep.read.source import Limits, Source, format_bytes
+from aam_schemas.common.errors import DISK_FULL, UsageError
+from aamprep.read.child import OUT_OF_MEMORY, Answer, Job, load_answer
+from aamprep.read.source import Limits, format_bytes
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 
-_ANSWER = "answer.json"
-_OUT_OF_MEMORY = 86
-"""Exit code of the child. Any number works that is neither 1, a signal nor an error number of a full disk."""
+_STOPPED = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU}
+"""Signals that come from a person or the system, and not from a crash."""
+_FIXES = {
+    errno.EMFILE: "raise the limit on open files (`ulimit -n`)",
+    errno.ENFILE: "close other programs: this computer has too many open files",
+    errno.EAGAIN: "raise the limit on processes (`ulimit -u`), or end some of your processes",
+    errno.ENOMEM: "free some memory, or raise the limit on it (`ulimit -v`)",
+}
 
 
-def spool_isolated(source: Source, folder: Path, findings: Findings, limits: Limits) -> Spooled | None:
-    """Call `spool_table` in a child process.
+def read_isolated(jobs: list[Job], folder: Path, limits: Limits) -> Generator[Answer]:
+    """Read files in a child process, one after the other.
 
-    Returns
-    -------
-    Spooled or None
-        None if nothing in the table can be used or the child failed. The findings give the reason.
+    Parameters
+    ----------
+    jobs : list of Job
+    folder : Path
+        Empty folder for messages of the child.
+    limits : Limits
+
+    Yields
+    ------
+    Answer
+        For each job. If a file crashes its reader or exceeds a limit, the finding says so.
 
     Raises
     ------
+    UsageError
+        If the system has too little of something to read a file: memory, processes or open files.
     OSError
         If the disk of the folder is full.
     """
-    seconds = limits.seconds + source.bytes / 1e6  # one second per MB
-    job = {"source": asdict(source) | {"path": str(source.path.absolute())}, "limits": asdict(limits)}
+    if not jobs:
+        return
+    messages = folder / "messages"
+    request = {"limits": asdict(limits), "jobs": [asdict(job) for job in jobs]}
+    with messages.open("w") as stderr, _child(stderr, jobs[0].name) as child:
+        assert child.stdout is not None
+        _send(child, json.dumps(request))
+        for job in jobs:
+            line = child.stdout.readline()
+            if not line:
+                raise _not_started(child.wait(), _last_line(messages), job.name)
+            yield _answer(job, json.loads(line), messages)
+
+
+def largest_memory(wanted: int) -> int:
+    """Return a limit on memory, lowered to that of this process (`ulimit -v`)."""
+    given = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return wanted if given == resource.RLIM_INFINITY else min(wanted, given)
+
+
+@contextmanager
+def _child(stderr: Any, name: str) -> Iterator["subprocess.Popen[str]"]:
+    """Start the child, and end it and its forks after the block."""
     try:
-        child = subprocess.run(
+        child = subprocess.Popen(
             # -P: modules in the user's folder, such as a json.py, must not be imported.
-            [sys.executable, "-P", "-m", "aamprep.read.isolate", str(folder)],
-            input=json.dumps(job),
+            [sys.executable, "-P", "-m", "aamprep.read.child", str(os.getpid())],
             env=_environment(),
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
+            # Ctrl-C in a terminal goes to all processes of a session. This process ends the child itself.
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        findings.add(rules.READER_CRASHED, source.name, f"not read within {seconds:.0f} seconds")
-        return None
-    if child.returncode in DISK_FULL:
-        raise OSError(child.returncode, os.strerror(child.returncode))
-    if child.returncode != 0:
-        findings.add(rules.READER_CRASHED, source.name, _failure(child, limits))
-        return None
-    return _load_answer(folder, findings)
+    except OSError as error:
+        raise _no_process(error.errno or 0, name) from error
+    with child:
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+
+
+def _send(child: "subprocess.Popen[str]", request: str) -> None:
+    assert child.stdin is not None
+    try:
+        child.stdin.write(request)
+        child.stdin.close()
+    except BrokenPipeError:
+        # The child has ended. Its exit code is reported when its first answer is missing.
+        return
 
 
 def _environment() -> dict[str, str]:
@@ -81,58 +127,61 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _failure(child: subprocess.CompletedProcess[str], limits: Limits) -> str:
-    if child.returncode == _OUT_OF_MEMORY:
-        return f"the reader needed more than {format_bytes(limits.memory_bytes)} of memory"
-    if child.returncode < 0:
-        return f"the reader ended with signal {signal.Signals(-child.returncode).name}"
-    last = child.stderr.strip().splitlines()[-1:] or ["no message"]
-    return f"the reader failed: {last[0]}"
+def _answer(job: Job, ended: dict[str, int], messages: Path) -> Answer:
+    """Return the answer of a fork that has ended, from its exit code if it could not write one."""
+    if "error" in ended:
+        raise _no_process(ended["error"], job.name)
+    code = ended["code"]
+    if code == 0:
+        return load_answer(Path(job.folder))
+    if code in DISK_FULL:
+        raise OSError(code, os.strerror(code))
+    if code == OUT_OF_MEMORY:
+        return _out_of_memory(job)
+    if code == -signal.SIGALRM:
+        return _crashed(job, f"not read within {job.seconds:.0f} seconds")
+    if code < 0:
+        return _ended_by(signal.Signals(-code), job)
+    if code > 1:
+        fix = _FIXES.get(code, "solve this problem of the system, then try again")
+        raise UsageError(f"the file cannot be read: {os.strerror(code)}", job.name, fix)
+    return _crashed(job, f"the reader failed: {_last_line(messages)}")
 
 
-def _load_answer(folder: Path, findings: Findings) -> Spooled | None:
-    path = folder / _ANSWER
-    answer = json.loads(path.read_text(encoding="utf-8"))
-    findings.add_json(answer["findings"], rules.catalogue())
-    return Spooled(**answer["spooled"]) if answer["spooled"] else None
+def _out_of_memory(job: Job) -> Answer:
+    size = format_bytes(job.memory_bytes)
+    if largest_memory(job.memory_bytes + 1) <= job.memory_bytes:
+        what = f"reading this file needs more than the {size} of memory that this process may use"
+        raise UsageError(what, job.name, "raise the limit (`ulimit -v`)")
+    return _crashed(job, f"the reader needed more than {size} of memory")
 
 
-def _limit_memory(limits: Limits) -> None:
-    """Limit the memory of this process. On Windows, which has no such limits, only the time limit applies."""
-    try:
-        import resource
-    except ImportError:
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+def _ended_by(received: signal.Signals, job: Job) -> Answer:
+    if received in _STOPPED:
+        what = f"the process that reads this file was ended from outside, by {received.name}"
+        fix = "free some memory if there is little left, since the system ends processes then; try again"
+        raise UsageError(what, job.name, fix)
+    return _crashed(job, f"the reader ended with signal {received.name}")
 
 
-def _run_child(folder: Path, job: dict[str, Any]) -> int:
-    limits = Limits(**job["limits"])
-    source = Source(**job["source"])
-    source = replace(source, path=Path(source.path), kind=Kind(source.kind))
-    _limit_memory(limits)
-    try:
-        _write_answer(source, folder, limits)
-    except MemoryError:
-        return _OUT_OF_MEMORY
-    except OSError as error:
-        if is_disk_full(error):
-            # The error is reported as exit code: there is no space left for a message.
-            return error.errno or 0
-        raise
-    return 0
-
-
-def _write_answer(source: Source, folder: Path, limits: Limits) -> None:
+def _crashed(job: Job, reason: str) -> Answer:
     findings = Findings()
-    spooled = spool_table(source, folder, findings, limits)
-    answer = {
-        "spooled": asdict(spooled) if spooled else None,
-        "findings": findings.as_json(),
-    }
-    (folder / _ANSWER).write_text(json.dumps(answer), encoding="utf-8")
+    findings.add(rules.READER_CRASHED, job.name, reason)
+    return Answer({}, False, findings.as_json())
 
 
-if __name__ == "__main__":
-    sys.exit(_run_child(Path(sys.argv[1]), json.load(sys.stdin)))
+def _no_process(number: int, name: str) -> UsageError:
+    what = f"the process that reads files cannot be started: {os.strerror(number)}"
+    return UsageError(what, name, _FIXES.get(number, "check the limits of the system (`ulimit -a`)"))
+
+
+def _not_started(code: int, message: str, name: str) -> UsageError:
+    how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    what = f"the process that reads files ended {how}: {message}"
+    fix = "check the free memory and the limits of the system (`ulimit -a`), or use --no-isolate"
+    return UsageError(what, name, fix)
+
+
+def _last_line(messages: Path) -> str:
+    lines = messages.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no message"

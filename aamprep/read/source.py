@@ -4,6 +4,7 @@ Gzipped files are unpacked here, so that the parsers of the formats do not see c
 """
 
 import hashlib
+import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,10 +37,22 @@ class Limits:
     """Maximum ratio of unpacked to packed bytes for content larger than `ratio_above`."""
     ratio_above: int = 256 << 20
     """Unpacked size from which `ratio` applies, in bytes. Smaller real tables can compress even better."""
-    memory_bytes: int = 4 << 30
-    """Maximum address space of the process that reads a table, in bytes."""
-    seconds: float = 600.0
-    """Maximum time for reading a table, in addition to one second per MB of the file."""
+    memory_bytes: int = 1280 << 20
+    """Maximum address space of the process that reads an empty file, in bytes. Larger files may use more."""
+    seconds: float = 45.0
+    """Maximum time for reading an empty file. Larger files have one more second per MB."""
+
+    def memory_for(self, size: int) -> int:
+        """Return the maximum address space of the process that reads a file of `size` bytes.
+
+        A compressed file needs many times its size, but hardly more than 4 GiB. An uncompressed file of many
+        GiB needs a few times its size.
+        """
+        return self.memory_bytes + max(min(20 * size, 11 << 28), 4 * size)
+
+    def seconds_for(self, size: int) -> float:
+        """Return the maximum time for reading a file of `size` bytes."""
+        return self.seconds + size / 1e6
 
 
 @dataclass(frozen=True)
@@ -87,36 +100,73 @@ class RefusedError(Exception):
         findings.add(self.rule, self.where, self.value)
 
 
-def open_source(file: InputPath) -> Source:
+@dataclass(frozen=True)
+class Status:
+    """State of a file on disk. Two equal states mean that the file was not changed in between."""
+
+    device: int
+    inode: int
+    bytes: int
+    modified: int
+    """In nanoseconds."""
+
+
+def status_of(path: Path, name: str) -> Status:
+    """Return the state of a file without opening it: opening a pipe would wait for its writer.
+
+    Raises
+    ------
+    UsageError
+        If the file does not exist, cannot be accessed, or is neither a file nor a folder.
+    """
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError("there is no such file", name, "check the path") from None
+    except (OSError, ValueError) as error:
+        raise _cannot_be_opened(error, name) from None
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise UsageError("this is a pipe or a device, not a file", name, "write it to a file first")
+    return Status(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def open_source(path: Path, name: str, limits: Limits) -> Source:
     """Detect the format of a file and compute its hash.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        Path as given by the user, for findings.
+    limits : Limits
 
     Raises
     ------
     UsageError
         If the file does not exist, cannot be opened, or is a pipe or device.
     RefusedError
-        If the file is a folder, is empty, or is a web page or a Git LFS pointer in place of the data.
+        If the file is a folder, is empty, is larger than the budget, or is a web page or a Git LFS pointer in
+        place of the data.
     """
-    path, name = (file.path if isinstance(file, ObjectFile) else file), str(file)
-    if not path.exists():
-        raise UsageError("there is no such file", name, "check the path")
-    if not path.is_file() and not path.is_dir():
-        raise UsageError("this is a pipe or a device, not a file", name, "write it to a file first")
+    size = status_of(path, name).bytes
     try:
+        if path.is_dir():
+            raise RefusedError(rules.FILE_KIND, name, f"{sniff(path)}; a file is needed")
+        check_size(size, size, name, limits)
         kind = sniff(path)
         refuse_placeholder(kind, name)
-        if path.is_dir():
-            raise RefusedError(rules.FILE_KIND, name, f"{kind}; a file is needed")
         with path.open("rb") as content:
             packed = is_gzip(content.read(8))
-            size = content.seek(0, 2)
             content.seek(0)
             digest = hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
-        raise UsageError(
-            f"the file cannot be opened: {error.strerror}", name, "check its permissions"
-        ) from None
+        raise _cannot_be_opened(error, name) from None
     return Source(path, name, kind, packed, size, digest)
+
+
+def _cannot_be_opened(error: OSError | ValueError, name: str) -> UsageError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return UsageError(f"the file cannot be opened: {reason}", name, "check its permissions")
 
 
 def refuse_placeholder(kind: Kind, where: str) -> None:

@@ -9,19 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from aam_schemas.common.errors import UsageError
 from aam_schemas.manifest import Manifest
 from aam_schemas.shards import SPLITS
 from aam_schemas.vocabulary import is_sequence
-from aamprep import read
 from aamprep.checks.limits import measure
-from aamprep.read.metadata import is_id_header
-from aamprep.read.qiime2 import read_header, role_for_type
-from aamprep.read.sniff import Kind, read_head, sniff
-from aamprep.read.source import Limits, RefusedError, open_source
+from aamprep.read.files import read_files
+from aamprep.read.sniff import Kind, sniff
 from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
 from aamprep.rules import shards as rules_shards
-from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Severity
 from aamprep.shards.stored import batches
@@ -30,14 +25,6 @@ from aamprep.verification.verify import check_manifest
 
 Facts = dict[str, Any]
 
-_ROLE_OF_KIND = {
-    Kind.BIOM_HDF5: "table",
-    Kind.BIOM_JSON: "table",
-    Kind.FASTA: "rep-seqs",
-    Kind.NEWICK: "tree",
-    Kind.NPY: "distances",
-    Kind.HDF5: "distances",
-}
 _COLUMNS = ["depth", "num_asvs"]
 
 
@@ -85,64 +72,20 @@ def inspect_path(path: Path, findings: Findings) -> Facts:
     UsageError
         If the file does not exist, or you have no permission to read it.
     """
-    if not path.exists():
-        raise UsageError("there is no such file", str(path), "check the path")
     facts: Facts = {"path": str(path), "kind": ""}
-    try:
-        if path.is_dir() and sniff(path) is Kind.SHARDS:
-            return facts | {"kind": str(Kind.SHARDS)} | _shards(path, findings)
-        source = open_source(path)
-        facts |= {"kind": str(source.kind), "bytes": source.bytes, "sha256": source.sha256}
-        if source.kind is Kind.ARTIFACT:
-            header = read_header(source, Limits())
-            return facts | header | _contents(path, role_for_type(header.get("type", "")), findings)
-        role = _role(path, source.kind)
-        if role is None:
-            known = (
-                "BIOM table, QIIME 2 artifact, FASTA, newick, tab-separated text, distance matrix, shard set"
-            )
-            raise RefusedError(rules.FILE_KIND, str(path), f"{source.kind}; known types: {known}")
-        return facts | _contents(path, role, findings)
-    except RefusedError as refused:
-        refused.report(findings)
-        return facts
-
-
-def _role(path: Path, kind: Kind) -> str | None:
-    """Return the role of a file, or None if it has none. Text files are told apart by their first cells."""
-    if kind not in (Kind.TSV, Kind.TEXT):
-        return _ROLE_OF_KIND.get(kind)
-    first = read_head(path).removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
-    # Text without a tab can be metadata that have only the column of sample ids.
-    if kind is Kind.TEXT:
-        return "metadata" if is_id_header(first.decode("utf-8", "replace").strip()) else None
-    if first.startswith((b"#OTU ID", b"# Constructed from biom")):
-        raise RefusedError(rules.FILE_TEXT_TABLE, str(path), Kind.TSV)
-    if first.startswith(b"\t"):
-        return "distances"
-    is_taxonomy = first.lower().replace(b"#", b"").startswith(b"feature id\ttaxon")
-    return "taxonomy" if is_taxonomy else "metadata"
-
-
-def _contents(path: Path, role: str | None, findings: Findings) -> Facts:
-    """Return facts about a file in its role. Artifacts without a role are described by their header only."""
-    if role is None:
-        return {}
-    readers: dict[str, tuple[Callable[[Path, Findings], Any], Callable[[Any], Facts]]] = {
-        "table": (read.read_table, _table),
-        "rep-seqs": (read.read_sequences, _sequences),
-        "tree": (read.read_tree, _tree),
-        "metadata": (read.read_metadata, _metadata),
-        "distances": (read.read_distances, _distances),
-        "taxonomy": (read.read_taxonomy, _taxonomy),
-    }
-    reader, describe = readers[role]
+    if path.is_dir() and sniff(path) is Kind.SHARDS:
+        return facts | {"kind": str(Kind.SHARDS)} | _shards(path, findings)
     problems = Findings()
-    product = reader(path, problems)
-    if product is None:
+    [opened] = read_files([("unknown", path)], problems)
+    facts |= {name: opened.facts[name] for name in ("kind", "bytes", "sha256") if name in opened.facts}
+    facts |= opened.facts.get("header", {})
+    role = opened.facts.get("role", "unknown")
+    if role not in ("", "unknown"):
+        facts["role"] = role
+    if opened.product is None:
         findings.add_all(problems)
-        return {"role": role}
-    facts = {"role": role, "kind": product.source.kind} | describe(product)
+        return facts
+    facts |= _DESCRIBE[role](opened.product)
     errors = problems.number(Severity.ERROR)
     return facts | ({"errors": errors} if errors else {})
 
@@ -282,3 +225,13 @@ def _quantiles(values: npt.NDArray[np.float64]) -> dict[str, float] | None:
         return None
     values_at = np.quantile(finite, [0, 0.05, 0.5, 0.95, 1]).tolist()
     return dict(zip(("min", "low", "median", "high", "max"), values_at, strict=True))
+
+
+_DESCRIBE: dict[str, Callable[[Any], Facts]] = {
+    "table": _table,
+    "rep-seqs": _sequences,
+    "tree": _tree,
+    "metadata": _metadata,
+    "distances": _distances,
+    "taxonomy": _taxonomy,
+}

@@ -9,7 +9,7 @@ import numpy as np
 from aam_schemas.manifest import InputFile
 from aam_schemas.vocabulary import first_invalid_position, fold, is_sequence
 from aamprep.arrays import Int64Array
-from aamprep.read import read_distances, read_metadata, read_sequences, read_table, read_taxonomy, read_tree
+from aamprep.read.files import read_files
 from aamprep.read.source import InputPath, Limits
 from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
 from aamprep.rules import tables as rules
@@ -17,6 +17,9 @@ from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Rule
 from aamprep.study.id_mismatches import mismatch_hint
 from aamprep.tree.branches import find_tips
+
+_BESIDE = ("rep-seqs", "tree", "metadata", "taxonomy", "distances")
+"""Roles of the files that accompany tables."""
 
 
 @dataclass(frozen=True)
@@ -99,32 +102,34 @@ def read_study(
     limits : Limits, optional
         Limits on the resources that a file may require.
     isolate : bool
-        Whether to read tables in a child process.
+        Whether to read files in a child process.
 
     Returns
     -------
     Study or None
         None if one of the files cannot be used at all. The findings give the reason.
     """
-    tables = [read_table(path, findings, limits=limits, isolate=isolate) for path in paths.tables]
-    others = _read_others(paths, findings, limits)
+    beside = {role: path for role in _BESIDE if (path := getattr(paths, role.replace("-", "_"))) is not None}
+    files = [*(("table", path) for path in paths.tables), *beside.items()]
+    products = [opened.product for opened in read_files(files, findings, limits, isolate)]
+    tables, others = products[: len(paths.tables)], products[len(paths.tables) :]
     usable = [table for table in tables if table is not None and _is_not_empty(table, findings)]
-    if others is None or len(usable) < len(tables):
+    if None in others or len(usable) < len(tables):
         return None
-    resolved = [
-        [_resolve(feature_id, others.sequences) for feature_id in table.feature_ids] for table in usable
-    ]
-    if not _has_sequences(usable, resolved, others.sequences, findings):
+    by_role = dict(zip(beside, others, strict=True))
+    rep_seqs, tree, metadata, taxonomy, distances = (by_role.get(role) for role in _BESIDE)
+    resolved = [[_resolve(feature_id, rep_seqs) for feature_id in table.feature_ids] for table in usable]
+    if not _has_sequences(usable, resolved, rep_seqs, findings):
         return None
-    asvs, asv_of_feature = collect_asvs(usable, resolved, others.taxonomy)
-    tip_of_asv = match_tips(asvs, others.tree, findings)
+    asvs, asv_of_feature = collect_asvs(usable, resolved, taxonomy)
+    tip_of_asv = match_tips(asvs, tree, findings)
     if tip_of_asv is None:
         return None
     return Study(
         tables=tuple(usable),
         asv_of_feature=asv_of_feature,
         asvs=asvs,
-        tree=others.tree,
+        tree=tree,
         tip_of_asv=tip_of_asv,
         without_sequence=tuple(
             (table.study, feature_id, sequence)
@@ -132,39 +137,11 @@ def read_study(
             for feature_id, sequence in zip(table.feature_ids, features, strict=True)
             if isinstance(sequence, NoSequence)
         ),
-        rep_seqs=others.sequences,
-        metadata=others.metadata,
-        distances=others.distances,
-        inputs=tuple(item.source for item in [*usable, *others.all()] if item is not None),
+        rep_seqs=rep_seqs,
+        metadata=metadata,
+        distances=distances,
+        inputs=tuple(item.source for item in [*usable, *others]),
     )
-
-
-@dataclass(frozen=True)
-class _Others:
-    """Data of the files that accompany the tables."""
-
-    sequences: Sequences | None
-    tree: Tree | None
-    metadata: Metadata | None
-    taxonomy: Taxonomy | None
-    distances: Distances | None
-
-    def all(self) -> list[Sequences | Tree | Metadata | Taxonomy | Distances | None]:
-        return [self.sequences, self.tree, self.metadata, self.taxonomy, self.distances]
-
-
-def _read_others(paths: Paths, findings: Findings, limits: Limits | None) -> _Others | None:
-    """Read the files that accompany the tables. None if one of them cannot be used."""
-    given = [paths.rep_seqs, paths.tree, paths.metadata, paths.taxonomy, paths.distances]
-    others = _Others(
-        read_sequences(paths.rep_seqs, findings, limits=limits) if paths.rep_seqs else None,
-        read_tree(paths.tree, findings, limits=limits) if paths.tree else None,
-        read_metadata(paths.metadata, findings, limits=limits) if paths.metadata else None,
-        read_taxonomy(paths.taxonomy, findings, limits=limits) if paths.taxonomy else None,
-        read_distances(paths.distances, findings, limits=limits) if paths.distances else None,
-    )
-    pairs = zip(given, others.all(), strict=True)
-    return None if any(path and data is None for path, data in pairs) else others
 
 
 def _resolve(feature_id: str, sequences: Sequences | None) -> str | NoSequence:

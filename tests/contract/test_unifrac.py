@@ -31,7 +31,7 @@ from tests.helpers.studies import Programs, random_counts, random_newick, random
 
 def read_newick(text: str, folder: Path) -> Tree:
     (folder / "tree.nwk").write_text(text)
-    tree = read_tree(folder / "tree.nwk", Findings())
+    tree = read_tree(folder / "tree.nwk", Findings(), isolate=False)
     assert tree is not None
     return tree
 

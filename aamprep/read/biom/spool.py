@@ -6,17 +6,14 @@ file.
 """
 
 import json
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from aam_schemas.common.errors import UsageError, naming_full_disk
 from aamprep.arrays import LARGEST_COUNT, new_array, write_array
+from aamprep.read.content import map_array
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
@@ -25,8 +22,6 @@ from aamprep.rules.rule import Rule
 SLICE = 1 << 18
 """Number of entries read and checked at a time. It is small enough for the processor cache."""
 
-_NPY_HEADER = 128
-"""Size of the header of our .npy files, in bytes."""
 _INVALID_COUNTS = (
     (rules.COUNT_NAN, np.isnan),
     (rules.COUNT_INFINITE, np.isinf),
@@ -108,8 +103,8 @@ def load(folder: Path) -> dict[str, Any]:
         "sample_ids": tuple(ids["samples"]),
         "feature_ids": tuple(ids["features"]),
         "indptr": np.load(folder / "indptr.npy"),
-        "feature": _map(folder / "feature.npy"),
-        "count": _map(folder / "count.npy"),
+        "feature": map_array(folder / "feature.npy"),
+        "count": map_array(folder / "count.npy"),
     }
 
 
@@ -159,27 +154,3 @@ def check_indptr(indptr: npt.NDArray[np.int64], num_rows: int, num_entries: int,
         raise RefusedError(
             rules.BIOM_INDPTR, f"{where}[{num_rows}]", f"{indptr[-1]}; there are {num_entries} entries"
         )
-
-
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Create a temporary folder that is removed after the block.
-
-    Raises
-    ------
-    UsageError
-        If there is no folder for temporary files, or its disk is full.
-    """
-    fix = "free some space there, or set TMPDIR to a folder on another disk"
-    try:
-        parent = tempfile.gettempdir()
-    except FileNotFoundError as error:
-        raise UsageError("there is no folder for temporary files", str(error.strerror), fix) from error
-    with naming_full_disk(parent, fix), tempfile.TemporaryDirectory(prefix="aamprep-") as folder:
-        yield Path(folder)
-
-
-def _map(path: Path) -> npt.NDArray[Any]:
-    # An empty array cannot be mapped.
-    has_entries = path.stat().st_size > _NPY_HEADER
-    return np.load(path, mmap_mode="r" if has_entries else None)

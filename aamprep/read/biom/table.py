@@ -1,7 +1,6 @@
 """Read a feature table of any accepted format, and write its arrays to a folder."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from aamprep.read.qiime2 import open_artifact, read_chunks
@@ -13,43 +12,30 @@ from aamprep.rules.findings import Findings
 _UNPACKED = "unpacked"
 
 
-@dataclass(frozen=True)
-class Spooled:
-    """Facts about a table that was read, besides its arrays."""
-
-    kind: str
-    """Format, for the manifest."""
-    uuid: str = ""
-    """UUID of the QIIME 2 artifact, or empty."""
-
-
-def spool_table(source: Source, folder: Path, findings: Findings, limits: Limits) -> Spooled | None:
+def spool_table(source: Source, folder: Path, findings: Findings, limits: Limits) -> tuple[str, str]:
     """Read a table and write its arrays to a folder.
 
     Returns
     -------
-    Spooled or None
-        None if nothing in the table can be used. The findings give the reason.
+    kind : str
+        Format, for the manifest.
+    uuid : str
+        UUID of the QIIME 2 artifact, or empty.
+
+    Raises
+    ------
+    RefusedError
+        If nothing in the table can be used.
     """
-    try:
-        return _spool(source, folder, findings, limits)
-    except RefusedError as refused:
-        refused.report(findings)
-        return None
-    finally:
-        (folder / _UNPACKED).unlink(missing_ok=True)
-
-
-def _spool(source: Source, folder: Path, findings: Findings, limits: Limits) -> Spooled:
     if source.kind is Kind.ARTIFACT:
         artifact = open_artifact(source, "table", limits)
         path = _write(folder / _UNPACKED, read_chunks(artifact, limits))
         _spool_plain(path, folder, source.name, findings, limits)
-        return Spooled(f"{source.kind}, {artifact.type}", artifact.uuid)
+        return f"{source.kind}, {artifact.type}", artifact.uuid
     if source.is_gzip:
         path = _write(folder / _UNPACKED, unpack(source, limits))
-        return Spooled(f"{_spool_plain(path, folder, source.name, findings, limits)}, gzipped")
-    return Spooled(str(_spool_plain(source.path, folder, source.name, findings, limits)))
+        return f"{_spool_plain(path, folder, source.name, findings, limits)}, gzipped", ""
+    return str(_spool_plain(source.path, folder, source.name, findings, limits)), ""
 
 
 def _spool_plain(path: Path, folder: Path, where: str, findings: Findings, limits: Limits) -> Kind:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import resource
 import sys
 import traceback
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 DONE, INVALID_DATA, WRONG_USAGE, INTERNAL_ERROR = 0, 1, 2, 3
 
 
-def run(app: Any, program: str) -> None:
+def run(app: Any, program: str, address_space: int = 0) -> None:
     """Run a typer application and exit with the right code.
 
     Parameters
@@ -36,9 +37,12 @@ def run(app: Any, program: str) -> None:
         The program's commands.
     program : str
         Its name, for messages.
+    address_space : int
+        Bytes of address space that its libraries need. With less (`ulimit -v`), some of them abort.
     """
     try:
         with messages_on_stderr():
+            _check_address_space(address_space)
             _check_text(sys.argv[1:])
             _check_files(sys.argv[2:])
             _recover_folders(sys.argv[2:])
@@ -87,6 +91,13 @@ class _Stderr(logging.Handler):
             say(self.format(record))
         except Exception:  # noqa: BLE001 - a message that cannot be printed must not stop the work
             self.handleError(record)
+
+
+def _check_address_space(needed: int) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        what = f"this process may use {limit / 1e9:.1f} GB of address space, but needs {needed / 1e9:.1f} GB"
+        raise UsageError(what, "limits of the system", "raise the limit with `ulimit -v`")
 
 
 def _check_text(arguments: list[str]) -> None:

@@ -24,7 +24,7 @@ def write(folder: Path, text: str) -> Path:
 )
 def test_a_matrix_is_read(tmp_path: Path, text: str) -> None:
     findings = Findings()
-    distances = read_distances(write(tmp_path, text), findings)
+    distances = read_distances(write(tmp_path, text), findings, isolate=False)
     assert findings.found == []
     assert distances.ids == ("a", "b", "c")
     assert distances.matrix.tolist() == [[0, 1, 2], [1, 0, 3], [2, 3, 0]]
@@ -53,7 +53,7 @@ def test_a_binary_matrix_is_read(tmp_path: Path) -> None:
         write_hdf5(tmp_path, MATRIX, ["a", "b", "c"], "matrix:0"),
     ):
         findings = Findings()
-        distances = read_distances(path, findings)
+        distances = read_distances(path, findings, isolate=False)
         assert findings.found == []
         assert distances.ids == ("a", "b", "c")
         np.testing.assert_array_equal(distances.matrix, MATRIX)
@@ -71,7 +71,7 @@ def test_an_invalid_npy_header_is_refused(header: str, tmp_path: Path) -> None:
     size = len(header).to_bytes(2, "little")
     path.write_bytes(b"\x93NUMPY\1\0" + size + header.encode() + bytes(32))
     findings = Findings()
-    assert read_distances(path, findings) is None
+    assert read_distances(path, findings, isolate=False) is None
     assert [finding.rule for finding in findings.found] == [rules.DISTANCES_FORMAT]
 
 
@@ -91,17 +91,17 @@ def test_an_invalid_binary_matrix_is_refused(tmp_path: Path) -> None:
     }
     for path, rule in expected.items():
         findings = Findings()
-        assert read_distances(path, findings) is None
+        assert read_distances(path, findings, isolate=False) is None
         assert [finding.rule for finding in findings.found] == [rule]
     for make, ids, rule in (
         (write_npy, "a\nb\n", rules.DISTANCES_FORMAT),
         (write_npy, "a\nb\nb\n", rules.DISTANCES_ID),
     ):
         findings = Findings()
-        assert read_distances(make(tmp_path, MATRIX, ids), findings) is None
+        assert read_distances(make(tmp_path, MATRIX, ids), findings, isolate=False) is None
         assert [finding.rule for finding in findings.found] == [rule]
     findings = Findings()
-    assert read_distances(write_npy(tmp_path, -MATRIX, "a\nb\nc"), findings) is None
+    assert read_distances(write_npy(tmp_path, -MATRIX, "a\nb\nc"), findings, isolate=False) is None
     assert [finding.rule for finding in findings.found] == [rules.DISTANCES_VALUE]
 
 
@@ -118,7 +118,7 @@ def test_an_invalid_binary_matrix_is_refused(tmp_path: Path) -> None:
 )
 def test_text_that_is_not_a_square_matrix_is_refused(tmp_path: Path, old: str, new: str, code: str) -> None:
     findings = Findings()
-    assert read_distances(write(tmp_path, GOOD.replace(old, new)), findings) is None
+    assert read_distances(write(tmp_path, GOOD.replace(old, new)), findings, isolate=False) is None
     assert [finding.rule.code for finding in findings.found] == [code]
 
 
@@ -128,7 +128,7 @@ def test_text_that_is_not_a_square_matrix_is_refused(tmp_path: Path, old: str, n
 )
 def test_invalid_distances_are_refused(tmp_path: Path, old: str, new: str) -> None:
     findings = Findings()
-    assert read_distances(write(tmp_path, GOOD.replace(old, new)), findings) is None
+    assert read_distances(write(tmp_path, GOOD.replace(old, new)), findings, isolate=False) is None
     assert [finding.rule for finding in findings.found] == [rules.DISTANCES_VALUE]
 
 
@@ -143,14 +143,16 @@ def test_invalid_distances_are_refused(tmp_path: Path, old: str, new: str) -> No
 )
 def test_a_taxonomy_is_read_with_or_without_a_header(tmp_path: Path, text: str) -> None:
     findings = Findings()
-    taxonomy = read_taxonomy(write(tmp_path, text), findings)
+    taxonomy = read_taxonomy(write(tmp_path, text), findings, isolate=False)
     assert findings.found == []
     assert taxonomy.by_id == {"f1": "k__A; p__B", "f2": "Unassigned"}
 
 
 def test_invalid_rows_of_a_taxonomy_are_found(tmp_path: Path) -> None:
     findings = Findings()
-    taxonomy = read_taxonomy(write(tmp_path, "Feature ID\tTaxon\nf1\tA\nf1\tB\nf2\n\tC\n"), findings)
+    taxonomy = read_taxonomy(
+        write(tmp_path, "Feature ID\tTaxon\nf1\tA\nf1\tB\nf2\n\tC\n"), findings, isolate=False
+    )
     assert taxonomy.by_id == {"f1": "A"}
     codes = [(finding.rule.code, finding.where[-6:]) for finding in findings.found]
     assert codes == [("taxonomy-id", "line 3"), ("taxonomy-format", "line 4"), ("taxonomy-id", "line 5")]

@@ -15,7 +15,7 @@ def read(folder: Path, content: bytes) -> tuple[Sequences | None, list[tuple[str
     path = folder / "rep-seqs"
     path.write_bytes(content)
     findings = Findings()
-    sequences = read_sequences(path, findings)
+    sequences = read_sequences(path, findings, isolate=False)
     found = [(f.rule.code, f.where.removeprefix(str(path)), f.value) for f in findings.found]
     return sequences, found
 

@@ -19,7 +19,7 @@ def read(folder: Path, text: str) -> tuple[Metadata | None, list[tuple[str, str,
     path = folder / "metadata.tsv"
     path.write_bytes(text.encode())
     findings = Findings()
-    metadata = read_metadata(path, findings)
+    metadata = read_metadata(path, findings, isolate=False)
     found = [(f.rule.code, f.where.removeprefix(str(path)), f.value) for f in findings.found]
     return metadata, found
 

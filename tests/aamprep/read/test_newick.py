@@ -22,7 +22,7 @@ def read(folder: Path, text: str) -> tuple[Tree | None, Findings]:
     path = folder / "tree"
     path.write_text(text, encoding="utf-8")
     findings = Findings()
-    return read_tree(path, findings), findings
+    return read_tree(path, findings, isolate=False), findings
 
 
 def test_parents_precede_children_and_names_and_lengths_are_kept(tmp_path: Path) -> None:

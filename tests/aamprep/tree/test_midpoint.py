@@ -18,7 +18,7 @@ from tests.helpers.studies import Programs, random_newick
 
 def read(text: str, folder: Path, findings: Findings | None = None):
     (folder / "tree.nwk").write_text(text)
-    return read_tree(folder / "tree.nwk", Findings() if findings is None else findings)
+    return read_tree(folder / "tree.nwk", Findings() if findings is None else findings, isolate=False)
 
 
 def heights(tree: TreeNode) -> dict[str, float]:
