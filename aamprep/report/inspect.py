@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.manifest import Manifest
 from aam_schemas.shards import SPLITS
 from aam_schemas.vocabulary import is_sequence
@@ -19,7 +19,7 @@ from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxon
 from aamprep.rules import shards as rules_shards
 from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Severity
-from aamprep.shards.stored import batches
+from aamprep.shards.stored import open_listed
 from aamprep.study.study import looks_like_hash
 from aamprep.verification.verify import check_manifest
 
@@ -164,8 +164,8 @@ def _shards(folder: Path, findings: Findings) -> Facts:
         return {}
     try:
         sample_facts = _sample_facts(folder, manifest)
-    except (OSError, KeyError, pa.ArrowException) as error:
-        findings.add(rules_shards.PAGES, str(folder), error)
+    except InvalidDataError as error:
+        findings.add(rules_shards.PAGES, error.where, error.what)
         return {}
     choices = manifest.choices
     return {
@@ -193,9 +193,10 @@ def _sample_facts(folder: Path, manifest: Manifest) -> Facts:
     columns: dict[str, list[npt.NDArray[np.float64]]] = {name: [np.zeros(0)] for name in _COLUMNS}
     for file in manifest.files:
         if file.split:
-            for table in batches(folder / file.name, _COLUMNS):
-                for name in _COLUMNS:
-                    columns[name].append(table[name].to_numpy().astype(np.float64))
+            with open_listed(folder, manifest, file.name) as reader:
+                table = reader.read(_COLUMNS)
+            for name in _COLUMNS:
+                columns[name].append(table[name].to_numpy().astype(np.float64))
     depth, num_asvs = (np.concatenate(columns[name]) for name in _COLUMNS)
     size = len(depth) * manifest.num_asvs
     return {

@@ -17,11 +17,10 @@ from aam_schemas.shards import (
     REJECTED_FILE,
     SPLITS,
     TREE_FILE,
-    open_parquet,
 )
 from aamprep.arrow import list_sizes, list_values
 from aamprep.read.npy import open_npy
-from aamprep.shards.stored import Entries, branches_of, entries
+from aamprep.shards.stored import Entries, branches_of, entries, open_listed
 
 if TYPE_CHECKING:
     import biom
@@ -167,8 +166,15 @@ class ShardSet:
         return pl.DataFrame(self._table(name, columns))
 
     def _table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        with open_parquet(self.path / name) as file:
-            return file.read(columns=columns)
+        with open_listed(self.path, self.manifest, name) as file:
+            unknown = [column for column in columns or () if column not in file.schema.names]
+            if unknown:
+                raise UsageError(
+                    f"{name} has no column {unknown[0]!r}",
+                    "columns",
+                    f"choose among: {', '.join(file.schema.names)}",
+                )
+            return file.read(columns)
 
 
 def _kept(samples: pa.Table) -> Entries:

@@ -10,13 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from aam_schemas.manifest import MANIFEST_FILE, InputFile, Manifest
-from aam_schemas.shards import ASVS_FILE, open_parquet
+from aam_schemas.parquet import ParquetReader, expected_schema, open_shard_file
+from aam_schemas.shards import ASVS_FILE
 from aamprep.arrays import Int64Array
 from aamprep.arrow import list_sizes, list_values
 from aamprep.tree.branches import Branches
 
-GROUPS_AT_ONCE = 16
-"""Number of row groups, of about one megabyte each, that are read together."""
+BYTES_AT_ONCE = 16 << 20
+"""Size of the values that are read together: of several row groups, or of one that is larger."""
 
 _HEAD = ["sample_id", "study", "num_asvs", "depth_before_rarefaction"]
 
@@ -39,12 +40,16 @@ class Entries:
         return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
 
 
-def batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """Yield the rows of a Parquet file in pieces of about 16 MB. Page checksums are verified."""
-    with open_parquet(path) as file:
-        for start in range(0, file.num_row_groups, GROUPS_AT_ONCE):
-            stop = min(start + GROUPS_AT_ONCE, file.num_row_groups)
-            yield file.read_row_groups(range(start, stop), columns=columns)
+def open_listed(folder: Path, manifest: Manifest, name: str) -> ParquetReader:
+    """Open a Parquet file of a shard set, and compare its footer with the manifest.
+
+    Raises
+    ------
+    InvalidDataError
+        See `aam_schemas.parquet.open_shard_file`.
+    """
+    listed = next(file for file in manifest.files if file.name == name)
+    return open_shard_file(folder / name, listed, expected_schema(manifest, listed))
 
 
 def entries(samples: pa.Table) -> Entries:
@@ -101,9 +106,8 @@ class StoredSet:
     @cached_property
     def asvs(self) -> pa.Table:
         """Rows of asvs.parquet, without the tokens."""
-        with open_parquet(self.folder / ASVS_FILE) as file:
-            columns = [name for name in file.schema_arrow.names if name != "tokens"]
-            return file.read(columns=columns)
+        with open_listed(self.folder, self.manifest, ASVS_FILE) as file:
+            return file.read([name for name in file.schema.names if name != "tokens"])
 
     def optional(self, name: str) -> pa.Table | None:
         """Read an optional file. None if the set does not have it."""
@@ -117,7 +121,8 @@ class StoredSet:
         """Yield all samples in manifest order, a few row groups at a time."""
         for file in self.manifest.files:
             if file.split:
-                yield from batches(self.folder / file.name)
+                with open_listed(self.folder, self.manifest, file.name) as reader:
+                    yield from reader.batches(BYTES_AT_ONCE)
 
     @property
     def source(self) -> InputFile:
@@ -128,5 +133,5 @@ class StoredSet:
         )
 
     def _read(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        with open_parquet(self.folder / name) as file:
-            return file.read(columns=columns)
+        with open_listed(self.folder, self.manifest, name) as file:
+            return file.read(columns)

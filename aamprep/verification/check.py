@@ -8,14 +8,15 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.manifest import MANIFEST_FILE, Manifest
-from aam_schemas.shards import open_parquet
+from aam_schemas.parquet import ColumnsError
 from aam_schemas.tables import violations
 from aamprep.arrays import BoolArray
 from aamprep.rules import shards as rules
 from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Rule
-from aamprep.shards.stored import batches
+from aamprep.shards.stored import BYTES_AT_ONCE, open_listed
 
 
 @dataclass
@@ -28,26 +29,22 @@ class ShardCheck:
     intact: set[str]
     """Names of the files without a problem so far. The content of other files is not checked."""
 
-    def read(self, name: str, schema: pa.Schema) -> Iterator[pa.Table]:
+    def read(self, name: str) -> Iterator[pa.Table]:
         """Read every page of a file, and record damage and invalid columns as findings.
 
         Yields
         ------
         pyarrow.Table
-            Rows in pieces, with the columns of the schema.
+            Rows in pieces, with the columns of the contract.
         """
-        path = self.folder / name
         try:
-            with open_parquet(path) as file:
-                problems = _column_problems(file.schema_arrow, schema)
-            for column, problem in problems:
-                self.add(rules.COLUMNS, name, f"column {column}", problem)
-            if not problems:
-                for table in batches(path):
-                    yield table.select(schema.names)
+            with open_listed(self.folder, self.manifest, name) as file:
+                yield from file.batches(BYTES_AT_ONCE)
                 return
-        except (OSError, pa.ArrowException) as error:
-            self.add(rules.PAGES, name, "", error)
+        except ColumnsError as error:
+            self.add(rules.COLUMNS, name, "", error.what)
+        except InvalidDataError as error:
+            self.add(rules.PAGES, name, "", error.what)
         self.intact.discard(name)
 
     def passes(self, schema: object, frame: pl.DataFrame, name: str, ids: list[str]) -> bool:
@@ -76,14 +73,3 @@ class ShardCheck:
             self.add(
                 rules.NUMBERS, MANIFEST_FILE, name, f"{listed:,} in the manifest, {counted:,} in the files"
             )
-
-
-def _column_problems(actual: pa.Schema, needed: pa.Schema) -> list[tuple[str, str]]:
-    """Return the columns that are missing, duplicated or of another type, each with a description."""
-    problems = []
-    for field in needed:
-        types = [actual.field(index).type for index in actual.get_all_field_indices(field.name)]
-        if types != [field.type]:
-            words = ", ".join(map(str, types)) or "missing"
-            problems.append((field.name, f"{words}; {field.type} is needed"))
-    return problems

@@ -8,7 +8,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from aam_schemas.manifest import ShardFile
-from aam_schemas.shards import ASVS_FILE, samples_schema
+from aam_schemas.shards import ASVS_FILE
 from aam_schemas.tables import sample_table
 from aamprep.arrays import BoolArray, Int64Array
 from aamprep.arrow import list_sizes, list_values
@@ -49,11 +49,9 @@ class SampleCheck:
     def run(self) -> None:
         """Check each file, then the totals over all files."""
         manifest = self.check.manifest
-        # Samples have branch lists if the manifest lists branches, even if the tree itself is damaged.
-        schema = samples_schema(manifest.num_branches > 0)
         for file in manifest.files:
             if file.split:
-                self._check_file(file, schema)
+                self._check_file(file)
         if not self.is_complete:
             for rule in (rules.KEPT_FIRST, rules.TOTALS):
                 self.check.findings.skip(rule, "not all samples could be read")
@@ -62,11 +60,11 @@ class SampleCheck:
         if self.asvs is not None:
             self._check_totals(self.asvs)
 
-    def _check_file(self, file: ShardFile, schema: pa.Schema) -> None:
+    def _check_file(self, file: ShardFile) -> None:
         name = file.name
         if name in self.check.intact:
             seen = set(self.sample_ids)
-            for samples in self.check.read(name, schema):
+            for samples in self.check.read(name):
                 ids = samples["sample_id"].to_pylist()
                 self._check_batch(name, samples, ids)
                 is_duplicate = np.array([sample_id in seen for sample_id in ids], dtype=bool)

@@ -1,9 +1,9 @@
 """Read the Parquet files of a shard set that may be damaged, hostile, or written by another program.
 
 On opening, a file is compared with the manifest and with its Arrow schema, by its footer alone. A row group
-is read into memory, compared with its hash in the manifest, and decoded from there, so that what was checked is
-what is used. Before it is decoded, the headers of its pages are compared with the footer, and the size of its
-values with a budget: a few bytes of a page can stand for gigabytes of values.
+is read into memory, compared with its hash in the manifest, and decoded from there: what was checked is used.
+Before it is decoded, the headers of its pages are compared with the footer, and the size of its values with a
+budget: a few bytes of a page can stand for gigabytes of values.
 """
 
 import hashlib
@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,9 +23,19 @@ import pyarrow.parquet as pq
 from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.common.json_files import open_regular
 from aam_schemas.common.text import shorten, truncate_list
-from aam_schemas.manifest import ShardFile
+from aam_schemas.manifest import Manifest, ShardFile
 from aam_schemas.pages import page_sizes
-from aam_schemas.shards import ASVS_FILE, chunk_span
+from aam_schemas.shards import (
+    ASVS_FILE,
+    METADATA_FILE,
+    REJECTED,
+    REJECTED_FILE,
+    TREE,
+    TREE_FILE,
+    asvs_schema,
+    chunk_span,
+    samples_schema,
+)
 
 MOST_GROUP_BYTES = 128 << 20
 """Largest size of the values of a row group. `aamprep shard` writes row groups of about 1 MiB."""
@@ -55,7 +64,7 @@ class ParquetReader:
     schema: pa.Schema
     """Columns of the file that readers use."""
     metadata: pq.FileMetaData
-    _source: BinaryIO | io.BufferedIOBase
+    _source: io.BufferedIOBase
     _window: "_Window"
     _verified: set[int] = field(default_factory=set)
     """Row groups whose hash was compared already."""
@@ -113,7 +122,7 @@ class ParquetReader:
                 yield self.read_row_groups(waiting, columns)
                 waiting, waiting_bytes = [], 0
             waiting, waiting_bytes = [*waiting, number], waiting_bytes + size
-        if waiting:
+        if waiting or not self.num_row_groups:
             yield self.read_row_groups(waiting, columns)
 
     def close(self) -> None:
@@ -271,6 +280,22 @@ def open_shard_file(source: Path | io.BufferedIOBase, listed: ShardFile, schema:
     return ParquetReader(name, listed, columns, metadata, file, _Window(listed.bytes))
 
 
+def expected_schema(manifest: Manifest, listed: ShardFile) -> pa.Schema:
+    """Return the columns that a Parquet file of a shard set must have."""
+    if listed.split:
+        return samples_schema(manifest.num_branches > 0)
+    if listed.name == METADATA_FILE:
+        kinds = {"numeric": pa.float64(), "categorical": pa.string()}
+        types = {name: kinds[kind] for name, kind in manifest.metadata_types.items()}
+        return pa.schema({"sample_id": pa.string()} | types)
+    schemas = {ASVS_FILE: asvs_schema(manifest.sequence_length), TREE_FILE: TREE, REJECTED_FILE: REJECTED}
+    return schemas[listed.name]
+
+
+class ColumnsError(InvalidDataError):
+    """A column is missing, or has another type."""
+
+
 @contextmanager
 def naming_damage(name: str) -> Iterator[None]:
     """Turn the errors that pyarrow raises for a damaged file into one that names the file.
@@ -302,7 +327,7 @@ def column_problems(actual: pa.Schema, needed: pa.Schema) -> list[tuple[str, str
     return problems
 
 
-def _read_footer(file: BinaryIO | io.BufferedIOBase, name: str, listed: ShardFile) -> pq.FileMetaData:
+def _read_footer(file: io.BufferedIOBase, name: str, listed: ShardFile) -> pq.FileMetaData:
     with naming_damage(name):
         size = file.seek(0, os.SEEK_END)
         if size != listed.bytes:
@@ -343,7 +368,7 @@ def _check_columns(actual: pa.Schema, name: str, listed: ShardFile, needed: pa.S
         f"column {shorten(column, 80)}: {words}" for column, words in column_problems(actual, columns)
     ]
     if problems:
-        raise InvalidDataError(truncate_list(problems, separator="; "), name, _REMAKE)
+        raise ColumnsError(truncate_list(problems, separator="; "), name, _REMAKE)
     return columns
 
 

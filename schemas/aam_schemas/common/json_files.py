@@ -10,8 +10,9 @@ import os
 import re
 import stat
 from collections import Counter
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.common.text import shorten
@@ -23,7 +24,7 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _COPY = "copy the file again, or make it again with the program that wrote it"
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file for reading. A pipe or a device is refused without waiting for it.
 
     Raises
