@@ -9,7 +9,7 @@ import numpy as np
 from aamprep.arrays import LARGEST_COUNT, Float64Array
 from aamprep.checks.study_checks import suggested_depth
 from aamprep.checks.thresholds import KEPT_FRACTION, NEARLY_ALL, TOKEN_LIMITS, WORST_FRACTION
-from aamprep.prepare.block import Block, blocks
+from aamprep.prepare.block import Block, blocks, too_large
 from aamprep.read.types import CountTable
 
 
@@ -83,6 +83,7 @@ class KeptByLimits:
 
 def measure(tables: Iterable[CountTable]) -> Measured:
     """Measure every sample of several tables. Every feature counts as one ASV."""
+    tables = list(tables)
     parts = [
         _measure_block(block)
         for table in tables
@@ -93,7 +94,8 @@ def measure(tables: Iterable[CountTable]) -> Measured:
         depth=np.concatenate([none[:, 0], *(part.depth for part in parts)]),
         num_asvs=np.concatenate([none[:, 0], *(part.num_asvs for part in parts)]),
         reads_within=np.concatenate([none, *(part.reads_within for part in parts)]),
-        num_left_out=sum(part.num_left_out for part in parts),
+        num_left_out=sum(part.num_left_out for part in parts)
+        + sum(len(too_large(table)) for table in tables),
         is_whole=all(part.is_whole for part in parts),
     )
 

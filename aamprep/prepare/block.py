@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aamprep.arrays import BoolArray, Int64Array, forget_pages
+from aamprep.read.maxima import LARGEST_SAMPLE
 from aamprep.read.types import CountTable
 
 ENTRIES_PER_BLOCK = 1 << 20
@@ -93,7 +94,8 @@ class Block:
 def blocks(table: CountTable, asv_of_feature: Int64Array) -> Iterator[Block]:
     """Yield the blocks of a table.
 
-    Explicit zeros and entries of features without an ASV are removed.
+    Explicit zeros and entries of features without an ASV are removed. Samples that are too large are left out
+    (see `too_large`): all samples would need memory for the largest one.
 
     Parameters
     ----------
@@ -101,7 +103,7 @@ def blocks(table: CountTable, asv_of_feature: Int64Array) -> Iterator[Block]:
     asv_of_feature : ndarray of int64, shape (features,)
         Index of each feature's ASV among the study's ASVs, or -1 for features without a valid sequence.
     """
-    for start, stop in _ranges(table.indptr):
+    for start, stop in _ranges(table.indptr, too_large(table)):
         entries = slice(int(table.indptr[start]), int(table.indptr[stop]))
         feature = np.asarray(table.feature[entries], dtype=np.int64)
         block = Block(
@@ -117,14 +119,21 @@ def blocks(table: CountTable, asv_of_feature: Int64Array) -> Iterator[Block]:
         yield block.keep_entries((block.asv >= 0) & (block.count != 0)).sum_duplicates()
 
 
-def _ranges(indptr: Int64Array) -> Iterator[tuple[int, int]]:
+def too_large(table: CountTable) -> Int64Array:
+    """Return the indices of the samples that have more entries than can be prepared."""
+    return np.flatnonzero(np.diff(table.indptr) > LARGEST_SAMPLE)
+
+
+def _ranges(indptr: Int64Array, left_out: Int64Array) -> Iterator[tuple[int, int]]:
     """Yield ranges of samples with at most `ENTRIES_PER_BLOCK` entries, but at least one sample."""
-    num_samples, start = len(indptr) - 1, 0
-    while start < num_samples:
-        full = int(np.searchsorted(indptr, indptr[start] + ENTRIES_PER_BLOCK, side="right")) - 1
-        stop = min(max(full, start + 1), start + SAMPLES_PER_BLOCK, num_samples)
-        yield start, stop
-        start = stop
+    start = 0
+    for end in [*left_out.tolist(), len(indptr) - 1]:
+        while start < end:
+            full = int(np.searchsorted(indptr, indptr[start] + ENTRIES_PER_BLOCK, side="right")) - 1
+            stop = min(max(full, start + 1), start + SAMPLES_PER_BLOCK, end)
+            yield start, stop
+            start = stop
+        start = end + 1
 
 
 def _offsets(sizes: npt.NDArray[np.integer]) -> Int64Array:

@@ -17,11 +17,12 @@ from aam_schemas.tables import sample_table, violations
 from aamprep.arrays import LARGEST_COUNT, BoolArray
 from aamprep.choices import MissingFromTree, Select
 from aamprep.errors import ParameterError
-from aamprep.prepare.block import Block, blocks
+from aamprep.prepare.block import Block, blocks, too_large
 from aamprep.prepare.rarefy import rarefy
 from aamprep.prepare.rejected import Rejected
 from aamprep.prepare.seeded import split_of
 from aamprep.prepare.truncate import in_order_of_selection, within_limit
+from aamprep.read.types import CountTable
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Rule
@@ -70,6 +71,7 @@ class SamplePipeline:
         duplicates = _duplicate_names(self)
         split_keys = _split_keys(self)
         for table, asv_of_feature in zip(self.study.tables, self.study.asv_of_feature, strict=True):
+            self._reject_too_large(table)
             for block in blocks(table, asv_of_feature):
                 wanted = self._reject_unwanted(block)
                 is_duplicate = np.array(
@@ -108,6 +110,11 @@ class SamplePipeline:
             value = "" if values is None else values[row]
             self.rejected.add_sample(block.study, block.sample_ids[row], rule, value, report)
         return block.keep_samples(~bad)
+
+    def _reject_too_large(self, table: CountTable) -> None:
+        for sample in too_large(table).tolist():
+            value = f"{table.indptr[sample + 1] - table.indptr[sample]:,} entries"
+            self.rejected.add_sample(table.study, table.sample_ids[sample], rules.SAMPLE_TOO_LARGE, value)
 
     def _reject_unwanted(self, block: Block) -> Block:
         reasons = np.array([self.left_out.get(i, "") for i in block.sample_ids], dtype=object)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_schemas.common.text import shorten
-from aamprep.read.biom.hdf5_guard import open_dataset
+from aamprep.read.biom.hdf5_guard import open_dataset, refuse_foreign_parts
 from aamprep.read.lines import filled_lines
 from aamprep.read.npy import open_npy
 from aamprep.read.source import Limits, RefusedError, Source, check_size
@@ -95,6 +95,7 @@ def read_hdf5(source: Source, limits: Limits) -> tuple[tuple[str, ...], npt.NDAr
     """Return what `parse_distances` does, from an HDF5 file of unifrac-binaries."""
     try:
         with h5py.File(source.path, "r") as file:
+            refuse_foreign_parts(file, source.name)
             # Files with several subsampled matrices number them. The first one is read.
             name = "matrix:0" if "matrix:0" in file else "matrix"
             order = open_dataset(file, "order", source.name, limits)

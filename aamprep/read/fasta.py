@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from aamprep.read.lines import MOST_ENTRIES
+from aamprep.read.maxima import MOST_ENTRIES
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings

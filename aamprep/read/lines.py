@@ -3,11 +3,9 @@
 import re
 from collections.abc import Iterator
 
+from aamprep.read.maxima import MOST_ENTRIES
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
-
-MOST_ENTRIES = 1 << 23
-"""Largest number of lines, sequences or features of a file. Each takes up to about 200 bytes of memory."""
 
 _REST_OF_LINE = re.compile(r"\S[^\r\n]*+")
 _LINE_END = re.compile(r"\r\n?|\n")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from aamprep.read.lines import Lines
+from aamprep.read.maxima import MOST_CELLS, MOST_COLUMNS, MOST_SAMPLES
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
@@ -26,8 +27,6 @@ _SCHEMES = {"blank", "no-missing", "INSDC:missing"}
 _INSDC = {"not applicable", "missing", "not collected", "not provided", "restricted access"}
 _WORDS_FOR_MISSING = _INSDC | {"na", "n/a", "nan", "none", "null", "unknown", "unspecified", "not available"}
 
-MOST_ROWS, MOST_COLUMNS, MOST_CELLS = 1 << 21, 1 << 16, 1 << 26
-"""Largest numbers of rows, of columns, and of cells (rows times columns)."""
 _MOST_SHARED = 1 << 16
 """Number of distinct cells of a column that are stored once. The cells of most columns are few words."""
 
@@ -152,9 +151,9 @@ def _read_rows(text: str, where: str) -> Iterator[Row]:
             cells.pop()
         if cells:
             num_rows += 1
-            if num_rows > MOST_ROWS:
+            if num_rows > MOST_SAMPLES:
                 location = f"{where}, line {rows.line}"
-                raise RefusedError(rules.FILE_TOO_MANY, location, f"more than {MOST_ROWS:,} rows")
+                raise RefusedError(rules.FILE_TOO_MANY, location, f"more than {MOST_SAMPLES:,} rows")
             yield rows.line, cells
 
 

@@ -13,7 +13,7 @@ from itertools import compress
 import numpy as np
 import numpy.typing as npt
 
-from aamprep.read.lines import MOST_ENTRIES
+from aamprep.read.maxima import MOST_ENTRIES
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings

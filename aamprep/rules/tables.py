@@ -193,6 +193,13 @@ BIOM_FOREIGN = error(
     "table.biom, sample/matrix: an external link",
 )
 
+BIOM_UNWRITTEN = error(
+    "biom-unwritten",
+    "all values of an array are stored in the file",
+    "the program that wrote the file was stopped too early: export the table again",
+    "table.biom, sample/matrix/data: 0 of 1,145 chunks are stored",
+)
+
 # --- BIOM tables: content ---
 
 SAMPLE_ID_EMPTY = error(
@@ -538,8 +545,22 @@ PRIMER_LEFT_ON = warning(
     "768 of 770 ASVs begin with 515F (GTGYCAGCMGCCGCGGTAA)",
 )
 
+SEQUENCE_TOO_LONG = error(
+    "sequence-too-long",
+    "a sequence has at most 10,000 bases, twice the length of a whole rRNA operon",
+    "this is no amplicon: remove the feature from the table; until then, the ASV is excluded",
+    "table.qza: ASV 4b5e...: 200,000 bases",
+)
+
 # --- Samples ---
 
+SAMPLE_TOO_LARGE = error(
+    "sample-too-large",
+    "a sample has at most 2,097,152 entries (2^21)",
+    "no sample has so many ASVs: export the table again with the tool that made it; `aamprep shard` rejects "
+    "the sample and continues",
+    "table.biom: sample S1: 150,000,000 entries",
+)
 EMPTY_SAMPLE = error(
     "sample-empty",
     "every sample has at least one ASV with a positive count",

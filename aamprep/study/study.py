@@ -10,6 +10,7 @@ from aam_schemas.manifest import InputFile
 from aam_schemas.vocabulary import first_invalid_position, fold, is_sequence
 from aamprep.arrays import Int64Array
 from aamprep.read.files import read_files
+from aamprep.read.maxima import MOST_BASES
 from aamprep.read.source import InputPath, Limits
 from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
 from aamprep.rules import tables as rules
@@ -148,7 +149,7 @@ def _resolve(feature_id: str, sequences: Sequences | None) -> str | NoSequence:
     """Return the sequence of a feature in upper case with T for U, or why there is no valid one."""
     if sequences is not None and feature_id in sequences.by_id:
         return _valid_sequence(sequences.by_id[feature_id])
-    return fold(feature_id) if is_sequence(feature_id) else _MISSING
+    return _valid_sequence(feature_id) if is_sequence(feature_id) else _MISSING
 
 
 def _valid_sequence(sequence: str) -> str | NoSequence:
@@ -156,6 +157,8 @@ def _valid_sequence(sequence: str) -> str | NoSequence:
     if position is not None:
         value = f"{sequence[position]!r} at base {position + 1}"
         return NoSequence(rules.NOT_A_NUCLEOTIDE, "ASV", value)
+    if len(sequence) > MOST_BASES:
+        return NoSequence(rules.SEQUENCE_TOO_LONG, "ASV", f"{len(sequence):,} bases")
     return fold(sequence) if sequence else _NO_BASES
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from aam_schemas.common.errors import is_disk_full
 from aamprep.arrays import Float64Array, Int64Array
 from aamprep.read.biom.consistency import Fingerprint, refuse_disagreement
-from aamprep.read.biom.hdf5_guard import open_dataset, open_group
-from aamprep.read.biom.spool import SLICE, TableWriter, as_counts, check_ids, check_indptr
+from aamprep.read.biom.hdf5_guard import open_dataset, open_group, refuse_foreign_parts
+from aamprep.read.biom.spool import SLICE, TableWriter, as_counts, check_ids, check_indptr, refuse_too_many
 from aamprep.read.source import Limits, RefusedError
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
@@ -70,7 +70,9 @@ def spool_hdf5(path: Path, folder: Path, where: str, findings: Findings, limits:
 
 
 def _read(file: h5py.File, folder: Path, where: str, findings: Findings, limits: Limits) -> None:
+    refuse_foreign_parts(file, where)
     arrays = _open_arrays(file, where, limits)
+    refuse_too_many(arrays["sample/ids"].size, arrays["observation/ids"].size, where)
     _check_version(file, where)
     samples, features = (_open_matrix(arrays, axis, where, findings) for axis in _AXES)
     if samples.data.size != features.data.size:

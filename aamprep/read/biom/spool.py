@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from aamprep.arrays import LARGEST_COUNT, new_array, write_array
 from aamprep.read.content import map_array
+from aamprep.read.maxima import MOST_ENTRIES, MOST_SAMPLES
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
@@ -116,6 +117,14 @@ def as_counts(stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         large = stored > int(LARGEST_COUNT)
         counts[large] = np.maximum(counts[large], LARGEST_COUNT + 2)
     return counts
+
+
+def refuse_too_many(num_samples: int, num_features: int, where: str) -> None:
+    """Raise RefusedError if a table has more samples or features than can be prepared."""
+    if num_samples > MOST_SAMPLES:
+        raise RefusedError(rules.FILE_TOO_MANY, where, f"{num_samples:,} samples")
+    if num_features > MOST_ENTRIES:
+        raise RefusedError(rules.FILE_TOO_MANY, where, f"{num_features:,} features")
 
 
 def check_ids(ids: list[str], kind: str, where: str, findings: Findings) -> None:

@@ -12,6 +12,7 @@ import pytest
 from aam_schemas.common.errors import UsageError
 from aamprep.arrays import forget_pages
 from aamprep.read import read_table
+from aamprep.read.maxima import MOST_ENTRIES, MOST_SAMPLES
 from aamprep.read.source import Limits
 from aamprep.read.types import CountTable
 from aamprep.rules import tables as rules
@@ -283,7 +284,8 @@ def test_ids_may_be_any_text(tmp_path: Path) -> None:
 
 def link(name: str, target: object) -> Callable[[h5py.File], None]:
     def edit(file: h5py.File) -> None:
-        del file[name]
+        if name in file:
+            del file[name]
         file[name] = target
 
     return edit
@@ -313,6 +315,9 @@ def use_other_filter(file: h5py.File) -> None:
         link("sample/ids", h5py.SoftLink("/nowhere")),
         link("sample", h5py.ExternalLink("other.h5", "/sample")),
         link("observation/matrix/data", h5py.ExternalLink("/etc/passwd", "/")),
+        link("sample/metadata", h5py.ExternalLink("pipe", "/")),
+        link("sample/group-metadata/deep/er", h5py.SoftLink("/sample")),
+        link("anything", h5py.ExternalLink("pipe", "/")),
         make_virtual,
         make_external,
         use_other_filter,
@@ -379,3 +384,44 @@ def test_a_table_cut_short_is_found(tmp_path: Path, fraction: float) -> None:
     table, found = read(path)
     assert table is None
     assert found
+
+
+def test_a_link_to_a_pipe_is_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    edit = link("sample/metadata", h5py.ExternalLink(str(tmp_path / "pipe"), "/"))
+    before = processor_seconds()
+    _, found = read(edited(tmp_path / "t.biom", edit), limits=Limits(seconds=20))
+    assert found == {rules.BIOM_FOREIGN: 1}
+    assert processor_seconds() - before < 10
+
+
+def test_groups_in_a_circle_are_passed_once(tmp_path: Path) -> None:
+    def edit(file: h5py.File) -> None:
+        file["sample/metadata/again"] = file["sample"]
+
+    table, found = read(edited(tmp_path / "t.biom", edit))
+    assert found == {}
+    assert table is not None
+
+
+@pytest.mark.parametrize("name", ["ids", "matrix/data", "matrix/indices", "matrix/indptr"])
+def test_values_that_were_never_written_are_refused(tmp_path: Path, name: str) -> None:
+    def edit(file: h5py.File) -> None:
+        array = file[f"sample/{name}"]
+        shape, dtype = array.shape, "S4" if name == "ids" else array.dtype
+        del file[f"sample/{name}"]
+        file.create_dataset(f"sample/{name}", shape, dtype, chunks=(2,))[:2] = b"S1" if name == "ids" else 1
+
+    table, found = read(edited(tmp_path / "t.biom", edit))
+    assert table is None
+    assert found == {rules.BIOM_UNWRITTEN: 1}
+
+
+@pytest.mark.parametrize(("axis", "number"), [("sample", MOST_SAMPLES), ("observation", MOST_ENTRIES)])
+def test_more_ids_than_can_be_prepared_are_refused(tmp_path: Path, axis: str, number: int) -> None:
+    def edit(file: h5py.File) -> None:
+        replace(file, f"{axis}/ids", np.zeros(number + 1, "S1"), compression="gzip")
+
+    table, found = read(edited(tmp_path / "t.biom", edit))
+    assert table is None
+    assert found == {rules.FILE_TOO_MANY: 1}
