@@ -18,6 +18,7 @@ from aam_schemas.common.errors import UsageError
 from aam_schemas.common.temporary import temporary_folder
 from aamprep.errors import ParameterError
 from aamprep.read.biom.write import NO_TABLE_ID, write_biom
+from aamprep.read.ids import without_control
 from aamprep.read.metadata import is_id_header
 from aamprep.read.source import InputPath, ObjectFile
 from aamprep.study.study import Paths
@@ -102,7 +103,7 @@ def _table_file(table: Any, folder: Path, number: int) -> InputPath:
     file = _file(table, "tables", folder, f"table-{number}")
     if isinstance(file, Path):
         return file
-    table_id = str(getattr(table, "table_id", None) or "")
+    table_id = without_control(str(getattr(table, "table_id", None) or ""))
     # biom-format writes this text for a table without an id.
     if table_id == NO_TABLE_ID:
         table_id = ""

@@ -209,6 +209,10 @@ def _check_metadata(study: Study, findings: Findings) -> None:
         for rule in (rules.SAMPLE_WITHOUT_METADATA, rules.METADATA_WITHOUT_SAMPLE, rules.ONE_VALUE):
             findings.skip(rule)
         return
+    for name, stored in study.metadata.stored_names().items():
+        if name != stored:
+            where = f"{overlap.file}: column {name}"
+            findings.add(rules.METADATA_COLUMN_RENAMED, where, f"{stored} in the shards")
     if not overlap.both:
         value = f"none of {len(overlap.only_here):,} samples; {overlap.hint or _ids_of_both(overlap)}"
         findings.add(rules.NO_SAMPLE_IN_METADATA, overlap.file, value)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from aam_schemas.common.text import shorten
 from aamprep.read.biom.hdf5_guard import open_dataset, refuse_foreign_parts
+from aamprep.read.ids import refuse_control
 from aamprep.read.lines import filled_lines
 from aamprep.read.npy import open_npy
 from aamprep.read.source import Limits, RefusedError, Source, check_size
@@ -136,6 +137,7 @@ def _check_shape(array: npt.NDArray[np.generic] | h5py.Dataset, num_ids: int, wh
 def _check_ids(ids: Sequence[str], where: str) -> None:
     if len(set(ids)) < len(ids) or "" in ids:
         raise RefusedError(rules.DISTANCES_ID, where, "an id is empty or a duplicate")
+    refuse_control(ids, where)
 
 
 def _parse_row(line: str, expected: str, num_ids: int, where: str) -> list[float]:

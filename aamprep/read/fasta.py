@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from aamprep.read.ids import has_control
 from aamprep.read.maxima import MOST_ENTRIES
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
@@ -41,6 +42,8 @@ def parse_fasta(text: str, where: str, findings: Findings) -> dict[str, str]:
         location = f"{where}, line {line}"
         if not name:
             findings.add(rules.FASTA_ID_EMPTY, location)
+        elif has_control(name):
+            findings.add(rules.ID_CONTROL, location, ascii(name))
         elif name in first_line:
             findings.add(rules.FASTA_ID_DUPLICATE, location, f"{name!r}, first in line {first_line[name]}")
         elif not sequence:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
+from aamprep.read.ids import has_control
 from aamprep.read.lines import Lines
 from aamprep.read.maxima import MOST_CELLS, MOST_COLUMNS, MOST_SAMPLES
 from aamprep.read.source import RefusedError
@@ -191,6 +192,8 @@ def _make_columns(header: list[str], where: str, findings: Findings) -> list[_Co
         location = f"{where}, column {index + 1}"
         if not name:
             findings.add(rules.METADATA_COLUMN_EMPTY, location)
+        elif has_control(name):
+            findings.add(rules.ID_CONTROL, location, ascii(name))
         elif name in columns:
             first = columns[name].index + 1
             findings.add(rules.METADATA_COLUMN_DUPLICATE, location, f"{name!r}, first in column {first}")
@@ -253,6 +256,8 @@ def _fill_columns(
             findings.add(rules.METADATA_ROW_LENGTH, location, f"{len(cells)} cells, but {width} columns")
         if not name:
             findings.add(rules.METADATA_ID_EMPTY, location)
+        elif has_control(name):
+            findings.add(rules.ID_CONTROL, location, ascii(name))
         elif is_id_header(name):
             findings.add(rules.METADATA_ID_RESERVED, location, repr(name))
         elif name in first_line:

@@ -13,6 +13,7 @@ from itertools import compress
 import numpy as np
 import numpy.typing as npt
 
+from aamprep.read.ids import refuse_control
 from aamprep.read.maxima import MOST_ENTRIES
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
@@ -56,7 +57,8 @@ def parse_newick(
     Raises
     ------
     RefusedError
-        If the text is not valid Newick, with line and column, or a branch length is infinite.
+        If the text is not valid Newick, with line and column, a branch length is infinite, or a name contains
+        control characters.
     """
     # With a leading comma, the root is parsed like any other child.
     source = "," + text
@@ -71,6 +73,7 @@ def parse_newick(
         raise RefusedError(rules.NEWICK_SYNTAX, f"{where}, {_location(source, position)}", reason)
     parent = np.frombuffer(nodes.parent, dtype=np.int32).astype(np.int64)
     length = np.frombuffer(nodes.length, dtype=np.float64).copy()
+    refuse_control(nodes.name, where)
     _check_tree(parent, length, nodes.name, where, findings)
     return parent, length, tuple(nodes.name)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import chain
 
+from aamprep.read.ids import has_control
 from aamprep.read.lines import filled_lines
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
@@ -48,6 +49,8 @@ def parse_taxonomy(text: str, where: str, findings: Findings) -> dict[str, str]:
             findings.add(rules.TAXONOMY_FORMAT, location, f"{len(cells)} cells")
         elif not name:
             findings.add(rules.TAXONOMY_ID, location, "no feature id")
+        elif has_control(name):
+            findings.add(rules.ID_CONTROL, location, ascii(name))
         elif name in first_line:
             findings.add(rules.TAXONOMY_ID, location, f"{name!r}, first in line {first_line[name]}")
         else:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_schemas.manifest import InputFile
+from aamprep.read.ids import without_control
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,17 @@ class Metadata:
     types: dict[str, str]
     """Type of each column: numeric or categorical."""
 
+    def stored_names(self) -> dict[str, str]:
+        """Return the name of each column in the shards, where `sample_id` holds the sample ids.
+
+        A column of this name gets another one that no other column has.
+        """
+        names = {name: name for name in self.columns}
+        if "sample_id" in names:
+            free = (f"metadata_sample_id{number}" for number in ("", *range(2, len(names) + 2)))
+            names["sample_id"] = next(name for name in free if name not in names)
+        return names
+
 
 @dataclass(frozen=True)
 class Distances:
@@ -108,4 +120,4 @@ def study_name(path: Path) -> str:
     """Return the name of a study: that of its file, or of the folder if the file is called `table.biom`."""
     stem = path.name.split(".")[0]
     is_generic = stem in ("table", "feature-table", "")
-    return (path.absolute().parent.name or "study") if is_generic else stem
+    return without_control((path.absolute().parent.name or "study") if is_generic else stem)

@@ -64,6 +64,12 @@ FILE_TOO_MANY = error(
     "`qiime phylogeny filter-tree`; shard a larger study in parts, and merge the sets",
     "tree.nwk: 200,000,000 nodes; at most 8,388,608 are read",
 )
+ID_CONTROL = error(
+    "id-control-character",
+    "ids and column names contain no tabs, line ends or other control characters",
+    "rename the sample, feature or column: no text file with one id per line can hold this name",
+    "table.biom, sample/ids: 'S1\\nS2'; 1 such names",
+)
 FILE_ENCODING = error(
     "file-encoding",
     "text is encoded as UTF-8",
@@ -403,6 +409,13 @@ METADATA_COLUMN_RESERVED = warning(
     "only the first column has the name of an id header",
     "the column was kept, but QIIME 2 refuses the file: rename the column before you share it",
     "metadata.tsv, line 1, column 3: 'sample_name'",
+    needs=Need.METADATA,
+)
+METADATA_COLUMN_RENAMED = note(
+    "metadata-column-renamed",
+    "no column of the metadata has the name of the column of sample ids in the shards, `sample_id`",
+    "nothing: the column has another name in metadata.parquet",
+    "metadata.tsv: column sample_id: metadata_sample_id in the shards",
     needs=Need.METADATA,
 )
 METADATA_ROW_LENGTH = error(

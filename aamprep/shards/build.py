@@ -299,13 +299,14 @@ def _metadata_table(metadata: Metadata, sample_ids: list[str], original_ids: lis
     """Return the metadata in the order of the samples. Samples without a row get empty cells."""
     row_of = {sample_id: row for row, sample_id in enumerate(metadata.ids)}
     rows = [row_of.get(original_id) for original_id in original_ids]
+    stored = metadata.stored_names()
     columns: dict[str, pa.Array] = {"sample_id": pa.array(sample_ids, pa.string())}
     for name, cells in metadata.columns.items():
         values = [None if row is None else cells[row] for row in rows]
         if metadata.types[name] == "numeric":
-            columns[_column(name)] = pa.array([None if v is None else float(v) for v in values], pa.float64())
+            columns[stored[name]] = pa.array([None if v is None else float(v) for v in values], pa.float64())
         else:
-            columns[_column(name)] = pa.array(values, pa.string())
+            columns[stored[name]] = pa.array(values, pa.string())
     table = pa.table(columns)
     failures = violations(metadata_table(_metadata_types(metadata)), pl.DataFrame(table))
     if len(failures):
@@ -314,12 +315,9 @@ def _metadata_table(metadata: Metadata, sample_ids: list[str], original_ids: lis
 
 
 def _metadata_types(metadata: Metadata | None) -> dict[str, str]:
-    return {_column(name): kind for name, kind in metadata.types.items()} if metadata else {}
-
-
-def _column(name: str) -> str:
-    """Return the name of a metadata column in the shards, where `sample_id` holds the sample ids."""
-    return "metadata_sample_id" if name == "sample_id" else name
+    if metadata is None:
+        return {}
+    return {stored: metadata.types[name] for name, stored in metadata.stored_names().items()}
 
 
 def aligned(distances: Distances, sample_ids: list[str]) -> npt.NDArray[np.float32]:

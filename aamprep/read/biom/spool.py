@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from aamprep.arrays import LARGEST_COUNT, new_array, write_array
 from aamprep.read.content import map_array
+from aamprep.read.ids import refuse_control
 from aamprep.read.maxima import MOST_ENTRIES, MOST_SAMPLES
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
@@ -128,11 +129,18 @@ def refuse_too_many(num_samples: int, num_features: int, where: str) -> None:
 
 
 def check_ids(ids: list[str], kind: str, where: str, findings: Findings) -> None:
-    """Add a finding for each empty or duplicate id. `kind` is sample or feature."""
+    """Add a finding for each empty or duplicate id. `kind` is sample or feature.
+
+    Raises
+    ------
+    RefusedError
+        If an id contains control characters.
+    """
     empty, duplicate = {
         "sample": (rules.SAMPLE_ID_EMPTY, rules.SAMPLE_ID_DUPLICATE),
         "feature": (rules.FEATURE_ID_EMPTY, rules.FEATURE_ID_DUPLICATE),
     }[kind]
+    refuse_control(ids, f"{where}: {kind} ids")
     first: dict[str, int] = {}
     for index, name in enumerate(ids):
         if not name.strip():
