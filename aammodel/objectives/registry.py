@@ -40,10 +40,12 @@ def make_objectives(config: TrainConfig) -> tuple[Objective, ...]:
     UsageError
         If the configuration names an objective that is not registered.
     """
-    further = tuple(_kind(name)(weight) for name, weight in config.objectives.items())
+    # TOML and JSON also have whole numbers.
+    further = tuple(_kind(name)(float(weight)) for name, weight in config.objectives.items())
+    targets = {name: float(weight) for name, weight in config.targets.items()}
     return (
-        NucleotideObjective(config.nucleotide_weight),
-        DistanceObjective(config.distance_weight, config.targets),
+        NucleotideObjective(float(config.nucleotide_weight)),
+        DistanceObjective(float(config.distance_weight), targets),
         *further,
     )
 

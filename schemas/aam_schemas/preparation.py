@@ -34,6 +34,9 @@ MOST_ASVS = 1 << 16
 """Largest number of ASVs that are described. From more, an evenly spaced selection is taken, since millions
 would take seconds."""
 
+_LEAST = {"token_limit": 1, "rarefy_depth": 1, "sequence_length": 1, "min_prevalence": 0}
+"""Smallest values of stored numbers."""
+
 Tokens = npt.NDArray[np.uint8]
 
 
@@ -124,7 +127,7 @@ class Preparation:
         Raises
         ------
         ValueError
-            If it has another version.
+            If it has another version, or a number is impossible.
         TypeError
             If a value has a wrong type; the message names it.
         """
@@ -132,7 +135,12 @@ class Preparation:
             raise ValueError(
                 f"the preparation has version {values.get('version')!r}, and this program reads {VERSION}"
             )
-        return record_from_json(Preparation, values)
+        preparation = record_from_json(Preparation, values)
+        for name, least in _LEAST.items():
+            value = getattr(preparation, name)
+            if value is not None and not least <= value < 2**31:
+                raise ValueError(f"{name} must be at least {least}, and is {value}")
+        return preparation
 
     def mismatches(self, manifest: Manifest, tokens: Tokens | None = None) -> list[str]:
         """List how a shard set differs from the samples that this model was trained on.

@@ -16,6 +16,12 @@ from torch import Tensor, nn
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.shards import file_sha256
 
+MOST_BYTES = 1 << 33
+"""Largest checkpoint that is read, 8 GiB. The published ones have about 0.1 GiB."""
+MOST_ENTRIES = 100_000
+"""Largest number of tensors in a checkpoint, and of files in its archive."""
+MOST_PICKLE_BYTES = 1 << 25
+"""Largest pickle file in a checkpoint. It holds names and shapes, of about 200 bytes for each tensor."""
 _FIX = "give a checkpoint (*.pt) that the training of jbk708/aam wrote"
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
 """Prefixes that DataParallel and torch.compile add to all names."""
@@ -53,6 +59,9 @@ def read_published(path: Path) -> PublishedCheckpoint:
     """
     if not path.is_file():
         raise UsageError("there is no such file", str(path), _FIX)
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise _refusal(path, f"this file has {size:,} bytes; at most {MOST_BYTES:,} are read")
     _check_archive(path)
     tensors = _state_dict(path, _load(path))
     for name, tensor in tensors.items():
@@ -72,10 +81,17 @@ def _check_archive(path: Path) -> None:
                 raise _refusal(
                     path, "this is not a checkpoint: it is compressed, and those of torch never are"
                 )
+            names = {entry.filename for entry in entries}
+            if len(names) < len(entries) or len(entries) > MOST_ENTRIES:
+                raise _refusal(path, "this is not a checkpoint: its archive has a file twice, or too many")
+            if any(
+                entry.file_size > MOST_PICKLE_BYTES for entry in entries if entry.filename.endswith(".pkl")
+            ):
+                raise _refusal(path, f"its list of tensors has more than {MOST_PICKLE_BYTES:,} bytes")
             if sum(entry.file_size for entry in entries) > path.stat().st_size:
                 raise _refusal(path, "this is not a checkpoint: it claims to be larger than it is")
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise _refusal(path, f"this is not a checkpoint: {error}") from error
     if damaged is not None:
         raise _refusal(path, f"this file is damaged: {damaged} has a wrong checksum")
@@ -101,6 +117,8 @@ def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
     state = content.get("model_state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state:
         raise _refusal(path, "this checkpoint has no model_state_dict")
+    if len(state) > MOST_ENTRIES:
+        raise _refusal(path, f"its model_state_dict has more than {MOST_ENTRIES:,} names")
     if not all(isinstance(name, str) for name in state):
         raise _refusal(path, "its model_state_dict has names that are not text")
     tensors = {_WRAPPERS.sub("", name): tensor for name, tensor in state.items()}

@@ -17,6 +17,7 @@ from aammodel.config.model import ModelConfig
 from aammodel.interop.aam.checkpoint import PublishedCheckpoint, read_published
 from aammodel.interop.aam.names import encoder_tensors, has_nucleotides, published_names, read_sizes
 from aammodel.nn.model import AamModel
+from aammodel.nn.sizes import model_without_weights
 from aammodel.runs.checkpoint import MODEL_FILE, model_tensors, save_model
 from aammodel.runs.config_file import CONFIG_FILE, tool_versions
 
@@ -115,9 +116,8 @@ def _fill(
     names: Mapping[str, str],
 ) -> AamModel:
     """Make the model with these weights. Weights that the checkpoint lacks are set to have no effect."""
-    # The meta device allocates nothing, so shapes are compared before memory is used.
-    with torch.device("meta"):
-        model = AamModel(config)
+    # Shapes are compared before memory is used.
+    model = model_without_weights(config)
     weights = {}
     for ours, expected in model.state_dict().items():
         if ours in tensors:

@@ -1,8 +1,10 @@
 """Files that are not published checkpoints are refused with the reason, and nothing is written."""
 
+import os
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from aam_schemas.common.errors import InvalidDataError
+from aammodel.interop.aam.checkpoint import MOST_BYTES, MOST_PICKLE_BYTES
 from tests.helpers.published_checkpoints import (
     Sizes,
     imported,
@@ -130,6 +133,16 @@ def listed_twice(path: Path) -> None:
         archive.filelist += archive.filelist
 
 
+def listed_under_two_names(path: Path) -> None:
+    """List each entry of the archive under a second name, over the same bytes."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("version", "3")
+        others = [copy(entry) for entry in archive.filelist]
+        for entry in others:
+            entry.filename = f"b{entry.filename[1:]}"
+        archive.filelist += others
+
+
 def flipped(path: Path) -> None:
     """Change one bit of a weight."""
     content = bytearray(path.read_bytes())
@@ -144,7 +157,13 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut-short": (lambda path: path.write_bytes(path.read_bytes()[:-3000]), "this is not a checkpoint"),
     "a-flipped-bit": (flipped, "is damaged: .*data/.* has a wrong checksum"),
     "compressed": (compressed, "it is compressed"),
-    "listed-twice": (listed_twice, "claims to be larger than it is"),
+    "listed-twice": (listed_twice, "a file twice"),
+    "listed-under-two-names": (listed_under_two_names, "claims to be larger than it is"),
+    "a-long-list": (
+        lambda path: write(path, random_state(Sizes()), config="x" * (MOST_PICKLE_BYTES + 1)),
+        "its list of tensors has more than",
+    ),
+    "a-large-file": (lambda path: os.truncate(path, MOST_BYTES + 1), "at most 8,589,934,592 are read"),
     "another-zip": (lambda path: zipfile.ZipFile(path, "w").close(), "cannot be read safely"),
     "a-list": (lambda path: torch.save([1, 2], path), "no model_state_dict"),
     "one-of-several-shards": (
