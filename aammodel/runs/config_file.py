@@ -70,7 +70,7 @@ def _problems(config: dict[str, Any]) -> Iterator[str]:
             yield f"{name} must be an object, not {shorten(repr(config[name]))}"
     for name in ("folder", "manifest_sha256"):
         value = config["shards"].get(name)
-        if not isinstance(value, str) or "\0" in value:
+        if not isinstance(value, str) or not value or "\0" in value:
             yield f"shards.{name} must be text, not {shorten(repr(value))}"
     changes = config.get("changes", [])
     if not isinstance(changes, list):
