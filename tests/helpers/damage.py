@@ -143,7 +143,7 @@ def _longer(tensors: Tensors, name: str) -> None:
 
 
 def _flat(tensors: Tensors, name: str) -> None:
-    tensors[name] = tensors[name].flatten()[None]
+    tensors[name] = tensors[name].flatten()[None, None, None]
 
 
 def _integers(tensors: Tensors, name: str) -> None:
