@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
 
 
+MOST_PATH_BRANCHES = 1 << 25
+"""Largest number of branches on the paths from the root to all ASVs, which are held in memory. A million ASVs
+in a balanced tree have fewer. Where each branch splits off a single ASV, 8,000 ASVs have as many."""
+MOST_LEVELS = 1 << 16
+"""Largest number of branches on one path."""
+
+
 @dataclass(frozen=True)
 class Branches:
     """A tree pruned to ASVs, with a row for each branch. Row 0 is the root, and parents precede children."""
@@ -91,6 +98,26 @@ def prune(tree: Tree, tip_of_asv: Int64Array) -> Branches:
     return Branches(length=lengths, parent=parents, asv=asvs)
 
 
+def num_above(branches: Branches) -> Int64Array:
+    """Return the number of branches on the path from the root to each branch, itself included."""
+    found = [0] * len(branches.parent)
+    for row, parent in enumerate(branches.parent.tolist()):
+        found[row] = found[parent] + 1 if parent >= 0 else 1
+    return np.array(found, dtype=np.int64)
+
+
+def path_problem(branches: Branches) -> str:
+    """Return why the paths from the root to the ASVs are too long for the memory, or an empty text."""
+    sizes = num_above(branches)[branches.asv >= 0]
+    total, longest = int(sizes.sum()), int(sizes.max(initial=0))
+    if longest > MOST_LEVELS:
+        return f"an ASV is {longest:,} branches from the root; at most {MOST_LEVELS:,} are read"
+    if total > MOST_PATH_BRANCHES:
+        most = f"at most {MOST_PATH_BRANCHES:,} are read"
+        return f"the paths from the root to the ASVs have {total:,} branches; {most}"
+    return ""
+
+
 def branches_above(branches: Branches, num_asvs: int) -> "sp.csr_matrix":
     """Return the branches on the path from the root to each ASV.
 
@@ -101,18 +128,19 @@ def branches_above(branches: Branches, num_asvs: int) -> "sp.csr_matrix":
     """
     import scipy.sparse as sp
 
-    # All ASVs climb to their parents together, until each has reached the root.
     tips = np.flatnonzero(branches.asv >= 0)
-    asv, branch, node = [], [], tips
+    sizes = np.zeros(num_asvs, dtype=np.int64)
+    sizes[branches.asv[tips]] = num_above(branches)[tips]
+    indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    indices = np.empty(indptr[-1], dtype=np.int32)
+    # All ASVs climb to their parents together until each is at the root. Rows are filled from their end.
+    node, at = tips, indptr[branches.asv[tips] + 1] - 1
     while len(node):
-        asv.append(branches.asv[tips])
-        branch.append(node)
+        indices[at] = node
         above = branches.parent[node]
-        tips, node = tips[above >= 0], above[above >= 0]
-    rows = np.concatenate([np.zeros(0, dtype=np.int64), *asv])
-    columns = np.concatenate([np.zeros(0, dtype=np.int64), *branch])
+        node, at = above[above >= 0], at[above >= 0] - 1
     shape = (num_asvs, len(branches.length))
-    return sp.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape)
+    return sp.csr_matrix((np.ones(len(indices)), indices, indptr), shape=shape)
 
 
 def reads_under(

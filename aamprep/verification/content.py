@@ -21,10 +21,11 @@ from aam_schemas.vocabulary import encode
 from aamprep.read.npy import open_npy
 from aamprep.rules import shards as rules
 from aamprep.shards.stored import branches_of
-from aamprep.tree.branches import Branches
+from aamprep.tree.branches import Branches, path_problem
 from aamprep.verification.check import ShardCheck
 from aamprep.verification.samples import SampleCheck
 
+_NO_TOKEN = 255
 _ROWS_AT_ONCE = 1 << 14
 """Number of sequences that are encoded together, to bound memory."""
 
@@ -69,7 +70,9 @@ def _check_asvs(check: ShardCheck) -> pl.DataFrame | None:
 def _check_tokens(check: ShardCheck, table: pa.Table, frame: pl.DataFrame) -> None:
     """Check that the tokens encode the sequences, by encoding them again."""
     length = check.manifest.sequence_length
-    tokens = table["tokens"].combine_chunks().flatten().to_numpy().reshape(-1, length)
+    # The contract refuses a missing list of tokens, but not a missing token.
+    values = table["tokens"].combine_chunks().flatten().fill_null(_NO_TOKEN)
+    tokens = values.to_numpy().reshape(-1, length)
     sequences = frame["sequence"].to_list()
     bad = np.array([len(sequence) >= length for sequence in sequences], dtype=bool)
     for start in range(0, len(sequences), _ROWS_AT_ONCE):
@@ -97,7 +100,13 @@ def _check_tree(check: ShardCheck, num_asvs: int) -> Branches | None:
     problems = _tree_problems(branches, num_asvs)
     for row, problem in problems:
         check.add(rules.TREE, TREE_FILE, f"row {row}", problem)
-    return None if problems else branches
+    if problems:
+        return None
+    problem = path_problem(branches)
+    if problem:
+        check.add(rules.TREE, TREE_FILE, "", problem)
+        return None
+    return branches
 
 
 def _tree_problems(branches: Branches, num_asvs: int) -> list[tuple[int, str]]:
@@ -189,6 +198,8 @@ def _matrix_problem(path: Path, num_samples: int) -> str:
         values = np.asarray(matrix[row])
         if (values < 0).any() or np.isinf(values).any():
             return f"row {row} has a negative or infinite distance"
+        if values[row] > 0:
+            return f"row {row} has a distance of {values[row]:g} to itself"
         if not np.array_equal(values, matrix[:, row], equal_nan=True):
             return f"row {row} and column {row} differ"
     return ""

@@ -1,6 +1,7 @@
 """Verify the samples of a shard set: each row by itself, and all rows against the ASVs and the tree."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,9 @@ from aamprep.rules import shards as rules
 from aamprep.shards.stored import Entries, entries
 from aamprep.tree.branches import Branches, branches_above, reads_under
 from aamprep.verification.check import ShardCheck
+
+_PATHS_AT_ONCE = 1 << 22
+"""Branches above the ASVs of samples whose branches are computed together, to bound memory."""
 
 RELATIVE_ERROR = 1e-9
 """Tolerance for sums of reads. Their last digits depend on the order of summation."""
@@ -113,9 +117,16 @@ class SampleCheck:
 
     def _has_wrong_branches(self, samples: pa.Table, batch: Entries) -> BoolArray:
         """Compare branches, reads below them and depth in the tree with values computed from the ASVs."""
-        if self.above is None or "branch" not in samples.column_names:
+        if self.above is None:
             return np.zeros(len(samples), dtype=bool)
-        expected = reads_under(self.above, batch.indptr, batch.asv, batch.count)
+        paths = np.bincount(batch.row, np.diff(self.above.indptr)[batch.asv], minlength=len(samples))
+        parts = np.cumsum(paths) // _PATHS_AT_ONCE
+        starts = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(samples)]
+        rows = [samples.slice(start, stop - start) for start, stop in pairwise(starts)]
+        return np.concatenate([self._differ_in_branches(part, entries(part), self.above) for part in rows])
+
+    def _differ_in_branches(self, samples: pa.Table, batch: Entries, above: sp.csr_matrix) -> BoolArray:
+        expected = reads_under(above, batch.indptr, batch.asv, batch.count)
         # Lists of different lengths cannot be turned into a matrix.
         sizes = list_sizes(samples, "branch")
         unequal = sizes != list_sizes(samples, "branch_count")
@@ -125,7 +136,7 @@ class SampleCheck:
         reads = list_values(samples, "branch_count").astype(np.float64)
         indptr = np.concatenate([[0], np.cumsum(sizes)])
         given = sp.csr_matrix((reads, listed, indptr), shape=expected.shape)
-        in_tree = (np.diff(self.above.indptr) > 0)[batch.asv]
+        in_tree = (np.diff(above.indptr) > 0)[batch.asv]
         depth = np.bincount(batch.row, weights=batch.count * in_tree, minlength=len(samples))
         return (
             _differs(expected, given)

@@ -37,12 +37,13 @@ def content(folder: Path) -> dict[str, Any]:
     """Return what is not free in a set, with pyarrow's own reader."""
     document = read(folder)
     choices = {name: value for name, value in document["choices"].items() if name not in FREE_CHOICES}
-    found: dict[str, Any] = {"choices": choices} | {name: document.get(name) for name in NUMBERS}
     manifest = read_manifest(folder)
+    found: dict[str, Any] = {"choices": choices} | {name: getattr(manifest, name) for name in NUMBERS}
     for file in manifest.files:
         path = folder / file.name
         if path.suffix == ".npy":
-            found[file.name] = [list(map(str, row)) for row in np.load(path).tolist()]
+            # Half precision is a valid type of a matrix.
+            found[file.name] = np.load(path).round(2).astype(str).tolist()
         else:
             names = [name for name in expected_schema(manifest, file).names if name not in FREE_COLUMNS]
             table = pq.read_table(path)
