@@ -99,7 +99,7 @@ class ParquetReader:
             values exceed the limits of this module.
         """
         schema = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
-        numbers = list(numbers)
+        numbers = [number for number in numbers if self._has_rows(number)]
         if not numbers:
             return schema.empty_table()
         self._check_budget(numbers, schema.names)
@@ -116,13 +116,13 @@ class ParquetReader:
         names = self.schema.names if columns is None else columns
         waiting: list[int] = []
         waiting_bytes = 0
-        for number in range(self.num_row_groups):
+        for number in filter(self._has_rows, range(self.num_row_groups)):
             size = self._value_bytes(number, names)
             if waiting and waiting_bytes + size > most_bytes:
                 yield self.read_row_groups(waiting, columns)
                 waiting, waiting_bytes = [], 0
             waiting, waiting_bytes = [*waiting, number], waiting_bytes + size
-        if waiting or not self.num_row_groups:
+        if waiting or not self.listed.rows:
             yield self.read_row_groups(waiting, columns)
 
     def close(self) -> None:
@@ -156,6 +156,10 @@ class ParquetReader:
         actual = self.metadata.schema.to_arrow_schema()
         sizes = [_num_leaves(field.type) for field in actual]
         return {name: sum(sizes[: actual.names.index(name)]) for name in self.schema.names}
+
+    def _has_rows(self, number: int) -> bool:
+        # Some programs write an empty row group for an empty table.
+        return self.listed.row_group_rows[number] > 0
 
     def _content(self, number: int, names: Sequence[str]) -> tuple[int, bytes]:
         """Read a row group, compare it with its hash, and its pages with the footer."""

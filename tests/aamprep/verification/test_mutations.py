@@ -4,6 +4,7 @@ The changes are those of `tests/helpers/mutations.py`: all sizes and hashes agre
 """
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from aam_schemas.manifest import read_manifest
 from aam_schemas.parquet import expected_schema
 from aamprep.rules.findings import Findings
 from aamprep.verification.verify import verify_shards
-from tests.helpers.mutations import mutate, read, sound_shards
+from tests.helpers.mutations import mutate, sound_shards
 
 FREE_COLUMNS = {
     "asv_id", "aliases", "age", "subject", "id", "study", "rule", "reason", "sample_id",
@@ -35,9 +36,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def content(folder: Path) -> dict[str, Any]:
     """Return what is not free in a set, with pyarrow's own reader."""
-    document = read(folder)
-    choices = {name: value for name, value in document["choices"].items() if name not in FREE_CHOICES}
     manifest = read_manifest(folder)
+    choices = {name: value for name, value in asdict(manifest.choices).items() if name not in FREE_CHOICES}
     found: dict[str, Any] = {"choices": choices} | {name: getattr(manifest, name) for name in NUMBERS}
     for file in manifest.files:
         path = folder / file.name
