@@ -86,7 +86,7 @@ def test_valid_files_are_read_as_pyarrow_reads_them(
         assert reader.read(["tokens", "id"]).equals(table.select(["tokens", "id"]))
     content, metadata = path.read_bytes(), pq.read_metadata(path)
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for chunk in map(group.column, range(group.num_columns)):
+        for chunk in map(group.column, range(group.num_columns if group.num_rows else 0)):
             num_values, num_bytes = page_sizes(content, *chunk_span(chunk))
             assert num_values == chunk.num_values
             assert num_bytes <= chunk.total_uncompressed_size
