@@ -5,13 +5,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import torch
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-import aammodel
-import aamprep
 from aam_schemas.common.errors import AamError
 from aammodel.reports.compare import compare
 from aammodel.runs.checkpoint import load_checkpoint, optimizer_tensors
@@ -21,7 +18,6 @@ from aammodel.training.setup import make_stepper
 from aammodel.workflows.replay import from_run
 from aammodel.workflows.resume import read_plan
 from tests.helpers import damage
-from tests.helpers.shards import tiny_config
 
 CHECKPOINT = "checkpoints/step-000003"
 JSON = ("config.json", "metrics.jsonl", "results.json", f"{CHECKPOINT}/state.json")
@@ -37,19 +33,6 @@ DAMAGES: dict[str, tuple[str, Callable[[Path, random.Random], str]]] = {
     for name in names
 }
 """Each damage: the file, and the function that damages it."""
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train a run of 3 steps, in a folder with its shards."""
-    folder = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        aamprep.simulate(folder / "study", samples=30, asvs=40)
-        aamprep.shard(folder / "study" / "table.biom", token_limit=8, output=folder / "shards")
-        config = tiny_config(folder, "batch_size = 4\nvalidation_samples = 4\n")
-        aammodel.pretrain(folder / "shards", output=folder / "run", config=config, max_steps=3)
-    return folder / "run"
 
 
 def weights(run: Path) -> list[dict[str, torch.Tensor]]:
@@ -85,10 +68,10 @@ def use(run: Path) -> None:
     max_examples=25 if settings().derandomize else 2_000,
 )
 @given(name=st.sampled_from(sorted(DAMAGES)), seed=st.integers(0, 2**32))
-def test_a_damaged_run_is_refused_or_right(trained: Path, tmp_path: Path, name: str, seed: int) -> None:
+def test_a_damaged_run_is_refused_or_right(trained_once: Path, tmp_path: Path, name: str, seed: int) -> None:
     run, (file, damage_file) = tmp_path / "run", DAMAGES[name]
     shutil.rmtree(run, ignore_errors=True)
-    shutil.copytree(trained, run)
+    shutil.copytree(trained_once, run)
     what = damage_file(run / file, random.Random(seed))
     note(f"{name}: {what}")
     try:
@@ -101,6 +84,6 @@ def test_a_damaged_run_is_refused_or_right(trained: Path, tmp_path: Path, name: 
         return
     assert not what.startswith("_"), "this tensor is not that of the model"
     if name.startswith("damage_bytes") and file.endswith(("safetensors", "state.json")):
-        for found, expected in zip(weights(run), weights(trained), strict=True):
+        for found, expected in zip(weights(run), weights(trained_once), strict=True):
             assert found.keys() == expected.keys()
             assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
