@@ -79,8 +79,8 @@ FILE_ENCODING = error(
 READER_CRASHED = error(
     "reader-crashed",
     "the file can be read within the limits on memory and time",
-    "the file is damaged, malicious, or too large for the memory limit: export it again with the tool that "
-    "made it",
+    "the file is damaged, malicious, or too large for its limits, which grow with its size: export it again "
+    "with the tool that made it, or unpack it",
     "table.biom: the reader ended with signal SIGSEGV",
 )
 

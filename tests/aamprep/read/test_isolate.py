@@ -28,7 +28,7 @@ from aamprep.read.source import Limits
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from tests.helpers.biom_files import SAMPLES, as_json, dense, write_hdf5
-from tests.helpers.limited import end_with, run_limited, start_aamprep
+from tests.helpers.limited import descendants, end_with, run_limited, start_aamprep
 from tests.helpers.programs import loaded_after
 
 
@@ -182,7 +182,7 @@ def test_no_process_and_no_folder_outlives_a_kill(study: Path, number: signal.Si
     for _ in range(3):
         process = start_aamprep("validate", folder=study, temporary=temporary)
         deadline = time.monotonic() + 60
-        while not list(temporary.iterdir()) and process.poll() is None and time.monotonic() < deadline:
+        while not descendants(process.pid) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(chance.uniform(0, 1))
         assert end_with(process, number) == set()
