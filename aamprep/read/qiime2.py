@@ -9,9 +9,11 @@ import hashlib
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from aam_schemas.common.text import shorten
 from aamprep.read.source import CHUNK_BYTES, Limits, RefusedError, Source, check_size
 from aamprep.rules import tables as rules
 
@@ -83,8 +85,10 @@ def read_header(source: Source, limits: Limits) -> dict[str, str]:
     except _DAMAGED as error:
         raise _damaged(source, error) from None
     # The header has one `key: value` per line, which needs no YAML parser.
-    fields = dict(re.findall(r"^(type|format):[ \t]*(.*?)[ \t]*\r?$", header, re.MULTILINE))
-    return {"uuid": uuid} | {name: value.strip("\"'") for name, value in fields.items()}
+    lines = (line.partition(":") for line in header.splitlines())
+    found = [(name, value.strip().strip("\"'")) for name, _, value in lines if name in ("type", "format")]
+    _refuse_repeated([name for name, _ in found], f"{source.name}, metadata.yaml")
+    return {"uuid": uuid} | dict(found)
 
 
 def role_for_type(semantic_type: str) -> str | None:
@@ -140,10 +144,18 @@ def _uuid(archive: zipfile.ZipFile, source: Source) -> str:
     names = archive.namelist()
     if len(names) > _MAX_MEMBERS:
         raise RefusedError(rules.FILE_TOO_LARGE, source.name, f"{len(names):,} members")
+    _refuse_repeated(names, source.name)
     roots = {match[1] for match in map(_ROOT.fullmatch, names) if match}
     if len(roots) != 1:
         raise RefusedError(rules.ARTIFACT_MEMBER, source.name, f"{len(roots)} artifacts in one archive")
     return roots.pop()
+
+
+def _refuse_repeated(names: list[str], where: str) -> None:
+    """Raise RefusedError if a name occurs twice: programs differ in which of the two they read."""
+    if len(set(names)) < len(names):
+        name, times = Counter(names).most_common(1)[0]
+        raise RefusedError(rules.FILE_AMBIGUOUS, where, f"{shorten(repr(name))} {times} times")
 
 
 def _info(archive: zipfile.ZipFile, name: str, source: Source, limits: Limits) -> zipfile.ZipInfo:
@@ -172,6 +184,10 @@ def _checksum(archive: zipfile.ZipFile, artifact: Artifact, limits: Limits) -> s
         return None
     lines = _read_small(archive, name, artifact.source, limits).splitlines()
     sums = {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+    if len(sums) < len(lines):
+        _refuse_repeated(
+            [line.partition("  ")[2] for line in lines], f"{artifact.source.name}, checksums.md5"
+        )
     # A file without a checksum was added later. "none" equals no digest, so it is refused.
     return sums.get(artifact.member, "none")
 

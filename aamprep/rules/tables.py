@@ -70,6 +70,12 @@ ID_CONTROL = error(
     "rename the sample, feature or column: no text file with one id per line can hold this name",
     "table.biom, sample/ids: 'S1\\nS2'; 1 such names",
 )
+FILE_AMBIGUOUS = error(
+    "file-ambiguous",
+    "a name occurs once: a key of a JSON object, a member of an archive, a field of an artifact's header",
+    "programs differ in which of the two they read: export the file again with the tool that made it",
+    "table.biom: key 'data' 2 times",
+)
 FILE_ENCODING = error(
     "file-encoding",
     "text is encoded as UTF-8",

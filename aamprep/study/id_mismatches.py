@@ -2,10 +2,19 @@
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import islice
 
+from aam_schemas.common.text import shorten
 from aam_schemas.vocabulary import is_sequence
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d++(\.\d*+)?|\.\d++)(e[+-]?\d++)?", re.IGNORECASE)
+
+_LONGEST = 2000
+"""Number of characters above which an id is not compared."""
+_MOST_CHARACTERS = 1 << 25
+"""Number of characters of the ids that are compared, plus 50 for each id: half a million short ids."""
+_MOST_PREFIXES = 4
+"""Number of separators of an id at which a prefix can end."""
 
 
 def mismatch_hint(here: Sequence[str], there: Sequence[str]) -> str:
@@ -22,7 +31,8 @@ def mismatch_hint(here: Sequence[str], there: Sequence[str]) -> str:
         Such as `802 would match if case were ignored: 's1' is 'S1' there`. Empty if no change explains any.
     """
     # Sequences are compared in one spelling already. Without them, large trees take no time here.
-    here = [name for name in here if not is_sequence(name)]
+    here = _first([name for name in here if len(name) <= _LONGEST and not is_sequence(name)])
+    there = _first(there) if here else []
     best: list[tuple[str, str]] = []
     best_change = ""
     for change, form_here, form_there in _CHANGES if here else ():
@@ -32,7 +42,20 @@ def mismatch_hint(here: Sequence[str], there: Sequence[str]) -> str:
     if not best:
         return ""
     ours, theirs = best[0]
-    return f"{len(best):,} would match if {best_change}: {ours!r} is {theirs!r} there"
+    example = f"{shorten(repr(ours))} is {shorten(repr(theirs))} there"
+    return f"{len(best):,} would match if {best_change}: {example}"
+
+
+def _first(ids: Sequence[str]) -> list[str]:
+    """Return the first ids, as many as can be compared quickly. All of them, for almost all studies."""
+    chosen, number = [], 0
+    for name in ids:
+        number += len(name) + 50
+        if number > _MOST_CHARACTERS:
+            break
+        if len(name) <= _LONGEST:
+            chosen.append(name)
+    return chosen
 
 
 Forms = Callable[[str], list[str]]
@@ -73,7 +96,8 @@ def _letters_and_digits(text: str) -> list[str]:
 
 
 def _without_prefix(text: str) -> list[str]:
-    return [text[match.end() :] for match in re.finditer(r"[._-]", text)]
+    separators = islice(re.finditer(r"[._-]", text), _MOST_PREFIXES)
+    return [text[match.end() :] for match in separators]
 
 
 def _number(text: str) -> list[str]:

@@ -1,13 +1,15 @@
 """BIOM 1.0 in JSON (https://biom-format.org/documentation/format_versions/biom-1.0.html)."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from aamprep.read.biom.spool import SLICE, TableWriter, as_counts, check_ids
+from aam_schemas.common.text import shorten
+from aamprep.read.biom.spool import SLICE, TableWriter, as_counts, check_ids, refuse_too_many
 from aamprep.read.source import RefusedError, decode_text
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
@@ -40,6 +42,7 @@ def spool_json(path: Path, folder: Path, where: str, findings: Findings) -> None
             findings.add(rules.BIOM_JSON_KEY, where, f"{key!r} is missing")
     features = _ids(document, "rows", "feature", where, findings)
     samples = _ids(document, "columns", "sample", where, findings)
+    refuse_too_many(len(samples), len(features), where)
     feature, sample, count = _entries(document, len(features), len(samples), where)
     if document.get("shape") != [len(features), len(samples)]:
         value = f"{document.get('shape')}; there are {len(features)} features and {len(samples)} samples"
@@ -56,8 +59,15 @@ def spool_json(path: Path, folder: Path, where: str, findings: Findings) -> None
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:
+    def as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            name, times = Counter(name for name, _ in pairs).most_common(1)[0]
+            raise RefusedError(rules.FILE_AMBIGUOUS, where, f"key {shorten(repr(name))} {times} times")
+        return found
+
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=as_dict)
     except (ValueError, RecursionError) as error:
         raise RefusedError(rules.FILE_UNREADABLE, where, f"JSON: {error}") from None
     if not isinstance(document, dict):
@@ -70,7 +80,7 @@ def _ids(document: dict[str, Any], key: str, kind: str, where: str, findings: Fi
     for index, row in enumerate(_list(document, key, where)):
         name = row.get("id") if isinstance(row, dict) else None
         if not isinstance(name, str) or not _is_utf8(name):
-            raise RefusedError(rules.ID_NOT_TEXT, f"{where}, {key}[{index}]", repr(name)[:60])
+            raise RefusedError(rules.ID_NOT_TEXT, f"{where}, {key}[{index}]", shorten(repr(name), 60))
         ids.append(name)
     check_ids(ids, kind, where, findings)
     return ids
@@ -133,7 +143,7 @@ def _sparse(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     for position, entry in enumerate(data):
         if not isinstance(entry, list) or len(entry) != 3:
-            value = f"{repr(entry)[:60]}; a list of row, column and count is needed"
+            value = f"{shorten(repr(entry), 60)}; a list of row, column and count is needed"
             raise RefusedError(rules.BIOM_LENGTH, f"{where}, data[{position}]", value)
     feature = _indices([entry[0] for entry in data], num_features, where, "row")
     sample = _indices([entry[1] for entry in data], num_samples, where, "column")
@@ -143,9 +153,11 @@ def _sparse(
 def _indices(values: list[Any], size: int, where: str, part: str) -> npt.NDArray[np.int64]:
     for position, value in enumerate(values):
         if type(value) is not int:
-            raise RefusedError(rules.BIOM_TYPE, f"{where}, data[{position}], {part}", repr(value)[:60])
+            raise RefusedError(
+                rules.BIOM_TYPE, f"{where}, data[{position}], {part}", shorten(repr(value), 60)
+            )
         if not 0 <= value < size:
-            problem = f"{value}; must be between 0 and {size - 1}"
+            problem = f"{shorten(value, 60)}; must be between 0 and {size - 1}"
             raise RefusedError(rules.BIOM_INDEX, f"{where}, data[{position}], {part}", problem)
     return np.array(values, dtype=np.int64)
 
@@ -155,7 +167,7 @@ def _numbers(values: list[Any], where: str) -> npt.NDArray[np.float64]:
     for position, value in enumerate(values):
         # Not isinstance: true and false are instances of int.
         if type(value) is not int and type(value) is not float:
-            raise RefusedError(rules.BIOM_TYPE, f"{where}, value {position + 1}", repr(value)[:60])
+            raise RefusedError(rules.BIOM_TYPE, f"{where}, value {position + 1}", shorten(repr(value), 60))
     # Integers are compared with 2^53 before they are rounded. Integers beyond 64 bits are clipped: they are
     # reported as too large in any case.
     exact = [max(min(value, 1 << 62), -(1 << 62)) if type(value) is int else value for value in values]
