@@ -5,6 +5,7 @@ protocol. Their fields:
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
@@ -16,8 +17,19 @@ _DELTA_BYTE_ARRAY = 7
 """An encoding in which each text begins with a part of the one before it, so that its size is not known."""
 
 
-def page_sizes(content: bytes, start: int, stop: int) -> tuple[int, int]:
-    """Return the number of values of a column chunk, and the bytes of its pages once they are unpacked.
+@dataclass(frozen=True)
+class Pages:
+    """Pages of a column chunk."""
+
+    num_values: int
+    num_bytes: int
+    """Size of all pages once they are unpacked."""
+    dictionary: tuple[int, int, int] | None
+    """First byte of the dictionary page, the byte after its last one, and its size once it is unpacked."""
+
+
+def read_pages(content: bytes, start: int, stop: int) -> Pages:
+    """Read the headers of the pages of a column chunk.
 
     Parameters
     ----------
@@ -31,6 +43,7 @@ def page_sizes(content: bytes, start: int, stop: int) -> tuple[int, int]:
         If the headers are damaged, or the pages do not fill the column chunk.
     """
     num_values = num_bytes = 0
+    dictionary = None
     while start < stop:
         try:
             header, start = _read_struct(content, start)
@@ -45,13 +58,24 @@ def page_sizes(content: bytes, start: int, stop: int) -> tuple[int, int]:
             raise ValueError("the encoding DELTA_BYTE_ARRAY is not read")
         if kind != _DICTIONARY:
             num_values += values
-        elif values > unpacked:
-            raise ValueError(f"a dictionary of {values:,} values has {unpacked:,} bytes")
+        elif dictionary is not None or values > unpacked:
+            raise ValueError(f"it is a second dictionary, or one of {values:,} values in {unpacked:,} bytes")
+        else:
+            dictionary = (start, start + packed, unpacked)
         num_bytes += unpacked
         start += packed
     if start != stop:
         raise ValueError("its last page is longer than the column")
-    return num_values, num_bytes
+    return Pages(num_values, num_bytes, dictionary)
+
+
+def longest_text(page: bytes) -> int:
+    """Return the length of the longest text of a dictionary page in bytes. Each text follows its length."""
+    at = longest = 0
+    while at + 4 <= len(page):
+        length = int.from_bytes(page[at : at + 4], "little")
+        longest, at = max(longest, length), at + 4 + length
+    return min(longest, len(page))
 
 
 def _read_struct(content: bytes, at: int, levels: int = 3) -> tuple[dict[int, Any], int]:

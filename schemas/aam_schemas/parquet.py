@@ -17,14 +17,13 @@ from pathlib import Path
 from types import TracebackType
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.common.json_files import open_regular
 from aam_schemas.common.text import shorten, truncate_list
 from aam_schemas.manifest import Manifest, ShardFile
-from aam_schemas.pages import page_sizes
+from aam_schemas.pages import longest_text, read_pages
 from aam_schemas.shards import (
     ASVS_FILE,
     METADATA_FILE,
@@ -66,8 +65,8 @@ class ParquetReader:
     metadata: pq.FileMetaData
     _source: io.BufferedIOBase
     _window: "_Window"
-    _verified: set[int] = field(default_factory=set)
-    """Row groups whose hash was compared already."""
+    _verified: set[tuple[int, str]] = field(default_factory=set)
+    """Row groups and their columns whose pages were checked already. An empty name stands for the hash."""
 
     @property
     def num_row_groups(self) -> int:
@@ -107,7 +106,7 @@ class ParquetReader:
         try:
             with naming_damage(self.name):
                 table = self._file.read_row_groups(numbers, columns=schema.names, use_threads=False)
-                return self._with_text(table.select(schema.names), schema, len(numbers))
+                return _as_needed(table.select(schema.names), schema)
         finally:
             self._window.parts = []
 
@@ -140,12 +139,6 @@ class ParquetReader:
         return pq.ParquetFile(
             self._window,
             metadata=self.metadata,
-            # Text is decoded as a dictionary first, since a page can refer to one long text a million times.
-            read_dictionary=[
-                self.metadata.schema.column(leaf).path
-                for leaf in self._leaves.values()
-                if self.metadata.schema.column(leaf).physical_type == "BYTE_ARRAY"
-            ],
             page_checksum_verification=True,
             pre_buffer=False,
         )
@@ -178,12 +171,14 @@ class ParquetReader:
             content = self._source.read(stop - start)
         if len(content) < stop - start:
             raise self._invalid(f"it ends within row group {number}", _COPY)
-        if hashes and number not in self._verified:
+        if hashes and (number, "") not in self._verified:
             if hashlib.sha256(content).hexdigest() != hashes[number]:
                 raise self._invalid(f"row group {number} differs from its SHA-256 in the manifest", _COPY)
-            self._verified.add(number)
+            self._verified.add((number, ""))
         for name in names:
-            self._check_pages(number, name, content, start)
+            if (number, name) not in self._verified:
+                self._check_pages(number, name, content, start)
+                self._verified.add((number, name))
         return start, content
 
     def _check_pages(self, number: int, name: str, content: bytes, offset: int) -> None:
@@ -191,13 +186,18 @@ class ParquetReader:
         chunk = self.metadata.row_group(number).column(self._leaves[name])
         start, stop = chunk_span(chunk)
         try:
-            num_values, num_bytes = page_sizes(content, start - offset, stop - offset)
+            pages = read_pages(content, start - offset, stop - offset)
         except ValueError as error:
             raise self._invalid(f"{_where(name, number)} has an invalid page: {error}", _COPY) from None
-        if num_values != chunk.num_values or num_bytes > chunk.total_uncompressed_size:
-            what = f"{num_values:,} values of {num_bytes:,} bytes in its pages"
+        if pages.num_values != chunk.num_values or pages.num_bytes > chunk.total_uncompressed_size:
+            what = f"{pages.num_values:,} values of {pages.num_bytes:,} bytes in its pages"
             listed = f"{chunk.num_values:,} values of {chunk.total_uncompressed_size:,} bytes in the footer"
             raise self._invalid(f"{_where(name, number)} has {what}, but {listed}", _REMAKE)
+        if chunk.physical_type == "BYTE_ARRAY" and pages.dictionary is not None:
+            # A few bytes can refer to one long text a million times.
+            size = chunk.num_values * _longest_text(content, pages.dictionary, chunk.compression)
+            if size > MOST_GROUP_BYTES:
+                raise self._invalid(f"{_where(name, number)} has text of up to {size:,} bytes", _REMAKE)
 
     def _check_budget(self, numbers: list[int], names: Sequence[str]) -> None:
         sizes = [self._value_bytes(number, names) for number in numbers]
@@ -236,15 +236,6 @@ class ParquetReader:
         if not least <= chunk.num_values <= most or chunk.total_uncompressed_size < 0:
             what = f"{_where(name, number)} has {chunk.num_values:,} values for {num_rows:,} rows"
             raise self._invalid(f"{what}, which is impossible for the type {kind}", _REMAKE)
-
-    def _with_text(self, table: pa.Table, schema: pa.Schema, num_groups: int) -> pa.Table:
-        """Turn dictionaries of text into text, if it is valid and not too large."""
-        size = sum(map(_text_bytes, table.columns))
-        if size > num_groups * MOST_GROUP_BYTES:
-            raise self._invalid(f"it has text of {size:,} bytes in {num_groups} row groups", _REMAKE)
-        self._check_ratio(size)
-        # Missing values are left to the checks of the content, which name their row.
-        return table.cast(pa.schema([field.with_nullable(True) for field in schema]))
 
     def _invalid(self, what: str, fix: str) -> InvalidDataError:
         return InvalidDataError(what, self.name, fix)
@@ -395,16 +386,27 @@ def _num_leaves(kind: pa.DataType) -> int:
     return sum(_num_leaves(kind.field(index).type) for index in range(kind.num_fields)) or 1
 
 
-def _text_bytes(column: pa.ChunkedArray) -> int:
-    """Return the bytes of the text that a column holds as a dictionary, and check that it is UTF-8."""
-    size = 0
-    for chunk in column.chunks:
-        values = chunk.flatten() if pa.types.is_list(chunk.type) else chunk
-        if pa.types.is_dictionary(values.type):
-            values.dictionary.validate(full=True)
-            lengths = pc.binary_length(values.dictionary).take(values.indices)
-            size += pc.sum(lengths.cast(pa.int64())).as_py() or 0
-    return size
+def _as_needed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table with the types of a schema, and check that its text is UTF-8, which pyarrow does not."""
+    columns = []
+    for column, kind in zip(table.columns, schema.types, strict=True):
+        if pa.types.is_string(kind) or (pa.types.is_list(kind) and pa.types.is_string(kind.value_type)):
+            column.validate(full=True)
+        columns.append(column if column.type.equals(kind) else column.cast(kind))
+    # Missing values are left to the checks of the content, which name their row.
+    return pa.table(columns, schema=pa.schema([field.with_nullable(True) for field in schema]))
+
+
+def _longest_text(content: bytes, dictionary: tuple[int, int, int], codec: str) -> int:
+    """Return the length of the longest text of a dictionary in bytes, or the size of the whole dictionary."""
+    start, stop, size = dictionary
+    page = content[start:stop]
+    if codec != "UNCOMPRESSED":
+        try:
+            page = pa.decompress(page, size, codec.lower(), asbytes=True)
+        except (ValueError, OSError, pa.ArrowException):
+            return size
+    return longest_text(page)
 
 
 def _where(name: str, number: int) -> str:

@@ -203,5 +203,5 @@ def row_group_sha256(path: Path, metadata: pq.FileMetaData) -> tuple[str, ...]:
 
 def tokens_sha256(tokens: pa.ChunkedArray) -> str:
     """Return the SHA-256 of the column `tokens` of some ASVs: one byte per token, ASV after ASV."""
-    values = tokens.combine_chunks().flatten().to_numpy()
+    values = tokens.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
