@@ -84,7 +84,7 @@ def _job(role: str, file: InputPath, state: Status, folder: Path, limits: Limits
     folder.mkdir()
     return Job(
         role=role,
-        path=str(_path(file).absolute()),
+        path=str(_path_for_child(file)),
         name=str(file),
         folder=str(folder),
         memory_bytes=largest_memory(limits.memory_for(state.bytes)),
@@ -123,6 +123,12 @@ def _open(result: Answer, job: Job, findings: Findings, study: str) -> Opened:
 
 def _path(file: InputPath) -> Path:
     return file.path if isinstance(file, ObjectFile) else file
+
+
+def _path_for_child(file: InputPath) -> Path:
+    """Return an absolute path. Names such as /dev/stdin are resolved: in the child they mean another file."""
+    path = _path(file).absolute()
+    return path.resolve() if path.parts[1:2] in (("dev",), ("proc",)) else path
 
 
 def _study(file: InputPath) -> str:

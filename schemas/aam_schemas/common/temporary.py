@@ -46,7 +46,9 @@ def temporary_folder() -> Iterator[Path]:
         raise UsageError("there is no folder for temporary files", str(error.strerror), _FIX) from error
     with naming_full_disk(str(parent), _FIX), ExitStack() as stack:
         try:
-            _sweep(parent)
+            # Leftovers of others are no reason to stop: the folder may be writable, but not readable.
+            with suppress(OSError):
+                _sweep(parent)
             folder = _new_folder(parent, stack)
         except OSError as error:
             what = f"no temporary folder can be made here: {error.strerror}"

@@ -144,6 +144,14 @@ def test_a_file_that_grows_is_told(tmp_path: Path) -> None:
         writer.join()
 
 
+def test_a_descriptor_of_this_process_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "f.fasta"
+    path.write_text(">a\nACGT\n")
+    with path.open() as file:
+        sequences = read_sequences(Path(f"/dev/fd/{file.fileno()}"), Findings())
+    assert sequences.by_id == {"a": "ACGT"}
+
+
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     """Return a folder with a small table and its metadata."""
