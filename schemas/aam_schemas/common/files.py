@@ -61,7 +61,7 @@ class Files:
 
     def remove(self, path: Path) -> None:
         """Remove a file or a whole folder, and ignore what cannot be removed from the folder."""
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
@@ -74,12 +74,13 @@ def locked(path: Path) -> Iterator[bool | None]:
     Yields
     ------
     bool or None
-        True if this process now has the lock. False if another process has it, the path is gone, or it
-        belongs to another user. None if the file system has no locks.
+        True if this process now has the lock. False if another process has it, or the path is gone, belongs
+        to another user, or is a link. None if the file system has no locks.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except (FileNotFoundError, PermissionError):
+        # A pipe would be waited for without O_NONBLOCK.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
         yield False
         return
     try:

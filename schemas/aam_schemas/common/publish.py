@@ -10,21 +10,26 @@ target named `shards`, a killed writer can leave:
 `recover` renames such a copy back. Writers call it, and so do both programs for every folder that is named on
 their command line. Readers never rename anything: `interrupted` finds the copy for their error message.
 
+The ID proves that one of our writers made the name (see `names`). A folder is replaced, or removed as a
+leftover, only if all of its content is of its kind (see `folders`). No link is followed.
+
 A running process holds a lock on what it writes, so that no other process takes it for a leftover.
 """
 
 import errno
 import logging
 import os
-import re
+import stat
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aam_schemas.common.errors import UsageError, naming_full_disk
 from aam_schemas.common.files import Files, locked
+from aam_schemas.common.folders import FolderKind
+from aam_schemas.common.names import is_of_this_host, name_beside, names_beside, target_of
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -33,56 +38,99 @@ _STALE_SECONDS = 24 * 3600
 
 # Another run can only remove a new folder in the moment before it is locked, so a few attempts suffice.
 _ATTEMPTS = 10
-_LEFTOVER = re.compile(r"\.(.+)\.(?:tmp|old)-[A-Za-z0-9]*-[0-9a-f]{12}")
 _FILES = Files()
+_OTHER = "choose another with --output"
 
 
-def check_target(target: Path, overwrite: bool, sign: str) -> None:
-    """Refuse an output that exists, before any work is done.
+@dataclass(frozen=True)
+class OutputFolder:
+    """A folder to be written, and what it may replace."""
 
-    Parameters
-    ----------
-    target : Path
-        The folder to be written.
-    overwrite : bool
-        Whether an existing folder may be replaced.
-    sign : str
-        Name of a file that every folder of this kind contains. A folder without it is never replaced.
+    path: Path
+    kind: FolderKind
+    overwrite: bool = False
+    """Replace an existing folder of this kind. The old one is removed after the new one is published."""
+    inputs: tuple[Path, ...] = ()
+    """Files and folders that are read meanwhile. The output neither contains one nor lies within one."""
+
+
+def check_target(output: OutputFolder) -> None:
+    """Refuse an output that exists and may not be replaced, before any work is done.
 
     Raises
     ------
     UsageError
-        If the target exists and may not be replaced.
+        If the target exists and may not be replaced, or lies within an input.
     """
-    recover(target)
-    if os.path.lexists(target) and not overwrite:
-        raise _exists(target)
-    if os.path.lexists(target) and not target.is_dir():
-        raise UsageError("this output is a file, not a folder", str(target), "choose another with --output")
-    if target.is_dir() and any(target.iterdir()) and not (target / sign).exists():
+    path = output.path
+    for source in output.inputs:
+        if _is_within(path, source) and not _is_same(path, source):
+            raise UsageError(f"this output lies within an input, {source}", str(path), _OTHER)
+    recover(path)
+    if not os.path.lexists(path):
+        return
+    if not output.overwrite:
+        raise _exists(path)
+    if path.is_symlink():
         raise UsageError(
-            f"this folder has no {sign}, so it is something else, and --overwrite would remove it",
-            str(target),
-            "choose another with --output, or remove it yourself",
+            "this output is a symbolic link, which --overwrite does not follow",
+            str(path),
+            f"name the folder that it points to, {os.path.realpath(path)}, or remove the link",
+        )
+    if not path.is_dir():
+        raise UsageError("this output is a file, not a folder", str(path), _OTHER)
+    problem = _why_needed(output) or (output.kind.problem(path) if any(path.iterdir()) else None)
+    if problem:
+        raise UsageError(
+            f"this folder is not replaced: {problem}", str(path), f"{_OTHER}, or remove it yourself"
         )
 
 
+def _why_needed(output: OutputFolder) -> str | None:
+    """Return why a folder must stay whatever it contains. None if it may be replaced."""
+    path = output.path
+    for source in output.inputs:
+        if _is_within(source, path):
+            return f"it contains an input, {source}" if not _is_same(source, path) else "it is an input"
+    with suppress(OSError):
+        if _is_within(Path.cwd(), path):
+            return "it contains the working folder"
+    if _is_within(Path(os.path.expanduser("~")), path):
+        return "it contains your home folder"
+    if os.path.ismount(path):
+        return "a file system is mounted on it"
+    return None
+
+
+def _absolute(path: Path) -> Path:
+    """Return a path that stays valid if the working folder changes. A link at its end is kept."""
+    if path.name in ("", ".."):
+        return path.resolve()
+    return path.parent.resolve() / path.name
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    """Return whether a path is a folder or lies in it, by identity and not by name."""
+    real = Path(os.path.realpath(path))
+    return any(_is_same(each, folder) for each in (real, *real.parents))
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    try:
+        return os.path.samefile(first, second)
+    except OSError:
+        return False
+
+
 @contextmanager
-def published_folder(
-    target: Path, sign: str, overwrite: bool = False, files: Files = _FILES
-) -> Iterator[Path]:
+def published_folder(output: OutputFolder, files: Files = _FILES) -> Iterator[Path]:
     """Open a temporary folder to write to, and publish it as the target at the end of the block.
 
     If the block raises, nothing is published and nothing is left behind.
 
     Parameters
     ----------
-    target : Path
-        The folder to be written.
-    sign : str
-        Name of a file that every folder of this kind contains (see `check_target`).
-    overwrite : bool
-        Replace an existing folder. The old one is removed after the new one is published.
+    output : OutputFolder
     files : Files
         The calls that change the disk.
 
@@ -96,18 +144,48 @@ def published_folder(
     UsageError
         If the target exists and may not be replaced, cannot be written, or its disk is full.
     """
-    # If the target is a symbolic link, keep the link and replace the folder that it points to.
-    target = target.resolve()
+    output = replace(output, path=_absolute(output.path))
+    target = output.path
     recover(target, files)
-    check_target(target, overwrite, sign)
-    sweep(target, files)
+    check_target(output)
+    sweep(target, output.kind, files)
     fix = "free some space there, or choose another disk with --output"
     with naming_full_disk(str(target), fix), ExitStack() as stack:
         temporary = _new_folder(target, files, stack)
         yield temporary
         flush(temporary, files)
-        _rename_to_target(temporary, target, overwrite, files)
+        _rename_to_target(temporary, output, files)
         files.flush(target.parent)
+
+
+@contextmanager
+def published_file(path: Path, files: Files = _FILES) -> Iterator[Path]:
+    """Open a temporary file to write to, and publish it under a path at the end of the block.
+
+    A reader sees the old content or the new one. If the block raises, the old content stays.
+
+    Yields
+    ------
+    Path
+        An empty file beside the path.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be written, or its disk is full.
+    """
+    sweep(path, None, files)
+    try:
+        with ExitStack() as stack:
+            temporary = _new(path, files.make_file, files, stack)
+            yield temporary
+            files.flush(temporary)
+            files.rename(temporary, path)
+            files.flush(path.parent)
+    except OSError as error:
+        raise _unwritable(
+            error, path, "check the permissions of its folder and the free space, or choose another path"
+        ) from error
 
 
 def replace_file(path: Path, content: bytes, files: Files = _FILES) -> None:
@@ -118,35 +196,24 @@ def replace_file(path: Path, content: bytes, files: Files = _FILES) -> None:
     UsageError
         If the file cannot be written.
     """
-    sweep(path, files)
-    try:
-        with ExitStack() as stack:
-            temporary = _new(path, files.make_file, files, stack)
-            files.write(temporary, content)
-            files.flush(temporary)
-            files.rename(temporary, path)
-            files.flush(path.parent)
-    except OSError as error:
-        raise _unwritable(
-            error, path, "check the permissions of its folder and the free space, or choose another path"
-        ) from error
+    with published_file(path, files) as temporary:
+        files.write(temporary, content)
 
 
 def remove_folder(folder: Path, files: Files = _FILES) -> None:
     """Remove a folder atomically: a reader sees the whole folder or none."""
     # A kill during the removal leaves a temporary folder, which the next writer removes.
-    gone = _beside(folder, "tmp")
+    gone = name_beside(folder, "tmp")
     files.rename(folder, gone)
     files.remove(gone)
 
 
-def sweep_all(folder: Path, files: Files = _FILES) -> None:
+def sweep_all(folder: Path, kind: FolderKind, files: Files = _FILES) -> None:
     """Recover or remove all leftovers of killed writers in a folder, for every target in it."""
-    hidden = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    names = {match[1] for name in hidden if (match := _LEFTOVER.fullmatch(name))}
-    for name in sorted(names):
+    names = os.listdir(folder) if folder.is_dir() else []
+    for name in sorted({target for name in names if (target := target_of(name))}):
         recover(folder / name, files)
-        sweep(folder / name, files)
+        sweep(folder / name, kind, files)
 
 
 def flush(folder: Path, files: Files = _FILES) -> None:
@@ -164,7 +231,7 @@ def recover(target: Path, files: Files = _FILES) -> None:
     """
     if os.path.lexists(target):
         return
-    for path in _leftovers(target, "old"):
+    for path in _old_folders(target):
         with locked(path) as is_free:
             if is_free is False or os.path.lexists(target):
                 continue
@@ -175,21 +242,47 @@ def recover(target: Path, files: Files = _FILES) -> None:
 
 def interrupted(target: Path) -> Path | None:
     """Return the whole old folder that `recover` would rename to the target; None if there is none."""
-    return None if os.path.lexists(target) else next(iter(_leftovers(target, "old")), None)
+    return None if os.path.lexists(target) else next(iter(_old_folders(target)), None)
 
 
-def sweep(target: Path, files: Files = _FILES) -> None:
-    """Remove the leftovers of killed writers of this target."""
-    for path in _leftovers(target, "old"):
+def _old_folders(target: Path) -> list[Path]:
+    return [path for path in names_beside(target, "old") if _is_folder(path)]
+
+
+def sweep(target: Path, kind: FolderKind | None, files: Files = _FILES) -> None:
+    """Remove the leftovers of killed writers of this target.
+
+    Parameters
+    ----------
+    target : Path
+    kind : FolderKind or None
+        What the target is if it is a folder. A leftover with content of anything else is left alone.
+    files : Files
+        The calls that change the disk.
+    """
+    for path in _old_folders(target):
         with locked(path) as is_free:
             # An `old` folder must always be intact, so rename it before its files are removed one by one.
             if target.exists() and _is_abandoned(path, is_free):
-                files.rename(path, _beside(target, "tmp"))
-    for path in _leftovers(target, "tmp"):
+                files.rename(path, name_beside(target, "tmp"))
+    for path in names_beside(target, "tmp"):
         with locked(path) as is_free:
-            if _is_abandoned(path, is_free):
+            if _is_abandoned(path, is_free) and _is_removable(path, kind):
                 files.remove(path)
                 _LOGGER.warning("removed %s, which a killed run left beside %s", path.name, target)
+
+
+def _is_removable(path: Path, kind: FolderKind | None) -> bool:
+    if not _is_folder(path):
+        return stat.S_ISREG(path.lstat().st_mode)
+    foreign = kind.foreign(path, is_unfinished=True) if kind else ["a folder"]
+    if foreign:
+        _LOGGER.warning("%s: not removed, since no program of ours writes %s", path, foreign[0])
+    return not foreign
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _new_folder(target: Path, files: Files, stack: ExitStack) -> Path:
@@ -210,7 +303,7 @@ def _make_parents(folder: Path, files: Files) -> None:
 def _new(target: Path, make: Callable[[Path], None], files: Files, stack: ExitStack) -> Path:
     """Make a temporary folder or file, locked until the stack closes, which removes it if it still exists."""
     for _ in range(_ATTEMPTS):
-        temporary = _beside(target, "tmp")
+        temporary = name_beside(target, "tmp")
         make(temporary)
         is_locked = stack.enter_context(locked(temporary))
         stack.callback(files.remove, temporary)
@@ -220,23 +313,32 @@ def _new(target: Path, make: Callable[[Path], None], files: Files, stack: ExitSt
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(target))
 
 
-def _rename_to_target(temporary: Path, target: Path, overwrite: bool, files: Files) -> None:
+def _rename_to_target(temporary: Path, output: OutputFolder, files: Files) -> None:
     """Rename the new folder to the target. A replaced folder then has the temporary name."""
-    if overwrite and target.exists():
-        if not files.exchange(temporary, target):
-            _exchange_in_two_steps(temporary, target, files)
+    target = output.path
+    if output.overwrite and os.path.lexists(target):
+        checked = target.lstat()
+        # The folder may have got other content while the new one was written.
+        check_target(output)
+        _exchange(temporary, target, files)
+        if not os.path.samestat(checked, temporary.lstat()):
+            # Another run published its folder after the check. It was not checked, so it goes back.
+            _exchange(temporary, target, files)
+            raise UsageError("another program has just written this folder", str(target), _OTHER)
         return
     try:
         files.rename(temporary, target)
     except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another run was faster
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):  # another run was faster
             raise _exists(target) from None
         raise
 
 
-def _exchange_in_two_steps(temporary: Path, target: Path, files: Files) -> None:
-    """Swap by three renames. If the process is killed between the first two, `recover` undoes the first."""
-    aside = _beside(target, "old")
+def _exchange(temporary: Path, target: Path, files: Files) -> None:
+    if files.exchange(temporary, target):
+        return
+    # By three renames. If the process is killed between the first two, `recover` undoes the first.
+    aside = name_beside(target, "old")
     with locked(target):
         files.rename(target, aside)
         try:
@@ -248,31 +350,14 @@ def _exchange_in_two_steps(temporary: Path, target: Path, files: Files) -> None:
         files.rename(aside, temporary)
 
 
-def _beside(target: Path, kind: str) -> Path:
-    """Return a new name for a temporary folder or file beside a target. The kind is tmp or old."""
-    # The host is part of the name because a lock held on another host may be invisible here.
-    return target.with_name(f".{target.name}.{kind}-{_host()}-{uuid.uuid4().hex[:12]}")
-
-
-def _leftovers(target: Path, kind: str) -> list[Path]:
-    if not target.parent.is_dir():
-        return []
-    prefix = f".{target.name}.{kind}-"
-    return sorted(path for path in target.parent.iterdir() if path.name.startswith(prefix))
-
-
 def _is_abandoned(path: Path, is_free: bool | None) -> bool:
     """Return whether the writer of a leftover is dead.
 
     Some network file systems do not show locks of other hosts, so a free lock is proof only on the same host.
     """
-    if is_free and f"-{_host()}-" in path.name:
+    if is_free and is_of_this_host(path):
         return True
-    return is_free is not False and time.time() - path.stat().st_mtime > _STALE_SECONDS
-
-
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9]", "", os.uname().nodename)
+    return is_free is not False and time.time() - path.lstat().st_mtime > _STALE_SECONDS
 
 
 def _unwritable(error: OSError, target: Path, fix: str) -> UsageError:
