@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
-from aam_schemas.common.publish import check_target
+from aam_schemas.common.publish import OutputFolder, check_target
 from aam_schemas.preparation import Preparation
 from aam_schemas.shards import SPLITS
 from aammodel.config.toml import check_key, read_config, with_options
@@ -33,7 +33,8 @@ from aammodel.evaluation.evaluate import evaluate as evaluate_model
 from aammodel.nn.model import AamModel
 from aammodel.planning.cost import Estimate, estimate
 from aammodel.reports.run_report import REPORT_FILE, RESULTS_FILE
-from aammodel.runs.config_file import CONFIG_FILE, read_config_of, read_results
+from aammodel.runs.config_file import read_config_of, read_results
+from aammodel.runs.kinds import RUN
 from aammodel.runs.load import check_fits, load_preparation, load_run, token_limit_of_training
 from aammodel.runs.metrics_log import Row, read_metrics
 from aammodel.training.device import pick_device
@@ -114,7 +115,8 @@ def pretrain(
     0.91
     """
     planned, folder = _plan(shards, config, model, settings), Path(output)
-    check_target(folder, overwrite, CONFIG_FILE)
+    inputs = (planned.shards.folder, config) if config is not None else (planned.shards.folder,)
+    check_target(OutputFolder(folder, RUN, overwrite, tuple(Path(str(each)) for each in inputs)))
     return Run(pretraining.pretrain(planned, folder, overwrite).run)
 
 

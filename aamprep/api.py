@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
-from aam_schemas.common.publish import check_target, published_folder, replace_file
-from aam_schemas.manifest import MANIFEST_FILE, Choices, Manifest
+from aam_schemas.common.publish import OutputFolder, check_target, published_folder, replace_file
+from aam_schemas.kinds import SHARD_SET
+from aam_schemas.manifest import Choices, Manifest
 from aam_schemas.shards import SPLITS
 from aamprep.checks.coverage import note_what_was_checked
 from aamprep.checks.limits import KeptByLimits, kept_by_limits
@@ -30,7 +31,7 @@ from aamprep.checks.study_checks import check_samples, check_splits, read_checke
 from aamprep.checks.summary import Summary
 from aamprep.choices import DEFAULT_BUDGET, DEFAULT_TOKEN_LIMIT
 from aamprep.errors import ParameterError
-from aamprep.objects import as_file, as_files
+from aamprep.objects import as_file, as_files, given_paths
 from aamprep.prepare.check_choices import check_choices, check_token_limit
 from aamprep.read import read_tree
 from aamprep.read.files import read_files
@@ -210,9 +211,6 @@ def shard(
         min_prevalence=min_prevalence,
         min_reads=min_reads,
     )
-    output = Path(output)
-    check_target(output, overwrite, MANIFEST_FILE)
-    check_choices(choices)
     beside = {
         "tree": tree,
         "rep_seqs": rep_seqs,
@@ -220,6 +218,10 @@ def shard(
         "taxonomy": taxonomy,
         "distances": distances,
     }
+    output = Path(output)
+    target = OutputFolder(output, SHARD_SET, overwrite, given_paths(tables, *beside.values()))
+    check_target(target)
+    check_choices(choices)
     title, study, findings = _read(tables, beside, budget, isolate)
     if study is None:
         raise InvalidStudyError("the files cannot be used together", Report(title, findings))
@@ -228,7 +230,7 @@ def shard(
 
     conditions = [where] if isinstance(where, str) else list(where)
     pipeline = make_pipeline(study, choices, findings, prefix_samples=prefix_samples, where=conditions)
-    with published_folder(output, MANIFEST_FILE, overwrite) as folder:
+    with published_folder(target) as folder:
         manifest, summary = write_shards(pipeline, folder, command or f"aamprep.shard({title!r}, ...)")
         _refuse_unless_valid(manifest, findings, title, strict)
         check_samples(study, summary, rarefy_depth is not None, findings)
@@ -287,14 +289,15 @@ def merge(
     if token_limit is not None:
         check_token_limit(token_limit)
     title, findings = ", ".join(map(str, folders)), Findings()
+    target = OutputFolder(output, SHARD_SET, overwrite, (*folders, *given_paths(tree)))
     with as_file(tree, "tree") as tree_file:
-        check_target(output, overwrite, MANIFEST_FILE)
+        check_target(target)
         stored = _open_sets(folders, prefix_samples, findings)
         parsed_tree = read_tree(tree_file, findings) if tree_file is not None else None
     merged = prepare_merge(stored, parsed_tree, token_limit, findings) if findings.valid else None
     if merged is None:
         raise InvalidStudyError("the shard sets cannot be merged", Report(title, findings))
-    with published_folder(output, MANIFEST_FILE, overwrite) as folder:
+    with published_folder(target) as folder:
         manifest = _write_merged(merged, folder, command or f"aamprep.merge({title!r}, ...)", title, strict)
     report = Report(title, findings, _merge_facts(output, manifest))
     return ShardSummary(output, manifest, report)
@@ -404,12 +407,12 @@ def simulate(
     UsageError
         If the folder exists, or a number is too small.
     """
-    from aamprep.simulation import MARKER_FILE, simulate_study, write_study
+    from aamprep.simulation import SIMULATED_STUDY, simulate_study, write_study
 
     for name, number, least in (("samples", samples, 1), ("asvs", asvs, 2), ("seed", seed, 0)):
         if number < least:
             raise ParameterError(f"{number} is too small", name, f"give {least} or more")
-    with published_folder(Path(folder), MARKER_FILE, overwrite) as target:
+    with published_folder(OutputFolder(Path(folder), SIMULATED_STUDY, overwrite)) as target:
         write_study(simulate_study(samples, asvs, seed), target)
     return Path(folder)
 

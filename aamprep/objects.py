@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -57,6 +58,12 @@ class _Kind:
     def __str__(self) -> str:
         """Return the name that is shown in findings and in the manifest."""
         return self.name if self.package == "builtins" else f"{self.package}.{self.name}"
+
+
+def given_paths(*values: object) -> tuple[Path, ...]:
+    """Return the values that are paths, those within lists included. They are the inputs on disk."""
+    each = chain.from_iterable(value if isinstance(value, list | tuple) else [value] for value in values)
+    return tuple(Path(value) for value in each if isinstance(value, str | os.PathLike))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ features: similar sequences are close in the tree, communities depend on habitat
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from aam_schemas.common.folders import HDF5, JSON, FolderKind, json_or_none
+from aam_schemas.shards import file_sha256
 from aamprep.read.biom.write import write_biom
 
 MARKER_FILE = "simulated.json"
-"""File that marks a folder as a simulated study, so that a real study is never overwritten."""
+"""File that marks a folder as a simulated study, and has the SHA-256 of its files."""
+_FILES = {"table.biom": HDF5, "tree.nwk": b"(", "metadata.tsv": b"sample-id\t"}
 
 HABITATS = ("gut", "skin", "soil", "sea")
 SEQUENCE_BASES = 100
@@ -73,14 +77,37 @@ def simulate_study(num_samples: int, num_asvs: int, seed: int) -> SimulatedStudy
 
 def write_study(study: SimulatedStudy, folder: Path) -> None:
     """Write table.biom (BIOM 2.1), tree.nwk, metadata.tsv and the marker file to a folder."""
-    (folder / MARKER_FILE).write_text(
-        json.dumps({"samples": len(study.sample_ids), "asvs": len(study.sequences)})
-    )
     write_biom(folder / "table.biom", study.sample_ids, study.sequences, study.counts)
     (folder / "tree.nwk").write_text(study.newick + "\n")
     rows = ["sample-id\thabitat\tage"]
     rows += [f"{i}\t{h}\t{a:g}" for i, h, a in zip(study.sample_ids, study.habitat, study.age, strict=True)]
     (folder / "metadata.tsv").write_text("\n".join(rows) + "\n")
+    marker = {
+        "samples": len(study.sample_ids),
+        "asvs": len(study.sequences),
+        "files": {name: file_sha256(folder / name) for name in _FILES},
+    }
+    (folder / MARKER_FILE).write_text(json.dumps(marker))
+
+
+def _is_simulated(folder: Path) -> bool:
+    """Return whether a study was simulated. None of its files may have been edited since."""
+    marker = json_or_none(folder / MARKER_FILE)
+    if not isinstance(marker, dict) or not {"samples", "asvs"} <= marker.keys():
+        return False
+    files = marker.get("files", {})  # earlier versions wrote no hashes
+    return isinstance(files, dict) and all(
+        file_sha256(folder / name) == files[name]
+        for name in _FILES
+        if name in files and (folder / name).exists()
+    )
+
+
+SIMULATED_STUDY = FolderKind(
+    noun="an unchanged simulated study",
+    is_ours=_is_simulated,
+    entries={re.escape(name): begins for name, begins in {**_FILES, MARKER_FILE: JSON}.items()},
+)
 
 
 def _phylogeny(

@@ -121,7 +121,8 @@ def points_of(setting: Setting, shards: Path, unseen: ShardSet, run: Path) -> li
     """Train with a setting, and return the points of its curve."""
     train = TrainConfig(max_steps=setting.steps, device="cpu", **setting.train)  # type: ignore[arg-type]
     plan = make_plan(shards, setting.model, train)
-    begin_run(plan, run, overwrite=True)
+    with begin_run(plan, run, overwrite=True):
+        pass
     trainer = make_trainer(plan, run, resume=False)
     evaluations = Evaluations(trainer, unseen)
     trainer.watcher = evaluations

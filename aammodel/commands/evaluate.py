@@ -10,6 +10,7 @@ from aam_schemas.common.errors import UsageError
 from aammodel.commands import options
 
 if TYPE_CHECKING:
+    from aam_schemas.common.folders import FolderKind
     from aammodel.evaluation.evaluate import Evaluation
 
 
@@ -37,12 +38,13 @@ def evaluate(
 
     The default split is test, which training never saw. The validation samples chose the weights.
     """
-    from aam_schemas.common.publish import check_target, published_folder
+    from aam_schemas.common.publish import OutputFolder, check_target, published_folder
     from aam_schemas.shards import SPLITS
 
     if split not in SPLITS:
         raise UsageError(f"there is no split {split!r}", "--split", f"choose among: {', '.join(SPLITS)}")
-    check_target(output, overwrite, "evaluation.json")
+    target = OutputFolder(output, _evaluation(), overwrite, (Path(shards), *([run] if run.is_file() else [])))
+    check_target(target)
 
     # The options are checked before these imports, since torch takes seconds to import.
     import json as json_library
@@ -63,7 +65,7 @@ def evaluate(
         "split": split,
         **evaluation.as_dict(),
     }
-    with published_folder(output, "evaluation.json", overwrite) as folder:
+    with published_folder(target) as folder:
         for prediction in evaluation.predictions:
             save_distances(prediction, folder / f"{prediction.target}.png")
         text = json_library.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -74,6 +76,17 @@ def evaluate(
         shards_limit = opened.manifest.choices.token_limit
         _print(evaluation, split, _reason(token_limit, model.token_limit, shards_limit))
     say(f"plots and results: {output}/")
+
+
+def _evaluation() -> "FolderKind":
+    from aam_schemas.common.folders import JSON, PNG, FolderKind, json_or_none
+    from aammodel.runs.kinds import PLOT
+
+    def has_results(folder: Path) -> bool:
+        document = json_or_none(folder / "evaluation.json")
+        return isinstance(document, dict) and {"run", "manifest_sha256", "split"} <= document.keys()
+
+    return FolderKind("the output of evaluate", has_results, {r"evaluation\.json": JSON, PLOT: PNG})
 
 
 def _reason(given: int | None, trained: int | None, shards_limit: int) -> str:

@@ -22,9 +22,10 @@ def import_(
     overwrite: options.OverwriteRun = False,
 ) -> None:
     """Convert a published jbk708/aam checkpoint to a run with identical outputs."""
-    from aam_schemas.common.publish import check_target
+    from aam_schemas.common.publish import OutputFolder, check_target
+    from aammodel.runs.kinds import RUN
 
-    check_target(output, overwrite, "config.json")
+    check_target(OutputFolder(output, RUN, overwrite, (checkpoint,)))
 
     from aammodel.distances.metrics import METRICS
     from aammodel.interop.aam.convert import import_published, write_imported

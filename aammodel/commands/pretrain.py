@@ -132,13 +132,15 @@ def _start(
 ) -> "Outcome":
     if shards is None:
         raise UsageError("no shards were given", "pretrain", "add the folder of a shard set")
-    from aam_schemas.common.publish import check_target
+    from aam_schemas.common.publish import OutputFolder, check_target
     from aammodel.config.toml import read_config, with_options
     from aammodel.config.train import TrainConfig
+    from aammodel.runs.kinds import RUN
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
     train = TrainConfig(**with_options(tables["train"], given))
-    check_target(output, overwrite, "config.json")
+    inputs = (Path(shards), *([config] if config else []))
+    check_target(OutputFolder(output, RUN, overwrite, inputs))
 
     # The options are checked before these imports, since torch takes seconds to import.
     from aammodel.data.remote import parse_location

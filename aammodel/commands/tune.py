@@ -10,6 +10,8 @@ from aam_schemas.common.errors import UsageError
 from aammodel.commands import options
 
 if TYPE_CHECKING:
+    from aam_schemas.common.folders import FolderKind
+    from aam_schemas.common.publish import OutputFolder
     from aammodel.planning.tune import BatchTrial, Curve
     from aammodel.training.setup import Plan
 
@@ -34,9 +36,10 @@ def tune(
 ) -> None:
     """Find a learning rate, with a range test, and the largest batch that fits into memory."""
     budget = _bytes(memory) if memory is not None else None
-    from aam_schemas.common.publish import check_target
+    from aam_schemas.common.publish import OutputFolder, check_target
 
-    check_target(output, overwrite, "tune.json")
+    target = OutputFolder(output, _tuning(), overwrite, (Path(shards), *([config] if config else [])))
+    check_target(target)
     from aammodel.config.toml import read_config
     from aammodel.config.train import TrainConfig
     from aammodel.data.remote import parse_location
@@ -59,7 +62,7 @@ def tune(
     num_samples = plan.shards.manifest.num_rows("train")
     largest = largest_that_fits(trial.fits, num_samples)
     document = _document(curve, trial, largest)
-    _write(plan, curve, document, output, overwrite)
+    _write(plan, curve, document, target)
     print_json(document) if json else _print(document, output, num_samples)
 
 
@@ -86,13 +89,23 @@ def _document(curve: "Curve", trial: "BatchTrial", largest: int) -> dict[str, An
     }
 
 
-def _write(plan: "Plan", curve: "Curve", document: dict[str, Any], output: Path, overwrite: bool) -> None:
+def _tuning() -> "FolderKind":
+    from aam_schemas.common.folders import JSON, PNG, FolderKind, json_or_none
+
+    def has_rates(folder: Path) -> bool:
+        document = json_or_none(folder / "tune.json")
+        return isinstance(document, dict) and {"rates", "losses", "peak_bytes"} <= document.keys()
+
+    return FolderKind("the output of tune", has_rates, {r"tune\.json": JSON, r"learning-rate\.png": PNG})
+
+
+def _write(plan: "Plan", curve: "Curve", document: dict[str, Any], target: "OutputFolder") -> None:
     from json import dumps
 
     from aam_schemas.common.publish import published_folder
     from aammodel.planning.tune import draw
 
-    with published_folder(output, "tune.json", overwrite) as folder:
+    with published_folder(target) as folder:
         draw(curve, folder / "learning-rate.png")
         content = document | {"configuration": plan.as_dict()}
         (folder / "tune.json").write_text(

@@ -14,12 +14,13 @@ import torch
 from torch import nn
 
 from aam_schemas.common.files import Files
-from aam_schemas.common.publish import published_folder, remove_folder, replace_file
+from aam_schemas.common.publish import OutputFolder, published_folder, remove_folder, replace_file
 from aam_schemas.preparation import Preparation
 from aammodel.config.model import ModelConfig
 from aammodel.config.stored import load_model_config
 from aammodel.distributed.fsdp import full_tensor, shard_like
 from aammodel.nn.model import AamModel
+from aammodel.runs.kinds import CHECKPOINT
 from aammodel.runs.metrics_log import METRICS_FILE, Row, append_metrics
 from aammodel.runs.progress import Progress
 from aammodel.runs.state_file import STATE_FILE, State, read_state, state_file
@@ -75,7 +76,7 @@ def save_checkpoint(run: Path, progress: Progress, model: bytes, optimizer: Tens
         Functions that change the disk.
     """
     target = checkpoint_folder(run, progress.step)
-    with published_folder(target, STATE_FILE, overwrite=True, files=files) as folder:
+    with published_folder(OutputFolder(target, CHECKPOINT, overwrite=True), files) as folder:
         digests = {}
         for name, content in ((MODEL_FILE, model), (OPTIMIZER_FILE, tensor_file(optimizer, {}))):
             files.write(folder / name, content)
@@ -84,10 +85,10 @@ def save_checkpoint(run: Path, progress: Progress, model: bytes, optimizer: Tens
 
 
 def remove_checkpoints(run: Path, keep: int, best_step: int, files: Files) -> None:
-    """Remove checkpoints, except the best one and the last `keep`."""
+    """Remove checkpoints, except the best one, the last `keep`, and those with files of somebody else."""
     best = checkpoint_folder(run, best_step)
     for old in list_checkpoints(run)[:-keep]:
-        if old != best:
+        if old != best and not CHECKPOINT.problem(old):
             remove_folder(old, files)
 
 

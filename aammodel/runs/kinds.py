@@ -11,14 +11,15 @@ from aam_schemas.common.folders import (
     PNG,
     SAFETENSORS,
     FolderKind,
-    read_json,
-    read_start,
+    begins_like,
+    json_or_none,
 )
 from aam_schemas.common.owner import OWNER_FILE
 from aammodel.distances.metrics import METRICS
 
 _CONFIG_FILE, _STATE_FILE = "config.json", "state.json"
 _BEGIN = re.compile(rb'\{\s*"(model|imported)": \{\s*"\w+": ')
+_STATE_BEGIN = re.compile(rb'\{\s*"step": \d+,')
 _STEP = r"step-\d{6,}"
 _CHECKPOINT = {
     r"(model|optimizer)\.safetensors": SAFETENSORS,
@@ -30,15 +31,12 @@ PLOT = rf"({'|'.join(METRICS)})\.png"
 
 def _is_run(folder: Path) -> bool:
     """Return whether a configuration is that of a run. If it is damaged, its beginning shows it."""
-    config = read_json(folder / _CONFIG_FILE)
+    config = json_or_none(folder / _CONFIG_FILE)
     if isinstance(config, dict):
         shards = config.get("shards")
         is_trained = isinstance(shards, dict) and "manifest_sha256" in shards
         return isinstance(config.get("model"), dict) and (is_trained or "imported" in config)
-    try:
-        return _BEGIN.match(read_start(folder / _CONFIG_FILE, 256)) is not None
-    except OSError:
-        return False
+    return begins_like(folder / _CONFIG_FILE, _BEGIN)
 
 
 RUN = FolderKind(
@@ -64,7 +62,8 @@ RUN = FolderKind(
 
 
 def _has_state(folder: Path) -> bool:
-    return isinstance(read_json(folder / _STATE_FILE), dict)
+    state = json_or_none(folder / _STATE_FILE)
+    return "step" in state if isinstance(state, dict) else begins_like(folder / _STATE_FILE, _STATE_BEGIN)
 
 
 CHECKPOINT = FolderKind(noun="a checkpoint", is_ours=_has_state, entries=_CHECKPOINT)

@@ -37,6 +37,7 @@ from aammodel.nn.sizes import require_weights_fit
 from aammodel.objectives.registry import add_heads, make_objectives
 from aammodel.runs.checkpoint import CHECKPOINTS, RunFolder, list_checkpoints, load_checkpoint
 from aammodel.runs.config_file import machine, tool_versions
+from aammodel.runs.kinds import CHECKPOINT, RUN
 from aammodel.runs.metrics_log import discard_metrics_after
 from aammodel.runs.progress import Progress
 from aammodel.training.console import SilentWatcher, make_watcher
@@ -218,8 +219,8 @@ def make_trainer(
     ranks.wait()
     if resume and ranks.is_main:
         # Remains of files that were being written when the run was killed.
-        sweep_all(run)
-        sweep_all(run / CHECKPOINTS)
+        sweep_all(run, RUN)
+        sweep_all(run / CHECKPOINTS, CHECKPOINT)
         # Without a checkpoint, the validation before the first step is repeated, too.
         discard_metrics_after(run, progress.step if checkpoints else -1)
     return Trainer(

@@ -10,13 +10,15 @@ Under `torchrun` every process (rank) runs this file. Only the main rank writes 
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from aam_schemas.common.publish import published_folder
+from aam_schemas.common.owner import OwnedFolder, owned
+from aam_schemas.common.publish import OutputFolder, published_folder
 from aammodel.data.remote import ShardLocation
 from aammodel.diagnostics.stop import stop_at_non_finite
 from aammodel.distances.metrics import METRICS
@@ -24,6 +26,7 @@ from aammodel.distributed.ranks import Ranks, joined
 from aammodel.evaluation.distances import Prediction, predict_distances
 from aammodel.reports.run_report import REPORT_FILE, remove_report, write_report
 from aammodel.runs.config_file import CONFIG_FILE, read_config_of
+from aammodel.runs.kinds import RUN
 from aammodel.runs.load import load_run
 from aammodel.runs.progress import Progress
 from aammodel.training.setup import Plan, make_trainer, validation_stream
@@ -69,10 +72,10 @@ def pretrain(plan: Plan, run: Path, overwrite: bool = False) -> Outcome:
     NonFiniteError
         If a loss or gradient is NaN or infinite. The batch is kept in the run's folder.
     """
-    with joined() as ranks:
+    with joined() as ranks, ExitStack() as stack:
         trainer = make_trainer(plan, run, False, ranks, stop_at_non_finite)
         if ranks.is_main:
-            begin_run(plan, run, overwrite)
+            stack.enter_context(begin_run(plan, run, overwrite))
             _describe(plan, trainer)
         return _train(plan, trainer)
 
@@ -101,9 +104,10 @@ def resume(
     UsageError, InvalidDataError, NonFiniteError
         As for `pretrain`, or if something differs that may not.
     """
-    resumed = read_plan(run, shards, settings, allow_changes)
-    has_report = (run / REPORT_FILE).exists()
-    with joined() as ranks:
+    read_config_of(run)  # raises if this is not a run folder
+    with joined() as ranks, owned(run) if ranks.is_main else nullcontext():
+        resumed = read_plan(run, shards, settings, allow_changes)
+        has_report = (run / REPORT_FILE).exists()
         trainer = make_trainer(resumed.plan, run, True, ranks, stop_at_non_finite)
         trainer.progress = resumed.adjust(trainer.progress)
         is_over = trainer.progress.is_finished and has_report
@@ -116,11 +120,19 @@ def resume(
         return _outcome(trainer) if is_over else _train(resumed.plan, trainer)
 
 
-def begin_run(plan: Plan, run: Path, overwrite: bool) -> None:
-    """Make the run's folder with its configuration."""
-    with published_folder(run, CONFIG_FILE, overwrite) as folder:
-        content = json.dumps(plan.as_dict(), indent=2, ensure_ascii=False) + "\n"
-        (folder / CONFIG_FILE).write_text(content, encoding="utf-8")
+@contextmanager
+def begin_run(plan: Plan, run: Path, overwrite: bool) -> Iterator[None]:
+    """Make the run's folder with its configuration, and own it during the block."""
+    target = OutputFolder(run, RUN, overwrite, (Path(str(plan.shards.folder)),))
+    with ExitStack() as stack:
+        # The folder has an owner before others can see it.
+        with published_folder(target) as folder:
+            content = json.dumps(plan.as_dict(), indent=2, ensure_ascii=False) + "\n"
+            (folder / CONFIG_FILE).write_text(content, encoding="utf-8")
+            ownership = OwnedFolder(folder)
+            stack.callback(ownership.release)
+        ownership.renamed(run.absolute())
+        yield
 
 
 def _update_run(run: Path, resumed: Resumed, step: int, is_over: bool) -> None:

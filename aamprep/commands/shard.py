@@ -77,7 +77,7 @@ def shard(
     )
     try:
         with options_named():
-            api.check_target(output, overwrite, api.MANIFEST_FILE)
+            api.check_target(api.OutputFolder(output, api.SHARD_SET, overwrite))
             table_files = find_tables(tables or [])
             summary = api.shard(
                 table_files,

@@ -3,24 +3,22 @@
 import re
 from pathlib import Path
 
-from aam_schemas.common.folders import ARROW, JSON, NPY, PARQUET, FolderKind, read_json, read_start
+from aam_schemas.common.folders import ARROW, JSON, NPY, PARQUET, FolderKind, begins_like, json_or_none
 from aam_schemas.manifest import CHECKSUM_FILE, MANIFEST_FILE
 from aam_schemas.shards import DISTANCES_FILE, SPLITS
 
 _BEGIN = re.compile(rb'\{\s*"choices": \{\s*"token_limit": \d+,')
 """First bytes of every manifest, whichever version wrote it."""
-_CHECKSUM = re.compile(rb"[0-9a-f]{64}  manifest\.json\n")
+_CHECKSUM = re.compile(rb"[0-9a-f]{64}  manifest\.json\n$")
 _SPLIT = f"({'|'.join(SPLITS)})"
 
 
 def _is_shard_set(folder: Path) -> bool:
     """Return whether a manifest is ours. If it is damaged, its beginning or its checksum file shows it."""
-    manifest = read_json(folder / MANIFEST_FILE)
+    manifest = json_or_none(folder / MANIFEST_FILE)
     if isinstance(manifest, dict):
         return _lists_all(manifest, folder)
-    return bool(
-        _BEGIN.match(_start(folder / MANIFEST_FILE)) or _CHECKSUM.fullmatch(_start(folder / CHECKSUM_FILE))
-    )
+    return begins_like(folder / MANIFEST_FILE, _BEGIN) or begins_like(folder / CHECKSUM_FILE, _CHECKSUM)
 
 
 def _lists_all(manifest: dict[str, object], folder: Path) -> bool:
@@ -34,13 +32,6 @@ def _lists_all(manifest: dict[str, object], folder: Path) -> bool:
         MANIFEST_FILE,
         CHECKSUM_FILE,
     }
-
-
-def _start(path: Path) -> bytes:
-    try:
-        return read_start(path, 256)
-    except OSError:
-        return b""
 
 
 SHARD_SET = FolderKind(

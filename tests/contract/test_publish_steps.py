@@ -11,9 +11,15 @@ import pytest
 
 from aam_schemas.common.errors import UsageError
 from aam_schemas.common.files import Files
-from aam_schemas.common.publish import published_folder, recover, replace_file
+from aam_schemas.common.folders import ANYTHING, FOLDER, FolderKind
+from aam_schemas.common.publish import OutputFolder, published_folder, recover, replace_file
 
 SIGN = "manifest.json"
+KIND = FolderKind(
+    noun="a set",
+    is_ours=lambda folder: (folder / SIGN).is_file(),
+    entries={SIGN: ANYTHING, "data": ANYTHING, "deep": FOLDER, "deep/data": ANYTHING},
+)
 STEPS = ("make_folder", "make_file", "write", "flush", "rename", "exchange", "remove")
 
 
@@ -67,7 +73,7 @@ def write_set(folder: Path, content: str) -> None:
 
 
 def publish(target: Path, content: str, files: Files) -> None:
-    with published_folder(target, SIGN, overwrite=True, files=files) as folder:
+    with published_folder(OutputFolder(target, KIND, overwrite=True), files) as folder:
         write_set(folder, content)
 
 

@@ -133,7 +133,8 @@ from aammodel.workflows.pretrain import begin_run, finish_run
 
 train = TrainConfig(max_steps=2, batch_size=4, validation_samples=4, device="cpu")
 plan = make_plan(Path("shards"), {"width": 16}, train)
-begin_run(plan, Path("run"), overwrite=False)
+with begin_run(plan, Path("run"), overwrite=False):
+    pass
 trainer = make_trainer(plan, Path("run"), resume=False)
 trainer.fit()
 finish_run(plan, trainer)

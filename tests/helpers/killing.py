@@ -93,7 +93,8 @@ def _train(run: Path, end: End, anew: bool, watched: bool) -> None:
     hear_signals()
     plan = read_plan(run).plan
     if anew:
-        begin_run(plan, run, overwrite=True)
+        with begin_run(plan, run, overwrite=True):
+            pass
     trainer = make_trainer(plan, run, resume=not anew)
     killer = KillsWatcher(end)
     trainer.watcher = WatcherGroup((trainer.watcher, killer)) if watched else killer

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aam_schemas import vocabulary
-from aam_schemas.common.publish import published_folder
+from aam_schemas.common.publish import OutputFolder, published_folder
 from aam_schemas.common.text import truncate_list
 from aam_schemas.preparation import Preparation
 from aammodel.config.model import ModelConfig
@@ -20,6 +20,7 @@ from aammodel.nn.model import AamModel
 from aammodel.nn.sizes import model_without_weights
 from aammodel.runs.checkpoint import MODEL_FILE, model_tensors, save_model
 from aammodel.runs.config_file import CONFIG_FILE, tool_versions
+from aammodel.runs.kinds import RUN
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def import_published(path: Path, heads: int, target: str) -> Imported:
 
 def write_imported(imported: Imported, run: Path, overwrite: bool) -> None:
     """Write a run folder with configuration and weights. It appears whole or not at all."""
-    with published_folder(run, CONFIG_FILE, overwrite) as folder:
+    with published_folder(OutputFolder(run, RUN, overwrite, (imported.published.path,))) as folder:
         content = json.dumps(imported.as_dict(), indent=2, ensure_ascii=False) + "\n"
         (folder / CONFIG_FILE).write_text(content, encoding="utf-8")
         config = asdict(imported.model.config)

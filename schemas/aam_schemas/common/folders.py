@@ -4,16 +4,17 @@ A folder may be replaced or removed only if its main file reads as ours, and eve
 write: a regular file or folder with a known name, whose first bytes have the right format.
 """
 
-import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from aam_schemas.common.errors import InvalidDataError
+from aam_schemas.common.json_files import read_json
 from aam_schemas.common.names import target_of
 
 PARQUET, NPY, PNG, HDF5 = b"PAR1", b"\x93NUMPY", b"\x89PNG\r\n\x1a\n", b"\x89HDF\r\n\x1a\n"
@@ -37,9 +38,9 @@ class FolderKind:
     """Name of the kind in messages, with its article."""
     is_ours: Callable[[Path], bool]
     """Returns whether the content of the main file shows that our program wrote the folder."""
-    entries: dict[str, bytes | None]
+    entries: Mapping[str, bytes | None]
     """First bytes of each entry, by a regular expression for its path within the folder. None: a folder."""
-    unfinished: dict[str, bytes | None] = field(default_factory=dict)
+    unfinished: Mapping[str, bytes | None] = field(default_factory=dict)
     """Further entries of a folder that is still being written."""
 
     def problem(self, folder: Path) -> str | None:
@@ -53,17 +54,24 @@ class FolderKind:
 
     def foreign(self, folder: Path, is_unfinished: bool = False) -> list[str]:
         """List some entries of a folder that our programs do not write, as paths within it."""
-        known = self.entries | (self.unfinished if is_unfinished else {})
+        known = {**self.entries, **(self.unfinished if is_unfinished else {})}
         return list(islice(_foreign(folder, known, ""), _SHOWN + 1))
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file. None if it is missing, no regular file, too large, or damaged."""
+def json_or_none(path: Path) -> Any:
+    """Return the content of a JSON file. None if it is missing, too large or damaged."""
     try:
-        content = read_start(path, _LARGEST_JSON + 1)
-        return json.loads(content) if len(content) <= _LARGEST_JSON else None
-    except (OSError, ValueError, RecursionError):
+        return read_json(path, _LARGEST_JSON)
+    except InvalidDataError:
         return None
+
+
+def begins_like(path: Path, pattern: re.Pattern[bytes]) -> bool:
+    """Return whether the first bytes of a regular file match a pattern."""
+    try:
+        return pattern.match(read_start(path, 256)) is not None
+    except OSError:
+        return False
 
 
 def read_start(path: Path, size: int) -> bytes:
@@ -82,7 +90,7 @@ def read_start(path: Path, size: int) -> bytes:
 
 
 def has_format(path: Path, begins: bytes) -> bool:
-    """Return whether a regular file begins like a format. A file that ends earlier may have been truncated."""
+    """Return whether a regular file begins like a format. A file that ends earlier may be truncated."""
     try:
         start = read_start(path, len(begins))
     except OSError:
@@ -90,7 +98,7 @@ def has_format(path: Path, begins: bytes) -> bool:
     return all(expected in (byte, _ANY_BYTE) for byte, expected in zip(start, begins, strict=False))
 
 
-def _foreign(folder: Path, known: dict[str, bytes | None], within: str) -> Iterator[str]:
+def _foreign(folder: Path, known: Mapping[str, bytes | None], within: str) -> Iterator[str]:
     """Yield the entries that are not known. Links, mounts and unknown folders are not entered."""
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
@@ -102,7 +110,7 @@ def _foreign(folder: Path, known: dict[str, bytes | None], within: str) -> Itera
             yield from _foreign(Path(entry.path), known, f"{name}/")
 
 
-def _is_known(name: str, path: Path, known: dict[str, bytes | None]) -> bool:
+def _is_known(name: str, path: Path, known: Mapping[str, bytes | None]) -> bool:
     # What a killed writer left within the folder has the content of its target.
     name = "/".join(target_of(part) or part for part in name.split("/"))
     is_folder = path.is_dir() and not path.is_symlink()

@@ -14,7 +14,9 @@ from typing import Literal
 Stage = Literal["tmp", "old"]
 """tmp: unfinished, or replaced. old: the whole old folder, while the new one is renamed to its place."""
 
-_NAME = re.compile(r"\.(?P<target>.+)\.(?P<stage>tmp|old)-(?P<host>[A-Za-z0-9]*)-(?P<id>[0-9a-f]{16})", re.DOTALL)
+_NAME = re.compile(
+    r"\.(?P<target>.+)\.(?P<stage>tmp|old)-(?P<host>[A-Za-z0-9]*)-(?P<id>[0-9a-f]{16})", re.DOTALL
+)
 _HALF = 8
 
 

@@ -30,6 +30,7 @@ from aam_schemas.common.errors import UsageError, naming_full_disk
 from aam_schemas.common.files import Files, locked
 from aam_schemas.common.folders import FolderKind
 from aam_schemas.common.names import is_of_this_host, name_beside, names_beside, target_of
+from aam_schemas.common.owner import owner_of
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -79,6 +80,9 @@ def check_target(output: OutputFolder) -> None:
         )
     if not path.is_dir():
         raise UsageError("this output is a file, not a folder", str(path), _OTHER)
+    owner = owner_of(path)
+    if owner:
+        raise UsageError(f"another process works in this folder: {owner}", str(path), f"{_OTHER}, or stop it")
     problem = _why_needed(output) or (output.kind.problem(path) if any(path.iterdir()) else None)
     if problem:
         raise UsageError(

@@ -38,7 +38,8 @@ def grid(cells: list[tuple[int, int, int]]) -> list[object]:
 def take_a_step(shards: ShardSet, run: Path, model: dict[str, int], train: TrainConfig) -> None:
     """Train one step, validate before and after it, and assert that all values are finite."""
     plan = Plan(shards, ModelConfig(sequence_length=shards.manifest.sequence_length, **model), train)
-    begin_run(plan, run, overwrite=True)
+    with begin_run(plan, run, overwrite=True):
+        pass
     trainer = make_trainer(plan, run, resume=False)
     trainer.fit()
     from aammodel.runs.metrics_log import read_metrics

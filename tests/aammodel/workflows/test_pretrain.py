@@ -95,7 +95,8 @@ def test_a_validation_has_the_number_of_samples_asked_for(run: Programs, tmp_pat
     shards = make_shards(run, tmp_path, num_samples=240)
     train = TrainConfig(max_steps=1, validation_samples=18)
     plan = make_plan(shards.folder, {"width": 16, "asv_layers": 1}, train)
-    begin_run(plan, tmp_path / "run", overwrite=False)
+    with begin_run(plan, tmp_path / "run", overwrite=False):
+        pass
     trainer = make_trainer(plan, tmp_path / "run", resume=False)
     validated = [sample for batch in trainer.validation for sample in batch.sample_ids]
     assert len(set(validated)) == len(validated) == 18
@@ -171,7 +172,8 @@ def test_a_model_may_accept_longer_samples_than_the_shards_have(run: Programs, t
     shards = make_shards(run, tmp_path, "--token-limit", 12)
     more = {"sequence_length": 80, "slot_positions": 20, "width": 16, "asv_layers": 1}
     plan = make_plan(shards.folder, more, TrainConfig(max_steps=1))
-    begin_run(plan, tmp_path / "run", overwrite=False)
+    with begin_run(plan, tmp_path / "run", overwrite=False):
+        pass
     make_trainer(plan, tmp_path / "run", resume=False).fit()
     assert (tmp_path / "run" / "model.safetensors").exists()
 
@@ -200,7 +202,8 @@ def test_non_finite_weights_are_not_saved(run: Programs, tmp_path: Path, has_val
     """The losses of the step are finite, and no next step could find the non-finite weights."""
     train = TrainConfig(max_steps=1, learning_rate=3e38, optimizer="sgd", clip_norm=1e6, batch_size=8)
     plan = make_plan(make_shards(run, tmp_path).folder, {"width": 16, "asv_layers": 1}, train)
-    begin_run(plan, tmp_path / "run", overwrite=False)
+    with begin_run(plan, tmp_path / "run", overwrite=False):
+        pass
     trainer = make_trainer(plan, tmp_path / "run", resume=False)
     if not has_validation:
         trainer.validation = []

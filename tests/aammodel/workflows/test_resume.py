@@ -195,7 +195,8 @@ def test_a_run_stopped_before_its_first_step_is_not_validated_twice(run: Program
     """A second validation of the same weights would count as one without a lower loss."""
     train = TrainConfig(max_steps=1, patience=1, batch_size=8)
     plan = make_plan(make_shards(run, tmp_path).folder, {"width": 16, "asv_layers": 1}, train)
-    begin_run(plan, tmp_path / "run", overwrite=False)
+    with begin_run(plan, tmp_path / "run", overwrite=False):
+        pass
     stopped = make_trainer(plan, tmp_path / "run", resume=False)
     stopped.watcher = KillsWatcher(End("validation", 0, signal=signal.SIGINT))
     stopped.fit()

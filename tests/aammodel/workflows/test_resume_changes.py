@@ -178,7 +178,8 @@ def test_a_model_cannot_be_changed(
 def test_targets_in_another_order_keep_their_heads_and_weights(run: Programs, tmp_path: Path) -> None:
     targets = {"weighted_normalized_unifrac": 2.0, "unweighted_unifrac": 1.0}
     plan = make_plan(make_shards(run, tmp_path).folder, {"width": 16}, TrainConfig(targets=targets))
-    begin_run(plan, tmp_path / "run", overwrite=False)
+    with begin_run(plan, tmp_path / "run", overwrite=False):
+        pass
     resumed = read_plan(tmp_path / "run", chosen={"targets": dict(reversed(targets.items()))})
     assert not resumed.changes
     assert tuple(resumed.plan.train.targets) == resumed.plan.model.targets
@@ -219,7 +220,8 @@ def test_a_configuration_of_another_version_is_refused(run: Programs, begun: Pat
 def begin_tiny(run: Programs, folder: Path, train: TrainConfig, **model: object) -> Path:
     """Make the folder of a run that has taken no step."""
     plan = make_plan(make_shards(run, folder).folder, {"width": 16, **model}, train)
-    begin_run(plan, folder / "run", overwrite=False)
+    with begin_run(plan, folder / "run", overwrite=False):
+        pass
     return folder / "run"
 
 
