@@ -64,7 +64,8 @@ def hashes(path: Path) -> dict[str, str]:
         table = pq.read_table(path)
         content = f"{table.schema.to_string()}\n{table.to_pylist()}"
         found["content"] = sha256(content.encode())
-    elif path.suffix != ".biom":
+    # The bytes of HDF5 depend on its version, and simulated.json has the hash of table.biom.
+    elif path.name not in ("table.biom", "simulated.json"):
         found["content"] = found["bytes"]
     return found
 

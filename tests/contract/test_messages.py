@@ -7,11 +7,12 @@ import pytest
 
 from aam_schemas.common.cli import messages_on_stderr
 from aam_schemas.common.errors import UsageError
+from aam_schemas.common.names import name_beside
 from aam_schemas.common.publish import interrupted, recover
 from aam_schemas.manifest import read_manifest
 from tests.helpers.studies import Programs
 
-OLD = ".shards.old-host-0123456789ab"
+OLD = name_beside(Path("shards"), "old").name
 
 
 @pytest.fixture
