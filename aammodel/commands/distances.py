@@ -42,15 +42,17 @@ def distances(
     if metric not in METRICS and metric != FAITH_PD:
         known = ", ".join([*METRICS, FAITH_PD])
         raise UsageError(f"there is no metric {metric!r}", "--metric", f"choose among: {known}")
-    from aammodel.workflows.matrix_files import check_output, check_suffix
+    from aammodel.workflows.matrix_checks import check_output, check_suffix
 
-    check_output(output, overwrite)
+    check_output(output, overwrite, Path(shards))
+    if metric != FAITH_PD:
+        check_suffix(output)
 
     # The options are checked before these imports, which take longer.
     from aammodel.data.remote import parse_location
     from aammodel.data.shards import open_shards
     from aammodel.workflows.distance_matrix import all_pairs, faith_pd
-    from aammodel.workflows.matrix_files import matrix_on_disk, write_matrix, write_per_sample
+    from aammodel.workflows.matrix_files import published_matrix, write_per_sample
 
     opened = open_shards(parse_location(shards))
     if metric == FAITH_PD:
@@ -59,11 +61,9 @@ def distances(
     else:
         pairs = all_pairs(opened, metric, split, device)
         sample_ids = pairs.sample_ids()
-        check_suffix(output)
         # The matrix of a large study does not fit into memory.
-        with matrix_on_disk(output, len(sample_ids)) as matrix:
+        with published_matrix(output, sample_ids) as matrix:
             pairs.fill(matrix, _Progress())
-            write_matrix(output, sample_ids, matrix)
     print(f"{len(sample_ids):,} samples: {output}")
 
 

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,85 +10,86 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from aam_schemas.common.errors import UsageError
+from aam_schemas.common.errors import naming_full_disk
+from aam_schemas.common.files import Files
+from aam_schemas.common.publish import published_file
+from aammodel.workflows.matrix_checks import ids_file
 
 Matrix = npt.NDArray[np.float64]
-SUFFIXES = (".tsv", ".h5", ".hdf5", ".npy")
-
-
-def check_suffix(path: Path) -> None:
-    """Refuse a file name with an unknown suffix, since the suffix chooses the format.
-
-    Raises
-    ------
-    UsageError
-    """
-    if path.suffix not in SUFFIXES:
-        raise UsageError(
-            f"the suffix {path.suffix!r} is not a format of distance matrices",
-            str(path),
-            "name it distances.tsv for scikit-bio and QIIME 2, distances.h5, or distances.npy",
-        )
-
-
-def check_output(path: Path, overwrite: bool) -> None:
-    """Refuse an output file that cannot be written, or that exists already.
-
-    Call it before the distances are computed, which can take hours.
-
-    Raises
-    ------
-    UsageError
-    """
-    if not path.absolute().parent.is_dir():
-        raise UsageError("there is no such folder", str(path.parent), "create it, or choose another --output")
-    for file in (path, ids_file(path)) if path.suffix == ".npy" else (path,):
-        if file.is_dir():
-            raise UsageError("this output is a folder, not a file", str(file), "choose another with --output")
-        if file.exists() and not overwrite:
-            raise UsageError(
-                "this file exists already", str(file), "choose another --output, or add --overwrite"
-            )
-
-
-def ids_file(path: Path) -> Path:
-    """Return the path of the sample ids beside an npy file, which has no room for them.
-
-    The file has one id per line, in the order of the rows.
-    """
-    return path.with_suffix(".ids.txt")
+_SPACE = "free some space there, or choose another disk with --output"
+_FILES = Files()
+_HDF5_BYTES = 1 << 16
+"""More than HDF5 needs beside the data."""
 
 
 @contextmanager
-def matrix_on_disk(path: Path, size: int) -> Iterator[Matrix]:
-    """Yield a square matrix that is memory-mapped from a temporary file, which is deleted at the end.
+def published_matrix(path: Path, sample_ids: Sequence[str], files: Files = _FILES) -> Iterator[Matrix]:
+    """Yield a square matrix on disk, to be filled. At the end of the block it is published under a path.
 
-    Parameters
-    ----------
-    path : Path
-        Where the matrix will be written. The temporary file is in the same folder, which has the room for it.
-    size : int
-        Number of rows.
-    """
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.absolute().parent) as folder:
-        file = Path(folder) / "matrix.npy"
-        yield np.lib.format.open_memmap(file, mode="w+", dtype=np.float64, shape=(size, size))
-
-
-def write_matrix(path: Path, sample_ids: Sequence[str], matrix: Matrix) -> None:
-    """Write a distance matrix in the format of the suffix. A file is never left incomplete.
+    The suffix chooses the format. A reader sees the old file or the new one. For `.npy`, the ids are removed
+    before the matrix is replaced, and written after it. So whoever reads the ids both before and after the
+    matrix, and finds the same file, has the ids of that matrix.
 
     Parameters
     ----------
     path : Path
     sample_ids : sequence of str
-    matrix : ndarray of float64, shape (samples, samples)
-        It may be memory-mapped, since it is read row by row.
+    files : Files
+        The calls that change the disk.
+
+    Yields
+    ------
+    ndarray of float64, shape (samples, samples)
+        Memory-mapped. Its disk space is allocated.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be written, or its disk is full.
     """
-    write = {".tsv": _write_text, ".npy": _write_npy}.get(path.suffix, _write_hdf5)
-    _write_whole(path, lambda file: write(file, sample_ids, matrix))
     if path.suffix == ".npy":
-        _write_whole(ids_file(path), lambda file: _write_lines(file, sample_ids))
+        with _published_pair(path, sample_ids, files) as matrix:
+            yield matrix
+        return
+    write = _write_text if path.suffix == ".tsv" else _write_hdf5
+    # The scratch file has no name, so nothing is left of it whatever ends this process.
+    folder = path.absolute().parent
+    with naming_full_disk(str(path), _SPACE), tempfile.TemporaryFile(dir=folder) as scratch:
+        size = len(sample_ids)
+        allocate(scratch.fileno(), max(8 * size**2, 1))
+        matrix = np.memmap(scratch, np.float64, "r+", shape=(size, size)) if size else np.zeros((0, 0))
+        yield matrix
+        with published_file(path, files) as temporary:
+            write(temporary, sample_ids, matrix)
+
+
+@contextmanager
+def _published_pair(path: Path, sample_ids: Sequence[str], files: Files) -> Iterator[Matrix]:
+    ids, shape = ids_file(path), (len(sample_ids),) * 2
+    with published_file(ids, files) as new_ids:
+        _write_lines(new_ids, sample_ids)
+        with published_file(path, files) as temporary:
+            matrix = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float64, shape=shape)
+            with temporary.open("r+b") as file:
+                allocate(file.fileno(), temporary.stat().st_size)
+            yield matrix
+            matrix.flush()
+            files.remove(ids)
+            files.flush(path.absolute().parent)
+
+
+def allocate(descriptor: int, size: int) -> None:
+    """Allocate the disk space of a file. On a full disk, writing to mapped memory would end the process.
+
+    Raises
+    ------
+    OSError
+        If the disk is full.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.ftruncate(descriptor, size)
 
 
 def write_per_sample(path: Path, sample_ids: Sequence[str], name: str, values: Matrix) -> None:
@@ -103,17 +104,8 @@ def write_per_sample(path: Path, sample_ids: Sequence[str], name: str, values: M
     values : ndarray of float64, shape (samples,)
     """
     lines = (f"{sample}\t{value!r}" for sample, value in zip(sample_ids, values.tolist(), strict=True))
-    _write_whole(path, lambda file: _write_lines(file, ["\t" + name, *lines]))
-
-
-def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file under a temporary name, and rename it when it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with published_file(path) as temporary:
+        _write_lines(temporary, ["\t" + name, *lines])
 
 
 def _write_text(path: Path, sample_ids: Sequence[str], matrix: Matrix) -> None:
@@ -125,18 +117,23 @@ def _write_text(path: Path, sample_ids: Sequence[str], matrix: Matrix) -> None:
 
 
 def _write_hdf5(path: Path, sample_ids: Sequence[str], matrix: Matrix) -> None:
+    """Write HDF5. The values are written without the HDF5 library, which crashes on a full disk."""
+    ids = np.array([sample.encode() for sample in sample_ids])
+    with path.open("r+b") as file:
+        allocate(file.fileno(), matrix.nbytes + ids.nbytes + _HDF5_BYTES)
+    early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     # The names "order" and "matrix" are those of the HDF5 output of unifrac-binaries.
-    with h5py.File(path, "w") as file:
-        file["order"] = np.array([sample.encode() for sample in sample_ids])
-        dataset = file.create_dataset("matrix", matrix.shape, matrix.dtype)
-        for row, values in enumerate(matrix):
-            dataset[row] = values
-
-
-def _write_npy(path: Path, sample_ids: Sequence[str], matrix: Matrix) -> None:
-    # Given a path, numpy would append .npy to the temporary name.
-    with path.open("wb") as file:
-        np.save(file, matrix)
+    # The HDF5 library would lock the file, and this process already has.
+    with h5py.File(path, "w", locking=False) as file:
+        file["order"] = ids
+        space, type_ = h5py.h5s.create_simple(matrix.shape), h5py.h5t.py_create(matrix.dtype)
+        first = h5py.h5d.create(file.id, b"matrix", type_, space, early).get_offset()
+    with path.open("r+b") as file:
+        file.seek(first or 0)
+        for row in matrix:
+            file.write(row.tobytes())
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:

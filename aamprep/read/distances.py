@@ -6,6 +6,7 @@
 - NumPy: distances in `X.npy`, ids in `X.ids.txt`, one per line.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -80,12 +81,17 @@ def read_npy(source: Source, limits: Limits) -> tuple[tuple[str, ...], npt.NDArr
         value = f"{ids_path.name} is missing; it lists the sample id of each row, one per line"
         raise RefusedError(rules.DISTANCES_FORMAT, source.name, value)
     try:
+        before = ids_path.stat()
         array = open_npy(source.path)
-        size = ids_path.stat().st_size
+        size = before.st_size
         check_size(size, size, f"{source.name}, {ids_path.name}", limits)
         text = ids_path.read_text(encoding="utf-8-sig")
+        # `aammodel distances` removes the ids before it replaces the matrix, and writes new ids after it.
+        is_pair = os.path.samestat(before, ids_path.stat())
     except (OSError, ValueError) as error:
         raise RefusedError(rules.DISTANCES_FORMAT, source.name, error) from None
+    if not is_pair:
+        raise RefusedError(rules.DISTANCES_FORMAT, source.name, "it was replaced while it was read")
     num_ids = sum(1 for _ in filled_lines(text, ids_path.name))
     _check_shape(array, num_ids, source.name)
     names = [line.strip() for _, line in filled_lines(text, ids_path.name)]

@@ -21,7 +21,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,9 +64,7 @@ def check_target(output: OutputFolder) -> None:
         If the target exists and may not be replaced, or lies within an input.
     """
     path = output.path
-    for source in output.inputs:
-        if _is_within(path, source) and not _is_same(path, source):
-            raise UsageError(f"this output lies within an input, {source}", str(path), _OTHER)
+    refuse_within(path, output.inputs)
     recover(path)
     if not os.path.lexists(path):
         return
@@ -88,6 +86,18 @@ def check_target(output: OutputFolder) -> None:
         raise UsageError(
             f"this folder is not replaced: {problem}", str(path), f"{_OTHER}, or remove it yourself"
         )
+
+
+def refuse_within(path: Path, inputs: Iterable[Path]) -> None:
+    """Refuse an output in a folder that is read.
+
+    Raises
+    ------
+    UsageError
+    """
+    for source in inputs:
+        if _is_within(path, source) and not _is_same(path, source):
+            raise UsageError(f"this output lies within an input, {source}", str(path), _OTHER)
 
 
 def _why_needed(output: OutputFolder) -> str | None:

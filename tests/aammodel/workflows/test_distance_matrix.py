@@ -1,5 +1,12 @@
 """`aammodel distances`: matrices against scipy, formats as other software reads them, refused options."""
 
+import os
+import resource
+import subprocess
+import tempfile
+from contextlib import suppress
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import h5py
@@ -9,9 +16,14 @@ import pytest
 from scipy.spatial.distance import pdist, squareform
 from skbio import DistanceMatrix
 
+from aam_schemas.common.errors import UsageError
+from aam_schemas.common.files import Files
+from aam_schemas.common.names import host
 from aammodel.workflows import distance_matrix as matrix_module
+from aammodel.workflows.matrix_files import published_matrix
+from tests.helpers.programs import command
 from tests.helpers.shards import counts_by_sample, make_shards
-from tests.helpers.studies import Programs
+from tests.helpers.studies import Programs, Ran
 
 
 def ids_in_order(shards: Path) -> list[str]:
@@ -96,3 +108,141 @@ def test_wrong_usage_is_refused(
     assert ran.code == code, ran.err
     assert words in ran.err
     assert not [path for path in tmp_path.iterdir() if path.name.startswith((".x", "x."))]
+
+
+@pytest.fixture
+def shards(run: Programs, tmp_path: Path) -> Path:
+    return make_shards(run, tmp_path).folder
+
+
+def write(run: Programs, shards: Path, name: str, *options: object) -> Ran:
+    output = shards.parent / name
+    return run("aammodel", "distances", shards, "--metric", "braycurtis", "--output", output, *options)
+
+
+@pytest.mark.parametrize("name", ["d.npy", "d.tsv", "d.h5"])
+def test_distances_are_replaced_by_distances(run: Programs, shards: Path, name: str) -> None:
+    for options, code in (((), 0), ((), 2), (("--overwrite", "--split", "train"), 0), (("--overwrite",), 0)):
+        assert write(run, shards, name, *options).code == code
+    assert (
+        run("aammodel", "distances", shards, "--metric", "faith_pd", "--output", shards.parent / "f.tsv").code
+        == 0
+    )
+    assert write(run, shards, "f.tsv", "--overwrite").code == 0
+
+
+@pytest.mark.parametrize("name", ["d.npy", "d.tsv", "d.h5"])
+@pytest.mark.parametrize("content", [b"thesis", b"", b"PK\x03\x04 something else", b"\tage\nS1 30\n"])
+def test_another_file_is_not_replaced(run: Programs, shards: Path, name: str, content: bytes) -> None:
+    path = shards.parent / name
+    path.write_bytes(content)
+    ran = write(run, shards, name, "--overwrite")
+    assert (ran.code == 2) == (path.read_bytes() == content)
+    assert ran.code == 2 or name.endswith(".tsv")
+    np.save(shards.parent / "other.npy", np.zeros((3, 4)))
+    assert write(run, shards, "other.npy", "--overwrite").code == 2
+    assert np.load(shards.parent / "other.npy").shape == (3, 4)
+
+
+def test_ids_of_something_else_are_not_replaced(run: Programs, shards: Path) -> None:
+    assert write(run, shards, "d.npy").code == 0
+    ids = shards.parent / "d.ids.txt"
+    with ids.open("a") as file:
+        file.write("a note\n")
+    assert write(run, shards, "d.npy", "--overwrite").code == 2
+    ids.unlink()
+    assert write(run, shards, "d.npy", "--overwrite").code == 0
+    ids.unlink()
+    ids.symlink_to(shards.parent / "table.biom")
+    assert write(run, shards, "d.npy", "--overwrite").code == 2
+
+
+def test_a_planted_link_is_not_written_through(run: Programs, shards: Path) -> None:
+    folder = shards.parent
+    (folder / "thesis").write_text("years of work")
+    for name in (f".d.npy.{os.getpid()}", f".d.npy.tmp-{host()}-{'0' * 16}", "d.tsv"):
+        (folder / name).symlink_to(folder / "thesis")
+    assert write(run, shards, "d.npy").code == 0
+    assert write(run, shards, "d.tsv", "--overwrite").code == 2
+    assert (folder / "thesis").read_text() == "years of work"
+
+
+def test_nothing_is_written_into_the_shards(run: Programs, shards: Path) -> None:
+    assert write(run, shards, "shards/distances.npy").code == 2
+    assert run("aamprep", "verify", shards).code == 0
+
+
+@pytest.mark.parametrize("name", ["d.npy", "d.tsv", "d.h5"])
+@pytest.mark.parametrize("most_bytes", [0, 3_000, 14_000])
+def test_a_full_disk_is_an_error_and_leaves_nothing(shards: Path, name: str, most_bytes: int) -> None:
+    """A limit on the size of files stands for the disk: the matrix has 12,800 bytes, or 20,000 as text."""
+    if most_bytes == 14_000 and name != "d.tsv":
+        pytest.skip("the matrix has fewer bytes")
+    before = sorted(os.listdir(shards.parent))
+    program = [*command("aammodel"), "distances", str(shards), "--metric", "braycurtis", "--output", name]
+    ran = subprocess.run(
+        program,
+        cwd=shards.parent,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
+    )
+    assert ran.returncode == 2, ran.stderr
+    assert name in ran.stderr or "d.ids.txt" in ran.stderr
+    assert "Fix: " in ran.stderr
+    assert sorted(os.listdir(shards.parent)) == before
+
+
+@pytest.mark.parametrize("name", ["d.npy", "d.h5"])
+def test_a_real_full_disk_is_an_error(run: Programs, shards: Path, name: str) -> None:
+    if not os.path.ismount("/dev/shm"):
+        pytest.skip("there is no file system of bounded size")
+    system = os.statvfs("/dev/shm")
+    size = int((system.f_blocks * system.f_frsize // 8 + (1 << 20)) ** 0.5) + 1
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        published = published_matrix(Path(folder) / name, [f"S{n}" for n in range(size)])
+        with pytest.raises(UsageError, match="No space left"), published:
+            pass
+        assert os.listdir(folder) == []
+
+
+class KilledError(BaseException):
+    """Simulated kill."""
+
+
+class KilledFiles(Files):
+    """File system calls that are killed at one of the steps that publish a file."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.done = at, 0
+        for name in ("make_file", "flush", "rename", "remove"):
+            setattr(self, name, partial(self._step, name))
+
+    def _step(self, name: str, *paths: Path) -> None:
+        self.done += 1
+        if self.done >= self.at:
+            raise KilledError
+        getattr(super(), name)(*paths)
+
+
+def test_the_ids_are_gone_while_a_new_matrix_gets_the_name(tmp_path: Path) -> None:
+    """A kill at any step leaves the old pair, the new one, or a matrix without ids, which is refused."""
+    seen, path, ids = set(), tmp_path / "d.npy", tmp_path / "d.ids.txt"
+    for step in count(1):
+        write_pair(path, "ab", 0, Files())
+        files = KilledFiles(step)
+        with suppress(KilledError):
+            write_pair(path, "cd", 1, files)
+        state = (float(np.load(path)[0, 1]), ids.read_text() if ids.exists() else None)
+        assert state in {(0.0, "a\nb\n"), (1.0, "c\nd\n"), (0.0, None), (1.0, None)}
+        seen.add(state)
+        write_pair(path, "ef", 2, Files())
+        assert sorted(os.listdir(tmp_path)) == ["d.ids.txt", "d.npy"]
+        if files.done < step:
+            break
+    assert len(seen) == 4
+
+
+def write_pair(path: Path, sample_ids: str, value: float, files: Files) -> None:
+    with published_matrix(path, list(sample_ids), files) as matrix:
+        matrix[:] = value
