@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
 from aamprep.read.types import Distances
 
+_TOKENS_AT_ONCE = 1 << 25
+"""Number of tokens of ASVs that are encoded and checked together: about 200,000 ASVs of 150 bases."""
+
 NO_ROW = np.iinfo(np.uint32).max
 """Stands for ASVs that get no row, since no written sample has them."""
 
@@ -215,7 +218,10 @@ def _asvs_table(study: Study, numbering: Numbering) -> pa.Table:
     rows = numbering.asv_of_row.tolist()
     sequences = [study.asvs.sequences[asv] for asv in rows]
     names, aliases = _unique_names([study.asvs.ids[asv] for asv in rows], sequences)
-    tokens = encode(sequences, length)
+    rows_at_once = max(1, _TOKENS_AT_ONCE // length)
+    tokens = np.empty((len(sequences), length), dtype=np.uint8)
+    for start in range(0, len(sequences), rows_at_once):
+        tokens[start : start + rows_at_once] = encode(sequences[start : start + rows_at_once], length)
     table = pa.table(
         {
             "asv_id": pa.array(names, pa.string()),
@@ -227,14 +233,22 @@ def _asvs_table(study: Study, numbering: Numbering) -> pa.Table:
         },
         schema=asvs_schema(length),
     )
-    frame = pl.DataFrame(table).with_columns(pl.col("tokens").arr.to_list())
-    failures = violations(asv_table(length), frame)
-    if len(failures):
-        raise AssertionError(f"ASVs are invalid, though they were checked when read: {failures}")
+    if len(set(names)) < len(names) or len(set(sequences)) < len(sequences):
+        raise AssertionError("an ASV occurs twice in the table of ASVs")
+    for start in range(0, len(table), rows_at_once):
+        _check_asvs(table.slice(start, rows_at_once), length)
     if study.asvs.taxa is not None:
         taxa = [study.asvs.taxa[asv] for asv in rows]
         table = table.append_column("taxon", pa.array(taxa, pa.string()))
     return table
+
+
+def _check_asvs(asvs: pa.Table, length: int) -> None:
+    """Check a part of asvs.parquet against its schema."""
+    frame = pl.DataFrame(asvs).with_columns(pl.col("tokens").arr.to_list())
+    failures = violations(asv_table(length), frame)
+    if len(failures):
+        raise AssertionError(f"ASVs are invalid, though they were checked when read: {failures}")
 
 
 def _unique_names(ids: list[tuple[str, ...]], sequences: list[str]) -> tuple[list[str], list[list[str]]]:
