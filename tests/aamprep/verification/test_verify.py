@@ -16,6 +16,7 @@ from aam_schemas.manifest import Manifest, read_manifest, write_manifest
 from aam_schemas.shards import file_sha256, footer_sha256, write_parquet
 from aamprep.rules.findings import Findings
 from aamprep.shards.write import describe
+from aamprep.tree.branches import MOST_LEVELS
 from aamprep.verification.verify import check_files, check_manifest, verify_shards
 from tests.helpers.paths import RealData
 from tests.helpers.studies import Programs, random_counts, random_newick, random_sequences, write_table
@@ -382,3 +383,44 @@ def test_what_is_no_shard_set(tmp_path: Path, run: Programs) -> None:
 def test_a_copy_is_sound(shards: Path, tmp_path: Path) -> None:
     shutil.copytree(shards, tmp_path / "copy")
     assert codes(tmp_path / "copy") == set()
+
+
+def test_a_damaged_sample_file_does_not_accuse_the_distances(shards: Path) -> None:
+    np.save(shards / "distances.npy", np.ones((29, 29)) - np.eye(29))
+    files = (*read_manifest(shards).files, describe(shards / "distances.npy"))
+    change_manifest(shards, lambda manifest: replace(manifest, files=files))
+    (shards / TRAIN).write_bytes((shards / TRAIN).read_bytes()[:-1])
+    assert codes(shards) == {"shards-file-changed"}
+
+
+def test_a_tree_whose_paths_would_fill_the_memory_is_refused(shards: Path) -> None:
+    path, number = shards / "tree.parquet", MOST_LEVELS + 3
+    row = np.arange(number)
+    parent = pa.array(np.maximum(row - 1, 0).astype(np.uint32), mask=row == 0)
+    asv = pa.array(np.zeros(number, np.uint32), mask=row < number - 1)
+    write_parquet(pa.table([pa.array(np.minimum(row, 1.0)), parent, asv], schema=pq.read_schema(path)), path)
+    files = tuple(describe(path) if file.name == path.name else file for file in read_manifest(shards).files)
+    change_manifest(shards, lambda manifest: replace(manifest, files=files, num_branches=number))
+    findings = Findings()
+    verify_shards(shards, findings)
+    (tree,) = [finding for finding in findings if finding.code == "shards-tree"]
+    assert "65,539 branches from the root" in tree.value
+
+
+def test_old_sets_without_the_new_hashes_are_sound_and_keep_their_hash(shards: Path) -> None:
+    files = tuple(replace(file, row_group_sha256=()) for file in read_manifest(shards).files)
+    change_manifest(shards, lambda manifest: replace(manifest, files=files, tokens_sha256=""))
+    text = (shards / "manifest.json").read_text()
+    assert "row_group_sha256" not in text
+    assert "tokens_sha256" not in text
+    assert read_manifest(shards).sha256 == file_sha256(shards / "manifest.json")
+    assert codes(shards) == set()
+
+
+def test_a_wrong_hash_of_tokens_or_of_a_row_group_is_found(shards: Path) -> None:
+    manifest = read_manifest(shards)
+    change_manifest(shards, lambda manifest: replace(manifest, tokens_sha256="0" * 64))
+    assert codes(shards) == {"shards-tokens"}
+    files = (replace(manifest.files[0], row_group_sha256=("0" * 64,)), *manifest.files[1:])
+    change_manifest(shards, lambda _: replace(manifest, files=files))
+    assert codes(shards) == {"shards-pages"}
