@@ -22,6 +22,8 @@ MOST_LINE_BYTES = 1 << 14
 MOST_VALUES = 25_000_000
 """Largest number of values in all lines that are read: those of a million steps."""
 MOST_STEPS = 10**15
+LARGEST = 1e100
+"""Largest absolute value of a metric. Losses are below 1e39, and plots cannot show much more than this."""
 _FIX = "remove the line"
 
 Row = dict[str, float | int | None]
@@ -76,11 +78,11 @@ def _read_row(line: bytes, where: str) -> Row:
         # A run can have a million lines. This is as strict as `parse_json`, and several times faster.
         values = json.loads(line, object_pairs_hook=_object)
         if not isinstance(values, dict) or not all(map(_is_number, values.values())):
-            raise ValueError("it must be an object of finite numbers")
+            raise ValueError("it must be an object of finite numbers below 1e100")
         step = values.get("step")
         if type(step) is not int or not 0 <= step <= MOST_STEPS:
             raise ValueError(f"step must be a number of steps, not {shorten(repr(step))}")
-    except (ValueError, OverflowError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidDataError(f"this line is damaged: {shorten(error)}", where, _FIX) from error
     return values
 
@@ -94,7 +96,8 @@ def _object(pairs: list[tuple[str, Any]]) -> Row:
 
 
 def _is_number(value: object) -> bool:
-    return value is None or (type(value) in (float, int) and math.isfinite(value))  # type: ignore[arg-type]
+    # NaN is not below any number.
+    return value is None or (type(value) in (float, int) and abs(value) <= LARGEST)  # type: ignore[arg-type]
 
 
 def discard_metrics_after(run: Path, step: int) -> None:

@@ -101,9 +101,10 @@ def damage_tensors(path: Path, numbers: random.Random) -> str:
     kind = numbers.choice(sorted(_CHANGES) + (["header"] if metadata else []))
     if kind == "header":
         key = numbers.choice(sorted(metadata))
-        document = json.loads(metadata[key])
+        # In a list, a number can be changed, too.
+        document = [json.loads(metadata[key])]
         name = f"{key} {damage_json(document, numbers)}"
-        metadata[key] = json.dumps(document)
+        metadata[key] = json.dumps(document[0] if document else None)
     else:
         _CHANGES[kind](tensors, name)
     content = tensor_file(tensors, metadata)
@@ -155,11 +156,11 @@ def _doubles(tensors: Tensors, name: str) -> None:
 
 
 def _with_nan(tensors: Tensors, name: str) -> None:
-    tensors[name] = tensors[name].clone().fill_(float("nan"))
+    tensors[name] = torch.full_like(tensors[name], float("nan"), dtype=torch.float32)
 
 
 def _infinite(tensors: Tensors, name: str) -> None:
-    tensors[name].view(-1)[-1] = float("inf")
+    tensors[name] = torch.full_like(tensors[name], float("-inf"), dtype=torch.float32)
 
 
 _CHANGES: dict[str, Callable[[Tensors, str], None]] = {

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from aam_schemas.common.errors import InvalidDataError
 from aammodel.runs.metrics_log import MOST_LINE_BYTES, append_metrics, read_metrics
 
-VALUES = st.none() | st.floats() | st.integers(-(2**63), 2**63)
+VALUES = st.none() | st.floats(-1e100, 1e100) | st.just(math.nan) | st.integers(-(2**63), 2**63)
 ROWS = st.lists(st.dictionaries(st.text(max_size=5), VALUES, max_size=5).map(lambda row: row | {"step": 3}))
 BROKEN = {
     "NaN": '{"step": 1, "loss": NaN}',
     "infinity": '{"step": 1, "loss": -Infinity}',
     "too large": '{"step": 1, "loss": 1e999}',
     "huge integer": '{"step": 1, "loss": ' + "9" * 5000 + "}",
+    "beyond any loss": '{"step": 1, "loss": 1e101}',
     "text": '{"step": 1, "loss": "0.1"}',
     "true": '{"step": 1, "loss": true}',
     "list": '{"step": 1, "loss": [1]}',
