@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.publish import OutputFolder, check_target, published_folder, replace_file
+from aam_schemas.common.replaced import read_one_version, refusing_replaced
 from aam_schemas.kinds import SHARD_SET
 from aam_schemas.manifest import Choices, Manifest
 from aam_schemas.shards import SPLITS
@@ -290,15 +291,17 @@ def merge(
         check_token_limit(token_limit)
     title, findings = ", ".join(map(str, folders)), Findings()
     target = OutputFolder(output, SHARD_SET, overwrite, (*folders, *given_paths(tree)))
-    with as_file(tree, "tree") as tree_file:
+    with as_file(tree, "tree") as tree_file, refusing_replaced(folders) as check_replaced:
         check_target(target)
         stored = _open_sets(folders, prefix_samples, findings)
         parsed_tree = read_tree(tree_file, findings) if tree_file is not None else None
-    merged = prepare_merge(stored, parsed_tree, token_limit, findings) if findings.valid else None
-    if merged is None:
-        raise InvalidStudyError("the shard sets cannot be merged", Report(title, findings))
-    with published_folder(target) as folder:
-        manifest = _write_merged(merged, folder, command or f"aamprep.merge({title!r}, ...)", title, strict)
+        merged = prepare_merge(stored, parsed_tree, token_limit, findings) if findings.valid else None
+        if merged is None:
+            raise InvalidStudyError("the shard sets cannot be merged", Report(title, findings))
+        command = command or f"aamprep.merge({title!r}, ...)"
+        with published_folder(target) as folder:
+            manifest = _write_merged(merged, folder, command, title, strict)
+            check_replaced()
     report = Report(title, findings, _merge_facts(output, manifest))
     return ShardSummary(output, manifest, report)
 
@@ -318,8 +321,13 @@ def verify(shards: str | Path | ShardSet | ShardSummary = "shards") -> Report:
     """
     from aamprep.verification.verify import verify_shards
 
-    folder, findings = _folder_of(shards), Findings()
-    manifest = verify_shards(folder, findings)
+    folder = _folder_of(shards)
+
+    def verified() -> tuple[Findings, Manifest | None]:
+        findings = Findings()
+        return findings, verify_shards(folder, findings)
+
+    findings, manifest = read_one_version(folder, verified)
     facts = {}
     if manifest is not None:
         size = sum(file.bytes for file in manifest.files)
