@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from aam_schemas.common.errors import UsageError
+from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.manifest import Manifest, ShardFile, read_manifest
 from aam_schemas.shards import (
     ASVS_FILE,
@@ -20,7 +20,8 @@ from aam_schemas.shards import (
 )
 from aamprep.arrow import list_sizes, list_values
 from aamprep.read.npy import open_npy
-from aamprep.shards.stored import Entries, branches_of, entries, open_listed
+from aamprep.shards.stored import Entries, branches_of, entries, matrix_problem, open_listed
+from aamprep.tree.branches import tree_problems
 
 if TYPE_CHECKING:
     import biom
@@ -95,6 +96,8 @@ class ShardSet:
         import skbio
 
         branches = branches_of(self._table(TREE_FILE))
+        for row, problem in tree_problems(branches, self.manifest.num_asvs)[:1]:
+            raise self._invalid(TREE_FILE, f"row {row}: {problem}")
         names = self._asv_ids
         nodes = [skbio.TreeNode(length=float(length)) for length in branches.length]
         for node, parent, asv in zip(nodes, branches.parent.tolist(), branches.asv.tolist(), strict=True):
@@ -113,9 +116,12 @@ class ShardSet:
             return None
         import skbio
 
+        problem = matrix_problem(self.path / DISTANCES_FILE, len(self))
+        if problem:
+            raise self._invalid(DISTANCES_FILE, problem)
         matrix = np.asarray(open_npy(self.path / DISTANCES_FILE), dtype=np.float64)
         known = np.flatnonzero(~np.isnan(np.diag(matrix)))
-        ids = self.samples(columns=["sample_id"])["sample_id"].to_list()
+        ids = self._unique(self.samples(columns=["sample_id"])["sample_id"].to_list())
         return skbio.DistanceMatrix(matrix[np.ix_(known, known)], [ids[row] for row in known])
 
     def table(self, dropped: bool = True) -> "biom.Table":
@@ -133,9 +139,24 @@ class ShardSet:
         columns = ["sample_id", "asv", "count", "dropped_asv", "dropped_count"]
         samples = self.samples(columns=columns).to_arrow()
         included = entries(samples) if dropped else _kept(samples)
+        if included.asv.max(initial=-1) >= self.manifest.num_asvs:
+            raise self._invalid(
+                "", f"a sample has the ASV of row {included.asv.max():,}, which does not exist"
+            )
         shape = (len(samples), self.manifest.num_asvs)
         counts = sp.csr_matrix((included.count, included.asv, included.indptr), shape=shape)
-        return biom.Table(counts.T.tocsr(), self._asv_ids, samples["sample_id"].to_pylist())
+        ids = self._unique(samples["sample_id"].to_pylist())
+        return biom.Table(counts.T.tocsr(), self._unique(self._asv_ids), ids)
+
+    def _unique(self, ids: list[str]) -> list[str]:
+        """Return ids if they are complete and distinct, as tables and matrices need them."""
+        if None in ids or len(set(ids)) < len(ids):
+            raise self._invalid("", "an id is missing, or is there twice")
+        return ids
+
+    def _invalid(self, name: str, problem: str) -> InvalidDataError:
+        fix = f"list all problems with `aamprep verify {self.path}`, then make the shards again"
+        return InvalidDataError(problem, str(self.path / name), fix)
 
     def __len__(self) -> int:
         """Return the number of samples."""

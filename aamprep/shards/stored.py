@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from aam_schemas.common.text import shorten
 from aam_schemas.manifest import MANIFEST_FILE, InputFile, Manifest
 from aam_schemas.parquet import ParquetReader, expected_schema, open_shard_file
 from aam_schemas.shards import ASVS_FILE
 from aamprep.arrays import Int64Array
 from aamprep.arrow import list_sizes, list_values
+from aamprep.read.npy import open_npy
 from aamprep.tree.branches import Branches
 
 BYTES_AT_ONCE = 16 << 20
@@ -69,6 +71,25 @@ def branches_of(tree: pa.Table) -> Branches:
     """Convert the rows of tree.parquet to branches. Nulls become -1."""
     rows = {name: tree[name].cast(pa.int64()).fill_null(-1).to_numpy() for name in ("parent", "asv")}
     return Branches(length=tree["length"].to_numpy(), parent=rows["parent"], asv=rows["asv"])
+
+
+def matrix_problem(path: Path, num_samples: int) -> str:
+    """Return the problem of a distance matrix, or an empty text. NaN marks samples without distances."""
+    try:
+        matrix = open_npy(path)
+    except ValueError as error:
+        return f"not a .npy file: {shorten(error)}"
+    if matrix.shape != (num_samples, num_samples) or matrix.dtype.kind != "f":
+        return f"{shorten(matrix.dtype)}, shape {shorten(matrix.shape)}; there are {num_samples:,} samples"
+    for row in range(num_samples):
+        values = np.asarray(matrix[row])
+        if (values < 0).any() or np.isinf(values).any():
+            return f"row {row} has a negative or infinite distance"
+        if values[row] > 0:
+            return f"row {row} has a distance of {values[row]:g} to itself"
+        if not np.array_equal(values, matrix[:, row], equal_nan=True):
+            return f"row {row} and column {row} differ"
+    return ""
 
 
 @dataclass(frozen=True)

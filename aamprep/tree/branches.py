@@ -98,6 +98,28 @@ def prune(tree: Tree, tip_of_asv: Int64Array) -> Branches:
     return Branches(length=lengths, parent=parents, asv=asvs)
 
 
+def tree_problems(branches: Branches, num_asvs: int) -> list[tuple[int, str]]:
+    """Return the first row that violates each property of a pruned tree, with a description."""
+    length, parent, asv = branches.length, branches.parent, branches.asv
+    row = np.arange(len(parent))
+    if not len(row):
+        return [(0, "there is no root")]
+    is_inner = np.isin(row, parent)
+    duplicate = np.ones(len(row), dtype=bool)
+    duplicate[np.unique(asv, return_index=True)[1]] = False
+    tests = {
+        "its length is negative or non-finite": ~(np.isfinite(length) & (length >= 0)),
+        "it is not the root, but has no parent": (parent < 0) & (row > 0),
+        "it is the root, but has a parent or a length": (row == 0) & ((parent >= 0) | (length != 0)),
+        "its parent does not come before it": parent >= row,
+        "it is a tip without an ASV": ~is_inner & (asv < 0) & (row > 0),
+        "it has an ASV, but is not a tip": is_inner & (asv >= 0),
+        "its ASV is not a row of asvs.parquet": asv >= num_asvs,
+        "its ASV already has another branch": duplicate & (asv >= 0),
+    }
+    return [(int(np.argmax(bad)), words) for words, bad in tests.items() if bad.any()]
+
+
 def num_above(branches: Branches) -> Int64Array:
     """Return the number of branches on the path from the root to each branch, itself included."""
     found = [0] * len(branches.parent)

@@ -1,12 +1,9 @@
 """Verify the content of a shard set: ASVs, tree, metadata, rejected samples and distances."""
 
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from aam_schemas.common.text import shorten
 from aam_schemas.manifest import MANIFEST_FILE
 from aam_schemas.shards import (
     ASVS_FILE,
@@ -18,10 +15,9 @@ from aam_schemas.shards import (
 )
 from aam_schemas.tables import asv_table, metadata_table
 from aam_schemas.vocabulary import encode
-from aamprep.read.npy import open_npy
 from aamprep.rules import shards as rules
-from aamprep.shards.stored import branches_of
-from aamprep.tree.branches import Branches, path_problem
+from aamprep.shards.stored import branches_of, matrix_problem
+from aamprep.tree.branches import Branches, path_problem, tree_problems
 from aamprep.verification.check import ShardCheck
 from aamprep.verification.samples import SampleCheck
 
@@ -97,7 +93,7 @@ def _check_tree(check: ShardCheck, num_asvs: int) -> Branches | None:
         return None
     check.compare_number("num_branches", check.manifest.num_branches, len(table))
     branches = branches_of(table)
-    problems = _tree_problems(branches, num_asvs)
+    problems = tree_problems(branches, num_asvs)
     for row, problem in problems:
         check.add(rules.TREE, TREE_FILE, f"row {row}", problem)
     if problems:
@@ -107,28 +103,6 @@ def _check_tree(check: ShardCheck, num_asvs: int) -> Branches | None:
         check.add(rules.TREE, TREE_FILE, "", problem)
         return None
     return branches
-
-
-def _tree_problems(branches: Branches, num_asvs: int) -> list[tuple[int, str]]:
-    """Return the first row that violates each property of a pruned tree, with a description."""
-    length, parent, asv = branches.length, branches.parent, branches.asv
-    row = np.arange(len(parent))
-    if not len(row):
-        return [(0, "there is no root")]
-    is_inner = np.isin(row, parent)
-    duplicate = np.ones(len(row), dtype=bool)
-    duplicate[np.unique(asv, return_index=True)[1]] = False
-    tests = {
-        "its length is negative or non-finite": ~(np.isfinite(length) & (length >= 0)),
-        "it is not the root, but has no parent": (parent < 0) & (row > 0),
-        "it is the root, but has a parent or a length": (row == 0) & ((parent >= 0) | (length != 0)),
-        "its parent does not come before it": parent >= row,
-        "it is a tip without an ASV": ~is_inner & (asv < 0) & (row > 0),
-        "it has an ASV, but is not a tip": is_inner & (asv >= 0),
-        "its ASV is not a row of asvs.parquet": asv >= num_asvs,
-        "its ASV already has another branch": duplicate & (asv >= 0),
-    }
-    return [(int(np.argmax(bad)), words) for words, bad in tests.items() if bad.any()]
 
 
 def _check_metadata(check: ShardCheck, samples: SampleCheck) -> None:
@@ -181,25 +155,6 @@ def _check_distances(check: ShardCheck) -> None:
     if DISTANCES_FILE not in check.intact:
         return
     # By the manifest, whose number of samples agrees with the footers: a damaged sample file changes nothing.
-    problem = _matrix_problem(check.folder / DISTANCES_FILE, check.manifest.num_samples)
+    problem = matrix_problem(check.folder / DISTANCES_FILE, check.manifest.num_samples)
     if problem:
         check.add(rules.DISTANCES, DISTANCES_FILE, "", problem)
-
-
-def _matrix_problem(path: Path, num_samples: int) -> str:
-    """Return the problem of a distance matrix, or an empty text. NaN marks samples without distances."""
-    try:
-        matrix = open_npy(path)
-    except ValueError as error:
-        return f"not a .npy file: {shorten(error)}"
-    if matrix.shape != (num_samples, num_samples) or matrix.dtype.kind != "f":
-        return f"{shorten(matrix.dtype)}, shape {shorten(matrix.shape)}; there are {num_samples:,} samples"
-    for row in range(num_samples):
-        values = np.asarray(matrix[row])
-        if (values < 0).any() or np.isinf(values).any():
-            return f"row {row} has a negative or infinite distance"
-        if values[row] > 0:
-            return f"row {row} has a distance of {values[row]:g} to itself"
-        if not np.array_equal(values, matrix[:, row], equal_nan=True):
-            return f"row {row} and column {row} differ"
-    return ""
