@@ -12,8 +12,10 @@ Values that control a run (losses, counts, signals) are summed in the order of t
 same bits on all ranks, which then take the same decisions.
 """
 
+import ctypes
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,6 +34,8 @@ from aammodel.distributed.fsdp import is_sharded
 
 _LOST = re.compile("gloo|nccl|connection (closed|reset)|timed out", re.IGNORECASE)
 """Words by which an error of the network is recognized. Torch raises many of them as a plain RuntimeError."""
+_PR_SET_PDEATHSIG = 1
+"""From <sys/prctl.h>."""
 TIMEOUT = timedelta(minutes=10)
 """Time after which a rank that does not answer is lost. The job then fails instead of waiting forever."""
 
@@ -180,6 +184,7 @@ def joined() -> Iterator[Ranks]:
     if size == 1:
         yield ALONE
         return
+    _stop_with_launcher()
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=TIMEOUT)
     try:
@@ -196,6 +201,12 @@ def joined() -> Iterator[Ranks]:
         # After an error, the other ranks may still wait for this one. An orderly exit would wait for them.
         if not isinstance(sys.exception(), Exception):
             dist.destroy_process_group()
+
+
+def _stop_with_launcher() -> None:
+    """Let this process get SIGTERM if `torchrun` is killed. It then stops after its step, and can resume."""
+    if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def local_rank() -> int:

@@ -2,12 +2,14 @@
 
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from aam_schemas.common.owner import OWNER_FILE, owner_of
+from aammodel.runs.checkpoint import list_checkpoints
 from aammodel.runs.metrics_log import read_metrics
 from tests.helpers.programs import command
 from tests.helpers.shards import make_shards, tiny_config
@@ -89,3 +91,18 @@ def test_of_two_new_runs_in_one_folder_one_trains(study: Path) -> None:
         # The second one may begin after the first has ended. Then it replaces the first.
         assert codes == [0, 2] or (options and codes == [0, 0]), messages
         assert steps_of(study / "run") == list(range(1, 61))
+
+
+@pytest.mark.long
+def test_ranks_stop_with_a_checkpoint_when_torchrun_is_killed(study: Path) -> None:
+    program = ["-m", "aammodel.cli", "pretrain", "shards", "--config", "tiny.toml", "--max-steps", "100000"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    with subprocess.Popen([*launcher, *program], cwd=study, stderr=subprocess.DEVNULL) as training:
+        wait_for(study / "run" / "checkpoints" / "step-000003")
+        training.kill()
+    end = time.monotonic() + _SECONDS
+    while owner_of(study / "run"):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    last = list_checkpoints(study / "run")[-1]
+    assert int(last.name.removeprefix("step-")) == steps_of(study / "run")[-1]
