@@ -22,9 +22,6 @@ from aamprep.shards.stored import open_listed
 from aamprep.verification.check import ShardCheck
 from aamprep.verification.content import check_content
 
-_ATTEMPTS = 3
-"""Number of times that a set is verified if it is replaced meanwhile."""
-
 
 def verify_shards(folder: Path, findings: Findings) -> Manifest | None:
     """Check a shard set completely. Damage never raises an error, but is added to the findings.
@@ -45,16 +42,9 @@ def verify_shards(folder: Path, findings: Findings) -> Manifest | None:
     UsageError
         If there is no such folder.
     """
-    for _ in range(_ATTEMPTS):
-        found = Findings()
-        manifest = check_manifest(folder, found)
-        if manifest is not None:
-            check_content(ShardCheck(folder, manifest, found, check_files(folder, manifest, found)))
-        # A set that was replaced meanwhile must not be called damaged.
-        if found.valid or manifest is None or check_manifest(folder, Findings()) == manifest:
-            break
-    findings.add_all(found)
-    findings.not_checked |= found.not_checked
+    manifest = check_manifest(folder, findings)
+    if manifest is not None:
+        check_content(ShardCheck(folder, manifest, findings, check_files(folder, manifest, findings)))
     return manifest
 
 
