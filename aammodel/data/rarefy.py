@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_schemas.common.errors import InvalidDataError
+from aam_schemas.shards import TREE_FILE
 from aammodel.data.hashing import hash64
-from aammodel.sample import Float64Array, Int64Array, Sample
+from aammodel.sample import Float64Array, Int64Array, Sample, UInt32Array
 
 RAREFY_COLUMNS: tuple[str, ...] = ("dropped_asv", "dropped_count")
 """Columns to read of a sample that is rarefied, beside `asv` and `count`."""
+_MOST_STEPS = 1 << 25
+"""Branches of all paths together. Each takes up to 24 bytes while the paths are made."""
 _TOO_MANY_READS = 10**9
 """Numpy's `multivariate_hypergeometric` accepts fewer reads than this."""
 
@@ -23,7 +26,7 @@ _TOO_MANY_READS = 10**9
 class RootPaths:
     """The branches on the path from each ASV's tip to the root, in compressed sparse rows."""
 
-    branch: Int64Array
+    branch: UInt32Array
     """Rows in tree.parquet, ASV after ASV."""
     indptr: Int64Array
     """Start of each ASV's path in `branch`, shape (ASVs + 1,). ASVs not in the tree have no path."""
@@ -46,25 +49,37 @@ def find_root_paths(parent: Int64Array, asv: Int64Array, num_asvs: int) -> RootP
     Parameters
     ----------
     parent : ndarray of int64, shape (branches,)
-        Row of each branch's parent; -1 at the root.
+        Row of each branch's parent, which comes before it; -1 at the root.
     asv : ndarray of int64, shape (branches,)
         Row of the ASV at each tip; -1 at inner branches.
     num_asvs : int
+
+    Raises
+    ------
+    InvalidDataError
+        If the paths would take more than about a gigabyte, as in a tree that is a single long ladder.
     """
     tips = np.flatnonzero(asv >= 0)
-    owners, branches = [], []
+    owners, branches = [np.zeros(0, dtype=np.uint32)], [np.zeros(0, dtype=np.uint32)]
     # All paths climb one branch per round. Those that reach the root drop out.
-    owner, branch = asv[tips], tips
+    owner, branch, total = asv[tips], tips, 0
     while len(branch):
-        owners.append(owner)
-        branches.append(branch)
+        total += len(branch)
+        if total > _MOST_STEPS:
+            raise InvalidDataError(
+                f"the paths from the ASVs to the root have more than {_MOST_STEPS:,} branches in all, "
+                "more than memory is used for",
+                TREE_FILE,
+                "leave rarefy_fraction out, or shard the table with a tree that is less deep",
+            )
+        owners.append(owner.astype(np.uint32))
+        branches.append(branch.astype(np.uint32))
         above = parent[branch]
         owner, branch = owner[above >= 0], above[above >= 0]
-    all_owners = np.concatenate([*owners, np.zeros(0, dtype=np.int64)])
+    all_owners = np.concatenate(owners)
     by_owner = np.argsort(all_owners, kind="stable")
     indptr = np.concatenate([[0], np.bincount(all_owners, minlength=num_asvs).cumsum()])
-    all_branches = np.concatenate([*branches, np.zeros(0, dtype=np.int64)])
-    return RootPaths(all_branches[by_owner], indptr, len(parent))
+    return RootPaths(np.concatenate(branches)[by_owner], indptr, len(parent))
 
 
 def rarefy_sample(sample: Sample, fraction: float, seed: int, step: int, paths: RootPaths) -> Sample:

@@ -101,6 +101,9 @@ class RangeFile(io.BufferedIOBase):
         super().__init__()
         self._path, self._size, self._position = path, size, 0
 
+    def __str__(self) -> str:
+        return str(self._path)
+
     def readable(self) -> bool:
         """Return True: it can be read."""
         return True

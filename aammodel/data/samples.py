@@ -3,6 +3,7 @@
 This module does not import torch, so it can be used where torch is not needed.
 """
 
+import resource
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
@@ -12,11 +13,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from aam_schemas.parquet import ParquetReader
 from aammodel.data.order import SampleOrder, ShuffleWindow
 from aammodel.data.sample_checks import ListColumn, check_no_missing, check_samples
-from aammodel.data.shards import RowGroup, ShardSet, reporting_damage
+from aammodel.data.sample_ids import check_given
+from aammodel.data.shards import RowGroup, ShardSet
 from aammodel.sample import Sample
 
 T = TypeVar("T")
@@ -49,11 +51,15 @@ class SampleReader:
 
     shards: ShardSet
     columns: tuple[str, ...] = ()
-    _files: dict[str, pq.ParquetFile] = field(default_factory=dict, repr=False)
+    _files: dict[str, ParquetReader] = field(default_factory=dict, repr=False)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Open files cannot be pickled. A worker opens its own.
         return SampleReader, (self.shards, self.columns)
+
+    def __del__(self) -> None:
+        for file in self._files.values():
+            file.close()
 
     def read(self, groups: Sequence[RowGroup]) -> list[Sample]:
         """Read the samples of some row groups, in the order of the groups.
@@ -105,16 +111,18 @@ class SampleReader:
             yield from (samples[row] for row in window.order[window.num_consumed :])
 
     def _read_file(self, name: str, groups: Sequence[RowGroup]) -> list[Sample]:
-        path = self.shards.folder / name
-        if name not in self._files:
-            self._files[name] = self.shards.open(name)
         columns = ["sample_id", *dict.fromkeys(("asv", "count", *self.columns))]
-        with reporting_damage(path):
-            numbers = [group.number for group in groups]
-            table = self._files[name].read_row_groups(numbers, columns=columns, use_threads=False)
+        table = self._open(name).read_row_groups([group.number for group in groups], columns)
         positions = chain.from_iterable(range(group.first, group.first + group.rows) for group in groups)
         limit = self.shards.manifest.choices.token_limit
-        return split_table(table, self.shards.num_rows, positions, limit, str(path))
+        return split_table(table, self.shards.num_rows, positions, limit, str(self.shards.folder / name))
+
+    def _open(self, name: str) -> ParquetReader:
+        if name not in self._files:
+            if len(self._files) >= _most_open_files():
+                self._files.pop(next(iter(self._files))).close()
+            self._files[name] = self.shards.open(name)
+        return self._files[name]
 
 
 def split_table(
@@ -141,6 +149,7 @@ def split_table(
         If a sample is invalid: see `check_samples`.
     """
     ids = table["sample_id"].to_pylist()
+    check_given(ids, source)
     names = [name for name in table.column_names if name != "sample_id"]
     check_no_missing(table, names, source)
     columns = {name: _list_column(table, name) for name in names}
@@ -149,6 +158,11 @@ def split_table(
     lists = [part.name for part in fields(Sample) if part.name not in ("sample_id", "position")]
     parts = (columns[name].split() if name in columns else repeat(_EMPTY) for name in lists)
     return list(map(Sample, ids, *parts, positions))
+
+
+def _most_open_files() -> int:
+    """Return how many files a reader keeps open: a small part of those that its process may open."""
+    return max(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 16)
 
 
 def prefetch(items: Iterator[T]) -> Iterator[T]:

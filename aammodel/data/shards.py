@@ -1,45 +1,42 @@
-"""Open a shard set for the model: its manifest, files, ASVs and tree."""
+"""Open a shard set for the model: its manifest, files, ASVs and tree.
+
+Nothing is taken on trust: each file is compared with the manifest when it is opened, and each row group with
+its SHA-256 when it is read (`aam_schemas.parquet`).
+"""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.manifest import (
     CHECKSUM_FILE,
     MANIFEST_FILE,
+    MOST_BYTES,
     Manifest,
     ShardFile,
     parse_manifest,
     read_manifest,
 )
-from aam_schemas.shards import (
-    ASVS_FILE,
-    DISTANCES_FILE,
-    TREE_FILE,
-    file_sha256,
-    footer_sha256,
-    footer_sha256_of,
-    open_parquet,
-)
+from aam_schemas.parquet import ParquetReader, open_shard_file
+from aam_schemas.shards import ASVS_FILE, DISTANCES_FILE, TREE, TREE_FILE, asvs_schema, samples_schema
 from aam_schemas.vocabulary import are_asvs
+from aammodel.data.matrix import check_sha256, open_matrix
 from aammodel.data.rarefy import RootPaths, find_root_paths
-from aammodel.data.remote import ShardLocation
-from aammodel.data.token_cache import cached_tokens
+from aammodel.data.remote import RangeFile, ShardLocation
+from aammodel.data.sample_ids import check_distinct
+from aammodel.data.token_cache import keep_tokens, map_tokens, tokens_sha256
+from aammodel.data.tree import Branches, check_branches
 from aammodel.distances.metrics import MetricInputs
 
-_LARGEST_HASHED_BYTES = 4 << 30
-"""Precomputed matrices up to this size are hashed before use. `aamprep verify` hashes larger ones, too."""
+MOST_CHECKSUM_BYTES = 1024
+"""Largest size of manifest.sha256."""
 _ASVS_AT_ONCE = 1 << 16
-LARGEST_MANIFEST_BYTES = 64 << 20
-LARGEST_CHECKSUM_BYTES = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -73,10 +70,15 @@ class ShardSet:
 
     folder: ShardLocation
     manifest: Manifest
+    checked_tokens: str = ""
+    """SHA-256 of the tokens, if the process that made this object has checked them."""
+    _hashed: set[str] = field(default_factory=set, repr=False, compare=False)
+    """Files of an older set whose SHA-256 this process has compared."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Without files and arrays: each worker opens the set for itself.
-        return ShardSet, (self.folder, self.manifest)
+        # Without files and arrays: each worker opens the set for itself. It maps the tokens of its parent.
+        checked = tokens_sha256(self.tokens) if "tokens" in self.__dict__ else self.checked_tokens
+        return ShardSet, (self.folder, self.manifest, checked)
 
     @cached_property
     def row_groups(self) -> tuple[RowGroup, ...]:
@@ -120,49 +122,74 @@ class ShardSet:
 
     @cached_property
     def tokens(self) -> npt.NDArray[np.uint8]:
-        """Token ids of the ASVs that samples keep, shape (kept ASVs, L), memory-mapped from the cache."""
+        """Token ids of the ASVs that samples keep, shape (kept ASVs, L), memory-mapped from the cache.
+
+        Raises
+        ------
+        InvalidDataError
+            If asvs.parquet is damaged, an ASV is invalid, or the manifest lists other tokens.
+        """
         shape = (self.manifest.num_kept_asvs, self.manifest.sequence_length)
-        return cached_tokens(self.manifest.sha256[:32], shape, self._read_tokens)
+        listed = self.checked_tokens or self.manifest.tokens_sha256
+        # An older manifest does not list the hash. Then a file of the cache proves nothing.
+        found = map_tokens(listed, shape) if listed else None
+        if found is not None:
+            if not self.checked_tokens:
+                self._check_tokens(found)
+            return found
+        made = self._read_tokens()
+        sha256 = tokens_sha256(made)
+        if listed and sha256 != listed:
+            raise _wrong_tokens(
+                "the tokens differ from tokens_sha256 in manifest.json", str(self.folder / ASVS_FILE)
+            )
+        keep_tokens(sha256, made)
+        mapped = map_tokens(sha256, shape)
+        return made if mapped is None else mapped
 
     @cached_property
+    def branches(self) -> Branches:
+        """The branches of the tree, checked. None without a tree.
+
+        Raises
+        ------
+        InvalidDataError
+            If they do not form a tree of the ASVs.
+        """
+        if not self.has_tree:
+            return Branches.none()
+        with self.open(TREE_FILE) as file:
+            branches = Branches.from_table(file.read())
+        check_branches(branches, self.manifest.num_asvs, str(self.folder / TREE_FILE))
+        return branches
+
+    @property
     def branch_length(self) -> npt.NDArray[np.float64]:
         """Length of each branch of the tree, shape (branches,). Empty without a tree."""
-        if not self.has_tree:
-            return np.zeros(0)
-        with self.open(TREE_FILE) as file, reporting_damage(self.folder / TREE_FILE):
-            return file.read(columns=["length"])["length"].to_numpy()
+        return self.branches.length
 
     @cached_property
     def root_paths(self) -> RootPaths:
         """The branches between each ASV and the root. None without a tree."""
-        if not self.has_tree:
-            nothing = np.zeros(0, dtype=np.int64)
-            return find_root_paths(nothing, nothing, self.manifest.num_asvs)
-        with self.open(TREE_FILE) as file, reporting_damage(self.folder / TREE_FILE):
-            table = file.read(columns=["parent", "asv"])
-        parent, asv = (table[name].cast("int64").fill_null(-1).to_numpy() for name in ("parent", "asv"))
-        return find_root_paths(parent, asv, self.manifest.num_asvs)
+        return find_root_paths(self.branches.parent, self.branches.asv, self.manifest.num_asvs)
 
     def asv_id(self, row: int) -> str:
         """Return the id of the ASV in a row of asvs.parquet."""
-        with self.open(ASVS_FILE) as file, reporting_damage(self.folder / ASVS_FILE):
-            return str(file.read(columns=["asv_id"])["asv_id"][row].as_py())
+        with self.open(ASVS_FILE) as file:
+            return str(file.read(["asv_id"])["asv_id"][row].as_py())
 
     @cached_property
-    def distance_matrix(self) -> npt.NDArray[np.float32]:
+    def distance_matrix(self) -> npt.NDArray[np.floating]:
         """The precomputed distances of all samples, shape (samples, samples), memory-mapped.
 
         Raises
         ------
         InvalidDataError
-            If the file is missing, or is not the one that the manifest lists.
+            If the file is missing, is not the one that the manifest lists, or is no such matrix.
         """
         path = self.folder / DISTANCES_FILE
-        listed = next(file for file in self.manifest.files if file.name == DISTANCES_FILE)
-        if not isinstance(path, Path) or not path.is_file() or not _is_same(path, listed):
-            raise _changed(path)
-        matrix: npt.NDArray[np.float32] = np.load(path, mmap_mode="r")
-        return matrix
+        assert isinstance(path, Path)
+        return open_matrix(path, self._listed(DISTANCES_FILE), self.manifest.num_samples)
 
     @cached_property
     def metric_inputs(self) -> MetricInputs:
@@ -186,70 +213,90 @@ class ShardSet:
             "branch": manifest.num_branches,
         }
 
-    def open(self, name: str) -> pq.ParquetFile:
-        """Open a Parquet file of the set, after checking its size and footer against the manifest.
+    def open(self, name: str) -> ParquetReader:
+        """Open a Parquet file of the set, after checking its size, footer and columns.
 
         Raises
         ------
         InvalidDataError
-            If the file is missing, or is not the one that the manifest lists.
+            If the file is missing, is not the one that the manifest lists, or has other columns or rows.
         """
-        listed = next((file for file in self.manifest.files if file.name == name), None)
+        listed, path = self._listed(name), self.folder / name
+        if isinstance(path, Path) and not listed.row_group_sha256 and name not in self._hashed:
+            # Older sets have no hashes of row groups.
+            check_sha256(path, listed)
+            self._hashed.add(name)
+        return open_shard_file(self._source(name), listed, self._schema(name))
+
+    def check_samples(self) -> None:
+        """Compare all sample files with the manifest, and check that no sample id occurs twice.
+
+        The footers and the ids are read, and nothing else.
+
+        Raises
+        ------
+        InvalidDataError
+        """
+        check_distinct(self._sample_ids, self.manifest.num_samples)
+
+    def _sample_ids(self) -> Iterator[tuple[str, pa.ChunkedArray]]:
+        """Yield the ids of the samples of each row group, with the name of its file."""
+        for listed in self.manifest.files:
+            if not listed.split:
+                continue
+            # Without hashes, since only one column is read. Training compares them when it reads the samples.
+            unhashed = replace(listed, row_group_sha256=())
+            with open_shard_file(self._source(listed.name), unhashed, self._schema(listed.name)) as file:
+                for number in range(file.num_row_groups):
+                    yield file.name, file.read_row_groups([number], ["sample_id"])["sample_id"]
+
+    def _source(self, name: str) -> Path | RangeFile:
         path = self.folder / name
-        if listed is None or (isinstance(path, Path) and not path.is_file()):
+        return path if isinstance(path, Path) else path.open(self._listed(name).bytes)
+
+    def _listed(self, name: str) -> ShardFile:
+        listed = next((file for file in self.manifest.files if file.name == name), None)
+        if listed is None:
             raise InvalidDataError(
-                "this file of the shard set is missing", str(path), "copy the whole folder again"
+                f"{name} is not listed in {MANIFEST_FILE}",
+                str(self.folder),
+                "make the shards again with `aamprep shard`",
             )
-        if not _is_whole(path, listed):
-            raise _changed(path)
-        with reporting_damage(path):
-            return open_parquet(
-                path if isinstance(path, Path) else pa.PythonFile(path.open(listed.bytes), "r")
-            )
+        return listed
+
+    def _schema(self, name: str) -> pa.Schema:
+        if name == ASVS_FILE:
+            return asvs_schema(self.manifest.sequence_length)
+        return TREE if name == TREE_FILE else samples_schema(self.has_tree)
 
     def _read_tokens(self) -> npt.NDArray[np.uint8]:
         """Read the tokens of the kept ASVs, checked against the contract of `aam_schemas.tables`."""
-        path, length = self.folder / ASVS_FILE, self.manifest.sequence_length
-        with self.open(ASVS_FILE) as file, reporting_damage(path):
-            column = file.read(columns=["tokens"])["tokens"].combine_chunks()
-        values = column.flatten()
-        if values.type != pa.uint8() or values.null_count or len(values) != len(column) * length:
+        length, number = self.manifest.sequence_length, self.manifest.num_kept_asvs
+        with self.open(ASVS_FILE) as file:
+            before = np.cumsum([0, *file.listed.row_group_rows[:-1]])
+            column = file.read_row_groups(np.flatnonzero(before < number).tolist(), ["tokens"])["tokens"]
+        values = column.combine_chunks().flatten()
+        if values.null_count or len(values) != len(column) * length:
             raise _wrong_tokens(
-                f"column tokens does not have {length} values of type uint8 for each ASV", str(path)
+                f"column tokens does not have {length} values for each ASV", str(self.folder / ASVS_FILE)
             )
-        tokens = values.to_numpy().reshape(len(column), length)[: self.manifest.num_kept_asvs]
-        if len(tokens) < self.manifest.num_kept_asvs:
-            raise _wrong_tokens(
-                f"it has {len(tokens)} ASVs, and the manifest lists {self.manifest.num_kept_asvs}", str(path)
-            )
+        tokens: npt.NDArray[np.uint8] = values.to_numpy().reshape(len(column), length)[:number]
+        self._check_tokens(tokens)
+        return tokens
+
+    def _check_tokens(self, tokens: npt.NDArray[np.uint8]) -> None:
         for start in range(0, len(tokens), _ASVS_AT_ONCE):
             bad = np.flatnonzero(~are_asvs(tokens[start : start + _ASVS_AT_ONCE]))
             if len(bad):
-                where = f"{path}, row {start + bad[0]} (the first is 0)"
+                where = f"{self.folder / ASVS_FILE}, row {start + bad[0]} (the first is 0)"
                 raise _wrong_tokens("its tokens are not START, bases, then padding", where)
-        return tokens
-
-
-@contextmanager
-def reporting_damage(path: ShardLocation) -> Iterator[None]:
-    """Turn the errors that pyarrow raises for a damaged file into one that names the file.
-
-    Raises
-    ------
-    InvalidDataError
-    """
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise InvalidDataError(
-            f"this file is damaged: {error}",
-            str(path),
-            "copy it again, or make the shards again with `aamprep shard`",
-        ) from error
 
 
 def open_shards(folder: ShardLocation) -> ShardSet:
-    """Open a shard set.
+    """Open a shard set, and check all that can be checked without reading it whole.
+
+    In a folder, this is the manifest, the size, footer and columns of each sample file, and that no sample is
+    in the set twice. Behind a URL, it is the manifest; a file is checked when it is opened.
 
     Parameters
     ----------
@@ -261,37 +308,15 @@ def open_shards(folder: ShardLocation) -> ShardSet:
     UsageError
         If the folder does not exist or cannot be reached.
     InvalidDataError
-        If it is not a shard set.
+        If it is not a shard set, or not a sound one.
     """
     if isinstance(folder, Path):
-        return ShardSet(folder, read_manifest(folder))
-    content = (folder / MANIFEST_FILE).read_bytes(LARGEST_MANIFEST_BYTES)
-    checksum = (folder / CHECKSUM_FILE).read_bytes(LARGEST_CHECKSUM_BYTES)
+        shards = ShardSet(folder, read_manifest(folder))
+        shards.check_samples()
+        return shards
+    content = (folder / MANIFEST_FILE).read_bytes(MOST_BYTES)
+    checksum = (folder / CHECKSUM_FILE).read_bytes(MOST_CHECKSUM_BYTES)
     return ShardSet(folder, parse_manifest(content, checksum, str(folder)))
-
-
-def _is_whole(path: ShardLocation, listed: ShardFile) -> bool:
-    try:
-        if isinstance(path, Path):
-            return path.stat().st_size == listed.bytes and footer_sha256(path) == listed.footer_sha256
-        return footer_sha256_of(path.open(listed.bytes)) == listed.footer_sha256
-    except ValueError:
-        return False
-
-
-def _is_same(path: Path, listed: ShardFile) -> bool:
-    """Return whether a file without checksums of its own is the one listed. Large files: by size alone."""
-    if path.stat().st_size != listed.bytes:
-        return False
-    return listed.bytes > _LARGEST_HASHED_BYTES or file_sha256(path) == listed.sha256
-
-
-def _changed(path: ShardLocation) -> InvalidDataError:
-    return InvalidDataError(
-        "this file is not the one that the manifest lists: it was changed or truncated",
-        str(path),
-        "copy the whole folder again, or make it again with `aamprep shard`",
-    )
 
 
 def _wrong_tokens(what: str, where: str) -> InvalidDataError:

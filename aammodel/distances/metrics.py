@@ -13,6 +13,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from aam_schemas.common.errors import InvalidDataError
+from aam_schemas.common.text import shorten
+from aam_schemas.shards import DISTANCES_FILE
 from aammodel.distances import formulas
 from aammodel.distances.formulas import Formula
 from aammodel.distances.sparse import Arithmetic, Rows
@@ -127,7 +130,19 @@ def _looked_up(a: Sequence[Sample], b: Sequence[Sample], inputs: MetricInputs) -
     """Read only these pairs from the matrix."""
     assert inputs.open_matrix is not None
     rows, columns = ([sample.position for sample in samples] for samples in (a, b))
-    return np.asarray(inputs.open_matrix())[np.ix_(rows, columns)].astype(np.float64)
+    distance = np.asarray(inputs.open_matrix())[np.ix_(rows, columns)].astype(np.float64)
+    is_bad = (distance < 0) | (distance > np.finfo(np.float32).max)
+    if a is b:
+        is_bad |= (distance != distance.T) & ~(np.isnan(distance) & np.isnan(distance.T))
+    if is_bad.any():
+        row, column = np.argwhere(is_bad)[0]
+        raise InvalidDataError(
+            f"the distance {distance[row, column]:g} of the samples {shorten(a[row].sample_id, 80)} and "
+            f"{shorten(b[column].sample_id, 80)} is negative, beyond float32, or not that of the reverse",
+            DISTANCES_FILE,
+            "correct the matrix, then make the shards again with `aamprep shard --distances`",
+        )
+    return distance
 
 
 def _read_fractions(sample: Sample) -> Float64Array:

@@ -158,8 +158,9 @@ class ParquetReader:
         """Read a row group, compare it with its hash, and its pages with the footer."""
         group = self.metadata.row_group(number)
         hashes = self.listed.row_group_sha256
-        # Without a hash, only the columns that are needed are read.
-        leaves = range(group.num_columns) if hashes else [self._leaves[name] for name in names]
+        is_hashed = bool(hashes) and (number, "") not in self._verified
+        # All columns are read for the hash. Else only those that are needed are.
+        leaves = range(group.num_columns) if is_hashed else [self._leaves[name] for name in names]
         spans = [chunk_span(group.column(leaf)) for leaf in leaves]
         start, stop = min(start for start, _ in spans), max(stop for _, stop in spans)
         if not 4 <= start <= stop <= self.listed.bytes or stop - start > 2 * MOST_GROUP_BYTES:
@@ -171,7 +172,7 @@ class ParquetReader:
             content = self._source.read(stop - start)
         if len(content) < stop - start:
             raise self._invalid(f"it ends within row group {number}", _COPY)
-        if hashes and (number, "") not in self._verified:
+        if is_hashed:
             if hashlib.sha256(content).hexdigest() != hashes[number]:
                 raise self._invalid(f"row group {number} differs from its SHA-256 in the manifest", _COPY)
             self._verified.add((number, ""))

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from aam_schemas.common.errors import AamError, InvalidDataError, UsageError
+from aam_schemas.manifest import MOST_BYTES
 from aammodel.data import remote
 from aammodel.data.remote import RemotePath, parse_location
-from aammodel.data.shards import LARGEST_MANIFEST_BYTES, ShardSet, open_shards
+from aammodel.data.shards import ShardSet, open_shards
 from aammodel.data.stream import BatchStream, StreamConfig
 from aammodel.data.workers import load_batches
 from tests.helpers.shards import make_shards, tiny_config
@@ -241,7 +242,7 @@ def test_a_manifest_without_end_is_invalid(answer: Hostile) -> None:
     tracemalloc.start()
     with answering(answer) as url, pytest.raises(InvalidDataError, match=r"more than [\d,]+ bytes"):
         open_shards(parse_location(url))
-    assert tracemalloc.get_traced_memory()[1] < 5 * LARGEST_MANIFEST_BYTES
+    assert tracemalloc.get_traced_memory()[1] < 5 * MOST_BYTES
     tracemalloc.stop()
 
 
@@ -318,5 +319,5 @@ def test_a_redirect_to_another_folder_is_followed(site: Site) -> None:
     with answering(lambda connection, _: connection.sendall(
         f"HTTP/1.1 307 Moved\r\nLocation: {site.url}/shards/manifest.json\r\n\r\n".encode()
     )) as url:  # fmt: skip
-        content = RemotePath(url).read_bytes(LARGEST_MANIFEST_BYTES)
+        content = RemotePath(url).read_bytes(MOST_BYTES)
     assert content == (site.folder / "shards" / "manifest.json").read_bytes()
