@@ -455,11 +455,13 @@ def root(tree: "TreeLike", *, output: str | Path, overwrite: bool = False) -> Ro
     InvalidDataError
         If the tree is invalid (InvalidStudyError, with a report), or has fewer than two tips.
     UsageError
-        If the output exists, or the tree does not.
+        If the output exists or is the input, or there is no such tree.
     """
     output, findings = Path(output), Findings()
     if output.exists() and not overwrite:
         raise UsageError("this file exists already", str(output), "choose another file, or allow overwriting")
+    if isinstance(tree, str | Path) and output.exists() and Path(tree).exists() and output.samefile(tree):
+        raise UsageError("this file is the input", str(output), "choose another file for the rooted tree")
     with as_file(tree, "tree") as file:
         title = str(file)
         [opened] = read_files([("tree to root", file)], findings) if file is not None else [None]

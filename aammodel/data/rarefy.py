@@ -17,7 +17,9 @@ from aammodel.sample import Float64Array, Int64Array, Sample, UInt32Array
 RAREFY_COLUMNS: tuple[str, ...] = ("dropped_asv", "dropped_count")
 """Columns to read of a sample that is rarefied, beside `asv` and `count`."""
 _MOST_STEPS = 1 << 25
-"""Branches of all paths together. Each takes up to 24 bytes while the paths are made."""
+_MOST_STEPS_PER_ASV = 128
+"""Largest number of branches of all paths together, or for each ASV, whichever is more. Each takes up to
+24 bytes while the paths are made."""
 _TOO_MANY_READS = 10**9
 """Numpy's `multivariate_hypergeometric` accepts fewer reads than this."""
 
@@ -57,18 +59,18 @@ def find_root_paths(parent: Int64Array, asv: Int64Array, num_asvs: int) -> RootP
     Raises
     ------
     InvalidDataError
-        If the paths would take more than about a gigabyte, as in a tree that is a single long ladder.
+        If the paths have far more branches than those of a real tree, as in a single long ladder.
     """
     tips = np.flatnonzero(asv >= 0)
     owners, branches = [np.zeros(0, dtype=np.uint32)], [np.zeros(0, dtype=np.uint32)]
     # All paths climb one branch per round. Those that reach the root drop out.
     owner, branch, total = asv[tips], tips, 0
+    most = max(_MOST_STEPS, _MOST_STEPS_PER_ASV * len(tips))
     while len(branch):
         total += len(branch)
-        if total > _MOST_STEPS:
+        if total > most:
             raise InvalidDataError(
-                f"the paths from the ASVs to the root have more than {_MOST_STEPS:,} branches in all, "
-                "more than memory is used for",
+                f"the paths from the ASVs to the root have more than {most:,} branches in all",
                 TREE_FILE,
                 "leave rarefy_fraction out, or shard the table with a tree that is less deep",
             )

@@ -81,7 +81,10 @@ def check_target(output: OutputFolder) -> None:
     owner = owner_of(path)
     if owner:
         raise UsageError(f"another process works in this folder: {owner}", str(path), f"{_OTHER}, or stop it")
-    problem = _why_needed(output) or (output.kind.problem(path) if any(path.iterdir()) else None)
+    needed = _why_needed(output)
+    if needed:
+        raise UsageError(f"this folder is not replaced: {needed}", str(path), _OTHER)
+    problem = output.kind.problem(path) if any(path.iterdir()) else None
     if problem:
         raise UsageError(
             f"this folder is not replaced: {problem}", str(path), f"{_OTHER}, or remove it yourself"

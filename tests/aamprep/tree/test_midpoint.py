@@ -78,3 +78,10 @@ def test_root_writes_a_tree_and_warns_if_it_was_rooted(run: Programs, tmp_path: 
     assert again.code == 2
     (tmp_path / "cut.nwk").write_text("(a:1,b")
     assert run("aamprep", "root", tmp_path / "cut.nwk", "--output", tmp_path / "x.nwk").code == 1
+
+
+def test_root_does_not_replace_its_input(run: Programs, tmp_path: Path) -> None:
+    (tmp_path / "tree.nwk").write_text("(a:1,b:2,c:5);")
+    ran = run("aamprep", "root", tmp_path / "tree.nwk", "--output", tmp_path / "tree.nwk", "--overwrite")
+    assert (ran.code, "is the input" in ran.err) == (2, True)
+    assert (tmp_path / "tree.nwk").read_text() == "(a:1,b:2,c:5);"
