@@ -1,4 +1,4 @@
-"""Programs killed (SIGKILL) at random moments leave nothing partial, and the next run sweeps what they left.
+"""Killed programs (SIGKILL, at random moments) leave nothing partial and no process. The next run sweeps.
 
 `AAM_KILLS=200 python -m pytest tests/programs/test_killed.py -m long -s` kills each 200 times, and counts.
 """
@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,25 @@ from tests.helpers.shards import make_shards, tiny_config
 from tests.helpers.studies import Programs, random_counts, random_sequences, write_table
 
 KILLS = int(os.environ.get("AAM_KILLS", "2"))
+SECONDS_TO_END = 20
+"""Time in which the children of a killed program must have ended."""
+
+
+def processes_of(temporary: Path) -> list[str]:
+    """Return the commands of the living processes that were started with this TMPDIR."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.fsencode(temporary) in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
+def wait_until_none_is_left(temporary: Path) -> None:
+    end = time.monotonic() + SECONDS_TO_END
+    while processes_of(temporary) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert processes_of(temporary) == []
 
 
 def is_sound_set(path: Path) -> bool:
@@ -74,8 +94,11 @@ def test_killed_at_random_moments(run: Programs, tmp_path: Path, name: str) -> N
         time.sleep(rng.uniform(0, seconds))
         process.kill()
         num_killed += process.wait() != 0
+        wait_until_none_is_left(temporary)
         assert is_sound(tmp_path / output)
     assert start().wait() == 0
     assert set(os.listdir(tmp_path)) == before
+    # Torch makes an empty cache folder there.
+    assert [name for name in os.listdir(temporary) if not name.startswith("torchinductor")] == []
     assert is_sound(tmp_path / output)
-    print(f"{name}: {num_killed} of {KILLS} killed before the end, 0 partial, nothing left")
+    print(f"{name}: {num_killed} of {KILLS} killed before the end, 0 partial, nothing left, no orphan")
