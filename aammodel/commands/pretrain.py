@@ -133,21 +133,25 @@ def _start(
     if shards is None:
         raise UsageError("no shards were given", "pretrain", "add the folder of a shard set")
     from aam_schemas.common.publish import OutputFolder, check_target
+    from aam_schemas.manifest import read_manifest
     from aammodel.config.toml import read_config, with_options
     from aammodel.config.train import TrainConfig
+    from aammodel.data.remote import parse_location
     from aammodel.runs.kinds import RUN
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
     train = TrainConfig(**with_options(tables["train"], given))
+    location = parse_location(shards)
+    if isinstance(location, Path):
+        read_manifest(location)  # a wrong folder is named before the output
     inputs = (Path(shards), *([config] if config else []))
     check_target(OutputFolder(output, RUN, overwrite, inputs))
 
     # The options are checked before these imports, since torch takes seconds to import.
-    from aammodel.data.remote import parse_location
     from aammodel.training.setup import make_plan
     from aammodel.workflows.pretrain import pretrain as run_pretraining
 
-    return run_pretraining(make_plan(parse_location(shards), tables["model"], train), output, overwrite)
+    return run_pretraining(make_plan(location, tables["model"], train), output, overwrite)
 
 
 def _resume(

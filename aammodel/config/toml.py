@@ -66,7 +66,7 @@ def _parse(path: Path) -> dict[str, Any]:
         # A file that is named itself may be a link.
         content = read_bounded(path.resolve(), MOST_BYTES)
     except InvalidDataError as error:
-        raise UsageError(error.what, str(path), "give a TOML file of the usual size") from error
+        raise UsageError(error.what, str(path), f"give a TOML file of up to {MOST_BYTES:,} bytes") from error
     try:
         return tomllib.loads(content.decode())
     except RecursionError:

@@ -34,8 +34,8 @@ MOST: dict[str, float] = {
     "accumulate": 1_000_000,
     "token_limit": 1_000_000,
     "num_workers": 256,
-    "learning_rate": 1e38,
-    "clip_norm": 1e38,
+    "learning_rate": 3.4e38,  # about the largest float32
+    "clip_norm": 3.4e38,
     "warmup_steps": 10**9,
     "cycle_steps": 10**9,
     "plateau_patience": 10**9,

@@ -465,7 +465,8 @@ def test_a_saved_step_is_repeated_to_the_last_bit(rank: int, tmp_path: Path) -> 
     batches = [the_batch(), the_batch(0.5)]
     seed_step(config.seed, 21, rank)
     losses, norm = stepper.backward(batches)
-    content = {"model": asdict(model.config), "train": asdict(config), "shards": {}, "versions": {}}
+    content = {"model": asdict(model.config), "train": asdict(config), "versions": {}}
+    content["shards"] = {"folder": "shards", "manifest_sha256": "0" * 64}
     (tmp_path / CONFIG_FILE).write_text(json.dumps(content))
     with pytest.raises(NonFiniteError):
         stop_at_non_finite(stepper, batches, 21, tmp_path)

@@ -82,11 +82,10 @@ def test_metrics_describe_the_batches(run: Programs, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     rows = [row for row in read_metrics(tmp_path / "run") if "loss" in row]
     counts = counts_by_sample()
-    ids = [
-        name
-        for file in shards.manifest.sample_files("train")
-        for name in shards.open(file.name).read(columns=["sample_id"])["sample_id"].to_pylist()
-    ]
+    ids: list[str] = []
+    for listed in shards.manifest.sample_files("train"):
+        with shards.open(listed.name) as file:
+            ids += file.read(columns=["sample_id"])["sample_id"].to_pylist()
     present = np.array([counts[name] > 0 for name in ids])
     richest, real = present.sum(axis=1).max(), present.sum()
     distinct = present.any(axis=0).sum()

@@ -302,8 +302,10 @@ def test_a_damaged_set_is_not_merged(run: Programs, tmp_path: Path) -> None:
     assert not (tmp_path / "merged").exists()
 
 
-def test_a_set_may_be_replaced_by_the_merged_one(run: Programs, tmp_path: Path) -> None:
+def test_a_set_is_not_replaced_by_the_merged_one(run: Programs, tmp_path: Path) -> None:
     tables = write_studies(tmp_path)
     sets = [shard(run, tmp_path / f"{t.parent.name}.shards", t) for t in tables[:2]]
-    merge(run, sets[0], *sets, "--overwrite")
-    assert read_manifest(sets[0]).num_samples == 27
+    before = read_manifest(sets[0])
+    ran = run("aamprep", "merge", *sets, "--output", sets[0], "--overwrite")
+    assert (ran.code, "it is an input" in ran.err) == (2, True)
+    assert read_manifest(sets[0]) == before
