@@ -25,7 +25,7 @@ _DAMAGED = (
     ValueError,
     tokenize.TokenError,
 )
-"""What numpy raises for a damaged header."""
+"""Errors that numpy raises for a damaged header."""
 
 
 def open_matrix(path: Path, listed: ShardFile, num_samples: int) -> npt.NDArray[np.floating]:

@@ -83,7 +83,7 @@ class Header:
 
     path: Path
     fix: str
-    """What to do about a damaged file, for messages."""
+    """Fix for a damaged file, for messages."""
     content: bytes
     """All bytes before those of the tensors."""
     metadata: dict[str, str]

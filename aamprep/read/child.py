@@ -52,7 +52,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is known about a file that was read, or could not be read. All values can be stored as JSON."""
+    """Description of a file that was read, or could not be read. All values can be stored as JSON."""
 
     facts: dict[str, Any]
     """`kind`, `bytes` and `sha256`, if it could be opened; `uuid`; `role` and `header` of an unknown file."""

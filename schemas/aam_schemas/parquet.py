@@ -113,10 +113,12 @@ class ParquetReader:
     def batches(self, most_bytes: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield all rows in row groups, several together while their values have up to `most_bytes`."""
         names = self.schema.names if columns is None else columns
+        sizes = {n: self._value_bytes(n, names) for n in range(self.num_row_groups) if self._has_rows(n)}
+        # Callers may keep all of them, so the ratio is that of the whole file.
+        self._check_ratio(sum(sizes.values()))
         waiting: list[int] = []
         waiting_bytes = 0
-        for number in filter(self._has_rows, range(self.num_row_groups)):
-            size = self._value_bytes(number, names)
+        for number, size in sizes.items():
             if waiting and waiting_bytes + size > most_bytes:
                 yield self.read_row_groups(waiting, columns)
                 waiting, waiting_bytes = [], 0

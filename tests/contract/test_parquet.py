@@ -183,6 +183,14 @@ def test_values_that_few_bytes_stand_for_are_refused_before_they_take_memory(tmp
     assert pa.total_allocated_bytes() <= before
 
 
+def test_many_row_groups_of_few_bytes_are_refused_before_the_first_is_read(tmp_path: Path) -> None:
+    path, schema = tmp_path / "a.parquet", pa.schema([("length", pa.float64())])
+    listed = write(path, pa.table({"length": np.zeros(20_000_000)}), row_group_size=1 << 20)
+    assert len(listed.row_group_rows) > 1
+    with open_shard_file(path, listed, schema) as reader, pytest.raises(InvalidDataError, match="stand for"):
+        next(reader.batches(1 << 20))
+
+
 def test_long_text_repeated_in_a_dictionary_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     table = small_table(300).set_column(0, "id", pa.array(["x" * 1_000_000] * 300))

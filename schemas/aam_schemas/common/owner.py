@@ -64,7 +64,7 @@ class OwnedFolder:
         self._folder = folder
 
     def release(self) -> None:
-        """Give the folder up, and remove the file that names the owner."""
+        """Release the folder, and remove the file that names the owner."""
         path = self._folder / OWNER_FILE
         with suppress(OSError):
             if os.path.samestat(os.fstat(self._descriptor), path.lstat()):
