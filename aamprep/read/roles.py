@@ -63,15 +63,15 @@ def read_role(source: Source, role: str, folder: Path, findings: Findings, limit
         ids, matrix = _BINARY[source.kind](source, limits)
         write_content(folder, {"matrix": matrix}, {"id": ids})
         return str(source.kind), ""
-    kind, uuid, content = _content(source, role, limits)
+    kind, uuid, content = _content(source, role, findings, limits)
     _PARSERS[role](decode_text(content, source.name), source.name, folder, findings)
     return kind, uuid
 
 
-def _content(source: Source, role: str, limits: Limits) -> tuple[str, str, bytes]:
+def _content(source: Source, role: str, findings: Findings, limits: Limits) -> tuple[str, str, bytes]:
     """Return the format of a text file or artifact, its UUID, and the text."""
     if source.kind is Kind.ARTIFACT:
-        artifact = open_artifact(source, role, limits)
+        artifact = open_artifact(source, role, findings, limits)
         kind = f"{source.kind}, {artifact.type}"
         return kind, artifact.uuid, b"".join(read_chunks(artifact, limits))
     if source.kind not in _KINDS[role]:

@@ -123,9 +123,25 @@ ARTIFACT_MEMBER = error(
 )
 ARTIFACT_CHECKSUM = error(
     "artifact-checksum",
-    "the content of the QIIME 2 artifact matches its checksums.md5",
+    "the content of the QIIME 2 artifact matches its checksums (checksums.md5 or checksums.sha512)",
     "the artifact was changed after it was written: use the original",
-    "table.qza: data/feature-table.biom",
+    "table.qza: data/feature-table.biom, checksums.sha512",
+    needs=Need.ARTIFACT,
+)
+ARTIFACT_UNVERIFIED = warning(
+    "artifact-not-verified",
+    "a QIIME 2 artifact of archive version 5 or newer has checksums of an algorithm that aamprep knows",
+    "the data were read, but not compared with these checksums: if the artifact came to you over a network, "
+    "compare it with the original",
+    "table.qza: no file of checksums",
+    needs=Need.ARTIFACT,
+)
+ARTIFACT_VERSION = warning(
+    "artifact-version",
+    "the QIIME 2 artifact has an archive version that aamprep knows: 0 to 7.1",
+    "the data were read as in version 7.1: compare the facts that `aamprep inspect` reports with those of "
+    "QIIME 2, or install a newer aamprep",
+    "table.qza: 8.0; aamprep knows 0 to 7.1",
     needs=Need.ARTIFACT,
 )
 

@@ -86,23 +86,28 @@ def write_json(path: Path, document: Any) -> Path:
 
 
 def write_artifact(
-    path: Path, semantic_type: str, member: str, content: bytes, archive: int = 5, **changes: bytes
+    path: Path, semantic_type: str, member: str, content: bytes, archive: float | str = 5, **changes: bytes
 ) -> Path:
     """Write a QIIME 2 artifact; `changes` replace files after the checksums were computed."""
+    major = int(str(archive).split(".")[0])
     files = {
         "VERSION": f"QIIME 2\narchive: {archive}\nframework: 2024.10.0\n".encode(),
         "metadata.yaml": f"uuid: {UUID}\ntype: {semantic_type}\nformat: Some\n".encode(),
         member: content,
     }
-    if archive >= 5:
-        lines = [
-            f"{hashlib.md5(data, usedforsecurity=False).hexdigest()}  {name}" for name, data in files.items()
-        ]
-        files["checksums.md5"] = "\n".join(lines).encode()
+    if major >= 5:
+        algorithm = "md5" if major < 7 else "sha512"
+        files[f"checksums.{algorithm}"] = checksums(files, algorithm)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive_file:
         for name, data in (files | changes).items():
             archive_file.writestr(f"{UUID}/{name}", data)
     return path
+
+
+def checksums(files: dict[str, bytes], algorithm: str) -> bytes:
+    """Return a file of checksums as QIIME 2 writes it."""
+    sums = {name: hashlib.new(algorithm, data, usedforsecurity=False) for name, data in files.items()}
+    return "".join(f"{digest.hexdigest()}  {name}\n" for name, digest in sums.items()).encode()
 
 
 def dense(table: Any) -> np.ndarray:

@@ -28,7 +28,7 @@ def spool_table(source: Source, folder: Path, findings: Findings, limits: Limits
         If nothing in the table can be used.
     """
     if source.kind is Kind.ARTIFACT:
-        artifact = open_artifact(source, "table", limits)
+        artifact = open_artifact(source, "table", findings, limits)
         path = _write(folder / _UNPACKED, read_chunks(artifact, limits))
         _spool_plain(path, folder, source.name, findings, limits)
         return f"{source.kind}, {artifact.type}", artifact.uuid
