@@ -4,7 +4,6 @@ Files are read in ranges: a row group takes one request, and no file is copied. 
 much is read nor how long it takes: each request has a largest size and a deadline.
 """
 
-import io
 import ssl
 import time
 import urllib.error
@@ -19,6 +18,7 @@ from threading import Event, Thread
 from urllib.parse import urljoin, urlsplit
 
 from aam_schemas.common.errors import AamError, InvalidDataError, UsageError
+from aam_schemas.common.seekable import SeekableReader
 
 SECONDS_TO_WAIT = 12
 """Time to wait for an answer before the request is tried again."""
@@ -87,7 +87,7 @@ def parse_location(name: str) -> ShardLocation:
     return RemotePath(name) if "://" in name else Path(name)
 
 
-class RangeFile(io.BufferedIOBase):
+class RangeFile(SeekableReader):
     """A file behind a URL. Each read is one request.
 
     Parameters
@@ -98,37 +98,18 @@ class RangeFile(io.BufferedIOBase):
     """
 
     def __init__(self, path: RemotePath, size: int) -> None:
-        super().__init__()
-        self._path, self._size, self._position = path, size, 0
+        super().__init__(size)
+        self._path = path
 
     def __str__(self) -> str:
         return str(self._path)
 
-    def readable(self) -> bool:
-        """Return True: it can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True: it can be read from any position."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position of the next read."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Set the position of the next read."""
-        self._position = (
-            offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        )
-        return self._position
-
     def read(self, size: int | None = -1) -> bytes:
         """Read up to `size` bytes, or all that are left."""
-        start = min(self._position, self._size)
-        stop = self._size if size is None or size < 0 else min(start + size, self._size)
+        start = min(self.position, self.size)
+        stop = self.size if size is None or size < 0 else min(start + size, self.size)
         content = self._read(start, stop) if stop > start else b""
-        self._position = start + len(content)
+        self.position = start + len(content)
         return content
 
     def _read(self, start: int, stop: int) -> bytes:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from aam_schemas.common.text import shorten
+from aam_schemas.footer import expected_schema
 from aam_schemas.manifest import MANIFEST_FILE, InputFile, Manifest
-from aam_schemas.parquet import ParquetReader, expected_schema, open_shard_file
+from aam_schemas.parquet import ParquetReader, open_shard_file
 from aam_schemas.shards import ASVS_FILE
 from aamprep.arrays import Int64Array
 from aamprep.arrow import list_sizes, list_values

@@ -12,7 +12,6 @@ from aam_schemas.shards import (
     ROW_GROUP_BYTES,
     file_sha256,
     footer_sha256,
-    open_parquet,
     parquet_writer,
     row_group_sha256,
     samples_file,
@@ -91,7 +90,7 @@ def write_table(table: pa.Table, path: Path) -> None:
 
 
 def describe(path: Path, split: str = "") -> ShardFile:
-    """Describe a file for the manifest. Reading it back proves that it can be read."""
+    """Return the entry of a file in the manifest: its size, rows and hashes."""
     if path.suffix != ".parquet":
         return ShardFile(
             name=path.name,
@@ -102,9 +101,8 @@ def describe(path: Path, split: str = "") -> ShardFile:
             sha256=file_sha256(path),
             footer_sha256="",
         )
-    with open_parquet(path) as file:
-        groups = tuple(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))
-        group_hashes = row_group_sha256(path, file.metadata)
+    metadata = pq.read_metadata(path)
+    groups = tuple(metadata.row_group(index).num_rows for index in range(metadata.num_row_groups))
     return ShardFile(
         name=path.name,
         split=split,
@@ -113,7 +111,7 @@ def describe(path: Path, split: str = "") -> ShardFile:
         bytes=path.stat().st_size,
         sha256=file_sha256(path),
         footer_sha256=footer_sha256(path),
-        row_group_sha256=group_hashes,
+        row_group_sha256=row_group_sha256(path, metadata),
     )
 
 

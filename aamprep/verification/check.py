@@ -9,8 +9,8 @@ import polars as pl
 import pyarrow as pa
 
 from aam_schemas.common.errors import InvalidDataError
+from aam_schemas.footer import ColumnsError
 from aam_schemas.manifest import MANIFEST_FILE, Manifest
-from aam_schemas.parquet import ColumnsError
 from aam_schemas.tables import violations
 from aamprep.arrays import BoolArray
 from aamprep.rules import shards as rules

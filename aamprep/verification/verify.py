@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.common.json_files import open_regular
+from aam_schemas.footer import ColumnsError
 from aam_schemas.manifest import (
     CHECKSUM_FILE,
     MANIFEST_FILE,
@@ -13,7 +14,6 @@ from aam_schemas.manifest import (
     ShardFile,
     read_manifest,
 )
-from aam_schemas.parquet import ColumnsError
 from aam_schemas.shards import file_sha256
 from aamprep.rules import shards as rules
 from aamprep.rules.findings import Findings

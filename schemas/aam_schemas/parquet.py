@@ -8,11 +8,10 @@ budget: a few bytes of a page can stand for gigabytes of values.
 
 import hashlib
 import io
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 
@@ -21,36 +20,20 @@ import pyarrow.parquet as pq
 
 from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.common.json_files import open_regular
-from aam_schemas.common.text import shorten, truncate_list
-from aam_schemas.manifest import Manifest, ShardFile
+from aam_schemas.common.seekable import SeekableReader
+from aam_schemas.common.text import shorten
+from aam_schemas.footer import COPY, REMAKE, check_columns, check_rows, naming_damage, read_footer
+from aam_schemas.manifest import ShardFile
 from aam_schemas.pages import longest_text, read_pages
-from aam_schemas.shards import (
-    ASVS_FILE,
-    METADATA_FILE,
-    REJECTED,
-    REJECTED_FILE,
-    TREE,
-    TREE_FILE,
-    asvs_schema,
-    chunk_span,
-    samples_schema,
-)
+from aam_schemas.shards import chunk_span
 
 MOST_GROUP_BYTES = 128 << 20
 """Largest size of the values of a row group. `aamprep shard` writes row groups of about 1 MiB."""
 MOST_RATIO = 200
 """Largest ratio of the values of a file to its bytes, for values of more than `RATIO_ABOVE` bytes."""
 RATIO_ABOVE = 64 << 20
-MOST_FOOTER_BYTES = 16 << 20
-_THRIFT_LIMITS = {"thrift_string_size_limit": MOST_FOOTER_BYTES, "thrift_container_size_limit": 1 << 20}
-
-OPTIONAL_COLUMNS = {ASVS_FILE: {"taxon": pa.string()}}
-"""Columns that a file may have, or not."""
-
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4}
 """Bytes of a value of each physical type, without the characters of text."""
-_COPY = "copy the whole folder again, or make it again with `aamprep shard`"
-_REMAKE = "correct the program that wrote this file, or make the shards again with `aamprep shard`"
 
 
 @dataclass
@@ -147,10 +130,10 @@ class ParquetReader:
 
     @cached_property
     def _leaves(self) -> dict[str, int]:
-        """Index among the Parquet columns of each column of `schema`."""
+        """Index among the Parquet columns of the first of each Arrow column."""
         actual = self.metadata.schema.to_arrow_schema()
-        sizes = [_num_leaves(field.type) for field in actual]
-        return {name: sum(sizes[: actual.names.index(name)]) for name in self.schema.names}
+        firsts = accumulate((_num_leaves(column.type) for column in actual), initial=0)
+        return dict(zip(actual.names, firsts, strict=False))
 
     def _has_rows(self, number: int) -> bool:
         # Some programs write an empty row group for an empty table.
@@ -161,22 +144,22 @@ class ParquetReader:
         group = self.metadata.row_group(number)
         hashes = self.listed.row_group_sha256
         is_hashed = bool(hashes) and (number, "") not in self._verified
-        # All columns are read for the hash. Else only those that are needed are.
-        leaves = range(group.num_columns) if is_hashed else [self._leaves[name] for name in names]
-        spans = [chunk_span(group.column(leaf)) for leaf in leaves]
+        # All columns are read for the hash. Without one, only the needed columns are.
+        columns = range(group.num_columns) if is_hashed else [self._leaves[name] for name in names]
+        spans = [chunk_span(group.column(index)) for index in columns]
         start, stop = min(start for start, _ in spans), max(stop for _, stop in spans)
         if not 4 <= start <= stop <= self.listed.bytes or stop - start > 2 * MOST_GROUP_BYTES:
             raise self._invalid(
-                f"row group {number} has bytes {start:,} to {stop:,}, which is impossible", _COPY
+                f"row group {number} has bytes {start:,} to {stop:,}, which is impossible", COPY
             )
         with naming_damage(self.name):
             self._source.seek(start)
             content = self._source.read(stop - start)
         if len(content) < stop - start:
-            raise self._invalid(f"it ends within row group {number}", _COPY)
+            raise self._invalid(f"it ends within row group {number}", COPY)
         if is_hashed:
             if hashlib.sha256(content).hexdigest() != hashes[number]:
-                raise self._invalid(f"row group {number} differs from its SHA-256 in the manifest", _COPY)
+                raise self._invalid(f"row group {number} differs from its SHA-256 in the manifest", COPY)
             self._verified.add((number, ""))
         for name in names:
             if (number, name) not in self._verified:
@@ -191,28 +174,28 @@ class ParquetReader:
         try:
             pages = read_pages(content, start - offset, stop - offset)
         except ValueError as error:
-            raise self._invalid(f"{_where(name, number)} has an invalid page: {error}", _COPY) from None
+            raise self._invalid(f"{_where(name, number)} has an invalid page: {error}", COPY) from None
         if pages.num_values != chunk.num_values or pages.num_bytes > chunk.total_uncompressed_size:
             what = f"{pages.num_values:,} values of {pages.num_bytes:,} bytes in its pages"
             listed = f"{chunk.num_values:,} values of {chunk.total_uncompressed_size:,} bytes in the footer"
-            raise self._invalid(f"{_where(name, number)} has {what}, but {listed}", _REMAKE)
+            raise self._invalid(f"{_where(name, number)} has {what}, but {listed}", REMAKE)
         if chunk.physical_type == "BYTE_ARRAY" and pages.dictionary is not None:
             # A few bytes can refer to one long text a million times.
             size = chunk.num_values * _longest_text(content, pages.dictionary, chunk.compression)
             if size > MOST_GROUP_BYTES:
-                raise self._invalid(f"{_where(name, number)} has text of up to {size:,} bytes", _REMAKE)
+                raise self._invalid(f"{_where(name, number)} has text of up to {size:,} bytes", REMAKE)
 
     def _check_budget(self, numbers: list[int], names: Sequence[str]) -> None:
         sizes = [self._value_bytes(number, names) for number in numbers]
         if max(sizes) > MOST_GROUP_BYTES:
             what = f"row group {numbers[sizes.index(max(sizes))]} has values of {max(sizes):,} bytes"
-            raise self._invalid(f"{what}; at most {MOST_GROUP_BYTES:,} are read", _REMAKE)
+            raise self._invalid(f"{what}; at most {MOST_GROUP_BYTES:,} are read", REMAKE)
         self._check_ratio(sum(sizes))
 
     def _check_ratio(self, size: int) -> None:
         if size > max(RATIO_ABOVE, MOST_RATIO * self.listed.bytes):
             what = f"its {self.listed.bytes:,} bytes stand for values of {size:,} bytes"
-            raise self._invalid(f"{what}; at most {MOST_RATIO} times as many are read", _REMAKE)
+            raise self._invalid(f"{what}; at most {MOST_RATIO} times as many are read", REMAKE)
 
     def _value_bytes(self, number: int, names: Sequence[str]) -> int:
         """Return the bytes of the values of a row group, by its footer, whose numbers are checked."""
@@ -229,7 +212,7 @@ class ParquetReader:
     def _check_chunk(self, name: str, number: int, chunk: pq.ColumnChunkMetaData) -> None:
         start, stop = chunk_span(chunk)
         if not 4 <= start <= stop <= self.listed.bytes:
-            raise self._invalid(f"{_where(name, number)} is outside of the file", _COPY)
+            raise self._invalid(f"{_where(name, number)} is outside of the file", COPY)
         num_rows, kind = self.listed.row_group_rows[number], self.schema.field(name).type
         least, most = num_rows, num_rows
         if pa.types.is_fixed_size_list(kind):
@@ -238,7 +221,7 @@ class ParquetReader:
             most = MOST_GROUP_BYTES
         if not least <= chunk.num_values <= most or chunk.total_uncompressed_size < 0:
             what = f"{_where(name, number)} has {chunk.num_values:,} values for {num_rows:,} rows"
-            raise self._invalid(f"{what}, which is impossible for the type {kind}", _REMAKE)
+            raise self._invalid(f"{what}, which is impossible for the type {kind}", REMAKE)
 
     def _invalid(self, what: str, fix: str) -> InvalidDataError:
         return InvalidDataError(what, self.name, fix)
@@ -268,116 +251,14 @@ def open_shard_file(source: Path | io.BufferedIOBase, listed: ShardFile, schema:
     name = str(source)
     file = open_regular(source) if isinstance(source, Path) else source
     try:
-        metadata = _read_footer(file, name, listed)
-        _check_rows(metadata, name, listed)
+        metadata = read_footer(file, name, listed)
+        check_rows(metadata, name, listed)
         with naming_damage(name):
-            columns = _check_columns(metadata.schema.to_arrow_schema(), name, listed, schema)
+            columns = check_columns(metadata.schema.to_arrow_schema(), name, listed, schema)
     except BaseException:
         file.close()
         raise
     return ParquetReader(name, listed, columns, metadata, file, _Window(listed.bytes))
-
-
-def expected_schema(manifest: Manifest, listed: ShardFile) -> pa.Schema:
-    """Return the columns that a Parquet file of a shard set must have."""
-    if listed.split:
-        return samples_schema(manifest.num_branches > 0)
-    if listed.name == METADATA_FILE:
-        kinds = {"numeric": pa.float64(), "categorical": pa.string()}
-        types = {name: kinds[kind] for name, kind in manifest.metadata_types.items()}
-        return pa.schema({"sample_id": pa.string()} | types)
-    schemas = {ASVS_FILE: asvs_schema(manifest.sequence_length), TREE_FILE: TREE, REJECTED_FILE: REJECTED}
-    return schemas[listed.name]
-
-
-class ColumnsError(InvalidDataError):
-    """A column is missing, or has another type."""
-
-
-@contextmanager
-def naming_damage(name: str) -> Iterator[None]:
-    """Turn the errors that pyarrow raises for a damaged file into one that names the file.
-
-    Raises
-    ------
-    InvalidDataError
-    """
-    try:
-        yield
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise InvalidDataError(f"this file is damaged: {shorten(error)}", name, _COPY) from error
-
-
-def column_problems(actual: pa.Schema, needed: pa.Schema) -> list[tuple[str, str]]:
-    """Return the columns that are missing, duplicated or of another type, each with a description."""
-    problems = []
-    for column in needed:
-        types = [actual.field(index).type for index in actual.get_all_field_indices(column.name)]
-        if len(types) != 1 or not _is_same(types[0], column.type):
-            words = ", ".join(map(str, types)) or "missing"
-            problems.append((column.name, f"{shorten(words)}; {column.type} is needed"))
-        # pyarrow would read such a column along with the one that is needed.
-        problems += [
-            (name, f"its name begins with that of {column.name}")
-            for name in actual.names
-            if name.startswith(f"{column.name}.") and name not in needed.names
-        ]
-    return problems
-
-
-def _read_footer(file: io.BufferedIOBase, name: str, listed: ShardFile) -> pq.FileMetaData:
-    with naming_damage(name):
-        size = file.seek(0, os.SEEK_END)
-        if size != listed.bytes:
-            raise _changed(f"it has {size:,} bytes; the manifest lists {listed.bytes:,}", name)
-        file.seek(max(size - 8, 0))
-        tail = file.read(8)
-        length = int.from_bytes(tail[:4], "little") + 8
-        if tail[4:] == b"PARE":
-            raise InvalidDataError("this Parquet file is encrypted", name, _REMAKE)
-        if tail[4:] != b"PAR1" or not 12 < length <= min(size, MOST_FOOTER_BYTES):
-            raise InvalidDataError("this file does not end with a Parquet footer", name, _COPY)
-        file.seek(size - length)
-        footer = file.read(length)
-        if hashlib.sha256(footer).hexdigest() != listed.footer_sha256:
-            raise _changed("the sha256 of its footer differs from the manifest", name)
-        # The footer alone is a Parquet file for this purpose.
-        return pq.ParquetFile(io.BytesIO(b"PAR1" + footer), **_THRIFT_LIMITS).metadata
-
-
-def _check_rows(metadata: pq.FileMetaData, name: str, listed: ShardFile) -> None:
-    rows = tuple(metadata.row_group(index).num_rows for index in range(metadata.num_row_groups))
-    if rows != listed.row_group_rows or metadata.num_rows != listed.rows:
-        actual = f"{metadata.num_rows:,} rows in {len(rows):,} row groups"
-        raise _changed(
-            f"{actual}; the manifest lists {listed.rows:,} in {len(listed.row_group_rows):,}", name
-        )
-
-
-def _check_columns(actual: pa.Schema, name: str, listed: ShardFile, needed: pa.Schema) -> pa.Schema:
-    """Compare the columns of a file with those needed, and return these and the optional ones that it has."""
-    optional = [
-        pa.field(column, kind)
-        for column, kind in OPTIONAL_COLUMNS.get(listed.name, {}).items()
-        if column in actual.names
-    ]
-    columns = pa.schema([*needed, *optional])
-    problems = [
-        f"column {shorten(column, 80)}: {words}" for column, words in column_problems(actual, columns)
-    ]
-    if problems:
-        raise ColumnsError(truncate_list(problems, separator="; "), name, _REMAKE)
-    return columns
-
-
-def _is_same(actual: pa.DataType, needed: pa.DataType) -> bool:
-    """Return whether two types are equal. List elements may have other names, and be nullable or not."""
-    if pa.types.is_list(needed) and pa.types.is_list(actual):
-        return _is_same(actual.value_type, needed.value_type)
-    if pa.types.is_fixed_size_list(needed) and pa.types.is_fixed_size_list(actual):
-        is_as_long = actual.list_size == needed.list_size
-        return is_as_long and _is_same(actual.value_type, needed.value_type)
-    return bool(actual == needed)
 
 
 def _num_leaves(kind: pa.DataType) -> int:
@@ -416,38 +297,20 @@ def _where(name: str, number: int) -> str:
     return f"column {shorten(name, 80)} of row group {number}"
 
 
-def _changed(what: str, name: str) -> InvalidDataError:
-    return InvalidDataError(f"this file is not the one that the manifest lists: {what}", name, _COPY)
-
-
-class _Window(io.RawIOBase):
+class _Window(SeekableReader):
     """A file of which some parts are in memory, and nothing else is read."""
 
     def __init__(self, size: int) -> None:
-        super().__init__()
+        super().__init__(size)
         self.parts: list[tuple[int, bytes]] = []
         """First byte of each part in the file, and its content."""
-        self._size, self._position = size, 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._position = (
-            offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        )
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:
+            size = self.size - self.position
         for start, content in self.parts:
-            first = self._position - start
+            first = self.position - start
             if first >= 0 and first + size <= len(content):
-                self._position += size
+                self.position += size
                 return content[first : first + size]
-        raise OSError(f"bytes {self._position:,} to {self._position + size:,} are in no column that is read")
+        raise OSError(f"bytes {self.position:,} to {self.position + size:,} are in no column that is read")

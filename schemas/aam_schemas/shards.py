@@ -1,4 +1,4 @@
-"""Layout of a shard set on disk, format version 1: file names, Arrow schemas, Parquet readers and writers.
+"""Layout of a shard set on disk, format version 1: file names, Arrow schemas, Parquet writers and hashes.
 
 shards/
   manifest.json, manifest.sha256         contents and checksums, written last
@@ -11,7 +11,7 @@ shards/
 """
 
 import hashlib
-from io import BufferedIOBase
+import os
 from pathlib import Path
 
 import numpy as np
@@ -121,17 +121,11 @@ def write_parquet(table: pa.Table, path: Path, row_group_rows: int = 1 << 16) ->
         writer.write_table(table, row_group_size=row_group_rows)
 
 
-def open_parquet(source: Path | BufferedIOBase) -> pq.ParquetFile:
-    """Open a Parquet file and verify its page checksums, so that a damaged page raises an error.
-
-    For a remote file, the byte ranges of neighboring columns are fetched together.
-    """
-    is_local = isinstance(source, Path)
-    return pq.ParquetFile(source, page_checksum_verification=True, memory_map=False, pre_buffer=not is_local)
-
-
 def footer_sha256(path: Path) -> str:
     """Return the SHA-256 of a Parquet file's footer, which the page checksums do not cover.
+
+    The footer is the Thrift metadata, its length in four bytes, and the magic number `PAR1`
+    (https://parquet.apache.org/docs/file-format/).
 
     Returns
     -------
@@ -144,29 +138,15 @@ def footer_sha256(path: Path) -> str:
         If the file does not end with a Parquet footer.
     """
     with path.open("rb") as file:
-        return footer_sha256_of(file)
-
-
-def footer_sha256_of(file: BufferedIOBase) -> str:
-    """Return the SHA-256 of the footer of an open Parquet file.
-
-    The footer is the Thrift metadata, its length in four bytes, and the magic number `PAR1`
-    (https://parquet.apache.org/docs/file-format/).
-
-    Raises
-    ------
-    ValueError
-        If the file does not end with a Parquet footer.
-    """
-    size = file.seek(0, 2)
-    file.seek(max(size - 8, 0))
-    # The footer length is a little-endian integer of four bytes, directly before the magic number.
-    tail = file.read(8)
-    length = int.from_bytes(tail[:4], "little") + 8
-    if tail[4:] != b"PAR1" or length > size:
-        raise ValueError("the file does not end with a Parquet footer")
-    file.seek(size - length)
-    return hashlib.sha256(file.read(length)).hexdigest()
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 8, 0))
+        # The footer length is a little-endian integer of four bytes, directly before the magic number.
+        tail = file.read(8)
+        length = int.from_bytes(tail[:4], "little") + 8
+        if tail[4:] != b"PAR1" or length > size:
+            raise ValueError("the file does not end with a Parquet footer")
+        file.seek(size - length)
+        return hashlib.sha256(file.read(length)).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

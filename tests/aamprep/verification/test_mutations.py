@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aam_schemas.footer import expected_schema
 from aam_schemas.manifest import read_manifest
-from aam_schemas.parquet import expected_schema
 from aamprep.rules.findings import Findings
 from aamprep.verification.verify import verify_shards
 from tests.helpers.mutations import mutate, sound_shards
