@@ -27,8 +27,8 @@ from aammodel.runs.state_file import STATE_FILE, State, read_state, state_file
 from aammodel.runs.tensor_file import (
     Header,
     Kind,
+    TensorFile,
     Tensors,
-    digest_of,
     read_header,
     read_tensors,
     require_finite,
@@ -36,7 +36,6 @@ from aammodel.runs.tensor_file import (
 )
 
 CHECKPOINTS = "checkpoints"
-_FILES = Files()
 MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
 MODEL_KEYS = ("model_config", "preparation")
 """Keys in the header of a model file."""
@@ -46,7 +45,7 @@ OBJECTIVE_HEADS = "objective_heads."
 
 def model_tensors(model: nn.Module) -> Tensors:
     """Return whole weights and buffers by name. All ranks must call this together."""
-    return {name: full_tensor(tensor.detach()).contiguous() for name, tensor in model.state_dict().items()}
+    return {name: full_tensor(tensor.detach()) for name, tensor in model.state_dict().items()}
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:
@@ -61,26 +60,25 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Ten
     }
 
 
-def save_checkpoint(run: Path, progress: Progress, model: bytes, optimizer: Tensors, files: Files) -> None:
+def save_checkpoint(
+    run: Path, progress: Progress, model: TensorFile, optimizer: TensorFile, files: Files
+) -> None:
     """Write the folder `checkpoints/step-NNNNNN`. It appears whole or not at all.
 
     Parameters
     ----------
     run : Path
     progress : Progress
-    model : bytes
-        Content of the model file, from `model_file`.
-    optimizer : dict of str to Tensor
-        Tensors from `optimizer_tensors`.
+    model, optimizer : TensorFile
     files : Files
         Functions that change the disk.
     """
     target = checkpoint_folder(run, progress.step)
     with published_folder(OutputFolder(target, CHECKPOINT, overwrite=True), files) as folder:
-        digests = {}
-        for name, content in ((MODEL_FILE, model), (OPTIMIZER_FILE, tensor_file(optimizer, {}))):
-            files.write(folder / name, content)
-            digests[name] = digest_of(content)
+        contents = {MODEL_FILE: model, OPTIMIZER_FILE: optimizer}
+        for name, content in contents.items():
+            files.write(folder / name, *content.parts)
+        digests = {name: content.sha256 for name, content in contents.items()}
         files.write(folder / STATE_FILE, state_file(progress, digests))
 
 
@@ -215,13 +213,14 @@ def save_model(
     model: Tensors,
     model_config: dict[str, object],
     preparation: Preparation | None = None,
-    files: Files = _FILES,
 ) -> None:
     """Write a model file."""
-    replace_file(path, model_file(model, model_config, preparation), files)
+    replace_file(path, *model_file(model, model_config, preparation).parts)
 
 
-def model_file(model: Tensors, model_config: dict[str, object], preparation: Preparation | None) -> bytes:
+def model_file(
+    model: Tensors, model_config: dict[str, object], preparation: Preparation | None
+) -> TensorFile:
     """Return the content of a model file: weights, with configuration and preparation in the header."""
     # Header and weights are one file, so a model cannot be separated from its configuration.
     header = {"model_config": json.dumps(model_config)}
@@ -257,8 +256,8 @@ class RunFolder:
         """Write the weights as the best so far."""
         weights = model_tensors(model)
         if self.is_written:
-            path = self.path / MODEL_FILE
-            save_model(path, weights, self.model_config, self.preparation, self.files)
+            content = model_file(weights, self.model_config, self.preparation)
+            replace_file(self.path / MODEL_FILE, *content.parts, files=self.files)
 
     def save_checkpoint(self, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write a checkpoint, then remove old ones."""
@@ -267,5 +266,5 @@ class RunFolder:
             # Metrics are flushed first, so that a checkpoint on the disk implies the lines before it.
             self.files.flush(self.path / METRICS_FILE)
             content = model_file(weights, self.model_config, self.preparation)
-            save_checkpoint(self.path, progress, content, moments, self.files)
+            save_checkpoint(self.path, progress, content, tensor_file(moments, {}), self.files)
             remove_checkpoints(self.path, self.keep, progress.best_step, self.files)

@@ -57,12 +57,12 @@ def save_step(saved: SavedStep, path: Path) -> None:
     # The file holds the samples of this rank only, so their distances to those of other ranks are left out.
     batches = [batch.alone() for batch in saved.batches]
     content = {
-        f"{number}.{name}": tensor.cpu().contiguous()
+        f"{number}.{name}": tensor
         for number, batch in enumerate(batches)
         for name, tensor in batch.tensors().items()
     }
     labels = {number: batch.labels for number, batch in enumerate(batches) if batch.labels}
-    content |= {f"{number}.{_LABELS}": values.values.cpu().contiguous() for number, values in labels.items()}
+    content |= {f"{number}.{_LABELS}": values.values for number, values in labels.items()}
     header = {
         "sample_ids": [batch.sample_ids for batch in batches],
         "labels": [batch.labels.names if batch.labels else [] for batch in batches],
@@ -71,7 +71,7 @@ def save_step(saved: SavedStep, path: Path) -> None:
         "scaling": saved.scaling,
     }
     metadata = {name: json.dumps(value, ensure_ascii=False) for name, value in header.items()}
-    replace_file(path, tensor_file(content, metadata))
+    replace_file(path, *tensor_file(content, metadata).parts)
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from aam_schemas.common.errors import InvalidDataError
@@ -52,6 +52,9 @@ _DTYPES = {
     "F64": torch.float64,
 }
 """Types of tensors by their names in a file."""
+_DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_ALIGNMENT = 8
+"""Number of bytes of which the length of a header is a multiple, as the safetensors library writes it."""
 
 Tensors = dict[str, Tensor]
 
@@ -132,34 +135,51 @@ class Header:
                 raise self.refuse(f"the tensor {name} is {self.kinds[name]}, but must be {kind}")
 
 
-def tensor_file(tensors: Tensors, metadata: Mapping[str, str]) -> bytes:
+@dataclass(frozen=True)
+class TensorFile:
+    """Content of a file of tensors, to be written."""
+
+    parts: tuple[memoryview, ...]
+    """The header, then the values of each tensor. These are the memory of the tensors, not a copy."""
+    sha256: str
+    """Hash of the file."""
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.parts)
+
+
+def tensor_file(tensors: Tensors, metadata: Mapping[str, str]) -> TensorFile:
     """Return the content of a file of tensors.
 
     Parameters
     ----------
     tensors : dict of str to Tensor
+        They must not change before the file is written.
     metadata : mapping
         Text by key, for the header. A hash of the whole file is added.
     """
-    content = memoryview(save(tensors, metadata={**metadata, DIGEST: _BLANK}))
-    end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
-    # The library writes the keys in random order. Sorted, equal tensors are equal files.
-    header = json.loads(bytes(content[_LENGTH_BYTES:end]))
-    header[_METADATA] = dict(sorted(header[_METADATA].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text, values = text.ljust(end - _LENGTH_BYTES), content[end:]
-    digest = hashlib.sha256(content[:_LENGTH_BYTES])
-    digest.update(text)
-    digest.update(values)
-    text = text.replace(_digest_entry(_BLANK), _digest_entry(digest.hexdigest()))
-    return b"".join((content[:_LENGTH_BYTES], text, values))
+    # Large numbers first, so that each tensor is aligned for its type. Equal tensors are equal files.
+    names = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
+    values = [_memory(tensors[name]) for name in names]
+    ends = list(accumulate(map(len, values), initial=0))
+    table: dict[str, Any] = {_METADATA: dict(sorted({**metadata, DIGEST: _BLANK}.items()))}
+    for name, start, end in zip(names, ends, ends[1:], strict=False):
+        dtype, shape = _DTYPE_NAMES[tensors[name].dtype], list(tensors[name].shape)
+        table[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
+    text = text.ljust(-(-len(text) // _ALIGNMENT) * _ALIGNMENT)
+    length = len(text).to_bytes(_LENGTH_BYTES, "little")
+    digest = hashlib.sha256(length + text)
+    for value in values:
+        digest.update(value)
+    header = length + text.replace(_digest_entry(_BLANK), _digest_entry(digest.hexdigest()))
+    return TensorFile((memoryview(header), *values), digest.hexdigest())
 
 
-def digest_of(content: bytes) -> str:
-    """Return the hash in the content of a file that `tensor_file` made."""
-    end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
-    digest: str = json.loads(content[_LENGTH_BYTES:end])[_METADATA][DIGEST]
-    return digest
+def _memory(tensor: Tensor) -> memoryview:
+    """Return the bytes of a tensor, without a copy if it is contiguous and on the CPU."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return flat.numpy().data if len(flat) else memoryview(b"")
 
 
 def _digest_entry(digest: str) -> bytes:

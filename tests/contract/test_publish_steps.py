@@ -143,7 +143,7 @@ def test_replacing_a_file_stopped_at_any_step(tmp_path: Path, end: Callable[[Wat
         replace_file(path, b"old")
         files = Watched(step, end)
         with suppress(KilledError, UsageError):
-            replace_file(path, b"new", files)
+            replace_file(path, b"new", files=files)
         assert path.read_bytes() in {b"old", b"new"}
         replace_file(path, b"next")
         assert path.read_bytes() == b"next"
@@ -187,5 +187,5 @@ def test_the_old_set_goes_after_the_new_one_is_on_the_disk(tmp_path: Path) -> No
 
 def test_a_file_is_on_the_disk_before_its_name_is(tmp_path: Path) -> None:
     files = Watched(1, never)
-    replace_file(tmp_path / "model", b"new", files)
+    replace_file(tmp_path / "model", b"new", files=files)
     assert [name for name, _ in files.done] == ["make_file", "write", "flush", "rename", "flush", "remove"]

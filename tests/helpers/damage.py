@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from aammodel.runs.tensor_file import Tensors, digest_of, tensor_file
+from aammodel.runs.tensor_file import Tensors, tensor_file
 from tests.helpers.old_keys import metadata_of
 
 _NUMBERS = (0, 1, -1, 3, 7, 2**31, 2**63, 10**18, 10**30, 0.5, -0.5, 1e300, 1e-300, 1e999, float("nan"))
@@ -108,11 +108,11 @@ def damage_tensors(path: Path, numbers: random.Random) -> str:
     else:
         _CHANGES[kind](tensors, name)
     content = tensor_file(tensors, metadata)
-    path.write_bytes(content)
+    path.write_bytes(bytes(content))
     state = path.with_name("state.json")
     if state.exists():
         document = json.loads(state.read_text())
-        document["files"][path.name] = digest_of(content)
+        document["files"][path.name] = content.sha256
         state.write_text(json.dumps(document))
         hash_state(state)
     return f"{kind} {name}"

@@ -31,9 +31,10 @@ class Files:
         """Make an empty file that does not exist yet."""
         path.touch(exist_ok=False)
 
-    def write(self, path: Path, content: bytes) -> None:
-        """Write the content of a file."""
-        path.write_bytes(content)
+    def write(self, path: Path, *parts: bytes | memoryview) -> None:
+        """Write the content of a file, part after part."""
+        with path.open("wb") as file:
+            file.writelines(parts)
 
     def flush(self, path: Path) -> None:
         """Flush the content of a file, or the list of names in a folder, to disk."""

@@ -205,8 +205,16 @@ def published_file(path: Path, files: Files = _FILES) -> Iterator[Path]:
         ) from error
 
 
-def replace_file(path: Path, content: bytes, files: Files = _FILES) -> None:
+def replace_file(path: Path, *parts: bytes | memoryview, files: Files = _FILES) -> None:
     """Replace the content of a file atomically: a reader sees the old content or the new one.
+
+    Parameters
+    ----------
+    path : Path
+    *parts : bytes or memoryview
+        The new content, part after part.
+    files : Files
+        The calls that change the disk.
 
     Raises
     ------
@@ -214,7 +222,7 @@ def replace_file(path: Path, content: bytes, files: Files = _FILES) -> None:
         If the file cannot be written.
     """
     with published_file(path, files) as temporary:
-        files.write(temporary, content)
+        files.write(temporary, *parts)
 
 
 def remove_folder(folder: Path, files: Files = _FILES) -> None:

@@ -26,7 +26,7 @@ Spoil = Callable[[dict[str, torch.Tensor]], None]
 
 def test_equal_models_are_equal_files() -> None:
     weights = {"weight": torch.zeros(2), "a": torch.ones(1)}
-    (content,) = {model_file(weights, {"name": "ü"}, Preparation()) for _ in range(20)}
+    (content,) = {bytes(model_file(weights, {"name": "ü"}, Preparation())) for _ in range(20)}
     assert all(torch.equal(tensor, weights[name]) for name, tensor in load(content).items())
 
 
@@ -39,7 +39,7 @@ def rewrite(path: Path, spoil: Spoil) -> None:
     tensors, metadata = load_file(path), metadata_of(path)
     metadata.pop("sha256", None)
     spoil(tensors)
-    path.write_bytes(tensor_file(tensors, metadata))
+    path.write_bytes(bytes(tensor_file(tensors, metadata)))
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
@@ -144,7 +144,7 @@ def test_a_model_is_not_larger_than_its_file(copied: Path, values: dict[str, int
     config = json.loads(metadata_of(path)["model_config"])
     assert ModelConfig(**config).width == 16
     content = tensor_file(load_file(path), {"model_config": json.dumps(config | values)})
-    path.write_bytes(content)
+    path.write_bytes(bytes(content))
     before = _peak_bytes()
     with pytest.raises(InvalidDataError, match=r"must be|layers|missing"):
         load_run(copied)
@@ -161,6 +161,6 @@ def test_another_configuration_in_a_checkpoint_is_refused(copied: Path) -> None:
     forget_hashes(copied / LAST)
     path = copied / LAST / "model.safetensors"
     config = asdict(load_run(copied / LAST).config) | {"attention_heads": 4}
-    path.write_bytes(tensor_file(load_file(path), {"model_config": json.dumps(config)}))
+    path.write_bytes(bytes(tensor_file(load_file(path), {"model_config": json.dumps(config)})))
     with pytest.raises(InvalidDataError, match="its model_config differs"):
         resume(copied)

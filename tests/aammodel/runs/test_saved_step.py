@@ -57,7 +57,7 @@ def damage_value(path: Path, numbers: random.Random) -> str:
     value = numbers.choice([math.nan, -math.inf, 1e38] if is_float else [0, 1, 5, 6, 100, 255])
     values[numbers.randrange(len(values))] = value
     metadata.pop("sha256")
-    path.write_bytes(tensor_file(tensors, metadata))
+    path.write_bytes(bytes(tensor_file(tensors, metadata)))
     return f"value of {name}: {value}"
 
 
