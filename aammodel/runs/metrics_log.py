@@ -24,7 +24,7 @@ MOST_VALUES = 25_000_000
 MOST_STEPS = 10**15
 LARGEST = 1e100
 """Largest absolute value of a metric. Losses are below 1e39, and plots cannot show much more than this."""
-_FIX = "remove the line"
+_FIX = "copy this file again from a backup, or delete this line"
 
 Row = dict[str, float | int | None]
 

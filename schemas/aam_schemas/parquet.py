@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aam_schemas.common.errors import InvalidDataError
@@ -183,7 +184,24 @@ class ParquetReader:
             # A few bytes can refer to one long text a million times.
             size = chunk.num_values * _longest_text(content, pages.dictionary, chunk.compression)
             if size > MOST_GROUP_BYTES:
-                raise self._invalid(f"{_where(name, number)} has text of up to {size:,} bytes", REMAKE)
+                size = self._text_bytes(number, chunk.path_in_schema, (offset, content))
+            if size > MOST_GROUP_BYTES:
+                raise self._invalid(f"{_where(name, number)} has text of {size:,} bytes", REMAKE)
+
+    def _text_bytes(self, number: int, path: str, part: tuple[int, bytes]) -> int:
+        """Return the bytes of the text of a column chunk, without storing a repeated text twice."""
+        window = _Window(self.listed.bytes)
+        window.parts = [part]
+        with naming_damage(self.name):
+            file = pq.ParquetFile(
+                window,
+                metadata=self.metadata,
+                read_dictionary=[path],
+                page_checksum_verification=True,
+                pre_buffer=False,
+            )
+            column = file.read_row_group(number, columns=[path], use_threads=False).column(0)
+            return sum(_num_text_bytes(chunk) for chunk in column.chunks)
 
     def _check_budget(self, numbers: list[int], names: Sequence[str]) -> None:
         sizes = [self._value_bytes(number, names) for number in numbers]
@@ -291,6 +309,14 @@ def _longest_text(content: bytes, dictionary: tuple[int, int, int], codec: str) 
         except (ValueError, OSError, pa.ArrowException):
             return size
     return longest_text(page)
+
+
+def _num_text_bytes(array: pa.Array) -> int:
+    """Return the bytes of all text of a dictionary, or of a list of it, as often as it occurs."""
+    if pa.types.is_list(array.type):
+        array = array.flatten()
+    sizes = pc.binary_length(array.dictionary)
+    return pc.sum(pc.take(sizes, array.indices).cast(pa.int64())).as_py() or 0
 
 
 def _where(name: str, number: int) -> str:

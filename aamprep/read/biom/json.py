@@ -88,7 +88,11 @@ def _ids(document: dict[str, Any], key: str, kind: str, where: str, findings: Fi
 
 def _is_utf8(text: str) -> bool:
     """Return whether text can be encoded. JSON can contain half of a surrogate pair, which cannot."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _entries(
