@@ -20,7 +20,7 @@ from aam_schemas.common.temporary import temporary_folder
 from aamprep.errors import ParameterError
 from aamprep.read.biom.write import NO_TABLE_ID, write_biom
 from aamprep.read.ids import without_control
-from aamprep.read.metadata import is_id_header
+from aamprep.read.metadata import is_code, is_id_header
 from aamprep.read.source import InputPath, ObjectFile
 from aamprep.study.study import Paths
 from aamprep.tree.midpoint import Rooted, to_newick
@@ -206,10 +206,17 @@ def _write_metadata(
     path: Path, ids: list[object], names: list[str], columns: list[list[object]], is_numeric: list[bool]
 ) -> None:
     """Write metadata with a `#q2:types` line, so that the types of the data frame are not guessed anew."""
-    types = ["numeric" if numeric else "categorical" for numeric in is_numeric]
     cells = [["" if _is_missing(value) else str(value) for value in column] for column in columns]
+    types = [_type(numeric, column) for numeric, column in zip(is_numeric, cells, strict=True)]
     rows = ((str(name), *(column[row] for column in cells)) for row, name in enumerate(ids))
     _write_rows(path, [("sample-id", *names), ("#q2:types", *types), *rows])
+
+
+def _type(is_numeric: bool, cells: list[str]) -> str:
+    """Return the type to declare. The reader decides on numbers that float64 cannot hold, and notes it."""
+    if not is_numeric:
+        return "categorical"
+    return "" if any(map(is_code, cells)) else "numeric"
 
 
 def _write_rows(path: Path, rows: Iterable[Iterable[str]]) -> None:

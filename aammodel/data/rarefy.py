@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from aam_schemas.common.counts import rounded_counts
 from aam_schemas.common.errors import InvalidDataError
+from aam_schemas.common.text import short_number
 from aam_schemas.shards import TREE_FILE
 from aammodel.data.hashing import hash64
 from aammodel.sample import Float64Array, Int64Array, Sample, UInt32Array
@@ -93,7 +95,7 @@ def rarefy_sample(sample: Sample, fraction: float, seed: int, step: int, paths: 
     Parameters
     ----------
     sample : Sample
-        With whole counts.
+        With counts that are whole up to rounding.
     fraction : float
         Fraction of its reads, above 0 and below 1. At least one read of a kept ASV is drawn.
     seed, step : int
@@ -129,11 +131,11 @@ def rarefy_sample(sample: Sample, fraction: float, seed: int, step: int, paths: 
 
 def _whole_counts(sample: Sample) -> Int64Array:
     counts = np.concatenate([sample.count, sample.dropped_count])
-    whole = counts.astype(np.int64)
-    is_fractional = whole != counts
-    if is_fractional.any():
+    rounded, is_whole = rounded_counts(counts)
+    whole = rounded.astype(np.int64)
+    if not is_whole.all():
         raise InvalidDataError(
-            f"a count is {counts[is_fractional][0]:g}, and only whole counts can be rarefied",
+            f"a count is {short_number(counts[~is_whole][0])}, and only whole counts can be rarefied",
             f"sample {sample.sample_id}",
             "leave rarefy_fraction out",
         )

@@ -6,6 +6,8 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 
+from aam_schemas.common.counts import rounded_counts
+from aam_schemas.common.text import percent, short_number
 from aam_schemas.manifest import Manifest
 from aam_schemas.shards import SPLITS
 from aam_schemas.vocabulary import fold
@@ -113,7 +115,8 @@ def check_samples(study: Study, summary: Summary, rarefied: bool, findings: Find
     if len(low):
         worst = int(np.argmin(fraction))
         value = (
-            f"{_of(len(low), len(fraction), 'samples')} keep less; this sample keeps {fraction[worst]:.1%}"
+            f"{_of(len(low), len(fraction), 'samples')} keep less; this sample keeps "
+            f"{percent(fraction[worst], KEPT_FRACTION)}"
         )
         findings.add(rules.DROPPED_READS, f"sample {summary.sample_ids[worst]}", value)
     depth = summary.per_sample("depth")
@@ -193,13 +196,13 @@ def _check_counts(study: Study, findings: Findings) -> None:
         num_bad, first = 0, -1
         for start in range(0, len(table.count), ENTRIES_PER_BLOCK):
             count = np.asarray(table.count[start : start + ENTRIES_PER_BLOCK])
-            bad = np.flatnonzero(np.isfinite(count) & (np.floor(count) != count))
+            bad = np.flatnonzero(np.isfinite(count) & ~rounded_counts(count)[1])
             first = start + int(bad[0]) if first < 0 and len(bad) else first
             num_bad += len(bad)
             forget_pages(table.count)
         if num_bad:
             sample = table.sample_ids[int(np.searchsorted(table.indptr, first, side="right")) - 1]
-            value = f"{_of(num_bad, len(table.count), 'counts')}, such as {table.count[first]:g}"
+            value = f"{_of(num_bad, len(table.count), 'counts')}, such as {short_number(table.count[first])}"
             findings.add(rules.NOT_WHOLE, f"{table.path}: sample {sample}", value)
 
 

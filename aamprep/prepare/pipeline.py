@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from aam_schemas.common.text import exact_number
+from aam_schemas.common.counts import rounded_counts
+from aam_schemas.common.text import exact_number, short_number
 from aam_schemas.manifest import MOST_READS, Choices
 from aam_schemas.shards import SAMPLES
 from aam_schemas.tables import sample_table, violations
@@ -143,8 +144,14 @@ class SamplePipeline:
 
     def _rarefy(self, block: Block, depth: int) -> Block:
         # Rarefaction draws single reads, so counts must be whole numbers.
-        not_whole = np.bincount(block.row[block.count % 1 != 0], minlength=len(block.sample_ids)) > 0
-        block = self._reject(block, not_whole | (block.depth >= MOST_READS), rules.CANNOT_RAREFY, block.depth)
+        whole, is_whole = rounded_counts(block.count)
+        reasons = np.array([f"{short_number(depth)} reads" for depth in block.depth], dtype=object)
+        bad = block.depth >= MOST_READS
+        entries = np.flatnonzero(~is_whole)
+        rows, first = np.unique(block.row[entries], return_index=True)
+        bad[rows] = True
+        reasons[rows] = [f"a count of {short_number(count)}" for count in block.count[entries[first]]]
+        block = self._reject(replace(block, count=whole), bad, rules.CANNOT_RAREFY, reasons)
         of_depth = np.array([f"{reads:,.0f} of {depth:,}" for reads in block.depth], dtype=object)
         block = self._reject(block, block.depth < depth, rules.BELOW_DEPTH, of_depth)
         return rarefy(block, depth, self.choices.seed)
@@ -242,7 +249,7 @@ def _filter_asvs(pipeline: SamplePipeline) -> BoolArray:
         leave_out(
             prevalence < choices.min_prevalence, rules.BELOW_PREVALENCE, f"below {choices.min_prevalence}"
         )
-        leave_out(reads < choices.min_reads, rules.BELOW_READS, f"below {choices.min_reads:g}")
+        leave_out(reads < choices.min_reads, rules.BELOW_READS, f"below {exact_number(choices.min_reads)}")
     return keep
 
 

@@ -8,6 +8,7 @@ change.
 
 import csv
 import math
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -30,6 +31,12 @@ _WORDS_FOR_MISSING = _INSDC | {"na", "n/a", "nan", "none", "null", "unknown", "u
 
 _MOST_SHARED = 1 << 16
 """Number of distinct cells of a column that are stored once. The cells of most columns are few words."""
+
+_WHOLE = re.compile(r"[+-]?(0*(?=\d))(\d{1,400})(?:\.\d*)?", re.ASCII)
+"""A number without an exponent: its leading zeros, and its other digits before the decimal point."""
+
+LARGEST_WHOLE = 1 << 53
+"""Up to it, float64 holds every whole number exactly."""
 
 Row = tuple[int, list[str]]
 """Line number in the file, and cells."""
@@ -288,9 +295,14 @@ def _column_type(
     if column.declared == "categorical":
         return "categorical"
     words = [(line, cell) for line, cell in zip(lines, cells, strict=True) if cell and not is_number(cell)]
-    if not words:
-        return "numeric"
     location = f"column {column.name!r}"
+    if not words:
+        codes = [] if column.declared else [cell for cell in cells if cell and is_code(cell)]
+        if codes:
+            findings.add(
+                rules.METADATA_CODES, f"{where}, {location}", f"{len(codes):,} cells, such as {codes[0]}"
+            )
+        return "categorical" if codes else "numeric"
     if column.declared == "numeric":
         findings.add_each(
             rules.METADATA_NUMBER, ((f"{where}, line {line}, {location}", repr(cell)) for line, cell in words)
@@ -309,6 +321,12 @@ def is_number(cell: str) -> bool:
         return math.isfinite(float(cell)) and "_" not in cell and cell.isascii()
     except ValueError:
         return False
+
+
+def is_code(number: str) -> bool:
+    """Return whether a number is a code, such as a barcode: float64 would lose digits or leading zeros."""
+    whole = _WHOLE.fullmatch(number)
+    return whole is not None and (bool(whole[1]) or abs(int(whole[2])) > LARGEST_WHOLE)
 
 
 def _means_missing(cell: str) -> bool:

@@ -478,6 +478,15 @@ METADATA_WORDS = note(
     needs=Need.METADATA,
 )
 
+METADATA_CODES = note(
+    "metadata-codes",
+    "a column of numbers has no codes: no leading zeros, and no whole numbers above 2^53, which lose digits",
+    "nothing, if they are codes: the column was read as categorical, so every digit counts; if they are "
+    "measurements, declare the column numeric with #q2:types",
+    "metadata.tsv, column 'barcode': 12 cells, such as 10317000012345671",
+    needs=Need.METADATA,
+)
+
 # --- Distances and taxonomy ---
 
 DISTANCES_FORMAT = error(

@@ -10,11 +10,12 @@ import operator
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from aam_schemas.common.text import truncate_list
 from aamprep.errors import ParameterError
-from aamprep.read.metadata import is_number
+from aamprep.read.metadata import is_code, is_number
 from aamprep.read.types import Metadata
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
@@ -51,8 +52,10 @@ class Condition:
             return (cell is None) == (self.compare != "!=")
         if cell is None:
             return False
-        convert = float if self.is_numeric else str
-        return _COMPARE[self.compare](convert(cell), convert(self.value))
+        if not self.is_numeric:
+            return _COMPARE[self.compare](cell, self.value)
+        # As float64, two codes of 17 digits could be equal.
+        return _COMPARE[self.compare](_exact(cell), _exact(self.value))
 
 
 def failing_samples(texts: list[str], metadata: Metadata | None, sample_ids: Iterable[str]) -> dict[str, str]:
@@ -123,9 +126,20 @@ def parse_condition(text: str, metadata: Metadata) -> Condition:
     return Condition(column, compare, value, is_numeric)
 
 
+def _exact(number: str) -> Decimal | float:
+    """Return the exact value of a number. An exponent beyond all bounds is left to float."""
+    try:
+        return Decimal(number)
+    except InvalidOperation:
+        return float(number)
+
+
 def _why_categorical(metadata: Metadata, column: str) -> str:
     """Return why a column is categorical: its cells, or the type in the file."""
     words = [cell for cell in metadata.columns[column] if cell is not None and not is_number(cell)]
+    codes = [cell for cell in metadata.columns[column] if cell is not None and is_code(cell)]
+    if not words and codes:
+        return f"{column} holds codes, such as {codes[0]}"
     if not words:
         return f"{column} is declared categorical in the file"
     return f"{column} holds words in {len(words):,} cells, such as {words[0]!r}"

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_schemas.common.records import record_from_json
+from aam_schemas.common.text import exact_number
 from aam_schemas.manifest import Manifest
 from aam_schemas.vocabulary import NAMES, PAD, START, A, C, G, T, decode
 
@@ -178,7 +179,8 @@ class Preparation:
         for name, verb, noun in (("min_prevalence", "in", "samples"), ("min_reads", "with", "reads")):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine is not None and mine != theirs:
-                yield f"ASVs {verb} at least {theirs:g} {noun} are kept; the model's {verb} at least {mine:g}"
+                least, given = exact_number(mine), exact_number(theirs)
+                yield f"ASVs {verb} at least {given} {noun} are kept; the model's {verb} at least {least}"
         if self.vocabulary[: len(other.vocabulary)] != other.vocabulary[: len(self.vocabulary)]:
             yield f"tokens are {', '.join(other.vocabulary)}; the model's are {', '.join(self.vocabulary)}"
 

@@ -1,5 +1,6 @@
 """Lists and numbers in messages, the same everywhere."""
 
+import math
 from collections.abc import Iterable
 from itertools import islice
 
@@ -46,3 +47,20 @@ def format_number(value: float) -> str:
 def exact_number(value: float) -> str:
     """Return the one spelling of a number, which reads back as the same number: 6 and 6.0 are both `6`."""
     return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def short_number(value: float) -> str:
+    """Return a number with six significant digits, or with all if six would hide that it is not whole.
+
+    So 0.3333333333333333 is `0.333333`, and 14.00001 is not `14`.
+    """
+    text = f"{value:g}"
+    hides = math.isfinite(value) and float(text).is_integer() and float(text) != value
+    return repr(float(value)) if hides else text
+
+
+def percent(fraction: float, limit: float) -> str:
+    """Return a fraction in percent, with as many decimals as tell it from a limit, and at least one."""
+    texts = (f"{fraction:.{decimals}%}" for decimals in range(1, 16))
+    limits = (f"{limit:.{decimals}%}" for decimals in range(1, 16))
+    return next((text for text, other in zip(texts, limits, strict=True) if text != other), f"{limit:.1%}")

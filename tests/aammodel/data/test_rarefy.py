@@ -107,6 +107,16 @@ def test_counts_that_are_not_whole_are_told(run: Programs, tmp_path: Path) -> No
         rarefy_sample(replace(sample, count=sample.count + 0.5), 0.5, 0, 0, stream.shards.root_paths)
 
 
+def test_counts_within_rounding_are_drawn_as_whole_ones(run: Programs, tmp_path: Path) -> None:
+    stream = stream_of(run, tmp_path)
+    sample = next(iter(stream.samples()))
+    count, dropped = sample.count * (1 + 4e-16), sample.dropped_count * (1 - 5e-10)
+    nearly = replace(sample, count=count, dropped_count=dropped)
+    draws = [rarefy_sample(each, 0.5, 0, 3, stream.shards.root_paths) for each in (sample, nearly)]
+    assert draws[0].count.tolist() == draws[1].count.tolist()
+    assert draws[0].dropped_count.tolist() == draws[1].dropped_count.tolist()
+
+
 def test_more_reads_than_can_be_drawn_from_are_told() -> None:
     sample = Sample("S0", np.array([0], np.uint32), np.array([1e9]))
     with pytest.raises(InvalidDataError, match=r"sample S0: it has 1,000,000,000 reads"):

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aam_schemas.common.counts import ROUNDING, rounded_counts
+from aam_schemas.common.text import percent
 from aam_schemas.manifest import Choices, InputFile
 from aam_schemas.tables import sample_table, violations
 from aamprep.checks.study_checks import suggested_depth
@@ -62,6 +64,45 @@ def test_counts_that_are_not_whole_are_counted(tmp_path: Path, run: Programs) ->
     found = findings_of(run, write_table(tmp_path, counts, SEQUENCES))
     assert "sample S2" in found["count-not-whole"]
     assert "1 of 32 counts, such as 0.25" in found["count-not-whole"]
+
+
+def test_a_count_that_is_not_whole_is_shown_as_such(tmp_path: Path, run: Programs) -> None:
+    counts = random_counts(4, 8, density=1)
+    counts[1, 2] = 14.00001
+    table = write_table(tmp_path, counts, SEQUENCES)
+    assert "1 of 32 counts, such as 14.00001" in findings_of(run, table)["count-not-whole"]
+    shown = findings_of(run, table, "--rarefy-depth", 3)["cannot-rarefy"]
+    assert shown.endswith("sample S1: a count of 14.00001")
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(1, 2**40), st.floats(-0.9, 0.9))
+def test_whole_up_to_rounding_is_whole(number: int, error: float) -> None:
+    difference = error * min(ROUNDING * number, 0.01)
+    whole, is_whole = rounded_counts(np.array([number + difference, number + 0.25]))
+    assert whole[0] == number
+    assert is_whole.tolist() == [True, False]
+
+
+def test_counts_within_rounding_are_rarefied_as_whole_ones(tmp_path: Path, run: Programs) -> None:
+    counts = random_counts(6, 8, density=1)
+    nearly = counts * np.random.default_rng(0).uniform(1 - 9e-10, 1 + 9e-10, counts.shape)
+    assert (nearly != counts).any()
+    read = []
+    for name, values in (("whole", counts), ("nearly", nearly)):
+        table = write_table(tmp_path / name, values, SEQUENCES)
+        assert not {"count-not-whole", "cannot-rarefy"} & findings_of(run, table, "--rarefy-depth", 5).keys()
+        shards = tmp_path / f"{name}-shards"
+        assert run("aamprep", "shard", table, "--rarefy-depth", 5, "--output", shards).code == 0
+        samples = pl.concat([pl.read_parquet(file) for file in sorted(shards.glob("samples-*.parquet"))])
+        read.append(samples.select("sample_id", "asv", "count", "depth").sort("sample_id"))
+    assert read[0].equals(read[1])
+
+
+def test_a_fraction_below_a_limit_is_shown_below_it() -> None:
+    assert percent(0.94996, 0.95) == "94.996%"
+    assert percent(0.5, 0.95) == "50.0%"
+    assert percent(0.95, 0.95) == "95.0%"
 
 
 def test_a_column_with_one_value_or_none_is_reported(tmp_path: Path, run: Programs) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from skbio.metadata import SampleMetadata
 
 from aamprep.read import read_metadata
+from aamprep.read.metadata import is_code
 from aamprep.read.types import Metadata
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
@@ -86,6 +87,9 @@ def test_ids_stay_text(tmp_path: Path) -> None:
         (["1", "61,373"], "categorical"),
         (["", ""], "numeric"),
         (["1e999", "1"], "categorical"),
+        (["02139", "12345"], "categorical"),
+        (["9007199254740993", "1"], "categorical"),
+        (["9007199254740992", "1e20", "0.25", "0", "-0.0"], "numeric"),
     ],
 )
 def test_a_column_of_finite_numbers_is_numeric(tmp_path: Path, cells: list[str], kind: str) -> None:
@@ -171,16 +175,32 @@ def test_any_table_is_read_as_by_scikit_bio(
     text = "\n".join(["sample-id\tx\ty\tz", *quoted]) + "\n"
     metadata, found = read(tmp_path_factory.getbasetemp(), text)
     expected = SampleMetadata.load(io.StringIO(text))
-    assert {code for code, _, _ in found} <= {rules.METADATA_WORDS.code}
+    noted = {rules.METADATA_WORDS.code, rules.METADATA_CODES.code}
+    assert {code for code, _, _ in found} <= noted
     assert metadata.ids == expected.ids
-    assert metadata.types == {name: column.type for name, column in expected.columns.items()}
+    # Numbers with leading zeros stay text. scikit-bio reads them as numbers.
+    codes = {name for name, cells in metadata.columns.items() if any(is_code(cell or "") for cell in cells)}
+    theirs = {name: column.type for name, column in expected.columns.items()}
+    assert {name: kind for name, kind in metadata.types.items() if name not in codes} == {
+        name: kind for name, kind in theirs.items() if name not in codes
+    }
+    assert all(metadata.types[name] == "categorical" for name in codes)
     for name, column in metadata.columns.items():
-        theirs = expected.get_column(name).to_series()
-        assert [cell is None for cell in column] == theirs.isna().tolist()
-        if metadata.types[name] == "numeric":
-            assert [float(cell) for cell in column if cell is not None] == theirs.dropna().tolist()
+        series = expected.get_column(name).to_series()
+        assert [cell is None for cell in column] == series.isna().tolist()
+        if expected.columns[name].type == "numeric":
+            assert [float(cell) for cell in column if cell is not None] == series.dropna().tolist()
         else:
-            assert [cell for cell in column if cell is not None] == theirs.dropna().tolist()
+            assert [cell for cell in column if cell is not None] == series.dropna().tolist()
+
+
+def test_codes_are_noted_and_stay_text(tmp_path: Path) -> None:
+    metadata, found = read(tmp_path, "id\tzip\tn\nS1\t02139\t1\nS2\t2139\t2\nS3\t\t\n")
+    assert metadata.columns["zip"] == ("02139", "2139", None)
+    assert metadata.types == {"zip": "categorical", "n": "numeric"}
+    assert found == [(rules.METADATA_CODES.code, ", column 'zip'", "1 cells, such as 02139")]
+    metadata, found = read(tmp_path, "id\tzip\n#q2:types\tnumeric\nS1\t02139\n")
+    assert (metadata.types, found) == ({"zip": "numeric"}, [])
 
 
 @pytest.mark.real

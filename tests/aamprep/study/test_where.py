@@ -12,7 +12,7 @@ from aam_schemas.common.errors import UsageError
 from aam_schemas.manifest import InputFile
 from aamprep.read.types import Metadata
 from aamprep.study.where import failing_samples, parse_condition
-from tests.helpers.studies import Programs, random_sequences, write_table
+from tests.helpers.studies import Programs, random_counts, random_sequences, write_table
 
 ROWS = {
     "S0": ("3", "gut", "a=b"),
@@ -148,3 +148,27 @@ def test_invalid_conditions_exit_with_2(arguments: list[str], words: str, study:
     assert ran.code == 2
     assert words in " ".join(ran.err.split())
     assert not (study / "shards").exists()
+
+
+@pytest.mark.parametrize("declared", ["", "#q2:types\tnumeric\n"])
+def test_codes_of_many_digits_pick_exactly_one_subject(
+    declared: str, tmp_path: Path, run: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_table(tmp_path, random_counts(6, 8), random_sequences(8))
+    rows = "".join(f"S{number}\t1031700001234567{number}\n" for number in range(6))
+    (tmp_path / "metadata.tsv").write_text(f"sample-id\tsubject\n{declared}{rows}")
+    monkeypatch.chdir(tmp_path)
+    assert run("aamprep", "shard", "--where", "subject=10317000012345671").code == 0
+    kept = pl.concat([pl.read_parquet(file) for file in Path("shards").glob("samples-*.parquet")])
+    assert kept["sample_id"].to_list() == ["S1"]
+
+
+def test_a_code_is_compared_with_its_zeros(
+    tmp_path: Path, run: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_table(tmp_path, random_counts(2, 8), random_sequences(8))
+    (tmp_path / "metadata.tsv").write_text("sample-id\tzip\nS0\t02139\nS1\t2139\n")
+    monkeypatch.chdir(tmp_path)
+    assert run("aamprep", "shard", "--where", "zip=02139").code == 0
+    assert pl.read_parquet("shards/metadata.parquet")["zip"].to_list()[0] == "02139"
+    assert "holds codes, such as 02139" in run("aamprep", "shard", "--where", "zip<3", "--overwrite").err
