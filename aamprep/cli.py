@@ -4,9 +4,6 @@ A command imports the stages that it runs, and this module imports none of them.
 at once.
 """
 
-import signal
-import sys
-
 from aam_schemas.common.cli import run
 from aam_schemas.common.program import make_program
 from aamprep.commands.inspect import inspect
@@ -32,6 +29,4 @@ _ADDRESS_SPACE = 2_500_000_000
 
 def main() -> None:
     """Run `aamprep`."""
-    # A scheduler stops a job by SIGTERM. As an exception, it removes temporary files, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     run(app, "aamprep", _ADDRESS_SPACE)

@@ -5,7 +5,7 @@ import resource
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing import active_children, forkserver, parent_process, resource_tracker
+from multiprocessing import active_children, forkserver, get_context, parent_process, resource_tracker
 from pathlib import Path
 from threading import Thread
 
@@ -15,15 +15,18 @@ from aam_schemas.common.errors import AamError, UsageError, exhausted_limit
 from aammodel.batch import Batch
 from aammodel.data.stream import BatchStream
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a run after its current step."""
 WORKER_TIMEOUT_SECONDS = 600
 """A worker that is silent for this long hangs. Its run ends with an error instead of waiting for ever."""
 
+_START_METHOD = "forkserver"
 _FILES_OF_A_RUN = 40
 """Files that a process opens beside those of its workers: shards, metrics, checkpoints, libraries."""
 _FILES_PER_WORKER = 24
 """A worker's pipes, and a file for each tensor of the batches that it has made ahead."""
+_SEMAPHORES_OF_A_LOADER = 12
+_SEMAPHORES_PER_WORKER = 8
 _BYTES_PER_WORKER = 150 << 20
 """Memory of a worker that is not shared with others (measured: 160 MiB to 360 MiB)."""
 _ADDRESSES_PER_WORKER = 3 << 30
@@ -57,6 +60,7 @@ def check_limits(num_workers: int) -> None:
             f"and a worker needs {_ADDRESSES_PER_WORKER >> 30}",
             "raise it with `ulimit -v unlimited`",
         )
+    _check_semaphores(num_workers)
     needed, free = num_workers * _BYTES_PER_WORKER, _free_bytes()
     if free is not None and needed > free:
         raise _too_many(
@@ -64,6 +68,18 @@ def check_limits(num_workers: int) -> None:
             f"{num_workers} workers need {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} are free",
             "use a machine with more memory",
         )
+
+
+def _check_semaphores(num_workers: int) -> None:
+    """Refuse workers if /dev/shm has no place for the semaphores of their queues, or cannot be written."""
+    context = get_context(_START_METHOD)
+    try:
+        # They are removed at once.
+        [context.Lock() for _ in range(_SEMAPHORES_OF_A_LOADER + _SEMAPHORES_PER_WORKER * num_workers)]
+    except OSError as error:
+        what = f"workers need semaphores and shared memory in /dev/shm, which says: {error.strerror}"
+        fix = "make /dev/shm writable and larger (in Docker: `--shm-size=1g`)"
+        raise _too_many(num_workers, what, fix) from error
 
 
 def _too_many(num_workers: int, what: str, fix: str) -> UsageError:
@@ -121,7 +137,7 @@ def _load_ahead(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iter
         batch_size=None,
         num_workers=num_workers,
         pin_memory=pin_memory,
-        multiprocessing_context="forkserver",
+        multiprocessing_context=_START_METHOD,
         timeout=WORKER_TIMEOUT_SECONDS,
         worker_init_fn=_set_up_worker,
     )
@@ -141,7 +157,8 @@ def _load_ahead(stream: BatchStream, num_workers: int, pin_memory: bool) -> Iter
         raise exhausted_limit(error) or UsageError(
             f"a worker process died or hangs: {error or type(error).__name__}",
             f"num_workers = {num_workers}",
-            "if the system killed it, memory is short: set num_workers to less, 0 for none, then resume",
+            "if the system killed it, memory or /dev/shm is too small: set num_workers to less, 0 for none, "
+            "then resume",
         ) from error
 
 

@@ -199,7 +199,7 @@ def joined() -> Iterator[Ranks]:
         raise
     finally:
         # After an error, the other ranks may still wait for this one. An orderly exit would wait for them.
-        if not isinstance(sys.exception(), Exception):
+        if sys.exception() is None:
             dist.destroy_process_group()
 
 

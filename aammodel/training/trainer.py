@@ -203,7 +203,9 @@ class Trainer:
 
         # Python lets only its main thread handle signals. In another thread, the run cannot be stopped.
         is_main_thread = threading.current_thread() is threading.main_thread()
-        signals = STOP_SIGNALS if is_main_thread else ()
+        # `nohup` lets a run ignore that its terminal is closed.
+        heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        signals = heard if is_main_thread else []
         before = {number: signal.signal(number, stop) for number in signals}
         try:
             yield

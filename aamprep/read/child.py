@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,9 @@ def _set_limits(job: Job) -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (job.memory_bytes, job.memory_bytes))
+    # A system that cannot limit memory, such as macOS, is no reason to leave a file unread.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (job.memory_bytes, job.memory_bytes))
     # The default action of this signal ends the process, also within native code.
     signal.setitimer(signal.ITIMER_REAL, job.seconds)
 

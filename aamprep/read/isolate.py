@@ -121,6 +121,7 @@ def _environment() -> dict[str, str]:
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "HDF5_PLUGIN_PRELOAD": "::",
+        "PYTHONWARNINGS": "ignore",
         # Every thread reserves address space, which is limited in the child.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",

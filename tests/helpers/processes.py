@@ -120,6 +120,7 @@ def _run_rank(
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        sys.__stdout__ = sys.stdout
         try:
             target(argument)
         finally:

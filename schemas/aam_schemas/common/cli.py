@@ -5,15 +5,24 @@ import logging
 import os
 import re
 import resource
+import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aam_schemas.common.errors import AamError, UsageError, exhausted_limit, full_disk, is_disk_full
 from aam_schemas.common.publish import recover
+from aam_schemas.common.surroundings import (
+    EscapedError,
+    StoppedError,
+    check_working_folder,
+    is_utf8,
+    settled,
+)
 
 SINGLE_FILE_OPTIONS = (
     "--rep-seqs", "--tree", "--metadata", "--taxonomy", "--distances", "--config", "--resume", "--output"
@@ -40,31 +49,52 @@ def run(app: Any, program: str, address_space: int = 0) -> None:
     address_space : int
         Bytes of address space that its libraries need. With less (`ulimit -v`), some of them abort.
     """
+    with settled():
+        code = _code_of(lambda: _start(app, program, address_space), program)
+        code = _code_of(sys.stdout.flush, program) or code
+    sys.exit(code)
+
+
+def _start(app: Any, program: str, address_space: int) -> None:
+    with messages_on_stderr():
+        _check_address_space(address_space)
+        check_working_folder()
+        _check_text(sys.argv[1:])
+        _check_files(sys.argv[2:])
+        _recover_folders(sys.argv[2:])
+        app(prog_name=program)
+
+
+def _code_of(function: Callable[[], object], program: str) -> int:
+    """Call a function, print its error if it raises one, and return the exit code."""
     try:
-        with messages_on_stderr():
-            _check_address_space(address_space)
-            _check_text(sys.argv[1:])
-            _check_files(sys.argv[2:])
-            _recover_folders(sys.argv[2:])
-            app(prog_name=program)
-    except AamError as error:
+        function()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else DONE
+    except BaseException as error:  # noqa: BLE001 - the last line of defense: a crash must not look like bad data
+        return _report(error.__cause__ if isinstance(error, EscapedError) else error, program)
+    return DONE
+
+
+def _report(error: BaseException | None, program: str) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        error = StoppedError(signal.SIGINT)
+    if isinstance(error, StoppedError):
+        # The main rank speaks for all.
+        if os.environ.get("RANK", "0") == "0":
+            say(f"{program}: stopped by {error}")
+        return 128 + error.number
+    if isinstance(error, OSError) and is_disk_full(error):
+        error = full_disk(error, error.filename or "", "free some space")
+    if isinstance(error, Exception) and not isinstance(error, AamError):
+        error = exhausted_limit(error) or error
+    if isinstance(error, AamError):
         say(f"{program}: {error}")
-        _print_json_error(error)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output (`| head`) has closed the pipe. That is no error, so exit silently.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(DONE)
-    except Exception as error:  # noqa: BLE001 - the last line of defense: a crash must not look like bad data
-        if is_disk_full(error):
-            say(f"{program}: {full_disk(error, error.filename or '', 'free some space')}")
-            sys.exit(WRONG_USAGE)
-        if (limit := exhausted_limit(error)) is not None:
-            say(f"{program}: {limit}")
-            sys.exit(WRONG_USAGE)
-        traceback.print_exc()
-        say(f"{program}: internal error. This is a bug in {program}. Please report the lines above.")
-        sys.exit(INTERNAL_ERROR)
+        document = partial(_print_json_error, error)
+        return _code_of(document, program) or error.exit_code
+    traceback.print_exception(error)
+    say(f"{program}: internal error. This is a bug in {program}. Please report the lines above.")
+    return INTERNAL_ERROR
 
 
 @contextmanager
@@ -145,8 +175,8 @@ def visible(text: str) -> str:
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Print one JSON document on stdout."""
-    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    """Print one JSON document on stdout, in ASCII if stdout is not in UTF-8."""
+    print(json.dumps(document, indent=2, ensure_ascii=not is_utf8(sys.stdout), allow_nan=False))
 
 
 def _print_json_error(error: AamError) -> None:

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from aam_schemas.common.lazy import DISTRIBUTION
+from aam_schemas.common.surroundings import EscapedError
 
 
 def make_program(about: str, commands: Mapping[str, Callable[..., None]]) -> typer.Typer:
@@ -46,6 +47,13 @@ def _print_version(is_requested: bool) -> None:
 
 class _Command(TyperCommand):
     """Command that shows its help texts verbatim, including words in brackets such as `[train]`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (EOFError, KeyboardInterrupt, BrokenPipeError) as error:
+            raise EscapedError from error
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
