@@ -6,6 +6,7 @@ package, so that no package needs to be imported.
 
 import csv
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,7 +173,7 @@ def _write_sequences(sequences: Mapping[str, Any], path: Path) -> None:
 
 def _write_taxonomy(taxonomy: Mapping[str, Any], path: Path) -> None:
     rows = ((str(name), "" if _is_missing(taxon) else str(taxon)) for name, taxon in taxonomy.items())
-    lines = ("\t".join(" ".join(cell.splitlines()).replace("\t", " ") for cell in row) for row in rows)
+    lines = ("\t".join(re.sub("[\t\r\n]+", " ", cell) for cell in row) for row in rows)
     path.write_text("\n".join(["Feature ID\tTaxon", *lines]) + "\n", encoding="utf-8")
 
 

@@ -68,7 +68,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except InvalidDataError as error:
         raise UsageError(error.what, str(path), f"give a TOML file of up to {MOST_BYTES:,} bytes") from error
     try:
-        return tomllib.loads(content.decode())
+        return tomllib.loads(content.decode("utf-8-sig"))
     except RecursionError:
         problem = "it is nested too deeply"
     except ValueError as error:

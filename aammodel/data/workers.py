@@ -89,7 +89,7 @@ def _too_many(num_workers: int, what: str, fix: str) -> UsageError:
 def _free_bytes() -> int | None:
     """Return the memory that new processes can use, or None if the system does not say."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text().split("\n")
     except OSError:
         return None
     return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), None)

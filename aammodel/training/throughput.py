@@ -95,7 +95,7 @@ def peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if _STATUS.exists():
-        lines = _STATUS.read_text().splitlines()
+        lines = _STATUS.read_text().split("\n")
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
     # The unit is bytes on macOS and KiB elsewhere (man getrusage). This peak cannot be reset.
     unit = 1 if sys.platform == "darwin" else 1024

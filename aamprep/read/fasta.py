@@ -1,5 +1,6 @@
 """FASTA: each entry is a line with `>` and an id, which ends at the first blank, then lines of sequence."""
 
+import re
 from collections.abc import Iterator
 
 from aamprep.read.ids import has_control
@@ -8,6 +9,7 @@ from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 
+_LONE_RETURN = re.compile(r"\r(?!\n)")
 _PIECE = 1 << 20
 """Number of characters of a sequence that are split at blanks together."""
 
@@ -32,6 +34,8 @@ def parse_fasta(text: str, where: str, findings: Findings) -> dict[str, str]:
     RefusedError
         If there are more than `MOST_ENTRIES` sequences.
     """
+    # Old Macs ended lines with a carriage return alone.
+    text = _LONE_RETURN.sub("\n", text) if "\r" in text else text
     first_line: dict[str, int] = {}
     sequences: dict[str, str] = {}
     for number, (line, header, body) in enumerate(_entries(text, where, findings)):

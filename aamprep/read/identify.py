@@ -40,7 +40,7 @@ def _role(source: Source) -> str | None:
     """Return the role of a file, or None if it has none. Text files are told apart by their first cells."""
     if source.kind not in (Kind.TSV, Kind.TEXT):
         return _ROLE_OF_KIND.get(source.kind)
-    first = read_head(source.path).removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
+    first = read_head(source.path).removeprefix(b"\xef\xbb\xbf").replace(b"\r", b"\n").partition(b"\n")[0]
     # Text without a tab can be metadata that have only the column of sample ids.
     if source.kind is Kind.TEXT:
         return "metadata" if is_id_header(first.decode("utf-8", "replace").strip()) else None

@@ -184,5 +184,5 @@ def _not_started(code: int, message: str, name: str) -> UsageError:
 
 
 def _last_line(messages: Path) -> str:
-    lines = messages.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "no message"
+    lines = messages.read_text(encoding="utf-8", errors="replace").strip().split("\n")
+    return lines[-1] or "no message"

@@ -40,8 +40,8 @@ class Lines:
         found = _REST_OF_LINE.search(text, start)
         position = found.start() if found else len(text)
         if position > start:
-            self.number += _count_ends(text, start, position)
-            self._position = _last_line(text, start, position) if found else position
+            self.number += count_ends(text, start, position)
+            self._position = last_line(text, start, position) if found else position
 
 
 def filled_lines(text: str, where: str) -> Iterator[tuple[int, str]]:
@@ -66,19 +66,19 @@ def filled_lines(text: str, where: str) -> Iterator[tuple[int, str]]:
         if start == end + 1 and text[end] == "\n":
             number += 1
         elif start > end:
-            number += _count_ends(text, end, start)
-            start = _last_line(text, end, start)
+            number += count_ends(text, end, start)
+            start = last_line(text, end, start)
         end = found.end()
         yield number, text[start:end]
 
 
-def _count_ends(text: str, start: int, end: int) -> int:
+def count_ends(text: str, start: int, end: int) -> int:
     """Return the number of line ends in a part of a text."""
     ends = text.count("\n", start, end) + text.count("\r", start, end)
     return ends - text.count("\r\n", start, end)
 
 
-def _last_line(text: str, start: int, end: int) -> int:
+def last_line(text: str, start: int, end: int) -> int:
     """Return where the last line of a part of a text starts."""
     last = max(text.rfind("\n", start, end), text.rfind("\r", start, end))
     return last + 1 if last >= 0 else start

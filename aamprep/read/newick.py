@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aamprep.read.ids import refuse_control
+from aamprep.read.lines import count_ends, last_line
 from aamprep.read.maxima import MOST_ENTRIES
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
@@ -22,10 +23,10 @@ from aamprep.rules.findings import Findings
 # Possessive quantifiers (`*+`) never go back. So the pattern passes once over the text, whatever it is.
 _GAP = r"(?:\s++|\[[^\]]*+\])*+"
 """Blanks and comments."""
-# A name without quotes may contain single blanks, since many programs write them.
+# A name without quotes may contain blanks, since many programs write them.
 _TOKEN = re.compile(
     rf"([(,);]){_GAP}"
-    rf"(?:'((?:[^']++|'')*+)'|([^\s()\[\],:;']++(?:[ ]++[^\s()\[\],:;']++)*+))?{_GAP}"
+    rf"(?:'((?:[^']++|'')*+)'|([^\s()\[\],:;']++(?:[^\S\t\r\n]++[^\s()\[\],:;']++)*+))?{_GAP}"
     rf"(?::{_GAP}([-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?){_GAP})?"
     r"|(\S)"
 )
@@ -152,9 +153,9 @@ def _number(text: str) -> float:
 
 def _location(source: str, position: int) -> str:
     """Return the line and column of a position in the file, counted from 1."""
-    line_start = source.rfind("\n", 0, position) + 1
+    line_start = last_line(source, 0, position)
     column = position - line_start + (line_start > 0)  # The first line begins with the added comma.
-    return f"line {source.count(chr(10), 0, position) + 1}, column {max(column, 1)}"
+    return f"line {count_ends(source, 0, position) + 1}, column {max(column, 1)}"
 
 
 def _check_tree(

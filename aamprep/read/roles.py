@@ -11,6 +11,7 @@ from aamprep.read.biom.table import spool_table
 from aamprep.read.content import write_content
 from aamprep.read.distances import parse_distances, read_hdf5, read_npy
 from aamprep.read.fasta import parse_fasta
+from aamprep.read.invisible import report_in_text, without_marks
 from aamprep.read.metadata import parse_metadata
 from aamprep.read.newick import parse_newick
 from aamprep.read.qiime2 import open_artifact, read_chunks
@@ -64,7 +65,14 @@ def read_role(source: Source, role: str, folder: Path, findings: Findings, limit
         write_content(folder, {"matrix": matrix}, {"id": ids})
         return str(source.kind), ""
     kind, uuid, content = _content(source, role, findings, limits)
-    _PARSERS[role](decode_text(content, source.name), source.name, folder, findings)
+    text = decode_text(content, source.name)
+    try:
+        _PARSERS[role](without_marks(text), source.name, folder, findings)
+    except RefusedError as refused:
+        if refused.rule is not rules.ID_CONTROL:
+            report_in_text(text, source.name, findings)
+        raise
+    report_in_text(text, source.name, findings)
     return kind, uuid
 
 

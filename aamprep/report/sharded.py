@@ -44,9 +44,9 @@ class ShardSummary:
 
     def __repr__(self) -> str:
         """Return the folder and size on one line."""
-        return f"<ShardSummary {str(self).splitlines()[0]}>"
+        return f"<ShardSummary {str(self).partition(chr(10))[0]}>"
 
     def _repr_html_(self) -> str:
         """Return the size of the shard set and the findings as HTML for a notebook."""
-        lines = "".join(f"<p>{escape(line)}</p>" for line in str(self).splitlines())
+        lines = "".join(f"<p>{escape(line)}</p>" for line in str(self).split("\n"))
         return lines + self.report._repr_html_()

@@ -45,7 +45,7 @@ def _topics(module_name: str) -> list[tuple[str, list[Rule]]]:
     """
     module = importlib.import_module(module_name)
     topics: list[tuple[str, list[Rule]]] = []
-    for line in Path(str(module.__file__)).read_text(encoding="utf-8").splitlines():
+    for line in Path(str(module.__file__)).read_text(encoding="utf-8").split("\n"):
         if section := _SECTION.match(line):
             topics.append((section[1], []))
         elif rule := _RULE.match(line):

@@ -70,6 +70,14 @@ ID_CONTROL = error(
     "rename the sample, feature or column: no text file with one id per line can hold this name",
     "table.biom, sample/ids: 'S1\\nS2'; 1 such names",
 )
+INVISIBLE = warning(
+    "invisible-character",
+    "text has no characters that no editor shows: byte order marks, zero-width spaces, no-break spaces, soft "
+    "hyphens, direction marks",
+    "remove it where ids must match, since an id without it is another id: "
+    "`perl -CSD -pe 's/\\x{200B}//g' FILE > NEW`, with the code point of the finding",
+    "metadata.tsv, line 4: U+200B (zero width space) in 'S1\\u200b'; 3 of them",
+)
 FILE_AMBIGUOUS = error(
     "file-ambiguous",
     "a name occurs once: a key of a JSON object, a member of an archive, a field of an artifact's header",

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from aam_schemas.common.errors import UsageError
 from aam_schemas.common.hashing import splitmix64, splitmix64_in_place
 from aam_schemas.common.text import exact_number, format_number, shorten, truncate_list
+from tests.helpers.paths import ROOT
 
 
 @pytest.mark.parametrize(
@@ -69,3 +70,9 @@ def test_splitmix_gives_the_published_numbers() -> None:
     values = np.array(states, dtype=np.uint64)
     splitmix64_in_place(values)
     assert values.tolist() == expected
+
+
+def test_text_is_never_split_at_other_characters_than_line_ends() -> None:
+    """`str.splitlines` also splits at form feeds and U+2028, which cells and names can hold."""
+    modules = (path for name in ("aamprep", "aammodel", "schemas") for path in (ROOT / name).rglob("*.py"))
+    assert [path.name for path in modules if ".splitlines(" in path.read_text(encoding="utf-8")] == []

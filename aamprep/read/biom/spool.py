@@ -15,6 +15,7 @@ import numpy.typing as npt
 from aamprep.arrays import LARGEST_COUNT, new_array, write_array
 from aamprep.read.content import map_array
 from aamprep.read.ids import refuse_control
+from aamprep.read.invisible import report_in_ids
 from aamprep.read.maxima import MOST_ENTRIES, MOST_SAMPLES
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules
@@ -141,6 +142,7 @@ def check_ids(ids: list[str], kind: str, where: str, findings: Findings) -> None
         "feature": (rules.FEATURE_ID_EMPTY, rules.FEATURE_ID_DUPLICATE),
     }[kind]
     refuse_control(ids, f"{where}: {kind} ids")
+    report_in_ids(ids, f"{where}: {kind} ids", findings)
     first: dict[str, int] = {}
     for index, name in enumerate(ids):
         if not name.strip():

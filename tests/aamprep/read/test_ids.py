@@ -1,7 +1,9 @@
 """Names that no text file with one id per line can hold are errors; all other text is an id."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from shutil import which
 
 import numpy as np
 import pytest
@@ -66,6 +68,95 @@ def test_such_a_name_in_a_text_file_is_an_error(
     assert findings[0].value.isprintable()
 
 
+INVISIBLE = {
+    "\ufeff": "U+FEFF (byte order mark)",
+    "\u200b": "U+200B (zero width space)",
+    "\u200d": "U+200D (zero width joiner)",
+    "\u00ad": "U+00AD (soft hyphen)",
+    "\u00a0": "U+00A0 (no-break space)",
+    "\u200e": "U+200E (left-to-right mark)",
+    "\u202e": "U+202E (right-to-left override)",
+}
+
+
+@pytest.mark.parametrize("character", INVISIBLE)
+@pytest.mark.parametrize(
+    ("reader", "text"),
+    [
+        (read_metadata, "id\tage\nS@1\t4\nS2\t5\n"),
+        (read_metadata, "id\tnote\nS1\tx\nS2\ta@\n"),
+        (read_metadata, "id\tno@te\nS1\tx\nS2\ta\n"),
+        (read_tree, "(a:1,\nb@c:1);"),
+        (read_sequences, ">a\nACGT\n>c@\nGG\n"),
+        (read_taxonomy, "Feature ID\tTaxon\nb@b\tk__B\nb\tk__C\n"),
+        (read_distances, "\ta@a\tb\na@a\t0\t1\nb\t1\t0\n"),
+    ],
+)
+def test_an_invisible_character_is_named_with_its_code_point(
+    tmp_path: Path, reader: Callable[..., object], text: str, character: str
+) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text(text.replace("@", character), newline="", encoding="utf-8")
+    findings = Findings()
+    assert reader(path, findings, isolate=False) is not None
+    assert findings.counts() == {rules.INVISIBLE: 1}
+    assert findings[0].value.startswith(f"{INVISIBLE[character]} in '")
+    assert findings[0].where == f"{path}, line {text[: text.index('@')].count(chr(10)) + 1}"
+
+
+@pytest.mark.skipif(not which("perl"), reason="perl is not installed")
+def test_the_fix_for_invisible_characters_removes_them(tmp_path: Path) -> None:
+    (tmp_path / "FILE").write_text("id\tage\nS\u200b1\t4\n", encoding="utf-8")
+    command = rules.INVISIBLE.fix.split("`")[1]
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    assert (tmp_path / "NEW").read_text(encoding="utf-8") == "id\tage\nS1\t4\n"
+
+
+def test_the_mark_between_files_that_were_joined_is_no_part_of_a_cell(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.tsv"
+    path.write_text("\ufeffsample-id\tage\na\t1\n\ufeffsample-id\tage\nb\t2\n", encoding="utf-8")
+    findings = Findings()
+    read_metadata(path, findings, isolate=False)
+    assert findings.counts() == {rules.METADATA_ID_RESERVED: 1, rules.INVISIBLE: 1}
+    path.write_text("\ufeff>a\nAC\n\ufeff>b\nGT\n", encoding="utf-8")
+    assert read_sequences(path, findings, isolate=False).by_id == {"a": "AC", "b": "GT"}
+
+
+NO_LINE_ENDS = ["\x0b", "\x0c", "\x85", "\u2028", "\u2029"]
+
+
+@pytest.mark.parametrize("character", NO_LINE_ENDS)
+def test_text_is_split_at_line_ends_only(tmp_path: Path, character: str) -> None:
+    path = tmp_path / "file.txt"
+
+    def read(reader: Callable[..., object], text: str) -> object:
+        path.write_text(text.replace("@", character), newline="", encoding="utf-8")
+        return reader(path, Findings(), isolate=False)
+
+    metadata = read(read_metadata, "id\tnote\nS1\ta@b\nS2\tc\n")
+    assert metadata.columns["note"] == (f"a{character}b", "c")
+    assert read(read_taxonomy, "f1\tk__A@k__B\nf2\tk__C\n").by_id["f1"] == f"k__A{character}k__B"
+    assert list(read(read_sequences, ">a b@>c\nAC\n").by_id) == ["a"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_all_line_ends_are_read(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "file.txt"
+
+    def read(reader: Callable[..., object], text: str) -> object:
+        path.write_text(text.replace("\n", end), newline="")
+        findings = Findings()
+        product = reader(path, findings, isolate=False)
+        assert not findings
+        return product
+
+    assert read(read_metadata, "id\tx\na\t1\nb\t2\n").ids == ("a", "b")
+    assert read(read_sequences, ">a\nAC\nGT\n>b\nGG\n").by_id == {"a": "ACGT", "b": "GG"}
+    assert read(read_taxonomy, "a\tk__A\nb\tk__B\n").by_id == {"a": "k__A", "b": "k__B"}
+    assert read(read_tree, "(a:1,\nb:2);\n").names == ("", "a", "b")
+    assert read(read_distances, "\ta\tb\na\t0\t1\nb\t1\t0\n").ids == ("a", "b")
+
+
 def test_ids_of_a_matrix_in_numpy_format_are_checked(tmp_path: Path) -> None:
     np.save(tmp_path / "d.npy", np.array([[0.0, 1], [1, 0]]))
     (tmp_path / "d.ids.txt").write_text("a\tb\nc\n")
@@ -79,4 +170,4 @@ def test_other_names_are_ids(tmp_path: Path, name: str) -> None:
     findings = Findings()
     table = read_table(write_hdf5(tmp_path / "t.biom", samples=[name, "S2", "S3"]), findings, isolate=False)
     assert table.sample_ids[0] == name
-    assert not findings
+    assert findings.counts() == ({rules.INVISIBLE: 1} if "\u200d" in name else {})
