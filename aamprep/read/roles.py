@@ -60,7 +60,7 @@ def read_role(source: Source, role: str, folder: Path, findings: Findings, limit
     """
     if role == "table":
         return spool_table(source, folder, findings, limits)
-    if role == "distances" and source.kind in _BINARY and not source.is_gzip:
+    if role == "distances" and source.kind in _BINARY and not source.packing:
         ids, matrix = _BINARY[source.kind](source, limits)
         write_content(folder, {"matrix": matrix}, {"id": ids})
         return str(source.kind), ""
@@ -85,7 +85,7 @@ def _content(source: Source, role: str, findings: Findings, limits: Limits) -> t
     if source.kind not in _KINDS[role]:
         needed = " or ".join(sorted(_KINDS[role], reverse=True))
         raise RefusedError(rules.FILE_KIND, source.name, f"{source.kind}; {needed} or an artifact is needed")
-    kind = f"{source.kind}, gzipped" if source.is_gzip else str(source.kind)
+    kind = f"{source.kind}, {source.packing}" if source.packing else str(source.kind)
     return kind, "", read_content(source, limits)
 
 

@@ -6,12 +6,16 @@ This is safe for any file: nothing is parsed, and no library reads the content.
 import mmap
 import re
 import zipfile
-import zlib
 from enum import StrEnum
 from pathlib import Path
 
+from aamprep.read.packing import inflate_head, packing_of
+
 HEAD_BYTES = 1 << 16
 """Number of bytes read from the beginning and the end of a file."""
+
+_PACKED_HEAD_BYTES = 1 << 20
+"""Bytes of a compressed file that are read: a block of bzip2, which has 900 kB, is unpacked as a whole."""
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NPY_SIGNATURE = b"\x93NUMPY"
@@ -48,7 +52,7 @@ class Kind(StrEnum):
 
 
 def sniff(path: Path) -> Kind:
-    """Return the format of a file, or that of the content if it is gzipped.
+    """Return the format of a file, or that of the content if it is compressed.
 
     Raises
     ------
@@ -65,19 +69,14 @@ def sniff(path: Path) -> Kind:
         return Kind.BIOM_HDF5 if _holds_observations(path) else Kind.HDF5
     if head.startswith(b"PK"):  # zip archive
         return Kind.ARTIFACT if _is_artifact(path, head) else Kind.ZIP
-    return sniff_bytes(_inflate(head), tail) if is_gzip(head) else sniff_bytes(head, tail)
+    return sniff_bytes(_unpacked(path, head), tail)
 
 
 def read_head(path: Path) -> bytes:
-    """Return the first bytes of a file, unpacked if it is gzipped."""
+    """Return the first bytes of a file, unpacked if it is compressed."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    return _inflate(head) if is_gzip(head) else head
-
-
-def is_gzip(head: bytes) -> bool:
-    """Return whether content is gzipped, from its first bytes (RFC 1952)."""
-    return head.startswith(b"\x1f\x8b\x08")
+    return _unpacked(path, head)
 
 
 def sniff_bytes(head: bytes, tail: bytes = b"") -> Kind:
@@ -117,12 +116,13 @@ def _is_text(head: bytes) -> bool:
     return not re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", head)
 
 
-def _inflate(head: bytes) -> bytes:
-    """Unpack the first bytes of gzipped content, as far as possible."""
-    try:
-        return zlib.decompressobj(wbits=31).decompress(head, HEAD_BYTES)
-    except zlib.error:
-        return b"\x00"  # Neither empty nor text: Kind.UNKNOWN.
+def _unpacked(path: Path, head: bytes) -> bytes:
+    """Return the first bytes of a file, unpacked if it is compressed."""
+    packing = packing_of(head)
+    if not packing:
+        return head
+    with path.open("rb") as file:
+        return inflate_head(file.read(_PACKED_HEAD_BYTES), packing, HEAD_BYTES)
 
 
 def _holds_observations(path: Path) -> bool:

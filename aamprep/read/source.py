@@ -5,15 +5,14 @@ Gzipped files are unpacked here, so that the parsers of the formats do not see c
 
 import hashlib
 import stat
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from aam_schemas.common.errors import UsageError
 from aamprep.choices import DEFAULT_BUDGET
-from aamprep.read.sniff import Kind, is_gzip, sniff
+from aamprep.read.packing import damaged_errors, packing_of, unpacked_chunks
+from aamprep.read.sniff import Kind, sniff
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Rule
@@ -63,8 +62,9 @@ class Source:
     name: str
     """Path as given by the user, for findings."""
     kind: Kind
-    """Format of the content. For gzipped files, that of the unpacked content."""
-    is_gzip: bool
+    """Format of the content. For compressed files, that of the unpacked content."""
+    packing: str
+    """Compression: gzipped, bzip2, xz, or empty."""
     bytes: int
     """Size of the file."""
     sha256: str
@@ -156,12 +156,21 @@ def open_source(path: Path, name: str, limits: Limits) -> Source:
         kind = sniff(path)
         refuse_placeholder(kind, name)
         with path.open("rb") as content:
-            packed = is_gzip(content.read(8))
+            packing = packing_of(content.read(16))
             content.seek(0)
             digest = hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
         raise _cannot_be_opened(error, name) from None
-    return Source(path, name, kind, packed, size, digest)
+    source = Source(path, name, kind, packing, size, digest)
+    if kind is Kind.UNKNOWN and packing:
+        _check_unpacking(source, limits)
+    return source
+
+
+def _check_unpacking(source: Source, limits: Limits) -> None:
+    """Raise RefusedError if a compressed file is damaged, which is why its format is unknown."""
+    for _ in unpack(source, limits):
+        pass
 
 
 def _cannot_be_opened(error: OSError | ValueError, name: str) -> UsageError:
@@ -176,29 +185,39 @@ def refuse_placeholder(kind: Kind, where: str) -> None:
 
 
 def unpack(source: Source, limits: Limits) -> Iterator[bytes]:
-    """Yield the content of a gzipped file in chunks.
+    """Yield the content of a compressed file in chunks.
 
     Raises
     ------
     RefusedError
         If the file is cut short or damaged, or unpacks to more than the limits allow.
     """
+
+    def check(total: int, num_read: int, is_first: bool) -> None:
+        check_size(total, source.bytes, source.name, limits)
+        # If the first chunk is packed very tightly, the file may be a zip bomb. Then the size that gzip
+        # declares is checked now, which saves unpacking it. It cannot be trusted in general, since other
+        # bytes may follow the last member.
+        if source.packing == "gzipped" and is_first and total > limits.ratio * num_read:
+            check_size(_declared_bytes(source.path), source.bytes, source.name, limits)
+
     with source.path.open("rb") as file:
         try:
-            yield from _inflate(file, source, limits)
-        except zlib.error as error:
-            raise RefusedError(rules.FILE_UNREADABLE, source.name, f"gzip: {error}") from None
+            yield from unpacked_chunks(file, check)
+        except damaged_errors() as error:
+            name = source.packing.replace("gzipped", "gzip")
+            raise RefusedError(rules.FILE_UNREADABLE, source.name, f"{name}: {error}") from None
 
 
 def read_content(source: Source, limits: Limits) -> bytes:
-    """Return the whole content of a file that is not an artifact, unpacked if it is gzipped.
+    """Return the whole content of a file that is not an artifact, unpacked if it is compressed.
 
     Raises
     ------
     RefusedError
         If the file is damaged, or larger than the limits allow.
     """
-    if source.is_gzip:
+    if source.packing:
         # The first pass only checks the size, so that a zip bomb is never held in memory.
         for _ in unpack(source, limits):
             pass
@@ -248,29 +267,3 @@ def _declared_bytes(path: Path) -> int:
     with path.open("rb") as file:
         file.seek(-4, 2)
         return int.from_bytes(file.read(4), "little")
-
-
-def _inflate(file: IO[bytes], source: Source, limits: Limits) -> Iterator[bytes]:
-    """Yield the content of all members of a gzip file. Other bytes after the last member are ignored."""
-    total, pending = 0, file.read(CHUNK_BYTES)
-    while is_gzip(pending):
-        member = zlib.decompressobj(wbits=31)
-        while not member.eof:
-            chunk = member.decompress(pending, CHUNK_BYTES)
-            pending = member.unconsumed_tail
-            total += len(chunk)
-            check_size(total, source.bytes, source.name, limits)
-            # If the first chunk is packed very tightly, the file may be a zip bomb. Then the declared size is
-            # checked now, which saves unpacking it. It cannot be trusted in general, since other bytes may
-            # follow the last member.
-            num_read = file.tell() - len(pending)
-            if total == len(chunk) and total > limits.ratio * num_read:
-                check_size(_declared_bytes(source.path), source.bytes, source.name, limits)
-            yield chunk
-            if not pending and not member.eof:
-                pending = file.read(CHUNK_BYTES)
-                if not pending:
-                    raise RefusedError(rules.FILE_UNREADABLE, source.name, "gzip: the file is cut short")
-        pending = member.unused_data
-        # The next member is recognized by its first bytes, of which the chunk may hold too few.
-        pending += file.read(CHUNK_BYTES) if len(pending) < 8 else b""

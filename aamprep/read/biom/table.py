@@ -32,9 +32,9 @@ def spool_table(source: Source, folder: Path, findings: Findings, limits: Limits
         path = _write(folder / _UNPACKED, read_chunks(artifact, limits))
         _spool_plain(path, folder, source.name, findings, limits)
         return f"{source.kind}, {artifact.type}", artifact.uuid
-    if source.is_gzip:
+    if source.packing:
         path = _write(folder / _UNPACKED, unpack(source, limits))
-        return f"{_spool_plain(path, folder, source.name, findings, limits)}, gzipped", ""
+        return f"{_spool_plain(path, folder, source.name, findings, limits)}, {source.packing}", ""
     return str(_spool_plain(source.path, folder, source.name, findings, limits)), ""
 
 

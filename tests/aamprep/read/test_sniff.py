@@ -1,7 +1,9 @@
 """File formats are detected from the content, not from the name."""
 
+import bz2
 import gzip
 import json
+import lzma
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -50,9 +52,12 @@ def test_the_content_decides_the_format(tmp_path: Path, content: bytes, kind: Ki
 
 
 @pytest.mark.parametrize("content", [HTML, POINTER, b">a\nACGT\n", b"(a,b);", b"a\tb\n", b"", b"\x00\x01"])
-def test_the_content_of_gzipped_files_is_detected(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_the_content_of_compressed_files_is_detected(
+    tmp_path: Path, content: bytes, pack: Callable[[bytes], bytes]
+) -> None:
     path = tmp_path / "file"
-    path.write_bytes(gzip.compress(content))
+    path.write_bytes(pack(content))
     assert sniff(path) is CONTENTS.get(content, sniff_plain(tmp_path, content))
 
 
