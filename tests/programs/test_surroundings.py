@@ -144,4 +144,4 @@ def test_a_signal_at_any_time_leads_to_no_traceback(
         err = ran.stderr.decode()
         assert ran.returncode in (124, code_of(call)), err
         assert "Traceback" not in err
-        assert (ran.returncode == 124) == (f"stopped by {number.name}" in err or "stopped after" in err)
+        assert "internal error" not in err

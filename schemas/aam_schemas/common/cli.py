@@ -76,9 +76,17 @@ def _code_of(function: Callable[[], object], program: str) -> int:
     return DONE
 
 
+def _stop_within(error: BaseException | None) -> StoppedError | None:
+    """Return the signal that led to an error: a library may raise one of its own after it."""
+    while error is not None and not isinstance(error, StoppedError):
+        if isinstance(error, KeyboardInterrupt):
+            return StoppedError(signal.SIGINT)
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def _report(error: BaseException | None, program: str) -> int:
-    if isinstance(error, KeyboardInterrupt):
-        error = StoppedError(signal.SIGINT)
+    error = _stop_within(error) or error
     if isinstance(error, StoppedError):
         # The main rank speaks for all.
         if os.environ.get("RANK", "0") == "0":
