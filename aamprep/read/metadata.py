@@ -183,9 +183,18 @@ def _split_header(rows: Iterator[Row], where: str) -> tuple[int, list[str], Iter
         raise RefusedError(rules.METADATA_EMPTY, where, "no header")
     if before is not None and 1 < len(before[1]) == len(cells) and before[1][0][:4] != "#q2:":
         return *before, chain([(line, cells)], rows)
-    if len(cells) == 1 and "," in cells[0]:
-        raise RefusedError(rules.METADATA_FORMAT, f"{where}, line {line}", "cells are separated by commas")
+    separator = _wrong_separator(cells[0]) if len(cells) == 1 else ""
+    if separator:
+        raise RefusedError(rules.METADATA_SEPARATOR, f"{where}, line {line}", separator)
     return line, cells, rows
+
+
+def _wrong_separator(header: str) -> str:
+    """Return what separates the cells of a header without tabs, or an empty text."""
+    if ";" in header or "," in header:
+        return "semicolons" if header.count(";") >= header.count(",") else "commas"
+    words = header.split()
+    return "blanks" if len(words) > 1 and is_id_header(words[0]) else ""
 
 
 def _check_id_header(cell: str, where: str, findings: Findings) -> None:

@@ -71,12 +71,18 @@ def parse_newick(
     problem = nodes.parse(source)
     if problem is not None:
         position, reason = problem
+        if word := _LENGTH_WORD.match(source, position):
+            location = f"{where}, {_location(source, position)}"
+            raise RefusedError(rules.NEWICK_LENGTH_WORD, location, repr(word[1]))
         raise RefusedError(rules.NEWICK_SYNTAX, f"{where}, {_location(source, position)}", reason)
     parent = np.frombuffer(nodes.parent, dtype=np.int32).astype(np.int64)
     length = np.frombuffer(nodes.length, dtype=np.float64).copy()
     refuse_control(nodes.name, where)
     _check_tree(parent, length, nodes.name, where, findings)
     return parent, length, tuple(nodes.name)
+
+
+_LENGTH_WORD = re.compile(r":\s*+(na|nan|null)(?=\s*[,)\[;])", re.IGNORECASE)
 
 
 class _Nodes:

@@ -15,7 +15,7 @@ from aamprep.read.invisible import report_in_text, without_marks
 from aamprep.read.metadata import parse_metadata
 from aamprep.read.newick import parse_newick
 from aamprep.read.qiime2 import open_artifact, read_chunks
-from aamprep.read.sniff import Kind
+from aamprep.read.sniff import Kind, read_head
 from aamprep.read.source import Limits, RefusedError, Source, decode_text, read_content
 from aamprep.read.taxonomy import parse_taxonomy
 from aamprep.rules import tables as rules
@@ -83,10 +83,18 @@ def _content(source: Source, role: str, findings: Findings, limits: Limits) -> t
         kind = f"{source.kind}, {artifact.type}"
         return kind, artifact.uuid, b"".join(read_chunks(artifact, limits))
     if source.kind not in _KINDS[role]:
+        if role.startswith("tree") and (name := _tree_format(source)):
+            raise RefusedError(rules.TREE_FORMAT, source.name, name)
         needed = " or ".join(sorted(_KINDS[role], reverse=True))
         raise RefusedError(rules.FILE_KIND, source.name, f"{source.kind}; {needed} or an artifact is needed")
     kind = f"{source.kind}, {source.packing}" if source.packing else str(source.kind)
     return kind, "", read_content(source, limits)
+
+
+def _tree_format(source: Source) -> str:
+    """Return NEXUS or PhyloXML if a file has one of these formats."""
+    start = read_head(source.path).lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    return "NEXUS" if start.startswith(b"#nexus") else "PhyloXML" if b"<phyloxml" in start[:2000] else ""
 
 
 def _sequences(text: str, where: str, folder: Path, findings: Findings) -> None:

@@ -38,6 +38,30 @@ FILE_TEXT_TABLE = error(
     "convert it: `biom convert -i table.txt -o table.biom --to-hdf5 --table-type 'OTU table'`",
     "table.txt: tab-separated text",
 )
+TEXT_MATRIX = error(
+    "file-text-matrix",
+    "the table is a BIOM file or a QIIME 2 artifact, not text with a row per feature",
+    "convert it (for commas, write ',' in place of '\\t'): `python -c \"import biom, pandas as pd; "
+    "t = pd.read_csv('FILE', sep='\\t', index_col=0); open('table.biom', 'w').write("
+    "biom.Table(t.values, t.index.map(str), t.columns).to_json('pandas'))\"`",
+    "otus.txt: 98 columns after the row names, such as 'S1'",
+)
+TEXT_SAMPLES = error(
+    "file-text-samples",
+    "the table is a BIOM file or a QIIME 2 artifact, not text with a row per sample, such as DADA2's seqtab",
+    "convert it (for commas, write ',' in place of '\\t'): `python -c \"import biom, pandas as pd; "
+    "t = pd.read_csv('FILE', sep='\\t', index_col=0).T; open('table.biom', 'w').write("
+    "biom.Table(t.values, t.index, t.columns.map(str)).to_json('pandas'))\"`",
+    "seqtab.txt: its columns are sequences",
+)
+TEXT_MOTHUR = error(
+    "file-mothur-shared",
+    "the table is a BIOM file or a QIIME 2 artifact, not a shared file of mothur",
+    "convert it: `python -c \"import biom, pandas as pd; t = pd.read_csv('FILE', sep='\\t', "
+    "dtype={'Group': str}).set_index('Group').drop(columns=['label', 'numOtus']).T; "
+    "open('table.biom', 'w').write(biom.Table(t.values, t.index, t.columns).to_json('pandas'))\"`",
+    "final.shared: label, Group, numOtus",
+)
 FILE_UNREADABLE = error(
     "file-unreadable",
     "the file is complete and undamaged",
@@ -333,6 +357,23 @@ NEWICK_SYNTAX = error(
     "tree.nwk, line 1, column 812: ')' without '('",
     needs=Need.TREE,
 )
+TREE_FORMAT = error(
+    "tree-other-format",
+    "the tree is Newick, not NEXUS or PhyloXML",
+    "convert it, in R with `ape::write.tree(ape::read.nexus('FILE'), 'tree.nwk')`, or with Biopython: "
+    "`python -c \"from Bio import Phylo; Phylo.convert('FILE', 'nexus', 'tree.nwk', 'newick')\"` "
+    "('phyloxml' in place of 'nexus' for PhyloXML)",
+    "tree.nex: NEXUS",
+    needs=Need.TREE,
+)
+NEWICK_LENGTH_WORD = error(
+    "newick-length-word",
+    "branch lengths are numbers, not NA or NaN",
+    "leave such lengths out, which makes them missing: "
+    "`sed -E 's/:[[:space:]]*(NA|NaN|nan|NAN|null)//g' FILE > tree.nwk`",
+    "tree.nwk, line 1, column 4: 'NA'",
+    needs=Need.TREE,
+)
 NEWICK_TIP_DUPLICATE = error(
     "newick-tip-duplicate",
     "tip names are unique",
@@ -383,6 +424,15 @@ METADATA_FORMAT = error(
     "metadata is a tab-separated table with a header",
     "save it as tab-separated text, with a header line whose first cell is 'sample-id'",
     "metadata.tsv, line 4: a quote that is never closed",
+    needs=Need.METADATA,
+)
+METADATA_SEPARATOR = error(
+    "metadata-separator",
+    "cells are separated by tabs, not by commas, semicolons or blanks",
+    "convert it (`sep=','` for commas, `sep=';'` for semicolons, `sep=r'\\s+'` for blanks): "
+    "`python -c \"import pandas as pd; pd.read_csv('FILE', sep=',', dtype=str, keep_default_na=False)"
+    ".to_csv('metadata.tsv', sep='\\t', index=False)\"`",
+    "metadata.csv, line 1: commas",
     needs=Need.METADATA,
 )
 METADATA_EMPTY = error(

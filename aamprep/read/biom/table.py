@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from aamprep.read.biom.text import refuse_text_table
 from aamprep.read.qiime2 import open_artifact, read_chunks
 from aamprep.read.sniff import Kind, sniff
 from aamprep.read.source import Limits, RefusedError, Source, refuse_placeholder, unpack
@@ -53,8 +54,8 @@ def _spool_plain(path: Path, folder: Path, where: str, findings: Findings, limit
 
         spool_json(path, folder, where, findings)
         return Kind.BIOM_JSON
-    if kind is Kind.TSV:
-        raise RefusedError(rules.FILE_TEXT_TABLE, where, kind)
+    if kind in (Kind.TSV, Kind.TEXT):
+        refuse_text_table(path, kind, where)
     raise RefusedError(rules.FILE_KIND, where, f"{kind}; a BIOM table or a QIIME 2 artifact is needed")
 
 

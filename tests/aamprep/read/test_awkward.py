@@ -33,7 +33,7 @@ TABLES = {
     "prefixed-md5.biom": {},
     "relfreq-taxa.qza": {"artifact-not-counts"},
     "taxa-level6.qza": {},
-    "text-not-zip.qza": {"file-text-table"},
+    "text-not-zip.qza": {"file-kind"},
     "tree-mismatch-table.qza": {},
     "truncated-derived.qza": {"file-unreadable"},
     "tsv-bad-table.txt": {"file-text-table"},

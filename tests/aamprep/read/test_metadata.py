@@ -145,7 +145,7 @@ def test_words_that_keep_a_column_from_being_numeric_are_noted(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("id,age\nS1,4\n", rules.METADATA_FORMAT.code),
+        ("id,age\nS1,4\n", rules.METADATA_SEPARATOR.code),
         ('id\tage\nS1\t"4\n', rules.METADATA_FORMAT.code),
         ("id\tage\n", rules.METADATA_EMPTY.code),
         ("# only\n# comments\n", rules.METADATA_EMPTY.code),
