@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aammodel.api import (
         Model,
         Run,
+        crossval,
         distance_matrix,
         load,
         open_shards,
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     )
     from aammodel.config.model import ModelConfig
     from aammodel.config.train import TrainConfig
+    from aammodel.crossval.result import Crossval
     from aammodel.evaluation.embed import Embeddings
     from aammodel.evaluation.evaluate import Evaluation
+    from aammodel.methods.registry import Method, register_method
     from aammodel.objectives.base import Objective
     from aammodel.objectives.registry import register as register_objective
     from aammodel.reports.compare import compare
@@ -33,9 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AamError",
+    "Crossval",
     "Embeddings",
     "Evaluation",
     "InvalidDataError",
+    "Method",
     "Model",
     "ModelConfig",
     "NonFiniteError",
@@ -46,20 +51,24 @@ __all__ = [
     "UsageError",
     "__version__",
     "compare",
+    "crossval",
     "distance_matrix",
     "load",
     "open_shards",
     "plan",
     "pretrain",
+    "register_method",
     "register_objective",
     "resume",
 ]
 
 _MODULES = {
     "AamError": "aam_schemas.common.errors",
+    "Crossval": "aammodel.crossval.result",
     "Embeddings": "aammodel.evaluation.embed",
     "Evaluation": "aammodel.evaluation.evaluate",
     "InvalidDataError": "aam_schemas.common.errors",
+    "Method": "aammodel.methods.registry",
     "Model": "aammodel.api",
     "ModelConfig": "aammodel.config.model",
     "NonFiniteError": "aam_schemas.common.errors",
@@ -69,11 +78,13 @@ _MODULES = {
     "TrainConfig": "aammodel.config.train",
     "UsageError": "aam_schemas.common.errors",
     "compare": "aammodel.reports.compare",
+    "crossval": "aammodel.api",
     "distance_matrix": "aammodel.api",
     "load": "aammodel.api",
     "open_shards": "aammodel.api",
     "plan": "aammodel.api",
     "pretrain": "aammodel.api",
+    "register_method": "aammodel.methods.registry",
     "register_objective": "aammodel.objectives.registry:register",
     "resume": "aammodel.api",
 }

@@ -24,12 +24,14 @@ from aam_schemas.preparation import Preparation
 from aam_schemas.shards import SPLITS
 from aammodel.config.toml import check_key, read_config, with_options
 from aammodel.config.train import TrainConfig
+from aammodel.crossval.result import Crossval
 from aammodel.data.shards import ShardSet
 from aammodel.distances.metrics import METRICS
 from aammodel.evaluation.distances import predicted_matrix
 from aammodel.evaluation.embed import Embeddings, sample_embeddings
 from aammodel.evaluation.evaluate import Evaluation
 from aammodel.evaluation.evaluate import evaluate as evaluate_model
+from aammodel.labels.target import Task
 from aammodel.nn.model import AamModel
 from aammodel.planning.cost import Estimate, estimate
 from aammodel.reports.run_report import REPORT_FILE, RESULTS_FILE
@@ -40,6 +42,8 @@ from aammodel.runs.metrics_log import Row, read_metrics
 from aammodel.training.device import pick_device
 from aammodel.training.setup import Plan, make_plan, make_trainer
 from aammodel.workflows import pretrain as pretraining
+from aammodel.workflows.crossval import CrossvalOptions
+from aammodel.workflows.crossval import crossval as cross_validate
 from aammodel.workflows.distance_matrix import all_pairs
 from aammodel.workflows.prepared import open_any_shards, shards_of
 
@@ -207,6 +211,90 @@ def distance_matrix(
         LOGGER.warning("%s samples without a %s distance: %s", (~has_distance).sum(), metric, names)
     kept = np.flatnonzero(has_distance)
     return _distance_matrix(matrix[np.ix_(kept, kept)], [ids[row] for row in kept])
+
+
+def crossval(
+    shards: Any,
+    target: str,
+    *,
+    model: "str | Path | Run | Model | None" = None,
+    metadata: str | Path | None = None,
+    task: Task | None = None,
+    folds: int = 5,
+    repeats: int = 1,
+    group_by: str | None = None,
+    leave_out: str | None = None,
+    methods: Sequence[str] | None = None,
+    permutations: int = 0,
+    draws: int = 1000,
+    seed: int = 0,
+    token_limit: int | None = None,
+    device: str = "auto",
+) -> Crossval:
+    """Predict a metadata column for every sample, each by fits that did not see it, with every method.
+
+    Parameters
+    ----------
+    shards : path, URL, or what `aamprep.shard` and `aamprep.open_shards` return
+    target : str
+        Metadata column to predict.
+    model : path, Run or Model, optional
+        A pretrained model, whose embeddings are compared with the baselines.
+    metadata : path, optional
+        Metadata in QIIME 2's format. By default those of the shards.
+    task : {"classification", "regression"}, optional
+        By default, numbers are regressed, and text or two values are classified.
+    folds, repeats : int
+        Number of folds, and of times that samples are divided into folds.
+    group_by : str, optional
+        Column of subjects or plates. A fold does not divide their samples.
+    leave_out : str, optional
+        Column whose values are left out in turn, such as a study.
+    methods : sequence of str, optional
+        Names in `aammodel.methods.registry.METHODS`. By default all that can be fitted.
+    permutations : int
+        Number of permutations of the labels, for the p-value of the best method.
+    draws : int
+        Number of draws of the bootstrap.
+    seed : int
+        Seed of the folds and of the bootstrap.
+    token_limit : int, optional
+        Maximum number of ASVs per sample that the model sees.
+    device : str
+        Device of the model.
+
+    Returns
+    -------
+    Crossval
+        With `table()`, `plot()` and `conclusion()`.
+
+    Raises
+    ------
+    UsageError
+        If there is no such column or method, nothing can be predicted, or the folds cannot be made.
+    InvalidDataError
+        If the shards or the metadata are invalid.
+    """
+    opened = open_any_shards(shards)
+    options = CrossvalOptions(
+        target=target,
+        task=task,
+        metadata=None if metadata is None else Path(metadata),
+        num_folds=folds,
+        repeats=repeats,
+        group_by=group_by,
+        leave_out=leave_out,
+        methods=tuple(methods or ()),
+        num_draws=draws,
+        permutations=permutations,
+        seed=seed,
+    )
+    loaded = model if isinstance(model, Model) or model is None else load(model, device=device)
+    network = None if loaded is None else loaded.network
+    if loaded is not None:
+        token_limit = loaded.limit_for(opened) if token_limit is None else token_limit
+        check_fits(loaded.network, opened, token_limit)
+    return cross_validate(opened, options, network, token_limit, LOGGER.info)
 
 
 def plan(

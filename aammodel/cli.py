@@ -8,6 +8,7 @@ import os
 from aam_schemas.common.cli import run
 from aam_schemas.common.program import make_program
 from aammodel.commands.compare import compare
+from aammodel.commands.crossval import crossval
 from aammodel.commands.distances import distances
 from aammodel.commands.evaluate import evaluate
 from aammodel.commands.import_ import import_
@@ -19,7 +20,10 @@ from aammodel.commands.tune import tune
 app = make_program(
     "Stream shards into a padding-safe transformer, and train it.",
     # `import` is a keyword of Python, so the function has another name than the command.
-    {command.__name__: command for command in (pretrain, evaluate, distances, compare, plan, trace, tune)}
+    {
+        command.__name__: command
+        for command in (pretrain, evaluate, crossval, distances, compare, plan, trace, tune)
+    }
     | {"import": import_},
 )
 

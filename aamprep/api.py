@@ -34,9 +34,11 @@ from aamprep.choices import DEFAULT_BUDGET, DEFAULT_TOKEN_LIMIT
 from aamprep.errors import ParameterError
 from aamprep.objects import as_file, as_files, given_paths
 from aamprep.prepare.check_choices import check_choices, check_token_limit
+from aamprep.read import read_metadata as read_metadata_file
 from aamprep.read import read_tree
 from aamprep.read.files import read_files
 from aamprep.read.source import Limits
+from aamprep.read.types import Metadata
 from aamprep.report.documents import Prepared
 from aamprep.report.documents import facts as study_facts
 from aamprep.report.report import InvalidStudyError, Report
@@ -474,6 +476,35 @@ def root(tree: "TreeLike", *, output: str | Path, overwrite: bool = False) -> Ro
     # By convention, the root has two children in newick, and an unrooted tree is written with three.
     was_rooted = bool((unrooted.parent == 0).sum() == 2)
     return RootedTree(output, len(unrooted.tips), was_rooted, findings)
+
+
+def read_metadata(path: str | Path) -> Metadata:
+    """Read sample metadata by QIIME 2's rules, as `shard` does.
+
+    Parameters
+    ----------
+    path : path
+        Tab-separated text, gzipped or not, or an artifact of metadata.
+
+    Returns
+    -------
+    Metadata
+        `ids`, `columns` (cells as text, None if missing) and `types` (numeric or categorical).
+
+    Raises
+    ------
+    UsageError
+        If there is no such file.
+    InvalidStudyError
+        If the file is invalid. Its report lists the problems.
+    """
+    title, findings = str(path), Findings()
+    if not Path(path).exists():
+        raise UsageError("there is no such file", title, "check the path")
+    metadata = read_metadata_file(Path(path), findings)
+    if metadata is None or not findings.valid:
+        raise InvalidStudyError("the metadata cannot be read", Report(title, findings))
+    return metadata
 
 
 def find_beside(tables: str | Path | Sequence[str | Path]) -> dict[str, Path]:

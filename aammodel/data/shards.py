@@ -23,8 +23,8 @@ from aam_schemas.manifest import (
     parse_manifest,
     read_manifest,
 )
-from aam_schemas.parquet import ParquetReader, open_shard_file
-from aam_schemas.shards import ASVS_FILE, DISTANCES_FILE, TREE, TREE_FILE, asvs_schema, samples_schema
+from aam_schemas.parquet import ParquetReader, expected_schema, open_shard_file
+from aam_schemas.shards import ASVS_FILE, DISTANCES_FILE, TREE_FILE
 from aam_schemas.vocabulary import are_asvs
 from aammodel.data.matrix import check_sha256, open_matrix
 from aammodel.data.rarefy import RootPaths, find_root_paths
@@ -226,7 +226,7 @@ class ShardSet:
             # Older sets have no hashes of row groups.
             check_sha256(path, listed)
             self._hashed.add(name)
-        return open_shard_file(self._source(name), listed, self._schema(name))
+        return open_shard_file(self._source(name), listed, expected_schema(self.manifest, listed))
 
     def check_samples(self) -> None:
         """Compare all sample files with the manifest, and check that no sample id occurs twice.
@@ -246,7 +246,8 @@ class ShardSet:
                 continue
             # Without hashes, since only one column is read. Training compares them when it reads the samples.
             unhashed = replace(listed, row_group_sha256=())
-            with open_shard_file(self._source(listed.name), unhashed, self._schema(listed.name)) as file:
+            schema = expected_schema(self.manifest, listed)
+            with open_shard_file(self._source(listed.name), unhashed, schema) as file:
                 for number in range(file.num_row_groups):
                     yield file.name, file.read_row_groups([number], ["sample_id"])["sample_id"]
 
@@ -263,11 +264,6 @@ class ShardSet:
                 "make the shards again with `aamprep shard`",
             )
         return listed
-
-    def _schema(self, name: str) -> pa.Schema:
-        if name == ASVS_FILE:
-            return asvs_schema(self.manifest.sequence_length)
-        return TREE if name == TREE_FILE else samples_schema(self.has_tree)
 
     def _read_tokens(self) -> npt.NDArray[np.uint8]:
         """Read the tokens of the kept ASVs, checked against the contract of `aam_schemas.tables`."""

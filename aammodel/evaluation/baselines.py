@@ -34,7 +34,7 @@ def kmer_presence(samples: Sequence[Sample], tokens: npt.NDArray[np.uint8]) -> F
     ndarray of float64, shape (B, B)
     """
     asvs = np.unique(np.concatenate([sample.asv for sample in samples]))
-    has_kmer = _kmers(tokens[asvs])
+    has_kmer = count_kmers(tokens[asvs]) > 0
     columns = [np.flatnonzero(has_kmer[np.searchsorted(asvs, sample.asv)].any(axis=0)) for sample in samples]
     rows = Rows(columns, [np.ones(len(kmers)) for kmers in columns])
     return formulas.jaccard(rows, rows, np.ones(4**K), Arithmetic())
@@ -56,8 +56,19 @@ BASELINES: dict[str, Baseline] = {
 """Baselines by name. They are those of the experiments in `docs/experiments.md`."""
 
 
-def _kmers(tokens: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Return which k-mers occur in each ASV, shape (ASVs, 4 ** K). K-mers with an N do not count."""
+def count_kmers(tokens: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
+    """Return how often each k-mer occurs in each ASV. K-mers with an N do not count.
+
+    Parameters
+    ----------
+    tokens : ndarray of uint8, shape (ASVs, L)
+        Tokens of the ASVs, beginning with START.
+
+    Returns
+    -------
+    ndarray of uint16, shape (ASVs, 4 ** K)
+        The bases of a k-mer are the digits of its column number in base 4.
+    """
     # If all ASVs are shorter than a k-mer, padding keeps the windows below valid.
     beyond = max(0, K + 1 - tokens.shape[1])
     tokens = np.pad(tokens, ((0, 0), (0, beyond)), constant_values=vocabulary.PAD)
@@ -65,9 +76,8 @@ def _kmers(tokens: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     is_base = (bases >= 0) & (bases < 4)
     windows = np.lib.stride_tricks.sliding_window_view(bases, K, axis=1)
     is_kmer = np.lib.stride_tricks.sliding_window_view(is_base, K, axis=1).all(axis=2)
-    # The bases of a k-mer are the digits of a number in base 4.
     codes = windows @ 4 ** np.arange(K)
-    has_kmer = np.zeros((len(tokens), 4**K), dtype=np.bool_)
     row = np.repeat(np.arange(len(tokens)), is_kmer.sum(axis=1))
-    has_kmer[row, codes[is_kmer]] = True
-    return has_kmer
+    counts = np.zeros((len(tokens), 4**K), dtype=np.uint16)
+    np.add.at(counts, (row, codes[is_kmer]), 1)
+    return counts

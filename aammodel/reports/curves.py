@@ -26,7 +26,7 @@ themselves are drawn faintly."""
 _LOG_RATIO = 15
 """From this ratio of the largest to the smallest loss on, the axis is logarithmic."""
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,
@@ -69,7 +69,7 @@ def _draw(runs: list[Lines]) -> Figure:
         if any(_has(run, name) for run in runs)
     ]
     panels.append(("learning rate", lambda axes: _rates(axes, runs)))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         rows = math.ceil(len(panels) / 2)
         layout = ConstrainedLayoutEngine(h_pad=0.14, w_pad=0.1)
         figure = Figure(figsize=(10, 3.3 * rows), layout=layout)

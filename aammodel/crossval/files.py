@@ -1,0 +1,190 @@
+"""Files of a cross-validation. Three have the shapes of q2-sample-classifier, so that QIIME 2 imports them.
+
+Formats: https://github.com/qiime2/q2-sample-classifier, `q2_sample_classifier/_format.py`.
+`predictions.tsv` is `SampleData[ClassifierPredictions]` or `SampleData[RegressorPredictions]`,
+`class_probabilities.tsv` is `SampleData[Probabilities]`, and `importance.tsv` is `FeatureData[Importance]`.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aam_schemas.common.folders import FOLDER, HTML, JSON, PNG, FolderKind, json_or_none
+from aam_schemas.common.html import cards, embedded_png, page, png, table
+from aam_schemas.common.text import shorten
+from aammodel.crossval.plots import draw_labels, draw_methods
+from aammodel.crossval.result import Crossval, score_words
+from aammodel.crossval.scores import SCORES
+from aammodel.methods.registry import METHODS
+
+_PLOTS = {"methods.png": draw_methods, "labels.png": draw_labels}
+
+
+def _has_metrics(folder: Path) -> bool:
+    """Return whether a folder, or each folder of a target in it, has the scores that `crossval` writes."""
+    found = [json_or_none(path) for path in (folder / "metrics.json", *folder.glob("target-*/metrics.json"))]
+    documents = [each for each in found if each is not None]
+    keys = {"target", "task", "folds", "methods"}
+    return bool(documents) and all(isinstance(each, dict) and keys <= each.keys() for each in documents)
+
+
+_FILES: dict[str, bytes | None] = {
+    r"metrics\.json": JSON,
+    r"report\.html": HTML,
+    r"(methods|labels)\.png": PNG,
+    r"predictions\.tsv": b"id\tprediction",
+    r"class_probabilities\.tsv": b"id\t",
+    r"importance\.tsv": b"id\timportance",
+    r"folds\.tsv": b"id\trepeat\tfold",
+    r"predictions\.parquet": b"PAR1",
+}
+_FOLDER = r"target-[\w.-]+"
+CROSSVAL = FolderKind(
+    "the output of crossval",
+    _has_metrics,
+    {**_FILES, _FOLDER: FOLDER, **{f"{_FOLDER}/{name}": begins for name, begins in _FILES.items()}},
+)
+
+
+def folder_name(target: str) -> str:
+    """Return the name of the folder of one target among several, without special characters."""
+    return "target-" + re.sub(r"[^\w.-]", "_", target, flags=re.ASCII)
+
+
+def write_crossval(result: Crossval, folder: Path) -> None:
+    """Write the predictions, scores, plots and report of a cross-validation into an existing folder."""
+    best = result.predictions[result.best]
+    _write_tsv(
+        folder / "predictions.tsv",
+        ("id", "prediction"),
+        zip(result.sample_ids, result.predicted(result.best), strict=True),
+    )
+    if result.target.is_classification:
+        rows = (
+            (sample_id, *map(repr, map(float, shares)))
+            for sample_id, shares in zip(result.sample_ids, best.mean, strict=True)
+        )
+        _write_tsv(folder / "class_probabilities.tsv", ("id", *result.target.classes), rows)
+    importance = next(
+        (
+            result.predictions[name].importance
+            for name in ("forest", *result.ranking)
+            if name in result.predictions and result.predictions[name].importance is not None
+        ),
+        None,
+    )
+    if importance is not None:
+        order = np.argsort(-importance, kind="stable")
+        _write_tsv(
+            folder / "importance.tsv",
+            ("id", "importance"),
+            ((result.asv_ids[row], repr(float(importance[row]))) for row in order if importance[row] > 0),
+        )
+    _write_folds(result, folder / "folds.tsv")
+    pq.write_table(all_predictions(result), folder / "predictions.parquet")
+    text = json.dumps(
+        {"schema_version": 1, **result.as_dict()}, indent=2, ensure_ascii=False, allow_nan=False
+    )
+    (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    plots = {name: png(draw(result)) for name, draw in _PLOTS.items()}
+    for name, content in plots.items():
+        (folder / name).write_bytes(content)
+    (folder / "report.html").write_bytes(_report(result, plots))
+
+
+def all_predictions(result: Crossval) -> pa.Table:
+    """Return the predictions of all methods as a table with one row per method, repeat and sample."""
+    parts = []
+    for method, found in result.predictions.items():
+        for repeat, values in enumerate(found.values):
+            number = len(values)
+            columns: dict[str, object] = {
+                "method": [method] * number,
+                "repeat": [repeat] * number,
+                "fold": result.folds.fold[repeat],
+                "sample_id": list(result.sample_ids),
+                "true": result.true(),
+            }
+            if result.target.is_classification:
+                names = np.array(result.target.classes)
+                columns["prediction"] = names[values.argmax(axis=1)]
+                columns["probability"] = pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
+            else:
+                columns["prediction"] = values
+            parts.append(pa.table(columns))
+    return pa.concat_tables(parts)
+
+
+def _write_folds(result: Crossval, path: Path) -> None:
+    groups = result.folds.groups
+    rows = (
+        (sample_id, repeat + 1, result.folds.fold[repeat, row] + 1, "" if groups is None else groups[row])
+        for repeat in range(result.folds.num_repeats)
+        for row, sample_id in enumerate(result.sample_ids)
+    )
+    _write_tsv(path, ("id", "repeat", "fold", "group"), rows)
+
+
+def _write_tsv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _report(result: Crossval, plots: dict[str, bytes]) -> bytes:
+    first, *others = result.conclusion()
+    target = result.target
+    figures = [
+        ("samples", f"{len(target.values):,}", target.task),
+        ("folds", result.folds.words, f"{result.folds.num_repeats} repeat(s)"),
+        ("best method", METHODS[result.best].words if result.best in METHODS else result.best, ""),
+    ]
+    if result.p_value is not None:
+        figures.append(("p", f"{result.p_value:.3g}", "permuted labels, best method"))
+    parts = [_sentence(f"<b>{_escape(first)}</b>"), *map(_sentence, map(_escape, others))]
+    parts += [_sentence(f"Warning: {_escape(warning)}") for warning in result.warnings]
+    parts += [cards(figures), "<h2>Methods</h2>", embedded_png(plots["methods.png"], "scores of all methods")]
+    parts += [_table_of_methods(result)]
+    if result.ungrouped is not None:
+        parts += [
+            "<h2>The same with random folds, which divide groups</h2>",
+            _sentence("If these scores are better, methods recognize the group rather than the target."),
+            _table_of_methods(result.ungrouped),
+        ]
+    parts += ["<h2>True and predicted labels, best method</h2>"]
+    parts += [
+        f'<section class="plots">{embedded_png(plots["labels.png"], "true and predicted labels")}</section>'
+    ]
+    return page(f"Cross-validation of {shorten(target.column, 80)}", parts)
+
+
+def _table_of_methods(result: Crossval) -> str:
+    scores = list(SCORES[result.target.task])
+    rows = []
+    for name in result.ranking:
+        intervals = (result.interval(name, score) for score in scores)
+        cells = [f"{each.value:.3f} ({each.low:.3f} to {each.high:.3f})" for each in intervals]
+        behind = result.difference(name, result.best)
+        cells.append(
+            "-" if name == result.best else f"{behind.value:+.3f} ({behind.low:+.3f} to {behind.high:+.3f})"
+        )
+        rows.append([METHODS[name].words if name in METHODS else name, *cells])
+    heads = ["method", *map(score_words, scores), f"difference from the best in {score_words(scores[0])}"]
+    return table(rows, heads)
+
+
+def _sentence(html: str) -> str:
+    return f"<p>{html}</p>"
+
+
+def _escape(text: str) -> str:
+    from html import escape
+
+    return escape(text)

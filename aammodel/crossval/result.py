@@ -1,0 +1,228 @@
+"""The result of a cross-validation: predictions and scores of all methods, and what they mean in words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from aammodel.crossval.fit import Predictions
+from aammodel.crossval.folds import Folds
+from aammodel.crossval.scores import SCORES, SMALLER_IS_BETTER, Interval, interval_of
+from aammodel.labels.target import Target
+from aammodel.methods.registry import METHODS
+from aammodel.sample import Float64Array
+
+if TYPE_CHECKING:
+    import polars as pl
+    from matplotlib.figure import Figure
+
+REFERENCE = "no_microbes"
+"""Method that the ratio of a score refers to."""
+
+
+@dataclass(frozen=True)
+class Crossval:
+    """Predictions for all labelled samples by all methods, on the same folds."""
+
+    target: Target
+    folds: Folds
+    sample_ids: tuple[str, ...]
+    """Ids of the labelled samples."""
+    asv_ids: tuple[str, ...]
+    """Ids of all ASVs of the shards, for the importance."""
+    predictions: Mapping[str, Predictions]
+    """Predictions of each method, by its name in `METHODS`."""
+    scores: Mapping[str, Mapping[str, Float64Array]]
+    """Each score of each method, for all samples (first) and for each draw of the bootstrap."""
+    warnings: tuple[str, ...] = ()
+    ungrouped: "Crossval | None" = None
+    """The same with random folds, if samples should have been grouped and were not."""
+    p_value: float | None = None
+    """Share of permutations of the labels that score at least as well as the best method."""
+
+    @property
+    def main_score(self) -> str:
+        """Name of the score by which methods are compared."""
+        return next(iter(SCORES[self.target.task]))
+
+    def interval(self, method: str, score: str | None = None) -> Interval:
+        """Return a score of a method with its 95 % interval."""
+        return interval_of(self.scores[method][score or self.main_score])
+
+    def difference(self, method: str, other: str, score: str | None = None) -> Interval:
+        """Return how much larger the score of a method is than that of another, paired by sample."""
+        name = score or self.main_score
+        return interval_of(self.scores[method][name] - self.scores[other][name])
+
+    @cached_property
+    def ranking(self) -> list[str]:
+        """Methods from the best to the worst by the main score."""
+        return sorted(self.predictions, key=lambda name: -self.interval(name).value)
+
+    @property
+    def best(self) -> str:
+        """Name of the best method."""
+        return self.ranking[0]
+
+    def predicted(self, method: str) -> npt.NDArray[Any]:
+        """Return the predicted numbers or names of classes, as the mean over the repeats."""
+        mean = self.predictions[method].mean
+        return np.array(self.target.classes)[mean.argmax(axis=1)] if self.target.is_classification else mean
+
+    def true(self) -> npt.NDArray[Any]:
+        """Return the true numbers or names of classes."""
+        values = self.target.values
+        return np.array(self.target.classes)[values] if self.target.is_classification else values
+
+    def conclusion(self) -> list[str]:
+        """Return what was found, in sentences: the best method, by how much, and how the model compares."""
+        return [self._about_best(), *self._about_models()]
+
+    def table(self) -> "pl.DataFrame":
+        """Return a row per method and score: value, bounds of its 95 % interval, difference from the best."""
+        import polars as pl
+
+        rows = []
+        for method in self.ranking:
+            for score in SCORES[self.target.task]:
+                found, behind = self.interval(method, score), self.difference(method, self.best, score)
+                rows.append(
+                    {
+                        "method": method,
+                        "score": score,
+                        "value": found.value,
+                        "low": found.low,
+                        "high": found.high,
+                        "difference_from_best": behind.value,
+                        "difference_low": behind.low,
+                        "difference_high": behind.high,
+                    }
+                )
+        return pl.DataFrame(rows)
+
+    def plot(self) -> "Figure":
+        """Return a plot of the main score of each method with its interval."""
+        from aammodel.crossval.plots import draw_methods
+
+        return draw_methods(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as `metrics.json` holds it. Undefined figures are None."""
+        return {
+            "target": self.target.column,
+            "task": self.target.task,
+            "samples": len(self.target.values),
+            "classes": list(self.target.classes),
+            "folds": self.folds.words,
+            "repeats": self.folds.num_repeats,
+            "groups": None if self.folds.groups is None else len(set(self.folds.groups.tolist())),
+            "best": self.best,
+            "conclusion": self.conclusion(),
+            "warnings": list(self.warnings),
+            "p_value": self.p_value,
+            "methods": {name: self._scores_of(name) for name in self.ranking},
+            "random_folds": None if self.ungrouped is None else self.ungrouped.as_dict(),
+        }
+
+    def _scores_of(self, method: str) -> dict[str, Any]:
+        behind = self.difference(method, self.best)
+        document: dict[str, Any] = {"words": METHODS[method].words if method in METHODS else method}
+        for score in SCORES[self.target.task]:
+            found = self.interval(method, score)
+            document[score] = {
+                "value": _finite(found.value),
+                "interval": [_finite(found.low), _finite(found.high)],
+            }
+        document["difference_from_best"] = {
+            "value": _finite(behind.value),
+            "interval": [_finite(behind.low), _finite(behind.high)],
+        }
+        if self.target.is_classification:
+            document["confusion"] = self.confusion(method).tolist()
+        document |= {f"ratio_{score}": value for score, value in self._ratios(method).items()}
+        return document
+
+    def confusion(self, method: str) -> npt.NDArray[np.int64]:
+        """Return how many samples of each true class (row) were predicted as each class (column)."""
+        from aammodel.crossval.scores import confusion
+
+        return confusion(self.target.values, self.predictions[method].mean)
+
+    def _ratios(self, method: str) -> dict[str, float | None]:
+        """Return the score over that of the largest class or of the median."""
+        if REFERENCE not in self.predictions:
+            return {}
+        score = "balanced_accuracy" if self.target.is_classification else "mean_absolute_error"
+        reference = self.interval(REFERENCE, score).value
+        return {score: _finite(self.interval(method, score).value / reference) if reference else None}
+
+    def _about_best(self) -> str:
+        best, found = self.best, self.interval(self.best)
+        words, score = _words(best), _SCORE_WORDS[self.main_score]
+        first = f"Best: {words}, with {score} {_shown(found)}."
+        others = [name for name in self.ranking[1:] if name != best]
+        if not others:
+            return first
+        second, lead = others[0], self.difference(best, others[0])
+        verdict = "more than noise" if lead.low > 0 else "within noise"
+        return f"{first} It is {_shown(lead)} ahead of {_words(second)}, which is {verdict}."
+
+    def _about_models(self) -> list[str]:
+        models = [name for name in self.ranking if name in METHODS and not METHODS[name].is_baseline]
+        baselines = [name for name in self.ranking if name not in METHODS or METHODS[name].is_baseline]
+        sentences = []
+        chance = [name for name in baselines if name in METHODS and not METHODS[name].sees_microbes]
+        if chance and METHODS.get(self.best) and METHODS[self.best].sees_microbes:
+            lead = self.difference(self.best, chance[0])
+            if lead.low <= 0:
+                sentences.append(f"No method is better than {_words(chance[0])} by more than noise.")
+        elif chance and chance[0] == self.best:
+            sentences.append("No method that looks at microbes is better than one that does not.")
+        if models and baselines:
+            lead = self.difference(models[0], baselines[0])
+            pair = f"{_words(models[0])} (the model) against {_words(baselines[0])}"
+            if lead.low > 0:
+                sentences.append(f"The model beats every baseline: {pair}, by {_shown(lead)}.")
+            elif lead.high < 0:
+                sentences.append(
+                    f"The model does not beat the best baseline, and is worse: {pair}, {_shown(lead)}."
+                )
+            else:
+                sentences.append(
+                    f"The model does not beat the best baseline by more than noise: {pair}, {_shown(lead)}."
+                )
+        return sentences
+
+
+_SCORE_WORDS = {
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "brier": "Brier score",
+    "r2": "R2",
+    "mean_absolute_error": "mean absolute error",
+    "root_mean_squared_error": "root mean squared error",
+    "spearman": "Spearman correlation",
+}
+
+
+def score_words(score: str) -> str:
+    """Return the name of a score for people."""
+    better = ", smaller is better" if score in SMALLER_IS_BETTER else ""
+    return f"{_SCORE_WORDS[score]}{better}"
+
+
+def _words(method: str) -> str:
+    return METHODS[method].words if method in METHODS else method
+
+
+def _shown(found: Interval) -> str:
+    return f"{found.value:.3f} (95 % interval {found.low:.3f} to {found.high:.3f})"
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,43 @@
+"""Metadata for labels: those of the shards, or a file that came later, read by QIIME 2's rules."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aam_schemas.common.errors import InvalidDataError
+from aam_schemas.common.text import shorten
+from aammodel.data.shards import ShardSet
+from aammodel.labels.metadata import Metadata, column_of, read_metadata, with_study
+
+
+def metadata_of(shards: ShardSet, sample_ids: Sequence[str], file: Path | None) -> Metadata:
+    """Return the metadata of some samples.
+
+    Parameters
+    ----------
+    shards : ShardSet
+    sample_ids : sequence of str
+    file : Path, optional
+        Metadata as QIIME 2 reads them: tab-separated text or an artifact. By default those of the shards.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file.
+    InvalidDataError
+        If the file is invalid, or has none of the samples.
+    """
+    if file is None:
+        return read_metadata(shards, sample_ids)
+    import aamprep
+
+    found = aamprep.read_metadata(file)
+    if not set(found.ids) & set(sample_ids):
+        raise InvalidDataError(
+            f"none of its {len(found.ids):,} samples are in the shards; it has samples such as "
+            f"{shorten(repr(found.ids[0]), 80)}, and the shards such as {shorten(repr(sample_ids[0]), 80)}",
+            str(file),
+            "give the metadata of this study, with the sample ids of the table",
+        )
+    types = found.types
+    made = {name: column_of(name, cells, types[name] == "numeric") for name, cells in found.columns.items()}
+    return with_study(Metadata(found.ids, made, str(file)).in_order(sample_ids))
