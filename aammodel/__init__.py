@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from aammodel.config.model import ModelConfig
     from aammodel.config.train import TrainConfig
-    from aammodel.crossval.result import Crossval
+    from aammodel.cross_validation.result import Crossval
     from aammodel.evaluation.embed import Embeddings
     from aammodel.evaluation.evaluate import Evaluation
     from aammodel.methods.registry import Method, register_method
@@ -64,7 +64,7 @@ __all__ = [
 
 _MODULES = {
     "AamError": "aam_schemas.common.errors",
-    "Crossval": "aammodel.crossval.result",
+    "Crossval": "aammodel.cross_validation.result",
     "Embeddings": "aammodel.evaluation.embed",
     "Evaluation": "aammodel.evaluation.evaluate",
     "InvalidDataError": "aam_schemas.common.errors",

@@ -24,7 +24,7 @@ from aam_schemas.preparation import Preparation
 from aam_schemas.shards import SPLITS
 from aammodel.config.toml import check_key, read_config, with_options
 from aammodel.config.train import TrainConfig
-from aammodel.crossval.result import Crossval
+from aammodel.cross_validation.result import Crossval
 from aammodel.data.shards import ShardSet
 from aammodel.distances.metrics import METRICS
 from aammodel.evaluation.distances import predicted_matrix

@@ -9,7 +9,7 @@ from aam_schemas.common.cli import print_json, say
 from aammodel.commands import options
 
 if TYPE_CHECKING:
-    from aammodel.crossval.result import Crossval
+    from aammodel.cross_validation.result import Crossval
 
 
 def crossval(
@@ -63,7 +63,7 @@ def crossval(
 
     # The options are checked before these imports, which take seconds.
     from aammodel.api import crossval as run
-    from aammodel.crossval.files import CROSSVAL, folder_name, write_crossval
+    from aammodel.cross_validation.files import CROSSVAL, folder_name, write_crossval
 
     inputs = [Path(shards), *(path for path in (metadata, model) if path is not None)]
     target_folder = OutputFolder(output, CROSSVAL, overwrite, tuple(inputs))
@@ -108,9 +108,8 @@ def _print(result: "Crossval") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from aammodel.crossval.result import score_words
-    from aammodel.crossval.scores import SCORES
-    from aammodel.methods.registry import METHODS
+    from aammodel.cross_validation.scores import SCORES, score_words
+    from aammodel.methods.registry import words_of
 
     for warning in result.warnings:
         say(f"warning: {warning}")
@@ -126,10 +125,9 @@ def _print(result: "Crossval") -> None:
         table.add_column(score_words(score).partition(",")[0], justify="right")
     table.add_column("95 % interval", justify="right")
     for name in result.ranking:
-        words = METHODS[name].words if name in METHODS else name
         main = result.interval(name)
         cells = [f"{result.interval(name, score).value:.3f}" for score in scores]
-        table.add_row(Text(words), *cells, f"{main.low:.3f} to {main.high:.3f}")
+        table.add_row(Text(words_of(name)), *cells, f"{main.low:.3f} to {main.high:.3f}")
     console.print(table)
     for sentence in result.conclusion():
         print(sentence)

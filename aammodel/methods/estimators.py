@@ -1,5 +1,6 @@
 """Estimators that scikit-learn lacks: ridge regression of classes on kernels, and means of groups."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class KernelRegressor(RegressorMixin, _Pairwise):
     def fit(self, X: Float64Array, y: Float64Array) -> "KernelRegressor":
         """Fit training values y, shape (samples,)."""
         self.mean_ = float(np.mean(y))
-        self.ridge_ = KernelRidge(kernel=self.kernel, alpha=self.alpha).fit(X, y - self.mean_)
+        self.ridge_ = _ridge(self, X, y - self.mean_)
         return self
 
     def predict(self, X: Float64Array) -> Float64Array:
@@ -69,13 +70,13 @@ class KernelClassifier(ClassifierMixin, _Pairwise):
         self.classes_, index = np.unique(y, return_inverse=True)
         indicator = np.eye(len(self.classes_))[index] - 1 / len(self.classes_)
         weight = compute_sample_weight("balanced", y)
-        self.ridge_ = KernelRidge(kernel=self.kernel, alpha=self.alpha).fit(X, indicator, weight)
+        self.ridge_ = _ridge(self, X, indicator, weight)
         return self
 
     def predict_proba(self, X: Float64Array) -> Float64Array:
         """Return a share for each class: the fitted indicators, between 0 and 1, divided by their sum."""
         check_is_fitted(self)
-        fitted = np.asarray(self.ridge_.predict(X)).reshape(len(X), -1) + 1 / len(self.classes_)
+        fitted = np.asarray(self.ridge_.predict(X)).reshape(X.shape[0], -1) + 1 / len(self.classes_)
         return _shares(np.clip(fitted, 0, 1))
 
     def predict(self, X: Float64Array) -> npt.NDArray[Any]:
@@ -140,6 +141,17 @@ class GroupFrequency(ClassifierMixin, BaseEstimator):
     def predict(self, X: npt.NDArray[np.object_]) -> npt.NDArray[Any]:
         """Return the class with the largest share."""
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+
+def _ridge(
+    machine: "KernelRegressor | KernelClassifier", X: Float64Array, y: Float64Array, weight: Any = None
+) -> KernelRidge:
+    """Fit a kernel ridge regression."""
+    with warnings.catch_warnings():
+        # Similarities of some distances are not positive definite. Then scikit-learn solves by least
+        # squares, and warns.
+        warnings.filterwarnings("ignore", "Singular matrix", UserWarning)
+        return KernelRidge(kernel=machine.kernel, alpha=machine.alpha).fit(X, y, weight)
 
 
 def _shares(values: Float64Array) -> Float64Array:

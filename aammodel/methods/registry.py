@@ -65,12 +65,15 @@ class Method:
     sees_microbes: bool = True
 
 
-def _scoring(task: Task) -> str:
-    return "balanced_accuracy" if task == "classification" else "neg_mean_squared_error"
+def _balanced_accuracy(estimator: Any, x: Any, y: npt.NDArray[np.int64]) -> float:
+    """Return the balanced accuracy. That of scikit-learn warns if the test samples of a fold lack a class."""
+    is_correct = estimator.predict(x) == y
+    return float(np.mean([is_correct[y == label].mean() for label in np.unique(y)]))
 
 
 def _search(estimator: Any, grid: dict[str, list[Any]], task: Task, inner: Splits) -> Any:
-    return GridSearchCV(estimator, grid, scoring=_scoring(task), cv=list(inner), error_score="raise")
+    scoring = _balanced_accuracy if task == "classification" else "neg_mean_squared_error"
+    return GridSearchCV(estimator, grid, scoring=scoring, cv=list(inner), error_score="raise")
 
 
 def _nothing(task: Task, _: Splits) -> Any:
@@ -203,6 +206,11 @@ def register_method(name: str, method: Method) -> None:
             f"there is no input {method.input!r}", "register_method", f"choose among: {', '.join(INPUTS)}"
         )
     METHODS[name] = method
+
+
+def words_of(name: str) -> str:
+    """Return the name of a method for people."""
+    return METHODS[name].words if name in METHODS else name
 
 
 def choose_methods(names: Sequence[str] | None) -> dict[str, Method]:

@@ -11,10 +11,10 @@ import torch
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.text import shorten
 from aam_schemas.shards import ASVS_FILE
-from aammodel.crossval.fit import Predictions, predict_all, predict_method
-from aammodel.crossval.folds import Folds, grouped_folds, left_out_folds, random_folds
-from aammodel.crossval.result import Crossval
-from aammodel.crossval.scores import SCORES, score_methods
+from aammodel.cross_validation.fit import Predictions, predict_all, predict_method
+from aammodel.cross_validation.folds import Folds, grouped_folds, left_out_folds, random_folds
+from aammodel.cross_validation.result import Crossval
+from aammodel.cross_validation.scores import SCORES, score_methods
 from aammodel.data.samples import SampleReader
 from aammodel.data.shards import ShardSet
 from aammodel.labels.groups import groups_of, suspected_groups
@@ -112,9 +112,10 @@ def crossval(
     random = _run(study, methods, inputs, _folds(study, options), plain, on_progress)
     name = shorten(column, 80)
     warning = (
-        f"column {name} has {len(set(groups.tolist())):,} values for {len(groups):,} samples, so samples look "
-        "grouped, but no grouping was asked for. With random folds, a method can recognize the group instead of "
-        f"the target. Both figures are shown. Set --group-by {name}, or another column, to settle it."
+        f"column {name} has {len(set(groups.tolist())):,} values for {len(groups):,} samples, so samples "
+        "look grouped, but no grouping was asked for. With random folds, a method can recognize the group "
+        "instead of the target. Both figures are shown. "
+        f"Set --group-by {name}, or another column, to settle it."
     )
     number = min(options.num_folds, len(set(groups.tolist())))
     folds = grouped_folds(study.target, groups, column, number, options.repeats, options.seed)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata, spearmanr
 
-from aammodel.crossval.fit import Predictions
+from aammodel.cross_validation.fit import Predictions
 from aammodel.labels.target import Target
 from aammodel.sample import Float64Array
 
@@ -90,6 +90,24 @@ SCORES: dict[str, dict[str, Score]] = {
 }
 """Scores by task. The first of each is the one by which methods are compared."""
 SMALLER_IS_BETTER = {"brier", "mean_absolute_error", "root_mean_squared_error"}
+SCORE_WORDS = {
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "brier": "Brier score",
+    "r2": "R2",
+    "mean_absolute_error": "mean absolute error",
+    "root_mean_squared_error": "root mean squared error",
+    "spearman": "Spearman correlation",
+}
+"""Names of the scores for people."""
+
+
+def score_words(score: str) -> str:
+    """Return the name of a score for people."""
+    better = ", smaller is better" if score in SMALLER_IS_BETTER else ""
+    return f"{SCORE_WORDS[score]}{better}"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aam_schemas.common.errors import UsageError
-from aammodel.crossval.folds import Folds, grouped_folds, inner_splits, left_out_folds, random_folds
+from aammodel.cross_validation.folds import Folds, grouped_folds, inner_splits, left_out_folds, random_folds
 from aammodel.labels.metadata import column_of
 from aammodel.labels.target import Target, make_target
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from aammodel.crossval.fit import Predictions
-from aammodel.crossval.folds import Folds
-from aammodel.crossval.scores import SCORES, SMALLER_IS_BETTER, Interval, interval_of
+from aammodel.cross_validation.fit import Predictions
+from aammodel.cross_validation.folds import Folds
+from aammodel.cross_validation.scores import SCORE_WORDS, SCORES, Interval, confusion, interval_of
 from aammodel.labels.target import Target
-from aammodel.methods.registry import METHODS
+from aammodel.methods.registry import METHODS, words_of
 from aammodel.sample import Float64Array
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Crossval:
 
     def plot(self) -> "Figure":
         """Return a plot of the main score of each method with its interval."""
-        from aammodel.crossval.plots import draw_methods
+        from aammodel.cross_validation.plots import draw_methods
 
         return draw_methods(self)
 
@@ -129,7 +129,7 @@ class Crossval:
 
     def _scores_of(self, method: str) -> dict[str, Any]:
         behind = self.difference(method, self.best)
-        document: dict[str, Any] = {"words": METHODS[method].words if method in METHODS else method}
+        document: dict[str, Any] = {"words": words_of(method)}
         for score in SCORES[self.target.task]:
             found = self.interval(method, score)
             document[score] = {
@@ -147,8 +147,6 @@ class Crossval:
 
     def confusion(self, method: str) -> npt.NDArray[np.int64]:
         """Return how many samples of each true class (row) were predicted as each class (column)."""
-        from aammodel.crossval.scores import confusion
-
         return confusion(self.target.values, self.predictions[method].mean)
 
     def _ratios(self, method: str) -> dict[str, float | None]:
@@ -161,14 +159,14 @@ class Crossval:
 
     def _about_best(self) -> str:
         best, found = self.best, self.interval(self.best)
-        words, score = _words(best), _SCORE_WORDS[self.main_score]
+        words, score = words_of(best), SCORE_WORDS[self.main_score]
         first = f"Best: {words}, with {score} {_shown(found)}."
         others = [name for name in self.ranking[1:] if name != best]
         if not others:
             return first
         second, lead = others[0], self.difference(best, others[0])
         verdict = "more than noise" if lead.low > 0 else "within noise"
-        return f"{first} It is {_shown(lead)} ahead of {_words(second)}, which is {verdict}."
+        return f"{first} It is {_shown(lead)} ahead of {words_of(second)}, which is {verdict}."
 
     def _about_models(self) -> list[str]:
         models = [name for name in self.ranking if name in METHODS and not METHODS[name].is_baseline]
@@ -178,12 +176,12 @@ class Crossval:
         if chance and METHODS.get(self.best) and METHODS[self.best].sees_microbes:
             lead = self.difference(self.best, chance[0])
             if lead.low <= 0:
-                sentences.append(f"No method is better than {_words(chance[0])} by more than noise.")
+                sentences.append(f"No method is better than {words_of(chance[0])} by more than noise.")
         elif chance and chance[0] == self.best:
             sentences.append("No method that looks at microbes is better than one that does not.")
         if models and baselines:
             lead = self.difference(models[0], baselines[0])
-            pair = f"{_words(models[0])} (the model) against {_words(baselines[0])}"
+            pair = f"{words_of(models[0])} (the model) against {words_of(baselines[0])}"
             if lead.low > 0:
                 sentences.append(f"The model beats every baseline: {pair}, by {_shown(lead)}.")
             elif lead.high < 0:
@@ -195,29 +193,6 @@ class Crossval:
                     f"The model does not beat the best baseline by more than noise: {pair}, {_shown(lead)}."
                 )
         return sentences
-
-
-_SCORE_WORDS = {
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "brier": "Brier score",
-    "r2": "R2",
-    "mean_absolute_error": "mean absolute error",
-    "root_mean_squared_error": "root mean squared error",
-    "spearman": "Spearman correlation",
-}
-
-
-def score_words(score: str) -> str:
-    """Return the name of a score for people."""
-    better = ", smaller is better" if score in SMALLER_IS_BETTER else ""
-    return f"{_SCORE_WORDS[score]}{better}"
-
-
-def _words(method: str) -> str:
-    return METHODS[method].words if method in METHODS else method
 
 
 def _shown(found: Interval) -> str:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from aammodel.crossval.folds import Folds, inner_splits
+from aammodel.cross_validation.folds import Folds, inner_splits
 from aammodel.labels.target import Target
 from aammodel.methods.inputs import INPUTS, Inputs
 from aammodel.methods.registry import Method

@@ -7,26 +7,23 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from aam_schemas.common.text import shorten
-from aammodel.crossval.scores import confusion
-from aammodel.methods.registry import METHODS
+from aammodel.cross_validation.scores import confusion, score_words
+from aammodel.methods.registry import METHODS, words_of
 from aammodel.reports.curves import STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from aammodel.crossval.result import Crossval
+    from aammodel.cross_validation.result import Crossval
 
 MODEL_COLOR, BASELINE_COLOR, NOTHING_COLOR = "#c2410c", "#1f5673", "#8a8f98"
-"""Colors of methods with a model, of baselines, and of methods that do not look at microbes. The markers differ,
-too, so that methods can be told apart without color."""
+"""Colors of methods with a model, of baselines, and of methods without microbes. The markers differ, too."""
 _MOST_CLASSES = 30
 _MOST_POINTS = 5000
 
 
 def draw_methods(result: "Crossval") -> Figure:
     """Return a figure with the main score of each method and its 95 % interval, the best on top."""
-    from aammodel.crossval.result import score_words
-
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 1.1 + 0.28 * len(result.ranking)), layout="constrained")
         axes = figure.subplots()
@@ -34,7 +31,7 @@ def draw_methods(result: "Crossval") -> Figure:
             found = result.interval(name)
             axes.plot([found.low, found.high], [row, row], color=_color(name), linewidth=2)
             axes.plot([found.value], [row], marker=_marker(name), color=_color(name), markersize=6)
-        names = [METHODS[name].words if name in METHODS else name for name in reversed(result.ranking)]
+        names = [words_of(name) for name in reversed(result.ranking)]
         axes.set_yticks(range(len(names)), [_plain(name) for name in names])
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(f"{score_words(result.main_score)} with 95 % interval")

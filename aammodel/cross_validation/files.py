@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from aam_schemas.common.folders import FOLDER, HTML, JSON, PNG, FolderKind, json_or_none
 from aam_schemas.common.html import cards, embedded_png, page, png, table
 from aam_schemas.common.text import shorten
-from aammodel.crossval.plots import draw_labels, draw_methods
-from aammodel.crossval.result import Crossval, score_words
-from aammodel.crossval.scores import SCORES
-from aammodel.methods.registry import METHODS
+from aammodel.cross_validation.plots import draw_labels, draw_methods
+from aammodel.cross_validation.result import Crossval
+from aammodel.cross_validation.scores import SCORES, score_words
+from aammodel.methods.registry import words_of
 
 _PLOTS = {"methods.png": draw_methods, "labels.png": draw_labels}
 
@@ -144,7 +144,7 @@ def _report(result: Crossval, plots: dict[str, bytes]) -> bytes:
     figures = [
         ("samples", f"{len(target.values):,}", target.task),
         ("folds", result.folds.words, f"{result.folds.num_repeats} repeat(s)"),
-        ("best method", METHODS[result.best].words if result.best in METHODS else result.best, ""),
+        ("best method", words_of(result.best), ""),
     ]
     if result.p_value is not None:
         figures.append(("p", f"{result.p_value:.3g}", "permuted labels, best method"))
@@ -175,7 +175,7 @@ def _table_of_methods(result: Crossval) -> str:
         cells.append(
             "-" if name == result.best else f"{behind.value:+.3f} ({behind.low:+.3f} to {behind.high:+.3f})"
         )
-        rows.append([METHODS[name].words if name in METHODS else name, *cells])
+        rows.append([words_of(name), *cells])
     heads = ["method", *map(score_words, scores), f"difference from the best in {score_words(scores[0])}"]
     return table(rows, heads)
 
