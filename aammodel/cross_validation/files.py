@@ -18,12 +18,9 @@ import pyarrow.parquet as pq
 from aam_schemas.common.folders import FOLDER, HTML, JSON, PNG, FolderKind, json_or_none
 from aam_schemas.common.html import cards, embedded_png, page, png, table
 from aam_schemas.common.text import shorten
-from aammodel.cross_validation.plots import draw_labels, draw_methods
 from aammodel.cross_validation.result import Crossval
 from aammodel.cross_validation.scores import SCORES, score_words
 from aammodel.methods.registry import words_of
-
-_PLOTS = {"methods.png": draw_methods, "labels.png": draw_labels}
 
 
 def _has_metrics(folder: Path) -> bool:
@@ -92,7 +89,7 @@ def write_crossval(result: Crossval, folder: Path) -> None:
         {"schema_version": 1, **result.as_dict()}, indent=2, ensure_ascii=False, allow_nan=False
     )
     (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
-    plots = {name: png(draw(result)) for name, draw in _PLOTS.items()}
+    plots = {"methods.png": png(result.plot()), "labels.png": png(result.plot_labels())}
     for name, content in plots.items():
         (folder / name).write_bytes(content)
     (folder / "report.html").write_bytes(_report(result, plots))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from aammodel.cross_validation.fit import Predictions
 from aammodel.cross_validation.folds import Folds
+from aammodel.cross_validation.plots import draw_confusion, draw_methods, draw_numbers
 from aammodel.cross_validation.scores import SCORE_WORDS, SCORES, Interval, confusion, interval_of
 from aammodel.labels.target import Target
 from aammodel.methods.registry import METHODS, words_of
@@ -105,9 +106,13 @@ class Crossval:
 
     def plot(self) -> "Figure":
         """Return a plot of the main score of each method with its interval."""
-        from aammodel.cross_validation.plots import draw_methods
+        return draw_methods({name: self.interval(name) for name in self.ranking}, self.main_score)
 
-        return draw_methods(self)
+    def plot_labels(self) -> "Figure":
+        """Return the confusion matrix of the best method, or a scatter plot of true and predicted numbers."""
+        if self.target.is_classification:
+            return draw_confusion(self.confusion(self.best), self.target.classes)
+        return draw_numbers(self.true(), self.predicted(self.best), self.target.column)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as `metrics.json` holds it. Undefined figures are None."""

@@ -116,10 +116,10 @@ def test_a_method_of_your_own_is_fitted_on_the_same_folds(study: Path) -> None:
 
 def test_permuted_labels_give_a_p_value(study: Path) -> None:
     shards, fast = study / "shards", {"group_by": "subject", "methods": ["kernel_jaccard"], "draws": 5}
-    assert aammodel.crossval(shards, "habitat", permutations=19, **fast).p_value == 0.05
-    coin = aammodel.crossval(shards, "coin", permutations=19, **fast).p_value
+    assert aammodel.crossval(shards, "habitat", permutations=9, **fast).p_value == 0.1
+    coin = aammodel.crossval(shards, "coin", permutations=9, **fast).p_value
     assert coin is not None
-    assert coin > 0.05
+    assert coin > 0.1
 
 
 def columns_of(path: Path) -> tuple[list[str], list[list[str]]]:
