@@ -55,34 +55,19 @@ def folder_name(target: str) -> str:
 
 
 def write_crossval(result: Crossval, folder: Path) -> None:
-    """Write the predictions, scores, plots and report of a cross-validation into an existing folder."""
-    best = result.predictions[result.best]
-    _write_tsv(
-        folder / "predictions.tsv",
-        ("id", "prediction"),
-        zip(result.sample_ids, result.predicted(result.best), strict=True),
-    )
+    """Write the predictions, scores, plots and report of a cross-validation into an existing folder.
+
+    `predictions.tsv` and `class_probabilities.tsv` are of the best method that looks at microbes,
+    `predictions.parquet` is of all methods.
+    """
+    method, ids = result.best_with_microbes, result.sample_ids
+    rows = zip(ids, result.predicted(method), strict=True)
+    _write_tsv(folder / "predictions.tsv", ("id", "prediction"), rows)
     if result.target.is_classification:
-        rows = (
-            (sample_id, *map(repr, map(float, shares)))
-            for sample_id, shares in zip(result.sample_ids, best.mean, strict=True)
-        )
-        _write_tsv(folder / "class_probabilities.tsv", ("id", *result.target.classes), rows)
-    importance = next(
-        (
-            result.predictions[name].importance
-            for name in ("forest", *result.ranking)
-            if name in result.predictions and result.predictions[name].importance is not None
-        ),
-        None,
-    )
-    if importance is not None:
-        order = np.argsort(-importance, kind="stable")
-        _write_tsv(
-            folder / "importance.tsv",
-            ("id", "importance"),
-            ((result.asv_ids[row], repr(float(importance[row]))) for row in order if importance[row] > 0),
-        )
+        shares = result.predictions[method].mean.tolist()
+        probabilities = ((sample_id, *row) for sample_id, row in zip(ids, shares, strict=True))
+        _write_tsv(folder / "class_probabilities.tsv", ("id", *result.target.classes), probabilities)
+    _write_importance(result, folder / "importance.tsv")
     _write_folds(result, folder / "folds.tsv")
     pq.write_table(all_predictions(result), folder / "predictions.parquet")
     text = json.dumps(
@@ -116,6 +101,15 @@ def all_predictions(result: Crossval) -> pa.Table:
                 columns["prediction"] = values
             parts.append(pa.table(columns))
     return pa.concat_tables(parts)
+
+
+def _write_importance(result: Crossval, path: Path) -> None:
+    """Write the mean importance of the ASVs in the fits of the forest, the largest first."""
+    importances = (result.predictions[name].importance for name in result.ranking)
+    found = next((each for each in importances if each is not None), None)
+    if found is not None:
+        order = [row for row in np.argsort(-found, kind="stable") if found[row] > 0]
+        _write_tsv(path, ("id", "importance"), ((result.asv_ids[row], float(found[row])) for row in order))
 
 
 def _write_folds(result: Crossval, path: Path) -> None:
@@ -155,7 +149,7 @@ def _report(result: Crossval, plots: dict[str, bytes]) -> bytes:
             _sentence("If these scores are better, methods recognize the group rather than the target."),
             _table_of_methods(result.ungrouped),
         ]
-    parts += ["<h2>True and predicted labels, best method</h2>"]
+    parts += ["<h2>True and predicted labels, best method with microbes</h2>"]
     parts += [
         f'<section class="plots">{embedded_png(plots["labels.png"], "true and predicted labels")}</section>'
     ]

@@ -68,6 +68,12 @@ class Crossval:
         """Name of the best method."""
         return self.ranking[0]
 
+    @property
+    def best_with_microbes(self) -> str:
+        """Name of the best method that looks at the ASVs. Files and plots of labels are of this method."""
+        looking = [name for name in self.ranking if name not in METHODS or METHODS[name].sees_microbes]
+        return looking[0] if looking else self.best
+
     def predicted(self, method: str) -> npt.NDArray[Any]:
         """Return the predicted numbers or names of classes, as the mean over the repeats."""
         mean = self.predictions[method].mean
@@ -109,10 +115,11 @@ class Crossval:
         return draw_methods({name: self.interval(name) for name in self.ranking}, self.main_score)
 
     def plot_labels(self) -> "Figure":
-        """Return the confusion matrix of the best method, or a scatter plot of true and predicted numbers."""
+        """Return the confusion matrix of the best method with microbes, or a plot of its predictions."""
+        best = self.best_with_microbes
         if self.target.is_classification:
-            return draw_confusion(self.confusion(self.best), self.target.classes)
-        return draw_numbers(self.true(), self.predicted(self.best), self.target.column)
+            return draw_confusion(self.confusion(best), self.target.classes)
+        return draw_numbers(self.true(), self.predicted(best), self.target.column)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as `metrics.json` holds it. Undefined figures are None."""
@@ -125,6 +132,7 @@ class Crossval:
             "repeats": self.folds.num_repeats,
             "groups": None if self.folds.groups is None else len(set(self.folds.groups.tolist())),
             "best": self.best,
+            "best_with_microbes": self.best_with_microbes,
             "conclusion": self.conclusion(),
             "warnings": list(self.warnings),
             "p_value": self.p_value,

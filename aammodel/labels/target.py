@@ -137,6 +137,26 @@ def _classification(
     return Target(column.name, "classification", rows[is_kept], values, tuple(map(str, kept)), tuple(notes))
 
 
+def restates(column: Column, target: Target) -> bool:
+    """Return whether few values of a column tell the target exactly, such as a diagnosis with more detail.
+
+    Parameters
+    ----------
+    column : Column
+        Of the samples of the target.
+    target : Target
+    """
+    values = column.as_text()
+    if target.is_classification:
+        seen = {(value, label) for value, label in zip(values, target.values.tolist(), strict=True)}
+        number = len({value for value, _ in seen})
+        return len(seen) == number <= max(FEW_VALUES, 2 * len(target.classes))
+    if not column.is_numeric or column.is_missing.any() or len(set(values.tolist())) < 3:
+        return False
+    # The same numbers in another unit.
+    return bool(abs(np.corrcoef(column.values, target.values)[0, 1]) > 0.9999)
+
+
 def _check_not_constant(column: Column, values: npt.NDArray[Any]) -> None:
     if len(set(values.tolist())) > 1:
         return

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
-from aam_schemas.common.text import shorten
+from aam_schemas.common.text import shorten, truncate_list
 from aam_schemas.shards import ASVS_FILE
 from aammodel.cross_validation.fit import Predictions, predict_all, predict_method
 from aammodel.cross_validation.folds import Folds, grouped_folds, left_out_folds, random_folds
@@ -19,7 +19,7 @@ from aammodel.data.samples import SampleReader
 from aammodel.data.shards import ShardSet
 from aammodel.labels.groups import groups_of, suspected_groups
 from aammodel.labels.metadata import Metadata
-from aammodel.labels.target import Target, Task, make_target
+from aammodel.labels.target import Target, Task, make_target, restates
 from aammodel.methods.inputs import Inputs, columns_of_samples
 from aammodel.methods.registry import METHODS, Method, choose_methods
 from aammodel.nn.model import AamModel
@@ -155,7 +155,11 @@ def _folds(study: _Study, options: CrossvalOptions) -> Folds:
 def _inputs(
     study: _Study, groups: npt.NDArray[np.object_] | None, model: AamModel | None, token_limit: int | None
 ) -> Inputs:
-    others = {name: column for name, column in study.metadata.columns.items() if name != study.target.column}
+    others = {
+        name: column
+        for name, column in study.metadata.columns.items()
+        if name != study.target.column and not restates(column, study.target)
+    }
     return Inputs(
         study.shards,
         study.samples,
@@ -165,6 +169,21 @@ def _inputs(
         None if model is None else _untrained(model),
         token_limit,
     )
+
+
+def _restated_note(study: _Study) -> list[str]:
+    columns = study.metadata.columns
+    names = [
+        shorten(name, 80)
+        for name in columns
+        if name != study.target.column and restates(columns[name], study.target)
+    ]
+    if not names:
+        return []
+    return [
+        f"columns that tell {shorten(study.target.column, 80)} in other words were not given to the forest "
+        f"on metadata: {truncate_list(names)}"
+    ]
 
 
 def _untrained(model: AamModel) -> AamModel:
@@ -197,7 +216,7 @@ def _run(
         asv_ids=_asv_ids(study.shards),
         predictions=predictions,
         scores=scores,
-        warnings=study.target.notes,
+        warnings=(*study.target.notes, *_restated_note(study)),
     )
     if not options.permutations:
         return found

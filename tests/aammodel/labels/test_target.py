@@ -8,7 +8,7 @@ import pytest
 from aam_schemas.common.errors import UsageError
 from aammodel.labels.groups import groups_of, suspected_groups
 from aammodel.labels.metadata import Column, Metadata, column_of, with_study
-from aammodel.labels.target import make_target
+from aammodel.labels.target import make_target, restates
 
 
 def numbers(*values: float | None) -> Column:
@@ -66,6 +66,18 @@ def test_what_cannot_be_predicted_is_refused_with_its_cause(column: Column, task
     with pytest.raises(UsageError, match=words) as caught:
         make_target(column, task)
     assert caught.value.fix
+
+
+def test_a_column_that_tells_the_target_in_other_words_is_found() -> None:
+    site = make_target(texts("gut", "gut", "skin", "skin"), None)
+    assert restates(texts("gut, left", "gut, right", "arm", "arm"), site)
+    assert not restates(texts("a", "b", "b", "a"), site)
+    many = make_target(texts(*["gut", "skin"] * 10), None)
+    assert not restates(texts(*(f"p{number}" for number in range(20))), many)
+    age = make_target(numbers(10, 20, 35, 40), None)
+    assert restates(numbers(120, 240, 420, 480), age)
+    assert not restates(numbers(1, 2, 2, 1), age)
+    assert not restates(numbers(120, 240, 420, None), age)
 
 
 def metadata_of(**columns: Column) -> Metadata:
