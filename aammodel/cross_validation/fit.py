@@ -48,12 +48,12 @@ def predict_all(
     target : Target
     folds : Folds
     on_progress : callable
-        Called with the name of each method before it is fitted.
+        Called with a line of text before each method is fitted.
     """
     found: dict[str, Predictions] = {}
     for name, method in methods.items():
         if INPUTS[method.input].is_available(inputs):
-            on_progress(name)
+            on_progress(f"fitting: {method.words}")
             found[name] = predict_method(method, inputs, target, folds)
     return found
 

@@ -90,7 +90,7 @@ def crossval(
     token_limit : int, optional
         Maximum number of ASVs per sample that the model sees.
     on_progress : callable
-        Called with the name of each method before it is fitted.
+        Called with a line of text before each method is fitted.
 
     Raises
     ------
