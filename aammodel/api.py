@@ -24,7 +24,6 @@ from aam_schemas.preparation import Preparation
 from aam_schemas.shards import SPLITS
 from aammodel.config.toml import check_key, read_config, with_options
 from aammodel.config.train import TrainConfig
-from aammodel.cross_validation.result import Crossval
 from aammodel.data.shards import ShardSet
 from aammodel.distances.metrics import METRICS
 from aammodel.evaluation.distances import predicted_matrix
@@ -42,13 +41,13 @@ from aammodel.runs.metrics_log import Row, read_metrics
 from aammodel.training.device import pick_device
 from aammodel.training.setup import Plan, make_plan, make_trainer
 from aammodel.workflows import pretrain as pretraining
-from aammodel.workflows.crossval import CrossvalOptions
-from aammodel.workflows.crossval import crossval as cross_validate
 from aammodel.workflows.distance_matrix import all_pairs
 from aammodel.workflows.prepared import open_any_shards, shards_of
 
 if TYPE_CHECKING:
     from skbio import DistanceMatrix
+
+    from aammodel.cross_validation.result import Crossval
 
 LOGGER = logging.getLogger("aammodel")
 
@@ -230,7 +229,7 @@ def crossval(
     seed: int = 0,
     token_limit: int | None = None,
     device: str = "auto",
-) -> Crossval:
+) -> "Crossval":
     """Predict a metadata column for every sample, each by fits that did not see it, with every method.
 
     Parameters
@@ -275,6 +274,10 @@ def crossval(
     InvalidDataError
         If the shards or the metadata are invalid.
     """
+    # Scikit-learn takes a second to import. Training does not need it.
+    from aammodel.workflows.crossval import CrossvalOptions
+    from aammodel.workflows.crossval import crossval as cross_validate
+
     opened = open_any_shards(shards)
     options = CrossvalOptions(
         target=target,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
+from aam_schemas.footer import expected_schema
 from aam_schemas.manifest import (
     CHECKSUM_FILE,
     MANIFEST_FILE,
@@ -23,7 +24,7 @@ from aam_schemas.manifest import (
     parse_manifest,
     read_manifest,
 )
-from aam_schemas.parquet import ParquetReader, expected_schema, open_shard_file
+from aam_schemas.parquet import ParquetReader, open_shard_file
 from aam_schemas.shards import ASVS_FILE, DISTANCES_FILE, TREE_FILE
 from aam_schemas.vocabulary import are_asvs
 from aammodel.data.matrix import check_sha256, open_matrix
