@@ -31,7 +31,7 @@ from aam_schemas.shards import (
     samples_schema,
     tokens_sha256,
 )
-from aam_schemas.tables import asv_table, metadata_table, sample_table, violations
+from aam_schemas.tables import asv_table, metadata_violations, sample_table, violations
 from aam_schemas.vocabulary import encode
 from aamprep.arrays import Int64Array, write_array
 from aamprep.arrow import list_values
@@ -329,7 +329,7 @@ def _metadata_table(metadata: Metadata, sample_ids: list[str], original_ids: lis
         else:
             columns[stored[name]] = pa.array(values, pa.string())
     table = pa.table(columns)
-    failures = violations(metadata_table(_metadata_types(metadata)), pl.DataFrame(table))
+    failures = metadata_violations(_metadata_types(metadata), pl.DataFrame(table))
     if len(failures):
         raise AssertionError(f"metadata are invalid, though they were checked when read: {failures}")
     return table

@@ -11,7 +11,6 @@ import pyarrow as pa
 from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.footer import ColumnsError
 from aam_schemas.manifest import MANIFEST_FILE, Manifest
-from aam_schemas.tables import violations
 from aamprep.arrays import BoolArray
 from aamprep.rules import shards as rules
 from aamprep.rules.findings import Findings
@@ -47,9 +46,18 @@ class ShardCheck:
             self.add(rules.PAGES, name, "", error.what)
         self.intact.discard(name)
 
-    def passes(self, schema: object, frame: pl.DataFrame, name: str, ids: list[str]) -> bool:
-        """Return whether rows satisfy their pandera schema. Each failed check becomes one finding."""
-        failures = violations(schema, frame)  # type: ignore[arg-type]
+    def passes(self, failures: pl.DataFrame, name: str, ids: list[str]) -> bool:
+        """Return whether no row violates its pandera schema. Each failed check becomes one finding.
+
+        Parameters
+        ----------
+        failures : polars.DataFrame
+            What `aam_schemas.tables.violations` or `metadata_violations` returned.
+        name : str
+            Name of the file.
+        ids : list of str
+            What to call each row.
+        """
         for (column, check), rows in failures.group_by("column", "check", maintain_order=True):
             index = rows["index"].drop_nulls().to_list()
             location = ids[min(index)] if index else f"column {column}"

@@ -13,7 +13,7 @@ from aam_schemas.shards import (
     TREE_FILE,
     tokens_sha256,
 )
-from aam_schemas.tables import asv_table, metadata_table
+from aam_schemas.tables import asv_table, metadata_violations, violations
 from aam_schemas.vocabulary import encode
 from aamprep.rules import shards as rules
 from aamprep.shards.stored import branches_of, matrix_problem
@@ -57,7 +57,7 @@ def _check_asvs(check: ShardCheck) -> pl.DataFrame | None:
     frame = pl.DataFrame(table).with_columns(pl.col("tokens").arr.to_list())
     check.compare_number("num_asvs", check.manifest.num_asvs, len(frame))
     names = [f"ASV {name}" for name in frame["asv_id"].to_list()]
-    if not check.passes(asv_table(length), frame, ASVS_FILE, names):
+    if not check.passes(violations(asv_table(length), frame), ASVS_FILE, names):
         return None
     _check_tokens(check, table, frame)
     return frame.drop("tokens")
@@ -113,7 +113,8 @@ def _check_metadata(check: ShardCheck, samples: SampleCheck) -> None:
         check.findings.skip(rules.METADATA_ORDER, reason)
         return
     ids = table["sample_id"].to_pylist()
-    check.passes(metadata_table(types), pl.DataFrame(table), METADATA_FILE, [f"sample {i}" for i in ids])
+    failures = metadata_violations(types, pl.DataFrame(table))
+    check.passes(failures, METADATA_FILE, [f"sample {i}" for i in ids])
     if not samples.is_complete:
         check.findings.skip(rules.METADATA_ORDER, "not all samples could be read")
         return

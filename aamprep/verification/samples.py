@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from aam_schemas.manifest import ShardFile
 from aam_schemas.shards import ASVS_FILE
-from aam_schemas.tables import sample_table
+from aam_schemas.tables import sample_table, violations
 from aamprep.arrays import BoolArray, Int64Array
 from aamprep.arrow import list_sizes, list_values
 from aamprep.rules import shards as rules
@@ -81,7 +81,8 @@ class SampleCheck:
     def _check_batch(self, name: str, samples: pa.Table, ids: list[str]) -> None:
         choices = self.check.manifest.choices
         schema = sample_table(choices.token_limit, self.num_asvs, self.check.manifest.num_branches)
-        if not self.check.passes(schema, pl.DataFrame(samples), name, [f"sample {i}" for i in ids]):
+        failures = violations(schema, pl.DataFrame(samples))
+        if not self.check.passes(failures, name, [f"sample {i}" for i in ids]):
             self.is_complete = False
             return
         batch = entries(samples)

@@ -228,24 +228,93 @@ def _branch_columns(num_branches: int) -> dict[str, pa.Column]:
     }
 
 
-def metadata_table(types: dict[str, str]) -> pa.DataFrameSchema:
-    """Return the schema of `metadata.parquet`.
+_KINDS = {"numeric": pl.Float64, "categorical": pl.String}
+
+_METADATA_COLUMNS = pa.DataFrameSchema(
+    {
+        "column": pa.Column(pl.String, unique=True),
+        "type": pa.Column(pl.String, nullable=True),
+        "needed": pa.Column(pl.String, nullable=True),
+    },
+    checks=_frame_check(
+        pl.col("type") == pl.col("needed"), "column_type", "a column is missing, unknown or of another type"
+    ),
+    name="columns of the metadata",
+)
+_METADATA_IDS = pa.DataFrameSchema(
+    {"sample_id": pa.Column(pl.String, ID_GIVEN, unique=True)}, name="ids of the metadata"
+)
+_METADATA_NUMBERS = pa.DataFrameSchema(
+    {
+        "value": pa.Column(
+            pl.Float64,
+            _check(
+                lambda c: c.is_null() | c.is_finite(),
+                "finite",
+                "a value is NaN or infinite; leave the cell empty if it is missing",
+            ),
+            nullable=True,
+        )
+    },
+    name="numbers of the metadata",
+)
+_CELLS_AT_ONCE = 1 << 20
+"""Number of numeric cells that are validated together."""
+
+
+def metadata_violations(types: dict[str, str], frame: pl.DataFrame) -> pl.DataFrame:
+    """Validate the rows of `metadata.parquet`, and return the violations.
+
+    The names of columns come from a file, and polars takes some names for patterns (`*`, `^.*$`). So pandera
+    meets no name: the columns are described by rows, and the cells of numeric columns are validated one below
+    the other. The cost is linear, too: with a schema of n columns, pandera takes n squared steps.
 
     Parameters
     ----------
     types : dict of str to str
         "numeric" or "categorical" for each column except `sample_id`.
+    frame : polars.DataFrame
+        The rows to check.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per failure, as `violations` returns them. If a column is missing, unknown or of another type,
+        cells are not checked.
     """
-    kinds = {"numeric": pl.Float64, "categorical": pl.String}
-    finite = _check(
-        lambda c: c.is_null() | c.is_finite(),
-        "finite",
-        "a value is NaN or infinite; leave the cell empty if it is missing",
-    )
+    needed = {"sample_id": pl.String} | {name: _KINDS[kind] for name, kind in types.items()}
+    given = dict(zip(frame.columns, frame.dtypes, strict=True))
+    names = list(needed | given)
     columns = {
-        name: pa.Column(kinds[kind], finite if kind == "numeric" else None, nullable=True)
-        for name, kind in types.items()
+        "column": names,
+        "type": [str(given[name]) if name in given else None for name in names],
+        "needed": [str(needed[name]) if name in needed else None for name in names],
     }
-    return pa.DataFrameSchema(
-        {"sample_id": pa.Column(pl.String, ID_GIVEN, unique=True), **columns}, strict=True, name="metadata"
+    wrong = violations(_METADATA_COLUMNS, pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String)))
+    if len(wrong):
+        name_of_row = pl.Series(names, dtype=pl.String)
+        return wrong.select(
+            "check", "failure_case", column=name_of_row.gather(wrong["index"]), index=pl.lit(None, pl.Int32)
+        )
+    series = dict(zip(frame.columns, frame.iter_columns(), strict=True))
+    found = [violations(_METADATA_IDS, series["sample_id"].to_frame())]
+    numeric = [name for name, kind in types.items() if kind == "numeric"]
+    at_once = max(1, _CELLS_AT_ONCE // max(len(frame), 1))
+    for start in range(0, len(numeric), at_once):
+        part = numeric[start : start + at_once]
+        found.append(_number_violations(part, [series[name] for name in part]))
+    shape = ("check", "column", "failure_case", "index")
+    return pl.concat([failures.select(shape).cast({"failure_case": pl.String}) for failures in found])
+
+
+def _number_violations(names: list[str], columns: list[pl.Series]) -> pl.DataFrame:
+    """Validate numeric columns of equal length together."""
+    cells = pl.concat([column.alias("value") for column in columns])
+    failures = violations(_METADATA_NUMBERS, cells.to_frame())
+    size = len(columns[0])
+    if not len(failures):
+        return failures
+    return failures.with_columns(
+        column=pl.Series(names, dtype=pl.String).gather(failures["index"] // size),
+        index=failures["index"] % size,
     )

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from aam_schemas.tables import asv_table, metadata_table, sample_table, violations
+from aam_schemas.tables import asv_table, metadata_violations, sample_table, violations
 from aam_schemas.vocabulary import encode
 
 SAMPLE: dict[str, Any] = {
@@ -177,6 +177,9 @@ def test_asv_ids_and_sequences_are_unique() -> None:
     assert len(found) == 4
 
 
+OTHER_COLUMNS = "a column is missing, unknown or of another type"
+
+
 @pytest.mark.parametrize(
     ("row", "objection"),
     [
@@ -191,14 +194,42 @@ def test_asv_ids_and_sequences_are_unique() -> None:
             {"sample_id": "S1", "age": float("inf"), "site": "gut"},
             ["a value is NaN or infinite; leave the cell empty if it is missing"],
         ),
-        ({"sample_id": "S1", "age": 3.5, "site": "gut", "more": 1}, ["column_in_schema"]),
+        ({"sample_id": "S1", "age": 3.5, "site": "gut", "more": 1}, [OTHER_COLUMNS]),
+        ({"sample_id": "S1", "age": 3.5}, [OTHER_COLUMNS]),
+        ({"sample_id": "S1", "age": "3.5", "site": "gut"}, [OTHER_COLUMNS]),
     ],
 )
 def test_each_rule_of_metadata(row: dict[str, Any], objection: list[str]) -> None:
-    frame = pl.DataFrame([row], schema_overrides={"age": pl.Float64, "site": pl.String})
-    assert objections(frame, metadata_table({"age": "numeric", "site": "categorical"})) == objection
+    types = {"sample_id": pl.String, "age": type_of(row["age"]), "site": pl.String, "more": pl.Int64}
+    frame = pl.DataFrame([row], schema={name: types[name] for name in row})
+    found = metadata_violations({"age": "numeric", "site": "categorical"}, frame)
+    assert found["check"].to_list() == objection
+
+
+def type_of(value: object) -> pl.DataType:
+    return pl.String() if isinstance(value, str) else pl.Float64()
 
 
 def test_metadata_has_one_row_for_a_sample() -> None:
     frame = pl.DataFrame({"sample_id": ["S1", "S1"]})
-    assert objections(frame, metadata_table({})) == ["field_uniqueness"] * 2
+    assert metadata_violations({}, frame)["check"].to_list() == ["field_uniqueness"] * 2
+
+
+def test_the_violations_of_metadata_name_column_and_row() -> None:
+    numbers = {
+        "*": [1.0, 2.0, float("inf")],
+        "^.*$": [1.0, None, 3.0],
+        "check_output": [float("nan"), 2.0, 3.0],
+    }
+    frame = pl.DataFrame({"sample_id": ["S1", "S2", "S3"], **numbers, "": ["a", "b", "c"]})
+    types = dict.fromkeys(numbers, "numeric") | {"": "categorical"}
+    found = metadata_violations(types, frame)
+    assert set(found.select("column", "index").iter_rows()) == {("*", 2), ("check_output", 0)}
+    wrong = metadata_violations(types | {"^a": "numeric"}, frame.drop(""))
+    assert set(wrong["column"]) == {"", "^a"}
+    assert wrong["index"].null_count() == 2
+
+
+def test_no_metadata_at_all_are_valid() -> None:
+    frame = pl.DataFrame({"sample_id": [], "age": []}, schema={"sample_id": pl.String, "age": pl.Float64})
+    assert metadata_violations({"age": "numeric"}, frame).is_empty()
