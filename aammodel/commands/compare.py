@@ -1,11 +1,11 @@
 """`aammodel compare`: compare the configurations and results of runs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aam_schemas.common.cli import print_json, say
+from aam_schemas.common.cli import print_json, say, visible
 from aammodel.commands import options
 
 if TYPE_CHECKING:
@@ -34,11 +34,10 @@ def compare(
 
 
 def _print(comparison: "Comparison") -> None:
-    from rich.console import Console
-
+    from aam_schemas.common.terminal import plain_console
     from aammodel.reports.compare import as_rows
 
-    console = Console()
+    console = plain_console()
     if not console.is_terminal:
         # In a file or a pipe, the table may be wider than a terminal.
         console.width = 60 + 30 * len(comparison.runs)
@@ -53,13 +52,11 @@ def _print(comparison: "Comparison") -> None:
 
 def _table(title: str, runs: tuple[str, ...], rows: list[list[str]]) -> "Table":
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("", overflow="fold")
     for name in runs:
-        table.add_column(Text(name), justify="right", overflow="fold")
+        table.add_column(visible(name), justify="right", overflow="fold")
     for row in rows:
-        cells: list[Any] = [Text(cell) for cell in row]
-        table.add_row(*cells)
+        table.add_row(*map(visible, row))
     return table

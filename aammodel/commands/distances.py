@@ -71,10 +71,13 @@ class _Progress:
     """Shows a progress bar in a terminal, and a line at each tenth elsewhere."""
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.progress import Progress
 
-        self._bar = Progress(console=Console(stderr=True), transient=True) if sys.stderr.isatty() else None
+        from aam_schemas.common.terminal import plain_console
+
+        self._bar = (
+            Progress(console=plain_console(stderr=True), transient=True) if sys.stderr.isatty() else None
+        )
         self._task = self._bar.add_task("distances", total=1.0) if self._bar else None
         self._tenths = 0
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from aam_schemas.common.cli import visible
+from aam_schemas.common.terminal import plain_console
 from aam_schemas.common.text import truncate_list
 from aammodel.diagnostics.batch_checks import BatchReport
 from aammodel.diagnostics.hooks import ModuleRecord
@@ -31,12 +33,10 @@ _LEGEND_WIDE = (
 
 def print_trace(trace: Trace) -> None:
     """Print a trace as text."""
-    console = Console(
-        width=None if sys.stdout.isatty() else _WIDTH_OF_FILES,
-        highlight=False,
-        soft_wrap=not sys.stdout.isatty(),
+    console = plain_console(
+        width=None if sys.stdout.isatty() else _WIDTH_OF_FILES, soft_wrap=not sys.stdout.isatty()
     )
-    console.print(f"[bold]Step {trace.inputs.step}[/], weights: {escape(trace.inputs.weights)}\n")
+    _print(console, f"Step {trace.inputs.step}", f", weights: {trace.inputs.weights}\n")
     for index, report in enumerate(trace.reports):
         number = f" {index + 1} of {len(trace.reports)}" if len(trace.reports) > 1 else ""
         _print_batch(console, report, trace.inputs.batches[index].sample_ids, number)
@@ -50,15 +50,17 @@ def print_trace(trace: Trace) -> None:
 
 def _print_batch(console: Console, report: BatchReport, sample_ids: tuple[str, ...], number: str) -> None:
     figures = report.figures
-    console.print(
-        f"[bold]Batch{number}[/]: {figures.num_samples} samples of up to {figures.num_slots:,} ASVs; "
+    _print(
+        console,
+        f"Batch{number}",
+        f": {figures.num_samples} samples of up to {figures.num_slots:,} ASVs; "
         f"{figures.num_asvs:,} distinct ASVs of up to {figures.num_tokens - 1:,} bases, "
-        f"{figures.num_read:,} of them encoded by the transformer over bases"
+        f"{figures.num_read:,} of them encoded by the transformer over bases",
     )
     most = max(range(figures.num_samples), key=lambda row: figures.sample_padding[row])
     console.print(
         f"  padding: {_mean(figures.sample_padding):.1%} of the slots "
-        f"(at most {figures.sample_padding[most]:.1%}, in sample {escape(sample_ids[most])}), "
+        f"(at most {figures.sample_padding[most]:.1%}, in sample {visible(sample_ids[most])}), "
         f"{_mean(figures.asv_padding):.1%} of the tokens "
         f"(at most {max(figures.asv_padding):.1%} of an ASV)"
     )
@@ -69,10 +71,15 @@ def _print_batch(console: Console, report: BatchReport, sample_ids: tuple[str, .
     console.print(f"  ASVs with a count of 0: {figures.num_zero_counts:,}")
     for check in report.checks:
         if check.holds:
-            console.print(f"  [green]ok[/]     {check.name}: {check.rule}")
+            _print(console, "  ok    ", f" {check.name}: {check.rule}", "green")
         else:
-            console.print(f"  [bold red]BROKEN[/] {check.name}: {escape(str(check))}")
+            _print(console, "  BROKEN", f" {check.name}: {check}", "bold red")
     console.print()
+
+
+def _print(console: Console, head: str, rest: str, style: str = "bold") -> None:
+    """Print a line whose head has a style."""
+    console.print(Text.assemble((head, style), visible(rest)))
 
 
 def _mean(values: tuple[float, ...]) -> float:
@@ -99,7 +106,7 @@ def _modules_table(modules: tuple[ModuleRecord, ...], origin: NonFiniteOrigin | 
     for row in _tree(modules):
         name = row.record.name if row.record else ""
         is_first = origin is not None and name == origin.module
-        label = "  " * row.depth + escape(row.label) + (" <- first" if is_first else "")
+        label = "  " * row.depth + row.label + (" <- first" if is_first else "")
         cells = _cells(row.record, is_wide) if row.record else []
         table.add_row(label, *cells[: len(table.columns) - 1], style=_style(row.record, is_first))
     return table
@@ -172,13 +179,19 @@ def _print_losses(console: Console, trace: Trace) -> None:
 def _print_result(console: Console, trace: Trace) -> None:
     num_broken = sum(len(report.failed) for report in trace.reports)
     if trace.is_clean:
-        console.print("\n[bold green]All values are finite[/], forward and backward, and every rule holds.")
+        console.print()
+        _print(
+            console,
+            "All values are finite",
+            ", forward and backward, and every rule holds.",
+            "bold green",
+        )
         return
     console.print()
     if num_broken:
-        console.print(f"[bold red]The batch breaks {num_broken} of the rules above.[/]")
+        _print(console, f"The batch breaks {num_broken} of the rules above.", "", "bold red")
     for name, statistics in trace.nonfinite_weights.items():
-        console.print(f"[bold red]Before the step[/], {name} is non-finite: {statistics}")
+        _print(console, "Before the step", f", {name} is non-finite: {statistics}", "bold red")
     if trace.result is None:
         console.print("The model cannot read this batch, so the step was not computed.")
     elif trace.result.origin is None:
@@ -189,12 +202,10 @@ def _print_result(console: Console, trace: Trace) -> None:
 
 def _print_origin(console: Console, origin: NonFiniteOrigin) -> None:
     kind = f" ({origin.kind})" if origin.kind else ""
-    console.print(
-        f"[bold red]Non-finite[/], first {origin.direction} in [bold]{escape(origin.module)}[/]{kind}"
-    )
-    console.print(f"  tensor: {escape(origin.what)}")
+    _print(console, "Non-finite", f", first {origin.direction} in {visible(origin.module)}{kind}", "bold red")
+    console.print(f"  tensor: {origin.what}")
     if origin.asvs:
         asvs = [f"row {asv.row} of asvs.parquet, {shorten(asv.sequence)}" for asv in origin.asvs]
-        console.print(f"  ASV: {escape(truncate_list(asvs, separator=_NEXT_LINE))}")
+        console.print(f"  ASV: {visible(truncate_list(asvs, separator=_NEXT_LINE))}")
     if origin.samples:
-        console.print(f"  sample: {escape(truncate_list(origin.samples, separator=_NEXT_LINE))}")
+        console.print(f"  sample: {visible(truncate_list(origin.samples, separator=_NEXT_LINE))}")

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
+from aam_schemas.common.terminal import plain_console
 from aammodel.objectives.registry import loss_labels
 from aammodel.runs.metrics_log import Row
 from aammodel.training.notebook import NotebookBar, in_notebook
@@ -68,12 +69,12 @@ class LogWatcher:
 class TerminalBar:
     """Shows a progress bar with losses, speed and the remaining time, and a line for each validation."""
 
-    console: Console = field(default_factory=lambda: Console(stderr=True))
+    console: Console = field(default_factory=lambda: plain_console(stderr=True))
     _live: Live | None = None
     _task: TaskID | None = None
 
     def __post_init__(self) -> None:
-        left = TextColumn("{task.fields[left]}")
+        left = TextColumn("{task.fields[left]}", markup=False)
         self._progress = Progress(BarColumn(), MofNCompleteColumn(), left, console=self.console)
 
     def on_step(self, row: Row, num_steps: int) -> None:
@@ -91,7 +92,7 @@ class TerminalBar:
 
     def on_validation(self, row: Row) -> None:
         """Print a line above the bar."""
-        self.console.print(describe_validation(row), highlight=False)
+        self.console.print(describe_validation(row))
 
     def close(self) -> None:
         """Stop updating the terminal. The bar stays visible."""

@@ -14,8 +14,7 @@ def inspect(
     json: options.Json = False,
 ) -> None:
     """Describe a file or folder: its type and content. The exit code is 1 if the type is unknown."""
-    from rich.console import Console
-
+    from aam_schemas.common.terminal import plain_console
     from aamprep import api
     from aamprep.report import terminal
 
@@ -25,6 +24,6 @@ def inspect(
     else:
         terminal.print_facts(inspection.facts)
         if inspection.findings:
-            terminal.print_report(inspection.findings, {}, Console(stderr=True))
+            terminal.print_report(inspection.findings, {}, plain_console(stderr=True))
     if not inspection.is_recognized:
         raise typer.Exit(INVALID_DATA)

@@ -52,15 +52,14 @@ def print_report(
     report: "Report", json: bool, *, on_stderr: bool = False, outcome: str | None = None, facts: bool = True
 ) -> None:
     """Print a report as text, or as one JSON document."""
-    from rich.console import Console
-
+    from aam_schemas.common.terminal import plain_console
     from aamprep.report import terminal
 
     if json:
         print_json(report.to_dict())
     else:
         figures: dict[str, Any] = report.facts if facts else {}
-        terminal.print_report(report.findings, figures, Console(stderr=on_stderr), outcome)
+        terminal.print_report(report.findings, figures, plain_console(stderr=on_stderr), outcome)
 
 
 def refuse(error: "InvalidStudyError", json: bool, reason: str = "") -> typer.Exit:

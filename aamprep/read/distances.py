@@ -8,7 +8,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 import h5py
 import numpy as np
@@ -48,11 +47,13 @@ def parse_distances(text: str, where: str) -> tuple[tuple[str, ...], npt.NDArray
     RefusedError
         If the matrix is not square, its rows and columns are not the same samples, or a value is invalid.
     """
-    number, header = next(_rows(text, where), (0, ""))
+    lines = filled_lines(text, where)
+    number, header = next(((number, line) for number, line in lines if not line.startswith("#")), (0, ""))
     if not number:
         raise RefusedError(rules.DISTANCES_FORMAT, where, "no rows")
-    num_ids, first_cell = header.count("\t"), header.partition("\t")[0]
-    num_rows = sum(1 for _ in _rows(text, where)) - 1
+    ids = [cell.strip() for cell in header.split("\t")[1:]]
+    num_ids, first_cell = len(ids), header.partition("\t")[0]
+    num_rows = sum(1 for _ in _rows(text, where, number, ids))
     if first_cell.strip() or num_rows != num_ids:
         value = f"{num_ids} ids in the header, {num_rows} rows; its first cell: {first_cell[:40]!r}"
         raise RefusedError(rules.DISTANCES_FORMAT, f"{where}, line {number}", value)
@@ -60,18 +61,27 @@ def parse_distances(text: str, where: str) -> tuple[tuple[str, ...], npt.NDArray
     if 2 * num_ids**2 > len(text):
         value = f"{num_ids} ids, but only {len(text):,} characters"
         raise RefusedError(rules.DISTANCES_FORMAT, where, value)
-    ids = [cell.strip() for cell in header.split("\t")[1:]]
     _check_ids(ids, f"{where}, line {number}")
     matrix = np.empty((num_ids, num_ids))
-    for index, (number, line) in enumerate(islice(_rows(text, where), 1, None)):
-        matrix[index] = _parse_row(line, ids[index], num_ids, f"{where}, line {number}")
+    for index, (line_number, line) in enumerate(_rows(text, where, number, ids)):
+        matrix[index] = _parse_row(line, ids[index], num_ids, f"{where}, line {line_number}")
     _check_values(matrix, ids, where)
     return tuple(ids), matrix
 
 
-def _rows(text: str, where: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are neither blank nor comments, each with its number."""
-    return ((number, line) for number, line in filled_lines(text, where) if not line.startswith("#"))
+def _rows(text: str, where: str, header: int, ids: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield the rows below the header that are neither blank nor comments, each with its line number.
+
+    A line that begins with `#` is a comment, unless it begins with the id of the next sample: scikit-bio
+    knows no comments below the header.
+    """
+    waiting = iter(ids)
+    expected = next(waiting, None)
+    for number, line in filled_lines(text, where):
+        is_comment = line.startswith("#") and line.partition("\t")[0].strip() != expected
+        if number > header and not is_comment:
+            yield number, line
+            expected = next(waiting, None)
 
 
 def read_npy(source: Source, limits: Limits) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:

@@ -76,12 +76,11 @@ class Report:
 
     def __str__(self) -> str:
         """Return the text that the command prints, without colors."""
-        from rich.console import Console
-
+        from aam_schemas.common.terminal import plain_console
         from aamprep.report.terminal import print_report
 
         text = StringIO()
-        print_report(self.findings, self.facts, Console(file=text, width=TEXT_WIDTH, no_color=True))
+        print_report(self.findings, self.facts, plain_console(file=text, width=TEXT_WIDTH, no_color=True))
         return text.getvalue().rstrip()
 
     def __repr__(self) -> str:

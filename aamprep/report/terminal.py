@@ -4,10 +4,11 @@ import textwrap
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from aam_schemas.common.cli import visible
+from aam_schemas.common.terminal import plain_console
 from aam_schemas.common.text import format_number
 from aamprep.checks.limits import KeptByLimits
 from aamprep.report.documents import (
@@ -44,7 +45,8 @@ def print_report(
         Outcome of the command. By default, it is whether the data are valid.
     """
     style = "green" if findings.valid else "red"
-    console.print(f"[bold {style}]{escape(outcome or verdict(findings))}[/]: {tally(findings)}")
+    words = outcome or verdict(findings)
+    console.print(Text.assemble((words, f"bold {style}"), f": {tally(findings)}"))
     if "inputs" in facts:
         _print_study(facts, console)
     examples = examples_by_rule(findings)
@@ -55,8 +57,9 @@ def print_report(
 
 def _print_rule(rule: Rule, examples: list[Finding], number: int, console: Console) -> None:
     style = _STYLES[rule.severity]
-    times = f" [dim]x {number:,}[/]" if number > 1 else ""
-    console.print(f"\n[{style}]{rule.severity.value}[/] [bold]{escape(rule.code)}[/]{times}")
+    times = f" x {number:,}" if number > 1 else ""
+    head = Text.assemble((rule.severity.value, style), " ", (rule.code, "bold"), (times, "dim"))
+    console.print("\n", head, sep="")
     _print_line("  rule", rule.requirement, console)
     for finding in examples:
         _print_line("  found", shortened(finding), console)
@@ -77,16 +80,16 @@ def _print_line(label: str, text: str, console: Console) -> None:
     lines = textwrap.wrap(
         visible(text), width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
     )
-    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    console.print("\n".join(lines), soft_wrap=True)
 
 
 def _print_checked(findings: Findings, console: Console) -> None:
     console.print()
     if findings.passed:
-        console.print(f"[dim]checked without a finding: {len(findings.passed)} rules[/]", highlight=False)
+        console.print(f"checked without a finding: {len(findings.passed)} rules", style="dim")
     for reason, codes in why_not_checked(findings).items():
         which = codes[0] if len(codes) == 1 else f"{len(codes)} rules"
-        console.print(f"[dim]not checked ({escape(visible(reason))}): {which}[/]", highlight=False)
+        console.print(f"not checked ({visible(reason)}): {which}", style="dim")
 
 
 def _print_study(facts: dict[str, Any], console: Console) -> None:
@@ -125,26 +128,23 @@ def print_facts(facts: dict[str, Any]) -> None:
     table.add_column(overflow="fold")
     for name, value in facts.items():
         if value not in (None, "", {}):
-            table.add_row(_FACT_LABELS.get(name, name.replace("_", " ")), escape(visible(_in_words(value))))
-    Console().print(table, highlight=False)
+            table.add_row(_FACT_LABELS.get(name, name.replace("_", " ")), visible(_in_words(value)))
+    plain_console().print(table)
 
 
 def print_limits(kept: KeptByLimits) -> None:
     """Print two tables: what token limits and what rarefaction depths keep."""
-    console = Console()
-    console.print(f"{kept.samples:,} samples" + _left_out(kept), highlight=False)
+    console = plain_console()
+    console.print(f"{kept.samples:,} samples" + _left_out(kept))
     console.print(_limits_table(kept))
     if kept.smallest_sufficient_token_limit is not None:
         limit = f"--token-limit {kept.smallest_sufficient_token_limit}"
-        console.print(
-            f"With {limit}, 95% of the samples keep at least 95% of their reads.\n", highlight=False
-        )
+        console.print(f"With {limit}, 95% of the samples keep at least 95% of their reads.\n")
     console.print(_depths_table(kept))
     for row in kept.depths:
         if row.suggested:
             console.print(
-                f"With --rarefy-depth {row.depth}, {row.samples_share:.0%} of the samples are kept.",
-                highlight=False,
+                f"With --rarefy-depth {row.depth}, {row.samples_share:.0%} of the samples are kept."
             )
 
 

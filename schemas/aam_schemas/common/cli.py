@@ -32,7 +32,8 @@ SINGLE_FILE_OPTIONS = (
 PACKAGES = ("aam_schemas", "aamprep", "aammodel")
 """Names of the loggers whose messages the programs print."""
 
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""Control characters, and those of Unicode that change the direction of text or are not seen."""
 
 DONE, INVALID_DATA, WRONG_USAGE, INTERNAL_ERROR = 0, 1, 2, 3
 
@@ -178,7 +179,7 @@ def say(message: str) -> None:
 
 
 def visible(text: str) -> str:
-    """Escape control characters, except line feeds: an id must not steer the terminal."""
+    """Escape control characters, except line feeds: an id must not steer the terminal, or hide itself."""
     return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
