@@ -191,6 +191,20 @@ BIOM_METADATA_MISSING = warning(
     "aamprep does not need them, but the biom library refuses the file: export it again before you share it",
     "table.biom, observation/metadata",
 )
+BIOM_ATTRIBUTE = warning(
+    "biom-attribute",
+    "a BIOM 2.1 table has the attributes format-version, shape and nnz, which are numbers",
+    "aamprep does not need this attribute, but other programs may refuse the file: export it again before "
+    "you share it",
+    "table.biom, attribute nnz: missing",
+)
+BIOM_ONE_MATRIX = warning(
+    "biom-one-matrix",
+    "a BIOM 2.1 table holds its counts twice, by sample and by feature",
+    "the counts were read from the other matrix, and could not be compared: export the table again before "
+    "you share it",
+    "table.biom, sample/matrix: missing",
+)
 BIOM_JSON_KEY = warning(
     "biom-json-key",
     "a BIOM 1.0 table has all keys of the format",

@@ -153,11 +153,15 @@ def test_an_invalid_indptr_is_found(tmp_path: Path, axis: str, indptr: list[int]
         ("matrix/indices", np.array([0]), rules.BIOM_LENGTH),
         ("matrix/indptr", np.array([0, 5]), rules.BIOM_LENGTH),
         ("matrix/indptr", np.empty(0, dtype=int), rules.BIOM_LENGTH),
-        ("matrix/indices", np.zeros(5), rules.BIOM_TYPE),
+        ("matrix/indices", np.full(5, 0.5), rules.BIOM_TYPE),
+        ("matrix/indices", np.full(5, np.nan), rules.BIOM_TYPE),
+        ("matrix/indices", np.full(5, 1e300), rules.BIOM_TYPE),
+        ("matrix/indices", np.full(5, 7.0, dtype=np.float16), rules.BIOM_INDEX),
+        ("matrix/indptr", np.array([0, 1.5, 2, 5]), rules.BIOM_TYPE),
         ("matrix/data", np.array([b"a"] * 5), rules.BIOM_TYPE),
         ("matrix/data", np.zeros(5, dtype=complex), rules.BIOM_TYPE),
         ("matrix/data", np.zeros((5, 1)), rules.BIOM_TYPE),
-        ("ids", np.array([1, 2, 3]), rules.BIOM_TYPE),
+        ("ids", np.array([1.0, 2.0, 3.0]), rules.BIOM_TYPE),
         ("ids", np.array([b"a", b"\xff", b"c"]), rules.ID_NOT_TEXT),
         ("matrix", np.zeros(3), rules.BIOM_PART_MISSING),
     ],
@@ -172,7 +176,7 @@ def test_an_array_of_another_type_or_length_is_found(
 
 
 @pytest.mark.parametrize("axis", AXES)
-@pytest.mark.parametrize("name", ["", "/ids", "/matrix", "/matrix/data", "/matrix/indices", "/matrix/indptr"])
+@pytest.mark.parametrize("name", ["", "/ids", "/matrix/data", "/matrix/indices", "/matrix/indptr"])
 def test_a_missing_part_is_found(tmp_path: Path, axis: str, name: str) -> None:
     def edit(file: h5py.File) -> None:
         del file[axis + name]
@@ -204,15 +208,22 @@ def test_ids_are_checked_and_the_table_kept(tmp_path: Path, axis: str, ids: list
     ("name", "value", "rule"),
     [
         ("nnz", 7, rules.BIOM_NNZ),
-        ("nnz", "five", rules.BIOM_NNZ),
-        ("nnz", None, rules.BIOM_NNZ),
+        ("nnz", 5.5, rules.BIOM_NNZ),
+        ("nnz", [5, 5], rules.BIOM_NNZ),
+        ("nnz", "five", rules.BIOM_ATTRIBUTE),
+        ("nnz", None, rules.BIOM_ATTRIBUTE),
         ("shape", [3, 4], rules.BIOM_SHAPE),
         ("shape", [[3, 3, 3]], rules.BIOM_SHAPE),
-        ("shape", None, rules.BIOM_SHAPE),
+        ("shape", np.ones(1000), rules.BIOM_ATTRIBUTE),
+        ("shape", None, rules.BIOM_ATTRIBUTE),
         ("format-version", [3, 7], rules.BIOM_VERSION),
-        ("format-version", "2.1", rules.BIOM_VERSION),
-        ("format-version", None, rules.BIOM_VERSION),
+        ("format-version", [2, 2], rules.BIOM_VERSION),
+        ("format-version", 12.1, rules.BIOM_VERSION),
+        ("format-version", "new", rules.BIOM_VERSION),
+        ("format-version", 2.1j, rules.BIOM_VERSION),
+        ("format-version", None, rules.BIOM_ATTRIBUTE),
     ],
+    ids=str,
 )
 def test_attributes_are_checked(tmp_path: Path, name: str, value: object, rule: Rule) -> None:
     def edit(file: h5py.File) -> None:
@@ -222,6 +233,73 @@ def test_attributes_are_checked(tmp_path: Path, name: str, value: object, rule: 
 
     _, found = read(edited(tmp_path / "t.biom", edit))
     assert found == {rule: 1}
+
+
+def test_a_version_of_another_type_is_not_called_missing(tmp_path: Path) -> None:
+    def edit(file: h5py.File) -> None:
+        file.attrs["format-version"] = "two"
+
+    findings = Findings()
+    read_table(edited(tmp_path / "t.biom", edit), findings)
+    assert [finding.value for finding in findings] == ["two"]
+
+
+@pytest.mark.parametrize(
+    "version",
+    [[2, 1, 0], [2.0, 1.0], [2, 0], 2, 2.1, "2.1", "2.1.0", b"2.0", "BIOM 2.1", ["2", "1"], [2, 1, 0, 0]],
+    ids=str,
+)
+def test_a_version_may_be_written_in_many_ways(tmp_path: Path, version: object) -> None:
+    def edit(file: h5py.File) -> None:
+        del file.attrs["format-version"]
+        file.attrs["format-version"] = version
+
+    table, found = read(edited(tmp_path / "t.biom", edit), isolate=False)
+    assert found == {}
+    assert (dense(table) == COUNTS).all()
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_a_table_with_one_matrix_is_read_with_a_warning(tmp_path: Path, axis: str) -> None:
+    def edit(file: h5py.File) -> None:
+        del file[f"{axis}/matrix"]
+
+    table, found = read(edited(tmp_path / "t.biom", edit))
+    assert found == {rules.BIOM_ONE_MATRIX: 1}
+    assert (dense(table) == COUNTS).all()
+
+
+def test_a_table_without_a_matrix_is_refused(tmp_path: Path) -> None:
+    def edit(file: h5py.File) -> None:
+        del file["sample/matrix"], file["observation/matrix"]
+
+    table, found = read(edited(tmp_path / "t.biom", edit))
+    assert table is None
+    assert found == {rules.BIOM_PART_MISSING: 1}
+
+
+@pytest.mark.parametrize("nnz", [4, 5])
+def test_zeros_stored_in_one_matrix_only_change_nothing(tmp_path: Path, nnz: int) -> None:
+    def edit(file: h5py.File) -> None:
+        for name, values in {"data": [1.0, 5, 0, 3, 2], "indices": [0, 2, 0, 1, 0]}.items():
+            replace(file, f"sample/matrix/{name}", values)
+        replace(file, "sample/matrix/indptr", [0, 2, 4, 5])
+        for name, values in {"data": [1.0, 2, 3, 5], "indices": [0, 2, 1, 0], "indptr": [0, 2, 3, 4]}.items():
+            replace(file, f"observation/matrix/{name}", values)
+        file.attrs["nnz"] = nnz
+
+    table, found = read(edited(tmp_path / "t.biom", edit))
+    assert found == {}
+    assert dense(table).tolist() == [[1, 0, 2], [0, 3, 0], [5, 0, 0]]
+
+
+def test_whole_numbers_as_ids_become_text(tmp_path: Path) -> None:
+    def edit(file: h5py.File) -> None:
+        replace(file, "observation/ids", np.array([468, 469, 470], dtype=">i8"))
+
+    table, found = read(edited(tmp_path / "t.biom", edit))
+    assert found == {}
+    assert table.feature_ids == ("468", "469", "470")
 
 
 @pytest.mark.parametrize("axis", AXES)

@@ -63,7 +63,9 @@ def test_a_gzip_file_of_several_members_is_read_whole(tmp_path: Path) -> None:
         ("columns", {}, rules.BIOM_PART_MISSING),
         ("data", "x", rules.BIOM_PART_MISSING),
         ("rows", [1, 2, 3], rules.ID_NOT_TEXT),
-        ("rows", [{"id": 1}, {"id": 2}, {"id": 3}], rules.ID_NOT_TEXT),
+        ("rows", [{"id": 1.5}, {"id": 2}, {"id": 3}], rules.ID_NOT_TEXT),
+        ("rows", [{"id": True}, {"id": 2}, {"id": 3}], rules.ID_NOT_TEXT),
+        ("rows", [{"id": ["a", "b"]}, {"id": 2}, {"id": 3}], rules.ID_NOT_TEXT),
         ("rows", [{"id": "\ud800"}, {"id": "b"}, {"id": "c"}], rules.ID_NOT_TEXT),
         ("matrix_type", "triangular", rules.BIOM_TYPE),
         ("data", [[0, 0]], rules.BIOM_LENGTH),
@@ -71,7 +73,8 @@ def test_a_gzip_file_of_several_members_is_read_whole(tmp_path: Path) -> None:
         ("data", [[0, 3, 1]], rules.BIOM_INDEX),
         ("data", [[-1, 0, 1]], rules.BIOM_INDEX),
         ("data", [[10**30, 0, 1]], rules.BIOM_INDEX),
-        ("data", [[0.0, 0, 1]], rules.BIOM_TYPE),
+        ("data", [[0.5, 0, 1]], rules.BIOM_TYPE),
+        ("data", [[float("inf"), 0, 1]], rules.BIOM_TYPE),
         ("data", [[True, 0, 1]], rules.BIOM_TYPE),
         ("data", [[0, 0, True]], rules.BIOM_TYPE),
         ("data", [[0, 0, "7"]], rules.BIOM_TYPE),
@@ -95,7 +98,10 @@ def test_a_dense_matrix_of_another_shape_is_found(tmp_path: Path, data: Any) -> 
     ("key", "value", "rule"),
     [
         ("shape", [3, 4], rules.BIOM_SHAPE),
-        ("shape", None, rules.BIOM_SHAPE),
+        ("shape", [3.0, 4.0], rules.BIOM_SHAPE),
+        ("shape", None, rules.BIOM_JSON_KEY),
+        ("shape", "3 x 3", rules.BIOM_JSON_KEY),
+        ("shape", ["a", "b"], rules.BIOM_JSON_KEY),
         ("columns", [{"id": "S1"}, {"id": "S1"}, {"id": "S3"}], rules.SAMPLE_ID_DUPLICATE),
         ("rows", [{"id": ""}, {"id": "b"}, {"id": "c"}], rules.FEATURE_ID_EMPTY),
         ("data", [[0, 0, float("nan")]], rules.COUNT_NAN),
@@ -137,3 +143,80 @@ def test_other_json_is_found(tmp_path: Path) -> None:
     table, found = read(write_json(tmp_path / "t.biom", {"a": 1}))
     assert table is None
     assert found
+
+
+def boxed(document: Any) -> Any:
+    """Put each single value into a list, and write None as {}, as R's jsonlite does."""
+    if isinstance(document, dict):
+        return {key: boxed(value) for key, value in document.items()}
+    if isinstance(document, list):
+        return [boxed(item) if isinstance(item, dict | list) else item for item in document]
+    return {} if document is None else [document]
+
+
+@pytest.mark.parametrize("is_dense", [True, False])
+def test_single_values_in_lists_are_read(tmp_path: Path, is_dense: bool) -> None:
+    table, found = read(write_json(tmp_path / "t.biom", boxed(as_json(dense=is_dense))))
+    assert found == {}
+    assert (dense(table) == COUNTS).all()
+    assert table.feature_ids == tuple(FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("counts", "data"),
+    [
+        ([[12], [0], [7]], [12, 0, 7]),
+        ([[12], [0], [7]], [12.0, 0.0, 7.0]),
+        ([[12], [0], [7]], [[12], [0], [7]]),
+        ([[12, 0, 7]], [12, 0, 7]),
+        ([[12]], [12]),
+        ([[12, 0]], [[[12], [0]]]),
+    ],
+)
+def test_a_dense_table_of_one_sample_or_feature_is_read(tmp_path: Path, counts: Any, data: Any) -> None:
+    matrix = np.array(counts)
+    samples, features = SAMPLES[: matrix.shape[1]], FEATURES[: matrix.shape[0]]
+    document = as_json(matrix, samples, features, dense=True) | {"data": data}
+    table, found = read(write_json(tmp_path / "t.biom", document))
+    assert found == {}
+    assert dense(table).tolist() == counts
+
+
+@pytest.mark.parametrize("ids", [[468, 469, 470], [[468], [469], [470]], [468.0, 469.0, 470.0]], ids=str)
+def test_whole_numbers_as_ids_become_text(tmp_path: Path, ids: list[Any]) -> None:
+    document = as_json() | {"rows": [{"id": name, "metadata": None} for name in ids]}
+    table, found = read(write_json(tmp_path / "t.biom", document))
+    assert found == {}
+    assert table.feature_ids == ("468", "469", "470")
+
+
+def test_a_number_and_the_same_text_are_one_id(tmp_path: Path) -> None:
+    document = as_json() | {"rows": [{"id": 468}, {"id": "468"}, {"id": "b"}]}
+    assert read(write_json(tmp_path / "t.biom", document))[1] == {rules.FEATURE_ID_DUPLICATE: 1}
+
+
+def test_a_key_of_metadata_twice_does_not_matter(tmp_path: Path) -> None:
+    text = json.dumps(as_json()).replace('"metadata": null', '"metadata": {"taxonomy": 1, "taxonomy": 2}', 1)
+    (tmp_path / "t.biom").write_text(text.replace('"date":', '"comment": "x", "date": "y", "date":'))
+    table, found = read(tmp_path / "t.biom")
+    assert found == {}
+    assert (dense(table) == COUNTS).all()
+
+
+@pytest.mark.parametrize("matrix_type", [None, {}], ids=str)
+@pytest.mark.parametrize("counts", [[[1, 0, 2], [0, 3, 9], [5, 0, 0]], [[7, 0, 1]]])
+def test_a_matrix_type_that_is_missing_is_told_from_the_data(
+    tmp_path: Path, matrix_type: object, counts: Any
+) -> None:
+    for is_dense in (True, False):
+        document = as_json(np.array(counts), SAMPLES, FEATURES[: len(counts)], is_dense)
+        table, found = read(write_json(tmp_path / "t.biom", document | {"matrix_type": matrix_type}))
+        assert found == {}
+        assert dense(table).tolist() == counts
+
+
+def test_data_that_could_be_sparse_or_dense_are_refused(tmp_path: Path) -> None:
+    document = as_json(np.array([[0, 1, 2], [1, 1, 3], [1, 0, 4]])) | {"matrix_type": None}
+    document["data"] = [[0, 1, 2], [1, 1, 3], [1, 0, 4]]
+    table, found = read(write_json(tmp_path / "t.biom", document))
+    assert (table, found) == (None, {rules.BIOM_TYPE: 1})
