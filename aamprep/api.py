@@ -128,7 +128,7 @@ def validate(
         summary = Summary()
         for block in make_pipeline(study, choices, findings, prefix_samples=prefix_samples).blocks():
             summary.add(block)
-        check_samples(study, summary, is_rarefied, findings)
+        check_samples(summary, is_rarefied, findings)
         prepared = Prepared(choices, summary, study.asvs.lengths)
     note_what_was_checked(study, is_rarefied, findings)
     facts = study_facts(study, prepared.summary if prepared else None)
@@ -236,7 +236,7 @@ def shard(
     with published_folder(target) as folder:
         manifest, summary = write_shards(pipeline, folder, command or f"aamprep.shard({title!r}, ...)")
         _refuse_unless_valid(manifest, findings, title, strict)
-        check_samples(study, summary, rarefy_depth is not None, findings)
+        check_samples(summary, rarefy_depth is not None, findings)
         check_splits(manifest, findings)
     report = Report(title, findings, _shard_facts(output, manifest))
     return ShardSummary(output, manifest, report)
@@ -575,7 +575,7 @@ def _write_merged(merged: "Merged", folder: Path, command: str, title: str, stri
     findings = pipeline.rejected.findings
     manifest, summary = merged.write(folder, command)
     _refuse_unless_valid(manifest, findings, title, strict)
-    check_samples(pipeline.study, summary, merged.choices.rarefy_depth is not None, findings)
+    check_samples(summary, merged.choices.rarefy_depth is not None, findings)
     return manifest
 
 

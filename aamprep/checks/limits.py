@@ -1,14 +1,21 @@
 """Compare token limits and rarefaction depths by the reads, ASVs and samples that they would keep."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from aamprep.arrays import LARGEST_COUNT, Float64Array
-from aamprep.checks.study_checks import suggested_depth
-from aamprep.checks.thresholds import KEPT_FRACTION, NEARLY_ALL, TOKEN_LIMITS, WORST_FRACTION
+from aamprep.checks.depths import expected_asvs, round_depths, suggested_depth
+from aamprep.checks.thresholds import (
+    KEPT_FRACTION,
+    LEAST_DEPTH,
+    LEAST_GAIN,
+    NEARLY_ALL,
+    TOKEN_LIMITS,
+    WORST_FRACTION,
+)
 from aamprep.prepare.block import Block, blocks, too_large
 from aamprep.read.types import CountTable
 
@@ -57,6 +64,11 @@ class DepthRow:
     """Fraction of the samples that is kept."""
     reads_share: float
     """Fraction of all reads that is kept: reads after rarefaction, divided by reads before."""
+    asvs_median: float | None
+    """Median over the kept samples of the fraction of ASVs that is expected. None if no sample is kept."""
+    gain_median: float | None
+    """Median over the samples with twice this depth of the gain: the ASVs expected with twice the reads,
+    divided by the ASVs expected at this depth, minus 1. None if there is no such sample."""
     suggested: bool
     """Whether this is the suggested depth (see `suggested_depth`)."""
 
@@ -74,6 +86,10 @@ class KeptByLimits:
     """Smallest token limit at which 95 % of the samples keep at least 95 % of their reads."""
     depths: tuple[DepthRow, ...]
     """Empty if counts are not whole numbers, since samples can then not be rarefied."""
+    samples_shallow: int
+    """Number of valid samples with fewer than 1,000 reads."""
+    bend: int | None
+    """Smallest of the depths from which twice the reads add at most 10 % of ASVs to the median sample."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document that the command prints with `--json`."""
@@ -84,11 +100,7 @@ class KeptByLimits:
 def measure(tables: Iterable[CountTable]) -> Measured:
     """Measure every sample of several tables. Every feature counts as one ASV."""
     tables = list(tables)
-    parts = [
-        _measure_block(block)
-        for table in tables
-        for block in blocks(table, np.arange(len(table.feature_ids)))
-    ]
+    parts = [_measure_block(block) for block in _blocks(tables)]
     none = np.zeros((0, len(TOKEN_LIMITS)))
     return Measured(
         depth=np.concatenate([none[:, 0], *(part.depth for part in parts)]),
@@ -100,10 +112,19 @@ def measure(tables: Iterable[CountTable]) -> Measured:
     )
 
 
+def _blocks(tables: Iterable[CountTable]) -> Iterator[Block]:
+    for table in tables:
+        yield from blocks(table, np.arange(len(table.feature_ids)))
+
+
+def _valid(block: Block) -> Block:
+    bad = ~((block.count >= 0) & (block.count <= LARGEST_COUNT))
+    num_bad = np.bincount(block.row[bad], minlength=len(block.sample_ids))
+    return block.keep_samples((num_bad == 0) & (block.num_asvs > 0))
+
+
 def _measure_block(whole: Block) -> Measured:
-    bad = ~((whole.count >= 0) & (whole.count <= LARGEST_COUNT))
-    num_bad = np.bincount(whole.row[bad], minlength=len(whole.sample_ids))
-    block = whole.keep_samples((num_bad == 0) & (whole.num_asvs > 0))
+    block = _valid(whole)
     order = np.lexsort((-block.count, block.row))
     # With running totals, the reads of a sample's most abundant ASVs are a difference of two sums.
     sums = np.concatenate([[0.0], np.cumsum(block.count[order])])
@@ -142,36 +163,71 @@ def smallest_sufficient(rows: Iterable[TokenLimitRow]) -> int | None:
     return next((row.token_limit for row in rows if row.reads_worst >= KEPT_FRACTION), None)
 
 
-def depth_rows(measured: Measured) -> list[DepthRow]:
+def depth_rows(tables: Sequence[CountTable], measured: Measured) -> list[DepthRow]:
     """Return what round depths and the suggested depth keep. Empty if counts are not whole numbers."""
     if not measured.is_whole:
         return []
     depth = measured.depth
     suggested = suggested_depth(depth)
+    # If no sample has 100 reads, the only row is the depth of the shallowest one.
+    rounded = round_depths(float(depth.max())) or [int(depth.min())]
+    candidates = sorted({*rounded, *([suggested] if suggested else [])})
+    at, at_twice = _expected(tables, candidates)
     rows = []
-    for candidate in sorted({suggested, *_round_numbers(int(depth.max()))}):
+    for index, candidate in enumerate(candidates):
         number = int((depth >= candidate).sum())
-        reads = candidate * number / float(depth.sum())
-        rows.append(DepthRow(candidate, number, number / len(depth), reads, candidate == suggested))
+        rows.append(
+            DepthRow(
+                depth=candidate,
+                samples=number,
+                samples_share=number / len(depth),
+                reads_share=candidate * number / float(depth.sum()),
+                asvs_median=_median(at[:, index] / measured.num_asvs),
+                gain_median=_median(at_twice[:, index] / at[:, index] - 1),
+                suggested=candidate == suggested,
+            )
+        )
     return rows
 
 
-def _round_numbers(largest: int) -> list[int]:
-    """Return 100, 200, 500, 1000 and so on, up to the depth of the deepest sample."""
-    numbers = [step * 10**power for power in range(2, 16) for step in (1, 2, 5)]
-    return [number for number in numbers if number <= largest]
+def _expected(tables: Sequence[CountTable], depths: Sequence[int]) -> tuple[Float64Array, Float64Array]:
+    """Return the ASVs expected in each valid sample at each depth and at twice the depth.
+
+    Both arrays have the shape (samples, depths), and NaN where a sample has fewer reads.
+    """
+    shape = (0, len(depths))
+    at, at_twice = [np.zeros(shape)], [np.zeros(shape)]
+    for whole in _blocks(tables):
+        block = _valid(whole)
+        at.append(np.stack([expected_asvs(block, depth) for depth in depths], axis=1))
+        at_twice.append(np.stack([expected_asvs(block, 2 * depth) for depth in depths], axis=1))
+    return np.concatenate(at), np.concatenate(at_twice)
+
+
+def _median(values: Float64Array) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else None
+
+
+def _bend(rows: Iterable[DepthRow]) -> int | None:
+    flat = (row.depth for row in rows if row.gain_median is not None and row.gain_median <= LEAST_GAIN)
+    return next(flat, None)
 
 
 def kept_by_limits(tables: Iterable[CountTable]) -> KeptByLimits | None:
     """Compare token limits and rarefaction depths. Return None if no valid sample has reads."""
+    tables = list(tables)
     measured = measure(tables)
     if not len(measured.depth):
         return None
     limits = tuple(token_limit_rows(measured))
+    depths = tuple(depth_rows(tables, measured))
     return KeptByLimits(
         samples=len(measured.depth),
         samples_left_out=measured.num_left_out,
         token_limits=limits,
         smallest_sufficient_token_limit=smallest_sufficient(limits),
-        depths=tuple(depth_rows(measured)),
+        depths=depths,
+        samples_shallow=int((measured.depth < LEAST_DEPTH).sum()),
+        bend=_bend(depths),
     )

@@ -4,7 +4,6 @@ import re
 from collections import Counter
 
 import numpy as np
-import numpy.typing as npt
 
 from aam_schemas.common.counts import rounded_counts
 from aam_schemas.common.text import percent, short_number
@@ -12,8 +11,10 @@ from aam_schemas.manifest import Manifest
 from aam_schemas.shards import SPLITS
 from aam_schemas.vocabulary import fold
 from aamprep.arrays import forget_pages
+from aamprep.checks.depths import check_depths
+from aamprep.checks.orientation import in_both_orientations, unlike_others
 from aamprep.checks.summary import Summary
-from aamprep.checks.thresholds import DEPTH_RATIO, KEPT_FRACTION, PRIMER_FRACTION, REACHED_FRACTION
+from aamprep.checks.thresholds import KEPT_FRACTION, PRIMER_FRACTION
 from aamprep.prepare.block import ENTRIES_PER_BLOCK
 from aamprep.read.source import Limits
 from aamprep.read.types import Metadata
@@ -45,7 +46,6 @@ _CODES = {
 """Bases of each IUPAC ambiguity code."""
 
 _AMBIGUOUS = re.compile("[^ACGT]")
-_COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
 
 
 def read_checked_study(
@@ -108,8 +108,8 @@ def check_study(study: Study, findings: Findings) -> None:
     _check_distances(study, findings)
 
 
-def check_samples(study: Study, summary: Summary, rarefied: bool, findings: Findings) -> None:
-    """Check prepared samples: the reads that the token limit drops, and the range of depths."""
+def check_samples(summary: Summary, rarefied: bool, findings: Findings) -> None:
+    """Check prepared samples: the reads that the token limit drops, few reads, and the range of depths."""
     fraction = summary.fraction_kept
     low = np.flatnonzero(fraction < KEPT_FRACTION)
     if len(low):
@@ -119,20 +119,8 @@ def check_samples(study: Study, summary: Summary, rarefied: bool, findings: Find
             f"{percent(fraction[worst], KEPT_FRACTION)}"
         )
         findings.add(rules.DROPPED_READS, f"sample {summary.sample_ids[worst]}", value)
-    depth = summary.per_sample("depth")
-    if study.tree is None or rarefied or len(depth) < 2:
-        missing = "no tree was given" if study.tree is None else "there are fewer than two samples"
-        findings.skip(rules.UNRAREFIED, "the samples are rarefied" if rarefied else missing)
-        return
-    shallow, deep = np.quantile(depth, [0.1, 0.9])
-    if deep > DEPTH_RATIO * shallow:
-        suggested = suggested_depth(depth)
-        kept = int((depth >= suggested).sum())
-        value = (
-            f"depths of {depth.min():,.0f} to {depth.max():,.0f}; "
-            f"--rarefy-depth {suggested} would keep {kept} of {len(depth)} samples"
-        )
-        findings.add(rules.UNRAREFIED, "all samples", value)
+    is_whole = rules.NOT_WHOLE not in findings.counts()
+    check_depths(summary.per_sample("depth"), summary.sample_ids, rarefied, is_whole, findings)
 
 
 def check_splits(manifest: Manifest, findings: Findings) -> None:
@@ -142,14 +130,6 @@ def check_splits(manifest: Manifest, findings: Findings) -> None:
     if column is not None and not all(splits.values()):
         value = ", ".join(f"{number:,} {split}" for split, number in splits.items())
         findings.add(rules.NO_SAMPLE_IN_SPLIT, f"column {column}", value)
-
-
-def suggested_depth(depth: npt.NDArray[np.float64]) -> int:
-    """Return a round rarefaction depth that at least nine of ten samples reach."""
-    # An interpolated quantile would lie between two samples, and one of them would not reach it.
-    reached = float(np.quantile(depth, 1 - REACHED_FRACTION, method="lower"))
-    magnitude = 10 ** max(0, int(np.log10(max(reached, 1))) - 1)
-    return max(1, int(reached // magnitude * magnitude))
 
 
 def _check_names(study: Study, findings: Findings) -> None:
@@ -168,10 +148,7 @@ def _check_sequences(sequences: tuple[str, ...], findings: Findings) -> None:
     if len(lengths) > 1:
         value = f"{min(lengths)} to {max(lengths)} bases, most often {lengths.most_common(1)[0][0]}"
         findings.add(rules.SEVERAL_LENGTHS, "all ASVs", value)
-    known = set(sequences)
-    turned = [s for s in sequences if (other := s.translate(_COMPLEMENT)[::-1]) in known and other != s]
-    if turned:
-        findings.add(rules.BOTH_ORIENTATIONS, f"ASV {turned[0]}", _of(len(turned), len(sequences), "ASVs"))
+    _check_orientation(sequences, findings)
     for name, primer in PRIMERS.items():
         pattern = re.compile("".join(f"[{_CODES.get(code, code)}]" for code in primer))
         number = sum(map(bool, map(pattern.match, sequences)))
@@ -179,6 +156,19 @@ def _check_sequences(sequences: tuple[str, ...], findings: Findings) -> None:
             findings.add(
                 rules.PRIMER_LEFT_ON, name, f"{_of(number, len(sequences), 'ASVs')} begin with {primer}"
             )
+
+
+def _check_orientation(sequences: tuple[str, ...], findings: Findings) -> None:
+    """Report ASVs whose reverse complement occurs, too. A sequencing control or off-target is no amplicon."""
+    turned = in_both_orientations(sequences)
+    unlike = set(unlike_others(turned, sequences)) if turned else set()
+    groups = (
+        (rules.BOTH_ORIENTATIONS, [s for s in turned if s not in unlike]),
+        (rules.UNLIKE_OTHERS, [s for s in turned if s in unlike]),
+    )
+    for rule, group in groups:
+        if group:
+            findings.add(rule, f"ASV {group[0]}", _of(len(group), len(sequences), "ASVs"))
 
 
 def check_tree(study: Study, findings: Findings) -> None:

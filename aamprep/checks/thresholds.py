@@ -21,8 +21,32 @@ NEARLY_ALL = 0.99
 REACHED_FRACTION = 0.9
 """Fraction of the samples that reach the suggested rarefaction depth."""
 
+LEAST_DEPTH = 1000
+"""Number of reads below which a sample is reported as shallow and no rarefaction depth is suggested.
+
+2,000 reads of 16S recover the relations between samples that millions show (Caporaso et al. 2011,
+doi:10.1073/pnas.1000080107). Large surveys rarefy to 1,000 or a little more, such as 1,250 in the American
+Gut Project (McDonald et al. 2018, doi:10.1128/mSystems.00031-18).
+"""
+
+MANY_SHALLOW = 0.1
+"""Fraction of shallow samples from which reports say that samples may have failed in the laboratory."""
+
 DEPTH_RATIO = 2.0
 """Rarefaction is advised if the 90th percentile of depth exceeds the 10th by more than this factor."""
+
+LIBRARY_RATIO = 10.0
+"""Rarefaction is also advised if the deepest sample has over ten times the reads of the shallowest.
+
+Rarefaction lowers false discoveries at differences of about ten times (Weiss et al. 2017,
+doi:10.1186/s40168-017-0237-y).
+"""
+
+LEAST_GAIN = 0.1
+"""The rarefaction curve bends where twice the reads add at most this fraction of ASVs (median sample)."""
+
+SHARED_FRACTION = 0.05
+"""Fraction of the other ASVs that must share a k-mer with a sequence, so that it resembles them."""
 
 PRIMER_FRACTION = 0.5
 """A primer is reported if more than this fraction of the ASVs begins with it."""

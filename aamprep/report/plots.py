@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from aamprep.arrays import Float64Array, Int64Array
-from aamprep.checks.study_checks import suggested_depth
+from aamprep.checks.depths import kept_in_words, suggested_depth
 from aamprep.checks.summary import Summary
-from aamprep.checks.thresholds import REPORTED_TOKEN_LIMITS
+from aamprep.checks.thresholds import LEAST_DEPTH, REPORTED_TOKEN_LIMITS
 
 BARS, LINE, MARK, GREY = "#5b93b5", "#1f5673", "#c2410c", "#8a8f98"
 MAX_BINS = 40
@@ -103,7 +103,6 @@ def _depths(depth: Float64Array) -> Plot:
 
 def _samples_kept(depth: Float64Array) -> Plot:
     suggested = suggested_depth(depth)
-    kept = int((depth >= suggested).sum())
 
     def draw(axes: Axes) -> None:
         at = np.unique(np.quantile(depth, np.linspace(0, 1, CURVE_POINTS), method="lower"))
@@ -113,11 +112,14 @@ def _samples_kept(depth: Float64Array) -> Plot:
         axes.fill_between(at, fraction, step="pre", color=BARS, alpha=0.25, linewidth=0)
         axes.plot(at, fraction, drawstyle="steps-pre", color=LINE, linewidth=1.6)
         _log_axis(axes, float(at[0]), float(at[-1]))
-        _mark(axes, suggested, f"{suggested:,}")
+        if suggested is not None:
+            _mark(axes, suggested, f"{suggested:,}")
         axes.set(xlabel="rarefaction depth", ylabel="samples kept", ylim=(0, 1.05))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
 
-    caption = f"Rarefaction to {suggested:,} reads would keep {kept:,} of {len(depth):,} samples."
+    caption = f"Fewer than half of the samples have {LEAST_DEPTH:,} reads."
+    if suggested is not None:
+        caption = f"Rarefaction to {suggested:,} reads would keep {kept_in_words(depth, suggested)}."
     return Plot("Samples kept by rarefaction", _svg(draw), caption)
 
 

@@ -10,7 +10,9 @@ from rich.text import Text
 from aam_schemas.common.cli import visible
 from aam_schemas.common.terminal import plain_console
 from aam_schemas.common.text import format_number
+from aamprep.checks.depths import shallow_in_words
 from aamprep.checks.limits import KeptByLimits
+from aamprep.checks.thresholds import LEAST_DEPTH, LEAST_GAIN
 from aamprep.report.documents import (
     EXAMPLES_PER_RULE,
     examples_by_rule,
@@ -141,11 +143,34 @@ def print_limits(kept: KeptByLimits) -> None:
         limit = f"--token-limit {kept.smallest_sufficient_token_limit}"
         console.print(f"With {limit}, 95% of the samples keep at least 95% of their reads.\n")
     console.print(_depths_table(kept))
-    for row in kept.depths:
-        if row.suggested:
-            console.print(
-                f"With --rarefy-depth {row.depth}, {row.samples_share:.0%} of the samples are kept."
-            )
+    if kept.depths:
+        _print_depth_advice(kept, console)
+
+
+def _print_depth_advice(kept: KeptByLimits, console: Console) -> None:
+    """Print the suggested depth and its cost, where the curve bends, and how many samples are shallow."""
+    suggested = next((row for row in kept.depths if row.suggested), None)
+    if suggested is None:
+        lines = [
+            f"No depth is suggested, since fewer than half of the samples have {LEAST_DEPTH:,} reads. "
+            "Lower depths lose many of the rare ASVs: see the table."
+        ]
+    else:
+        lines = [
+            f"--rarefy-depth {suggested.depth} keeps {suggested.samples:,} of {kept.samples:,} samples "
+            f"({suggested.samples_share:.0%}) and {suggested.reads_share:.1%} of the reads. "
+            f"The median of these samples keeps {suggested.asvs_median:.0%} of its ASVs."
+        ]
+    if kept.bend is None:
+        lines.append("The rarefaction curve does not bend: twice the reads always add over 10% of ASVs.")
+    else:
+        lines.append(
+            f"The rarefaction curve bends at {kept.bend:,} reads: from there on, twice the reads add at most "
+            f"{LEAST_GAIN:.0%} of ASVs to the median sample."
+        )
+    shallow = shallow_in_words(kept.samples_shallow, kept.samples)
+    for line in [*lines, *([f"{shallow}."] if shallow else [])]:
+        console.print(line)
 
 
 def _left_out(kept: KeptByLimits) -> str:
@@ -173,15 +198,23 @@ def _limits_table(kept: KeptByLimits) -> Table:
 def _depths_table(kept: KeptByLimits) -> Table | str:
     if not kept.depths:
         return "Counts are not whole numbers, so samples cannot be rarefied."
-    table = Table("rarefaction depth", box=None, header_style="bold", pad_edge=False)
-    for heading in ("samples kept", "fraction of samples", "fraction of reads"):
+    table = Table("rarefaction\ndepth", box=None, header_style="bold", pad_edge=False)
+    headings = (
+        "samples\nkept",
+        "fraction\nof samples",
+        "fraction\nof reads",
+        "ASVs kept:\nmedian",
+        "gain if\ndoubled",
+    )
+    for heading in headings:
         table.add_column(heading, justify="right")
     table.add_column("")
     for row in kept.depths:
+        fractions = (row.samples_share, row.reads_share, row.asvs_median)
+        gain = "" if row.gain_median is None else f"+{row.gain_median:.1%}"
         mark = "suggested" if row.suggested else ""
-        table.add_row(
-            f"{row.depth:,}", f"{row.samples:,}", f"{row.samples_share:.1%}", f"{row.reads_share:.1%}", mark
-        )
+        cells = ("" if fraction is None else f"{fraction:.1%}" for fraction in fractions)
+        table.add_row(f"{row.depth:,}", f"{row.samples:,}", *cells, gain, mark)
     return table
 
 

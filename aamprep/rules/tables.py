@@ -650,9 +650,18 @@ SEVERAL_LENGTHS = note(
 )
 BOTH_ORIENTATIONS = warning(
     "both-orientations",
-    "all sequences have the same orientation",
-    "reverse-complement the reverse reads before denoising (QIIME 2: rescript orient-seqs)",
-    "12 ASVs are the reverse complement of another ASV, such as 4b5e...",
+    "no ASV is the reverse complement of another one that resembles the rest of the table",
+    "the same organism may have two ASVs now: orient the reads before denoising, for example with "
+    "`cutadapt --revcomp` or `vsearch --orient`",
+    "ASV 4b5e...: 12 of 770 ASVs",
+)
+UNLIKE_OTHERS = warning(
+    "both-orientations-unlike-others",
+    "an ASV that occurs in both orientations resembles other ASVs of the table",
+    "look at these sequences, for instance with BLAST: they resemble nothing else in the table in either "
+    "orientation, as a sequencing control (PhiX) or off-target DNA does; remove such ASVs from the table, "
+    "for example with `qiime feature-table filter-features`",
+    "ASV 4b5e...: 4 of 770 ASVs",
 )
 PRIMER_LEFT_ON = warning(
     "primer-left-on",
@@ -727,11 +736,23 @@ DROPPED_READS = warning(
     "choose a larger --token-limit; the shards record the ASVs that were dropped",
     "12 of 226 samples keep less, the lowest 71.3 % (sample S1)",
 )
+SHALLOW = warning(
+    "sample-shallow",
+    "a sample has at least 1,000 reads",
+    "look at these samples: blanks, and samples that failed in the laboratory, have few reads; `--where` "
+    "leaves out samples by their metadata, and `--rarefy-depth 1000` those with fewer reads",
+    "sample B1: 10 reads; 6 of 46 samples (13.0%) have fewer than 1,000 reads, as blanks and samples that "
+    "failed in the laboratory do",
+)
 UNRAREFIED = warning(
     "depth-differs",
-    "samples compared by unweighted UniFrac have the same depth: deeper samples show more rare ASVs",
-    "rarefy to the suggested depth, or to your own choice (--rarefy-depth)",
-    "depths of 898 to 9,820; a depth of 2,000 would keep 31 of 34 samples",
+    "samples that are compared have similar depths: deeper samples show more rare ASVs, which changes "
+    "unweighted UniFrac, Jaccard and richness most",
+    "rarefy with --rarefy-depth; `aamprep limits` shows the samples, reads and ASVs that each depth keeps, "
+    "and where the rarefaction curve bends",
+    "depths of 898 to 9,820 reads; --rarefy-depth 1100 would keep 31 of 34 samples and 22.2% of the reads; "
+    "1000 would keep 31 of 34 samples and 20.1% of the reads; 2000 would keep 24 of 34 samples and 31.2% of "
+    "the reads",
 )
 
 # --- Tree and metadata against the table ---

@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from aamprep.checks.study_checks import suggested_depth
+from aamprep.checks.depths import suggested_depth
 from aamprep.checks.thresholds import TOKEN_LIMITS
 from tests.helpers.paths import RealData
 from tests.helpers.studies import Programs, random_counts, random_sequences, write_table
 
-COUNTS = random_counts(40, 60, density=0.7)
+COUNTS = random_counts(40, 60, density=0.7) * 10
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from aam_schemas.common.counts import ROUNDING, rounded_counts
 from aam_schemas.common.text import percent
 from aam_schemas.manifest import Choices, InputFile
 from aam_schemas.tables import sample_table, violations
-from aamprep.checks.study_checks import suggested_depth
 from aamprep.prepare.pipeline import SamplePipeline
 from aamprep.prepare.rejected import Rejected
 from aamprep.read.types import CountTable
@@ -31,16 +30,11 @@ def findings_of(run: Programs, table: Path, *options: object) -> dict[str, str]:
     return {finding["code"]: f"{finding['where']}: {finding['value']}" for finding in document["findings"]}
 
 
-def complement(sequence: str) -> str:
-    return sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1]
-
-
 @pytest.mark.parametrize(
     ("sequences", "code", "words"),
     [
         ([SEQUENCES[0][:-1] + "N", *SEQUENCES[1:]], "ambiguity-codes", "1 of 8 ASVs"),
         ([SEQUENCES[0][:40], *SEQUENCES[1:]], "several-lengths", "40 to 60 bases, most often 60"),
-        ([complement(SEQUENCES[1]), *SEQUENCES[1:]], "both-orientations", "2 of 8 ASVs"),
         (["GTGCCAGCAGCCGCGGTAA" + sequence for sequence in SEQUENCES], "primer-left-on", "515F"),
         (
             [SEQUENCES[1].lower().replace("t", "u")[:-1] + SEQUENCES[1][-1], *SEQUENCES[1:]],
@@ -165,28 +159,6 @@ def test_reads_dropped_by_the_token_limit_are_reported(tmp_path: Path, run: Prog
     assert "token-limit-drops-reads" not in findings_of(run, table, "--token-limit", 4)
 
 
-def test_depths_that_differ_bring_a_suggestion_that_holds(tmp_path: Path, run: Programs) -> None:
-    counts = random_counts(20, 8) * np.geomspace(1, 1000, 20).round()[:, None]
-    table = write_table(tmp_path, counts, SEQUENCES)
-    (tmp_path / "tree.nwk").write_text(random_newick(SEQUENCES))
-    value = findings_of(run, table)["depth-differs"]
-    depth, kept = int(value.split("--rarefy-depth ")[1].split()[0]), int(value.split("keep ")[1].split()[0])
-    assert f"--rarefy-depth {depth} would keep {kept} of 20 samples" in value
-    assert (counts.sum(axis=1) >= depth).sum() == kept
-    assert "depth-differs" not in findings_of(run, table, "--rarefy-depth", depth)
-
-
-@given(st.lists(st.floats(1, 1e9), min_size=1, max_size=50))
-def test_the_suggested_depth_keeps_nine_of_ten(depths: list[float]) -> None:
-    suggested = suggested_depth(np.array(depths))
-    assert suggested >= 1
-    assert np.mean(np.array(depths) >= suggested) >= 0.9
-
-
-def test_a_depth_that_two_samples_differ_by_is_the_lower_one() -> None:
-    assert suggested_depth(np.array([100.0, 1000.0])) == 100
-
-
 def test_tips_in_lower_case_are_found(tmp_path: Path, run: Programs) -> None:
     table = write_table(tmp_path, random_counts(3, 8), SEQUENCES)
     newick = random_newick(SEQUENCES)
@@ -198,12 +170,6 @@ def test_tips_in_lower_case_are_found(tmp_path: Path, run: Programs) -> None:
         trees.append(pl.read_parquet(output / "tree.parquet"))
     assert "asv-not-in-tree" not in findings_of(run, table)
     assert trees[0].equals(trees[1])
-
-
-def test_a_palindrome_is_no_other_orientation(tmp_path: Path, run: Programs) -> None:
-    palindrome = SEQUENCES[0][:30] + complement(SEQUENCES[0][:30])
-    table = write_table(tmp_path, random_counts(3, 2), [palindrome, SEQUENCES[1]])
-    assert "both-orientations" not in findings_of(run, table)
 
 
 def test_what_needs_metadata_of_these_samples_is_not_said_to_hold(tmp_path: Path, run: Programs) -> None:
