@@ -15,14 +15,16 @@ unreadable table is reported at once.
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.publish import OutputFolder, check_target, published_folder, replace_file
 from aam_schemas.common.replaced import read_one_version, refusing_replaced
+from aam_schemas.common.temporary import temporary_folder
 from aam_schemas.kinds import SHARD_SET
 from aam_schemas.manifest import Choices, Manifest
 from aam_schemas.shards import SPLITS
@@ -37,7 +39,7 @@ from aamprep.prepare.check_choices import check_choices, check_token_limit
 from aamprep.read import read_metadata as read_metadata_file
 from aamprep.read import read_tree
 from aamprep.read.files import read_files
-from aamprep.read.source import Limits
+from aamprep.read.source import Limits, RefusedError
 from aamprep.read.types import Metadata
 from aamprep.report.documents import Prepared
 from aamprep.report.documents import facts as study_facts
@@ -51,8 +53,8 @@ from aamprep.study.study import Paths, Study
 from aamprep.tree.midpoint import root_at_midpoint, to_newick
 
 if TYPE_CHECKING:
-    from aamprep.merging.study import Merged
     from aamprep.objects import DistancesLike, MetadataLike, TablesLike, TextsLike, TreeLike
+    from aamprep.prepare.pipeline import SamplePipeline
     from aamprep.report.inspect import Inspection
 
 LOGGER = logging.getLogger("aamprep")
@@ -74,7 +76,8 @@ def validate(
 ) -> Report:
     """Check a table and the files that belong to it, and report every problem at once.
 
-    Every sample is prepared as by `shard`, but nothing is written. Invalid data never raise an error.
+    Everything is done as by `shard`, in a temporary folder. So a valid table can be sharded, and both report
+    the same findings. Invalid data never raise an error.
 
     Parameters
     ----------
@@ -121,16 +124,20 @@ def validate(
         "distances": distances,
     }
     title, study, findings = _read(table, beside, budget, isolate)
-    prepared, is_rarefied = None, rarefy_depth is not None
+    prepared = None
     if study is not None:
         from aamprep.prepare.pipeline import make_pipeline
+        from aamprep.shards.build import write_shards
 
-        summary = Summary()
-        for block in make_pipeline(study, choices, findings, prefix_samples=prefix_samples).blocks():
-            summary.add(block)
-        check_samples(summary, is_rarefied, findings)
-        prepared = Prepared(choices, summary, study.asvs.lengths)
-    note_what_was_checked(study, is_rarefied, findings)
+        pipeline = make_pipeline(study, choices, findings, prefix_samples=prefix_samples)
+        # Only writing shows that the study can be written. The shards are removed with the folder.
+        with temporary_folder() as folder:
+            written = _write(
+                pipeline, partial(write_shards, pipeline, folder, f"aamprep.validate({title!r})")
+            )
+        if written is not None:
+            prepared = Prepared(choices, written[1], study.asvs.lengths)
+    note_what_was_checked(study, rarefy_depth is not None, findings)
     facts = study_facts(study, prepared.summary if prepared else None)
     return Report(title, findings, facts, prepared=prepared)
 
@@ -199,8 +206,8 @@ def shard(
     Raises
     ------
     InvalidStudyError
-        If no valid sample is left, or if any is rejected and `strict` is set. The `report` of the error gives
-        the reasons. Nothing is written.
+        If a file cannot be used, no valid sample is left, or data are rejected and `strict` is set. Nothing
+        is written. The `report` of the error gives the reasons. docs/rules.md says what each error causes.
     UsageError
         If a file does not exist, the output exists, or an argument is invalid.
     """
@@ -234,9 +241,9 @@ def shard(
     conditions = [where] if isinstance(where, str) else list(where)
     pipeline = make_pipeline(study, choices, findings, prefix_samples=prefix_samples, where=conditions)
     with published_folder(target) as folder:
-        manifest, summary = write_shards(pipeline, folder, command or f"aamprep.shard({title!r}, ...)")
-        _refuse_unless_valid(manifest, findings, title, strict)
-        check_samples(summary, rarefy_depth is not None, findings)
+        command = command or f"aamprep.shard({title!r}, ...)"
+        written = _write(pipeline, partial(write_shards, pipeline, folder, command))
+        manifest = _accepted(written, findings, title, strict)
         check_splits(manifest, findings)
     report = Report(title, findings, _shard_facts(output, manifest))
     return ShardSummary(output, manifest, report)
@@ -278,7 +285,8 @@ def merge(
     Raises
     ------
     InvalidStudyError
-        If a set is damaged, a sample is in two sets, or the tree has other ASVs. Nothing is written.
+        If a set is damaged, a sample is in two sets, or the tree is invalid or has other ASVs. Nothing is
+        written.
     UsageError
         If there are fewer than two sets, the output exists, or an argument is invalid.
     """
@@ -298,11 +306,12 @@ def merge(
         stored = _open_sets(folders, prefix_samples, findings)
         parsed_tree = read_tree(tree_file, findings) if tree_file is not None else None
         merged = prepare_merge(stored, parsed_tree, token_limit, findings) if findings.valid else None
-        if merged is None:
+        if merged is None or not findings.valid:
             raise InvalidStudyError("the shard sets cannot be merged", Report(title, findings))
         command = command or f"aamprep.merge({title!r}, ...)"
         with published_folder(target) as folder:
-            manifest = _write_merged(merged, folder, command, title, strict)
+            written = _write(merged.pipeline, partial(merged.write, folder, command))
+            manifest = _accepted(written, findings, title, strict)
             check_replaced()
     report = Report(title, findings, _merge_facts(output, manifest))
     return ShardSummary(output, manifest, report)
@@ -554,12 +563,33 @@ def _title(paths: Paths) -> str:
     return ", ".join(map(str, paths.tables))
 
 
-def _refuse_unless_valid(manifest: Manifest, findings: Findings, title: str, strict: bool) -> None:
+def _write(
+    pipeline: "SamplePipeline", write: Callable[[], tuple[Manifest, Summary]]
+) -> tuple[Manifest, Summary] | None:
+    """Write a shard set, and check its samples. Return None, with a finding, if it cannot be written."""
+    findings = pipeline.rejected.findings
+    try:
+        manifest, summary = write()
+    except RefusedError as refused:
+        refused.report(findings)
+        return None
+    check_samples(summary, manifest.choices.rarefy_depth is not None, findings)
+    return manifest, summary
+
+
+def _accepted(
+    written: tuple[Manifest, Summary] | None, findings: Findings, title: str, strict: bool
+) -> Manifest:
+    """Return the manifest of a shard set that may be published. Raise InvalidStudyError for any other."""
+    if written is None or findings.refused:
+        raise InvalidStudyError("the files cannot be used together", Report(title, findings))
+    manifest, _ = written
     if not manifest.num_samples:
         raise InvalidStudyError("no valid sample is left", Report(title, findings))
     if strict and not findings.valid:
         what = "data were rejected, and `strict` was set"
         raise InvalidStudyError(what, Report(title, findings), is_strict=True)
+    return manifest
 
 
 def _open_sets(folders: list[Path], prefix_samples: bool, findings: Findings) -> list[StoredSet]:
@@ -568,15 +598,6 @@ def _open_sets(folders: list[Path], prefix_samples: bool, findings: Findings) ->
 
     manifests = [(folder, verify_shards(folder, findings)) for folder in folders]
     return [StoredSet(folder, manifest, prefix_samples) for folder, manifest in manifests if manifest]
-
-
-def _write_merged(merged: "Merged", folder: Path, command: str, title: str, strict: bool) -> Manifest:
-    pipeline = merged.pipeline
-    findings = pipeline.rejected.findings
-    manifest, summary = merged.write(folder, command)
-    _refuse_unless_valid(manifest, findings, title, strict)
-    check_samples(summary, merged.choices.rarefy_depth is not None, findings)
-    return manifest
 
 
 def _shard_facts(output: Path, manifest: Manifest) -> dict[str, Any]:

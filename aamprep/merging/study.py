@@ -68,7 +68,7 @@ def prepare_merge(
     """
     if _report_duplicates(sets, findings):
         return None
-    tables = tuple(table for shards in sets for table in _tables(shards))
+    tables = tuple(table for shards in sets for table in _tables(shards, findings))
     asvs, asv_of_feature = _unite_asvs(sets, tables)
     tip_of_asv = match_tips(asvs, tree, findings)
     if tip_of_asv is None:
@@ -125,7 +125,7 @@ def _report_duplicates(sets: list[StoredSet], findings: Findings) -> bool:
     return bool(duplicates)
 
 
-def _tables(shards: StoredSet) -> Iterator[CountTable]:
+def _tables(shards: StoredSet, findings: Findings) -> Iterator[CountTable]:
     """Yield one table on disk for each study of a set, with its samples in manifest order."""
     names, studies = _numbered(shards.head["study"])
     num_asvs = shards.head["num_asvs"].to_numpy().astype(np.int64)
@@ -146,7 +146,7 @@ def _tables(shards: StoredSet) -> Iterator[CountTable]:
                 writer.write(batch.asv[mine], batch.count[mine])
             num_read += len(samples)
         for study, writer in zip(names, writers, strict=True):
-            writer.finish(shards.name, Findings())
+            writer.finish(shards.name, findings)
             # The arrays are memory-mapped, so they stay readable after the folder is deleted.
             yield CountTable(source=shards.source, study=study, in_order=True, **load(writer.folder))
 

@@ -68,26 +68,24 @@ class SamplePipeline:
         pyarrow.Table
             One row per sample, with the columns of `PREPARED`.
         """
-        keep_asv = _filter_asvs(self)
-        duplicates = _duplicate_names(self)
+        invalid_ids = _invalid_ids(self)
+        keep_asv = _filter_asvs(self, invalid_ids)
         split_keys = _split_keys(self)
-        for table, asv_of_feature in zip(self.study.tables, self.study.asv_of_feature, strict=True):
+        for table, asv_of_feature, invalid in zip(
+            self.study.tables, self.study.asv_of_feature, invalid_ids, strict=True
+        ):
             self._reject_too_large(table)
             for block in blocks(table, asv_of_feature):
-                wanted = self._reject_unwanted(block)
-                is_duplicate = np.array(
-                    [self.name(block.study, i) in duplicates for i in wanted.sample_ids], dtype=bool
-                )
-                unique = self._reject(wanted, is_duplicate, rules.DUPLICATE_SAMPLE)
-                yield self._prepare(unique, keep_asv, split_keys)
+                unique = self._reject_invalid_ids(self._reject_unwanted(block), invalid)
+                # Invalid counts go next. NaN would pass the later comparisons, which are all false for it.
+                valid = self._reject_bad_counts(unique, table)
+                yield self._prepare(valid, keep_asv, split_keys)
 
     def name(self, study: str, sample_id: str) -> str:
         """Return the id under which a sample is written."""
         return f"{study}.{sample_id}" if self.prefix_samples else sample_id
 
     def _prepare(self, block: Block, keep_asv: BoolArray, split_keys: dict[str, str]) -> pa.Table:
-        # Invalid counts go first. NaN would pass the later comparisons, which are all false for it.
-        block = self._reject_bad_counts(block)
         block = self._reject_missing_from_tree(block.keep_entries(keep_asv[block.asv]))
         block = self._reject(block, block.depth <= 0, rules.EMPTY_SAMPLE)
         depths = zip(block.sample_ids, block.depth, strict=True)
@@ -121,19 +119,33 @@ class SamplePipeline:
         reasons = np.array([self.left_out.get(i, "") for i in block.sample_ids], dtype=object)
         return self._reject(block, _is_in(block, self.left_out), rules.NOT_ASKED_FOR, reasons)
 
-    def _reject_bad_counts(self, block: Block) -> Block:
-        """Reject samples with invalid counts. The reader has already reported these counts."""
-        bad_entries = np.flatnonzero(~((block.count >= 0) & (block.count <= LARGEST_COUNT)))
+    def _reject_invalid_ids(self, block: Block, invalid: dict[str, Rule]) -> Block:
+        """Reject samples whose ids are invalid. The reader has reported the ids of a table by itself."""
+        for sample_id in filter(invalid.__contains__, block.sample_ids):
+            rule = invalid[sample_id]
+            self.rejected.add_sample(block.study, sample_id, rule, report=rule is rules.DUPLICATE_SAMPLE)
+        return block.keep_samples(~_is_in(block, invalid))
+
+    def _reject_bad_counts(self, block: Block, table: CountTable) -> Block:
+        """Reject samples with invalid counts, and those in which the sum of an ASV's counts is too large."""
+        reasons = self._bad_counts(block)
+        # The reader has reported these counts. Some are of features without a sequence, which no ASV has.
+        values = np.array([reasons.get(i, "") for i in block.sample_ids], dtype=object)
+        is_bad = _is_in(block, table.with_bad_counts)
+        block = self._reject(block, is_bad, rules.BAD_COUNT, values, report=False)
+        values = np.array([reasons.get(i, "") for i in block.sample_ids], dtype=object)
+        return self._reject(block, _is_in(block, reasons), rules.COUNT_TOO_LARGE, values)
+
+    def _bad_counts(self, block: Block) -> dict[str, str]:
+        """Return an invalid count of each sample that has any, in words."""
+        bad_entries = np.flatnonzero(_is_bad(block.count))
         rows, first, number = np.unique(block.row[bad_entries], return_index=True, return_counts=True)
-        bad = np.zeros(len(block.sample_ids), dtype=bool)
-        values = np.full(len(bad), "", dtype=object)
-        bad[rows] = True
+        reasons = {}
         for row, entry, total in zip(rows, bad_entries[first], number, strict=True):
             name = self.study.asvs.ids[block.asv[entry]][0]
-            values[row] = f"{block.count[entry]} in ASV {name}" + (
-                f" and {total - 1} more" if total > 1 else ""
-            )
-        return self._reject(block, bad, rules.BAD_COUNT, values, report=False)
+            more = f" and {total - 1} more" if total > 1 else ""
+            reasons[block.sample_ids[row]] = f"{block.count[entry]} in ASV {name}{more}"
+        return reasons
 
     def _reject_missing_from_tree(self, block: Block) -> Block:
         if self.study.tree is None or self.choices.missing_from_tree != MissingFromTree.REJECT:
@@ -232,7 +244,7 @@ def make_pipeline(
     return SamplePipeline(study, choices, prefix_samples, Rejected(findings), left_out=unwanted)
 
 
-def _filter_asvs(pipeline: SamplePipeline) -> BoolArray:
+def _filter_asvs(pipeline: SamplePipeline, invalid_ids: list[dict[str, Rule]]) -> BoolArray:
     """Return which ASVs the filters keep: True is kept."""
     study, choices, rejected = pipeline.study, pipeline.choices, pipeline.rejected
     num_asvs = len(study.asvs.sequences)
@@ -245,7 +257,7 @@ def _filter_asvs(pipeline: SamplePipeline) -> BoolArray:
     if study.tree is not None and choices.missing_from_tree == MissingFromTree.DROP:
         leave_out(study.tip_of_asv < 0, rules.ASV_DROPPED_NOT_IN_TREE)
     if choices.min_prevalence > 1 or choices.min_reads > 0:
-        prevalence, reads = _totals(pipeline)
+        prevalence, reads = _totals(pipeline, invalid_ids)
         leave_out(
             prevalence < choices.min_prevalence, rules.BELOW_PREVALENCE, f"below {choices.min_prevalence}"
         )
@@ -253,25 +265,48 @@ def _filter_asvs(pipeline: SamplePipeline) -> BoolArray:
     return keep
 
 
-def _totals(pipeline: SamplePipeline) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return the numbers of samples and reads of each ASV over all tables."""
+def _totals(
+    pipeline: SamplePipeline, invalid_ids: list[dict[str, Rule]]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return the numbers of samples and reads of each ASV over all tables.
+
+    Samples whose ids or counts are invalid are not counted: the shards do not have them.
+    """
     study = pipeline.study
     num_asvs = len(study.asvs.sequences)
     prevalence, reads = np.zeros(num_asvs, dtype=np.int64), np.zeros(num_asvs)
-    for table, asv_of_feature in zip(study.tables, study.asv_of_feature, strict=True):
+    for table, asv_of_feature, invalid in zip(study.tables, study.asv_of_feature, invalid_ids, strict=True):
         for whole in blocks(table, asv_of_feature):
-            block = whole.keep_samples(~_is_in(whole, pipeline.left_out))
-            valid = np.isfinite(block.count) & (block.count > 0)
-            prevalence += np.bincount(block.asv[valid], minlength=num_asvs)
-            reads += np.bincount(block.asv[valid], weights=block.count[valid], minlength=num_asvs)
+            left_out = _is_in(whole, table.with_bad_counts | invalid.keys() | pipeline.left_out.keys())
+            left_out[whole.row[_is_bad(whole.count)]] = True
+            block = whole.keep_samples(~left_out)
+            prevalence += np.bincount(block.asv, minlength=num_asvs)
+            reads += np.bincount(block.asv, weights=block.count, minlength=num_asvs)
     return prevalence, reads
 
 
-def _duplicate_names(pipeline: SamplePipeline) -> set[str]:
-    """Return the sample ids that would be written more than once, from one table or from several."""
+def _invalid_ids(pipeline: SamplePipeline) -> list[dict[str, Rule]]:
+    """Return the invalid sample ids of each table, with the rule that each violates.
+
+    An id is invalid if it is empty, or if several samples would be written under it.
+    """
     tables = pipeline.study.tables
     names = Counter(pipeline.name(table.study, i) for table in tables for i in table.sample_ids)
-    return {name for name, number in names.items() if number > 1}
+    invalid = []
+    for table in tables:
+        shared = Counter(i for i in table.sample_ids if names[pipeline.name(table.study, i)] > 1)
+        rule_of = {
+            i: rules.SAMPLE_ID_DUPLICATE if number > 1 else rules.DUPLICATE_SAMPLE
+            for i, number in shared.items()
+        }
+        empty = {i: rules.SAMPLE_ID_EMPTY for i in table.sample_ids if not i.strip()}
+        invalid.append(rule_of | empty)
+    return invalid
+
+
+def _is_bad(count: npt.NDArray[np.float64]) -> BoolArray:
+    """Return which counts are invalid: negative, NaN, infinite or above 2^53."""
+    return ~((count >= 0) & (count <= LARGEST_COUNT))
 
 
 def _is_in(block: Block, ids: Container[str]) -> BoolArray:

@@ -174,7 +174,8 @@ def _check_values(matrix: npt.NDArray[np.float64], ids: list[str], where: str) -
     number, first = 0, None
     for start in range(0, len(matrix), rows := max(1, _VALUES_AT_ONCE // max(len(matrix), 1))):
         part = matrix[start : start + rows]
-        invalid = ~np.isfinite(part) | (part < 0)
+        # Shards hold distances as float32, in which larger ones are infinite.
+        invalid = ~(part <= np.finfo(np.float32).max) | (part < 0)
         with np.errstate(invalid="ignore"):
             invalid |= np.abs(part - matrix[:, start : start + rows].T) > _TOLERANCE
         at = np.arange(len(part))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from aam_schemas.vocabulary import fold
 from aamprep.read.ids import has_control
 from aamprep.read.maxima import MOST_ENTRIES
 from aamprep.read.source import RefusedError
@@ -27,7 +28,7 @@ def parse_fasta(text: str, where: str, findings: Findings) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Sequences by id, as written. If an id occurs twice, the first entry is kept.
+        Sequences by id, as written. An id with different sequences has none.
 
     Raises
     ------
@@ -38,6 +39,7 @@ def parse_fasta(text: str, where: str, findings: Findings) -> dict[str, str]:
     text = _LONE_RETURN.sub("\n", text) if "\r" in text else text
     first_line: dict[str, int] = {}
     sequences: dict[str, str] = {}
+    ambiguous: set[str] = set()
     for number, (line, header, body) in enumerate(_entries(text, where, findings)):
         if number == MOST_ENTRIES:
             raise RefusedError(rules.FILE_TOO_MANY, where, f"more than {MOST_ENTRIES:,} sequences")
@@ -48,14 +50,18 @@ def parse_fasta(text: str, where: str, findings: Findings) -> dict[str, str]:
             findings.add(rules.FASTA_ID_EMPTY, location)
         elif has_control(name):
             findings.add(rules.ID_CONTROL, location, ascii(name))
-        elif name in first_line:
-            findings.add(rules.FASTA_ID_DUPLICATE, location, f"{name!r}, first in line {first_line[name]}")
+        elif name in first_line and fold(sequence) != fold(sequences.get(name, "")):
+            value = f"{name!r}, another sequence in line {first_line[name]}"
+            findings.add(rules.FASTA_ID_DUPLICATE, location, value)
+            ambiguous.add(name)
         elif not sequence:
             findings.add(rules.FASTA_SEQUENCE_EMPTY, location, repr(name))
         else:
-            sequences[name] = sequence
+            sequences.setdefault(name, sequence)
         if name:
             first_line.setdefault(name, line)
+    for name in ambiguous:
+        sequences.pop(name, None)
     return sequences
 
 

@@ -26,7 +26,7 @@ class Opened:
     facts: dict[str, Any]
     """See `Answer`."""
     product: Any
-    """Data class of its role, or None."""
+    """Data class of its role. None if it cannot be read, or an error in it allows no use of it."""
 
 
 def read_files(
@@ -110,8 +110,10 @@ def _check_unchanged(file: InputPath, before: Status) -> None:
 def _open(result: Answer, job: Job, findings: Findings, study: str) -> Opened:
     if result.error is not None:
         raise UsageError(*result.error)
-    findings.add_json(result.findings, rules.catalogue())
-    if not result.is_complete:
+    found = Findings()
+    found.add_json(result.findings, rules.catalogue())
+    findings.add_all(found)
+    if not result.is_complete or found.refused:
         return Opened(result.facts, None)
     names = ("role", "bytes", "sha256", "uuid", "kind")
     source = InputFile(name=job.name, **{name: result.facts[name] for name in names})

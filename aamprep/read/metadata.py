@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import NamedTuple
 
 from aamprep.read.ids import has_control
 from aamprep.read.lines import Lines
@@ -38,9 +39,69 @@ _WHOLE = re.compile(r"[+-]?(0*(?=\d))(\d{1,400})(?:\.\d*)?", re.ASCII)
 LARGEST_WHOLE = 1 << 53
 """Up to it, float64 holds every whole number exactly."""
 
-Row = tuple[int, list[str]]
-"""Line number in the file, and cells."""
 Parsed = tuple[tuple[str, ...], dict[str, tuple[str | None, ...]], dict[str, str]]
+
+
+class _Row(NamedTuple):
+    """A row of the file."""
+
+    line: int
+    """Number of its first line."""
+    cells: list[str]
+    """Cells without surrounding blanks and trailing empty cells."""
+    num_cells: int
+    """Number of cells with the trailing empty ones."""
+
+
+@dataclass
+class _Lengths:
+    """Lengths of the rows, compared with the header."""
+
+    header: _Row
+    num_rows: int = 0
+    num_by_one: int = 0
+    """Number of rows with one cell more than the header, trailing empty cells included."""
+    too_long: "array[int]" = field(default_factory=lambda: array("q"))
+    """Lines of the rows that have a filled cell beyond the header."""
+    sizes: "array[int]" = field(default_factory=lambda: array("q"))
+    """Number of cells of each of these rows."""
+
+    def add(self, row: _Row) -> None:
+        """Count a row."""
+        self.num_rows += 1
+        self.num_by_one += row.num_cells == self.header.num_cells + 1
+        if len(row.cells) > len(self.header.cells):
+            self.too_long.append(row.line)
+            self.sizes.append(len(row.cells))
+
+    @property
+    def is_header_short(self) -> bool:
+        """Whether the header has no cell for the sample ids: every row has one cell more.
+
+        In files of R's write.table, the last cells of some rows can be empty. Below an id header, such rows
+        just have another tab at their end.
+        """
+        width = len(self.header.cells)
+        if set(self.sizes) != {width + 1}:
+            return False
+        is_by_one = self.num_by_one == self.num_rows and not is_id_header(self.header.cells[0])
+        return is_by_one or len(self.sizes) == self.num_rows
+
+    def check(self, where: str, findings: Findings) -> None:
+        """Report the rows that are longer than the header.
+
+        Raises
+        ------
+        RefusedError
+            If the header is short: then every cell would be read as one of the column beside it.
+        """
+        width = len(self.header.cells)
+        if self.is_header_short:
+            value = f"{width} cells, but every row has {width + 1}"
+            raise RefusedError(rules.METADATA_HEADER_SHORT, f"{where}, line {self.header.line}", value)
+        rows = zip(self.too_long, self.sizes, strict=True)
+        violations = ((f"{where}, line {line}", f"{size} cells, but {width} columns") for line, size in rows)
+        findings.add_each(rules.METADATA_ROW_LENGTH, violations)
 
 
 @dataclass
@@ -89,22 +150,25 @@ def parse_metadata(text: str, where: str, findings: Findings) -> Parsed:
     Raises
     ------
     RefusedError
-        If the text is not a table, or has no rows.
+        If the text is not a table, has no rows, or its header is short.
     """
-    line, header, rest = _split_header(_read_rows(text, where), where)
-    _check_id_header(header[0], f"{where}, line {line}", findings)
-    columns = _make_columns(header, f"{where}, line {line}", findings)
-    data = _apply_directives(rest, columns, len(header), where, findings)
-    ids, lines = _fill_columns(data, columns, len(header), where, findings)
+    header, rest = _split_header(_read_rows(text, where), where)
+    columns = _make_columns(header, where, findings)
+    data = _apply_directives(rest, columns, len(header.cells), where, findings)
+    lengths = _Lengths(header)
+    ids, lines = _fill_columns(data, columns, lengths, where, findings)
+    lengths.check(where, findings)
+    if not is_id_header(header.cells[0]):
+        findings.add(rules.METADATA_ID_HEADER, f"{where}, line {header.line}", repr(header.cells[0]))
     if not ids:
         raise RefusedError(rules.METADATA_EMPTY, where, "no rows after the header")
 
     types: dict[str, str] = {}
     cells: dict[str, tuple[str | None, ...]] = {}
     for column in columns:
-        cells[column.name] = _replace_missing(column, lines, where, findings)
+        given = _replace_missing(column, lines, where, findings)
         column.forget()
-        types[column.name] = _column_type(column, cells[column.name], lines, where, findings)
+        types[column.name], cells[column.name] = _typed(column, given, lines, where, findings)
     return tuple(ids), cells, types
 
 
@@ -141,7 +205,7 @@ class _TextRows:
         return text + "\n"
 
 
-def _read_rows(text: str, where: str) -> Iterator[Row]:
+def _read_rows(text: str, where: str) -> Iterator[_Row]:
     """Yield all rows that are not empty, without surrounding blanks and trailing empty cells."""
     rows = _TextRows(text, where)
     reader = csv.reader(rows, dialect="excel-tab", strict=True)
@@ -162,31 +226,31 @@ def _read_rows(text: str, where: str) -> Iterator[Row]:
             if num_rows > MOST_SAMPLES:
                 location = f"{where}, line {rows.line}"
                 raise RefusedError(rules.FILE_TOO_MANY, location, f"more than {MOST_SAMPLES:,} rows")
-            yield rows.line, cells
+            yield _Row(rows.line, cells, len(raw))
 
 
-def _split_header(rows: Iterator[Row], where: str) -> tuple[int, list[str], Iterator[Row]]:
-    """Return the line and cells of the header, and the rows below it.
+def _split_header(rows: Iterator[_Row], where: str) -> tuple[_Row, Iterator[_Row]]:
+    """Return the header, and the rows below it.
 
     It is the first row that begins with an id header. Otherwise it is the first row that is not a comment, or
     the comment directly above it if that has the same number of cells: many programs write headers such as
     `#Run`.
     """
-    before: Row | None = None
-    for line, cells in rows:
-        if is_id_header(cells[0]):
-            return line, cells, rows
-        if not cells[0].startswith("#"):
+    before: _Row | None = None
+    for row in rows:
+        if is_id_header(row.cells[0]):
+            return row, rows
+        if not row.cells[0].startswith("#"):
             break
-        before = line, cells
+        before = row
     else:
         raise RefusedError(rules.METADATA_EMPTY, where, "no header")
-    if before is not None and 1 < len(before[1]) == len(cells) and before[1][0][:4] != "#q2:":
-        return *before, chain([(line, cells)], rows)
-    separator = _wrong_separator(cells[0]) if len(cells) == 1 else ""
+    if before is not None and 1 < len(before.cells) == len(row.cells) and before.cells[0][:4] != "#q2:":
+        return before, chain([row], rows)
+    separator = _wrong_separator(row.cells[0]) if len(row.cells) == 1 else ""
     if separator:
-        raise RefusedError(rules.METADATA_SEPARATOR, f"{where}, line {line}", separator)
-    return line, cells, rows
+        raise RefusedError(rules.METADATA_SEPARATOR, f"{where}, line {row.line}", separator)
+    return row, rows
 
 
 def _wrong_separator(header: str) -> str:
@@ -197,15 +261,10 @@ def _wrong_separator(header: str) -> str:
     return "blanks" if len(words) > 1 and is_id_header(words[0]) else ""
 
 
-def _check_id_header(cell: str, where: str, findings: Findings) -> None:
-    if not is_id_header(cell):
-        findings.add(rules.METADATA_ID_HEADER, where, repr(cell))
-
-
-def _make_columns(header: list[str], where: str, findings: Findings) -> list[_Column]:
+def _make_columns(header: _Row, where: str, findings: Findings) -> list[_Column]:
     columns: dict[str, _Column] = {}
-    for index, name in enumerate(header[1:], start=1):
-        location = f"{where}, column {index + 1}"
+    for index, name in enumerate(header.cells[1:], start=1):
+        location = f"{where}, line {header.line}, column {index + 1}"
         if not name:
             findings.add(rules.METADATA_COLUMN_EMPTY, location)
         elif has_control(name):
@@ -221,16 +280,16 @@ def _make_columns(header: list[str], where: str, findings: Findings) -> list[_Co
 
 
 def _apply_directives(
-    rows: Iterator[Row], columns: list[_Column], width: int, where: str, findings: Findings
-) -> Iterator[Row]:
+    rows: Iterator[_Row], columns: list[_Column], width: int, where: str, findings: Findings
+) -> Iterator[_Row]:
     """Apply the directives between the header and the data, and yield the rows of data."""
     has_data = False
     seen: set[str] = set()
-    for line, cells in rows:
-        location = f"{where}, line {line}"
+    for row in rows:
+        location, cells = f"{where}, line {row.line}", row.cells
         if not cells[0].startswith("#"):
             has_data = True
-            yield line, cells
+            yield row
         elif cells[0].startswith(("#q2:", "#sk:")):
             # scikit-bio writes the same directives with its own prefix.
             cells[0] = cells[0].replace("#sk:", "#q2:")
@@ -260,16 +319,15 @@ def _apply_directive(
 
 
 def _fill_columns(
-    rows: Iterator[Row], columns: list[_Column], width: int, where: str, findings: Findings
+    rows: Iterator[_Row], columns: list[_Column], lengths: _Lengths, where: str, findings: Findings
 ) -> tuple[list[str], "array[int]"]:
     """Append the cells of valid rows to the columns, and return the ids with their line numbers."""
     first_line: dict[str, int] = {}
-    for number, (line, cells) in enumerate(rows, 1):
-        location, name = f"{where}, line {line}", cells[0]
-        if number * len(columns) > MOST_CELLS:
+    for row in rows:
+        location, name, cells = f"{where}, line {row.line}", row.cells[0], row.cells
+        lengths.add(row)
+        if lengths.num_rows * len(columns) > MOST_CELLS:
             raise RefusedError(rules.FILE_TOO_MANY, location, f"more than {MOST_CELLS:,} cells")
-        if len(cells) > width:
-            findings.add(rules.METADATA_ROW_LENGTH, location, f"{len(cells)} cells, but {width} columns")
         if not name:
             findings.add(rules.METADATA_ID_EMPTY, location)
         elif has_control(name):
@@ -279,7 +337,7 @@ def _fill_columns(
         elif name in first_line:
             findings.add(rules.METADATA_ID_DUPLICATE, location, f"{name!r}, first in line {first_line[name]}")
         else:
-            first_line[name] = line
+            first_line[name] = row.line
             for column in columns:
                 column.add(cells[column.index] if column.index < len(cells) else "")
     return list(first_line), array("q", first_line.values())
@@ -297,12 +355,15 @@ def _replace_missing(
     return tuple(None if not cell or cell in words else cell for cell in column.cells)
 
 
-def _column_type(
+def _typed(
     column: _Column, cells: tuple[str | None, ...], lines: "array[int]", where: str, findings: Findings
-) -> str:
-    """Return the declared type of a column, or infer it: numeric if all given cells are finite numbers."""
+) -> tuple[str, tuple[str | None, ...]]:
+    """Return the type of a column and its cells: numeric if it is declared so, or all cells are numbers.
+
+    In a column that is declared numeric, other cells become empty, with a finding for each.
+    """
     if column.declared == "categorical":
-        return "categorical"
+        return "categorical", cells
     words = [(line, cell) for line, cell in zip(lines, cells, strict=True) if cell and not is_number(cell)]
     location = f"column {column.name!r}"
     if not words:
@@ -311,16 +372,17 @@ def _column_type(
             findings.add(
                 rules.METADATA_CODES, f"{where}, {location}", f"{len(codes):,} cells, such as {codes[0]}"
             )
-        return "categorical" if codes else "numeric"
+        return ("categorical" if codes else "numeric"), cells
     if column.declared == "numeric":
         findings.add_each(
             rules.METADATA_NUMBER, ((f"{where}, line {line}, {location}", repr(cell)) for line, cell in words)
         )
-    elif len(words) < sum(map(bool, cells)) and all(_means_missing(cell) for _, cell in words):
+        return "numeric", tuple(cell if cell and is_number(cell) else None for cell in cells)
+    if len(words) < sum(map(bool, cells)) and all(_means_missing(cell) for _, cell in words):
         # Numbers, and words that mean a missing value: the column was probably meant to be numeric.
         word, number = Counter(cell for _, cell in words).most_common(1)[0]
         findings.add(rules.METADATA_WORDS, f"{where}, {location}", f"{word!r} in {number:,} cells")
-    return "categorical"
+    return "categorical", cells
 
 
 def is_number(cell: str) -> bool:

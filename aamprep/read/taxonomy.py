@@ -28,7 +28,7 @@ def parse_taxonomy(text: str, where: str, findings: Findings) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Taxon by feature id. If a feature occurs twice, the first row is kept.
+        Taxon by feature id. A feature with different taxa has none.
 
     Raises
     ------
@@ -37,29 +37,29 @@ def parse_taxonomy(text: str, where: str, findings: Findings) -> dict[str, str]:
     """
     column, rows = _split_header(filled_lines(text, where))
     has_rows = False
-    first_line: dict[str, int] = {}
+    by_id: dict[str, str] = {}
+    ambiguous: set[str] = set()
     # Many features have the same taxon, which is stored once.
-    taxa: list[str] = []
     shared: dict[str, str] = {}
     for number, line in rows:
         has_rows = True
         cells = line.split("\t", column + 1)
         location, name = f"{where}, line {number}", cells[0].strip()
+        taxon = cells[column].strip() if len(cells) > column else ""
         if len(cells) <= column:
             findings.add(rules.TAXONOMY_FORMAT, location, f"{len(cells)} cells")
         elif not name:
             findings.add(rules.TAXONOMY_ID, location, "no feature id")
         elif has_control(name):
             findings.add(rules.ID_CONTROL, location, ascii(name))
-        elif name in first_line:
-            findings.add(rules.TAXONOMY_ID, location, f"{name!r}, first in line {first_line[name]}")
-        else:
-            taxon = cells[column].strip()
-            taxa.append(shared.setdefault(taxon, taxon))
-            first_line[name] = number
+        elif by_id.setdefault(name, shared.setdefault(taxon, taxon)) != taxon:
+            findings.add(rules.TAXONOMY_ID, location, f"{name!r} is {taxon!r}, but {by_id[name]!r} above")
+            ambiguous.add(name)
     if not has_rows:
         raise RefusedError(rules.TAXONOMY_FORMAT, where, "no rows")
-    return dict(zip(first_line, taxa, strict=True))
+    for name in ambiguous:
+        del by_id[name]
+    return by_id
 
 
 def _split_header(lines: Iterator[tuple[int, str]]) -> tuple[int, Iterator[tuple[int, str]]]:

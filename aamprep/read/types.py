@@ -1,5 +1,6 @@
 """Data that the readers return: one class for each role of an input file."""
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,8 @@ class CountTable:
     occur twice."""
     count: npt.NDArray[np.float64]
     """Reads of each entry as in the file, shape (entries,). Can be zero, negative, NaN or infinite."""
+    with_bad_counts: frozenset[str] = frozenset()
+    """Ids of the samples with negative, NaN, infinite or too large counts."""
     in_order: bool = False
     """Whether the entries of each sample are in order of selection already, as in a shard set."""
 
@@ -68,10 +71,10 @@ class Tree:
 
     @cached_property
     def tips(self) -> dict[str, int]:
-        """Node number of each tip by name. If a name occurs twice, the first tip counts."""
-        tips = np.flatnonzero(self.num_children == 0)
-        # In reverse order, so that the first tip of a name is the last to be set.
-        return {self.names[tip]: int(tip) for tip in tips[::-1]}
+        """Node number of each tip by name. A name that several tips have is left out."""
+        tips = np.flatnonzero(self.num_children == 0).tolist()
+        number = Counter(self.names[tip] for tip in tips)
+        return {self.names[tip]: tip for tip in tips if number[self.names[tip]] == 1}
 
 
 @dataclass(frozen=True)

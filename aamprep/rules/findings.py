@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, overload
 
 from aam_schemas.common.text import shorten
-from aamprep.rules.rule import Rule, Severity
+from aamprep.rules.rule import Effect, Rule, Severity
 
 KEPT_PER_RULE = 1000
 """Number of findings of a rule that are kept. A file can violate a rule millions of times: the others are
@@ -127,6 +127,11 @@ class Findings(Sequence[Finding]):
     def valid(self) -> bool:
         """Whether there are no errors: nothing would be rejected."""
         return not self.number(Severity.ERROR)
+
+    @property
+    def refused(self) -> bool:
+        """Whether there is an error because of which nothing may be written."""
+        return any(rule.effect is Effect.REFUSED for rule in self._rules.values())
 
     def as_json(self) -> dict[str, Any]:
         """Return the findings and their numbers as JSON values, for `add_json` in another process."""

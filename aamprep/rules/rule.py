@@ -15,6 +15,23 @@ class Severity(StrEnum):
     """The data are fine. This is for your information."""
 
 
+SHARD, MERGE = "shard", "merge"
+
+
+class Effect(StrEnum):
+    """What `aamprep shard` does with an error. The value completes the sentence `aamprep shard ...`."""
+
+    REFUSED = "writes nothing"
+    SAMPLE = "leaves out the sample"
+    FEATURE = "leaves out the feature and its reads"
+    SEQUENCE = "leaves out the sequence, so the feature and its reads are left out, too"
+    TEXT = "leaves out this text"
+    TIP = "leaves out the tips of this name, so the ASV is missing from the tree"
+    TAXON = "leaves out the row, so the feature has no taxon from it"
+    ROW = "leaves out the row, so the sample has empty cells"
+    CELL = "leaves the cell empty"
+
+
 class Need(Enum):
     """Input that a rule needs. The value is the reason that is reported if the input is missing."""
 
@@ -44,11 +61,23 @@ class Rule:
     """Location and value of a violation, for the documentation."""
     needs: Need | None = None
     """Input without which the rule cannot be checked. None if a table is enough."""
+    effect: Effect | None = None
+    """What `aamprep shard` does with a violation. None for warnings and notes: the data are kept."""
+    checked_by: tuple[str, ...] = (SHARD,)
+    """Commands among shard and merge that check the rule."""
 
 
-def error(code: str, requirement: str, fix: str, example: str, needs: Need | None = None) -> Rule:
-    """Return a rule whose violation causes a sample or file to be rejected."""
-    return Rule(code, Severity.ERROR, requirement, fix, example, needs)
+def error(
+    code: str,
+    requirement: str,
+    fix: str,
+    example: str,
+    needs: Need | None = None,
+    effect: Effect = Effect.REFUSED,
+    checked_by: tuple[str, ...] = (SHARD,),
+) -> Rule:
+    """Return a rule whose violation causes a sample, a feature, a cell or all files to be left out."""
+    return Rule(code, Severity.ERROR, requirement, fix, example, needs, effect, checked_by)
 
 
 def warning(code: str, requirement: str, fix: str, example: str, needs: Need | None = None) -> Rule:

@@ -3,10 +3,16 @@
 They have the form of the rules in `aamprep.rules.tables`.
 """
 
-from aamprep.rules.rule import Rule, error, note, warning
+from aamprep.rules import rule as kinds
+from aamprep.rules.rule import Rule, note, warning
 
 _COPY = "copy the whole folder again, or recreate it with `aamprep shard`"
 _WRITER = "the program that wrote the set has a bug: recreate the set with `aamprep shard`"
+
+
+def error(code: str, requirement: str, fix: str, example: str) -> Rule:
+    """Return a rule whose violation causes a shard set to be refused."""
+    return kinds.error(code, requirement, fix, example, checked_by=(kinds.MERGE,))
 
 
 # --- Files: unchanged since the set was written ---

@@ -4,7 +4,10 @@ Each rule has a stable code, the requirement that valid data meet, a fix and an 
 generated from this module and `aamprep.rules.shards`; the section comments become its headings.
 """
 
-from aamprep.rules.rule import Need, Rule, error, note, warning
+from aamprep.rules.rule import MERGE, SHARD, Effect, Need, Rule, error, note, warning
+
+_BOTH = (SHARD, MERGE)
+"""Rules for trees, which `merge` reads, too."""
 
 # --- Files of any format ---
 
@@ -13,24 +16,28 @@ FILE_EMPTY = error(
     "the file is not empty",
     "download or export it again; a full disk also leaves empty files",
     "table.biom: 0 bytes",
+    checked_by=_BOTH,
 )
 FILE_HTML = error(
     "file-html",
     "the file contains data, not a web page",
     "the link led to a page about the file: use its download link (on GitHub, 'Raw')",
     "table.biom: an HTML page",
+    checked_by=_BOTH,
 )
 FILE_LFS_POINTER = error(
     "file-lfs-pointer",
     "the file contains data, not a Git LFS pointer to data",
     "fetch the content with `git lfs pull`, or download the file itself",
     "table.qza: a Git LFS pointer",
+    checked_by=_BOTH,
 )
 FILE_KIND = error(
     "file-kind",
     "the file has the format that its role requires",
     "pass the right file for this role",
     "tree.nwk: FASTA sequences; a newick tree or a QIIME 2 artifact of one is needed",
+    checked_by=_BOTH,
 )
 FILE_TEXT_TABLE = error(
     "file-text-table",
@@ -67,18 +74,21 @@ FILE_UNREADABLE = error(
     "the file is complete and undamaged",
     "the file was cut short or changed in transfer: copy or download it again",
     "table.qza: File is not a zip file",
+    checked_by=_BOTH,
 )
 FILE_TOO_LARGE = error(
     "file-too-large",
     "the file declares no more data than the budget allows",
     "if you trust the file, raise the budget; otherwise ask where the file comes from",
     "table.biom, sample/matrix/data: declares 74.5 GiB; the budget is 8.0 GiB",
+    checked_by=_BOTH,
 )
 FILE_RATIO = error(
     "file-compression-ratio",
     "the file does not unpack to more than 200 times its size",
     "no real table above 256 MB compresses this well: ask where the file comes from",
     "reads.fasta.gz: 1.0 MiB unpacks to 256.0 MiB or more",
+    checked_by=_BOTH,
 )
 FILE_TOO_MANY = error(
     "file-too-many-entries",
@@ -87,12 +97,14 @@ FILE_TOO_MANY = error(
     "remove the entries that the table does not have, for example with `qiime feature-table filter-seqs` or "
     "`qiime phylogeny filter-tree`; shard a larger study in parts, and merge the sets",
     "tree.nwk: 200,000,000 nodes; at most 8,388,608 are read",
+    checked_by=_BOTH,
 )
 ID_CONTROL = error(
     "id-control-character",
     "ids and column names contain no tabs, line ends or other control characters",
     "rename the sample, feature or column: no text file with one id per line can hold this name",
     "table.biom, sample/ids: 'S1\\nS2'; 1 such names",
+    checked_by=_BOTH,
 )
 INVISIBLE = warning(
     "invisible-character",
@@ -107,12 +119,14 @@ FILE_AMBIGUOUS = error(
     "a name occurs once: a key of a JSON object, a member of an archive, a field of an artifact's header",
     "programs differ in which of the two they read: export the file again with the tool that made it",
     "table.biom: key 'data' 2 times",
+    checked_by=_BOTH,
 )
 FILE_ENCODING = error(
     "file-encoding",
     "text is encoded as UTF-8",
     "save the file as UTF-8 (in a spreadsheet: 'CSV UTF-8' or 'Tab delimited, UTF-8')",
     "metadata.tsv, line 17: byte 0xeb",
+    checked_by=_BOTH,
 )
 READER_CRASHED = error(
     "reader-crashed",
@@ -120,6 +134,7 @@ READER_CRASHED = error(
     "the file is damaged, malicious, or too large for its limits, which grow with its size: export it again "
     "with the tool that made it, or unpack it",
     "table.biom: the reader ended with signal SIGSEGV",
+    checked_by=_BOTH,
 )
 
 # --- QIIME 2 artifacts ---
@@ -130,6 +145,7 @@ ARTIFACT_TYPE = error(
     "pass an artifact of the right type; `qiime tools peek` shows the type of an artifact",
     "rep-seqs.qza: FeatureData[AlignedSequence]; FeatureData[Sequence] is needed",
     needs=Need.ARTIFACT,
+    checked_by=_BOTH,
 )
 ARTIFACT_NOT_COUNTS = error(
     "artifact-not-counts",
@@ -145,6 +161,7 @@ ARTIFACT_UNROOTED = error(
     "root it: `aamprep root tree.qza --output tree.nwk`, or `qiime phylogeny midpoint-root`",
     "tree.qza: Phylogeny[Unrooted]",
     needs=Need.ARTIFACT,
+    checked_by=_BOTH,
 )
 ARTIFACT_MEMBER = error(
     "artifact-member",
@@ -152,6 +169,7 @@ ARTIFACT_MEMBER = error(
     "the artifact is damaged: export it again from QIIME 2",
     "table.qza: data/feature-table.biom is missing",
     needs=Need.ARTIFACT,
+    checked_by=_BOTH,
 )
 ARTIFACT_CHECKSUM = error(
     "artifact-checksum",
@@ -159,6 +177,7 @@ ARTIFACT_CHECKSUM = error(
     "the artifact was changed after it was written: use the original",
     "table.qza: data/feature-table.biom, checksums.sha512",
     needs=Need.ARTIFACT,
+    checked_by=_BOTH,
 )
 ARTIFACT_UNVERIFIED = warning(
     "artifact-not-verified",
@@ -230,10 +249,10 @@ BIOM_SHAPE = error(
     "export the table again with the tool that made it",
     "table.biom, attribute shape: [3, 4]; there are 3 features and 3 samples",
 )
-BIOM_NNZ = error(
+BIOM_NNZ = warning(
     "biom-nnz",
     "the declared number of entries matches the number of entries in the table",
-    "export the table again with the tool that made it",
+    "all entries were read, as the biom library does; if the table may have been cut, export it again",
     "table.biom, attribute nnz: 7; there are 6 entries",
 )
 BIOM_LENGTH = error(
@@ -281,18 +300,21 @@ SAMPLE_ID_EMPTY = error(
     "every sample has an id",
     "give the sample an id in the table",
     "table.biom, sample 3",
+    effect=Effect.SAMPLE,
 )
 SAMPLE_ID_DUPLICATE = error(
     "sample-id-duplicate",
     "sample ids are unique within a table",
     "rename one of the samples, or sum them with `qiime feature-table group`",
     "table.biom, samples 3 and 17: 'S1'",
+    effect=Effect.SAMPLE,
 )
 FEATURE_ID_EMPTY = error(
     "feature-id-empty",
     "every feature has an id",
     "give the feature an id in the table",
     "table.biom, feature 3",
+    effect=Effect.FEATURE,
 )
 FEATURE_ID_DUPLICATE = error(
     "feature-id-duplicate",
@@ -311,24 +333,28 @@ COUNT_NAN = error(
     "counts are numbers, not NaN",
     "remove the sample, or use the table of raw counts",
     "table.biom, sample 'S1', feature 'TACGG': nan",
+    effect=Effect.SAMPLE,
 )
 COUNT_NEGATIVE = error(
     "count-negative",
     "counts are not negative",
     "negative values come from transformations (CLR, balances, differences): use the table of raw counts",
     "table.biom, sample 'S1', feature 'TACGG': -3",
+    effect=Effect.SAMPLE,
 )
 COUNT_INFINITE = error(
     "count-infinite",
     "counts are finite",
     "use the table of raw counts",
     "table.biom, sample 'S1', feature 'TACGG': inf",
+    effect=Effect.SAMPLE,
 )
 COUNT_TOO_LARGE = error(
     "count-too-large",
     "counts are at most 2^53, the limit up to which every integer is exact",
     "no sequencing run yields so many reads: use the table of raw counts",
     "table.biom, sample 'S1', feature 'TACGG': 9007199254740993",
+    effect=Effect.SAMPLE,
 )
 
 # --- FASTA ---
@@ -339,6 +365,7 @@ FASTA_FORMAT = error(
     "export the sequences again as FASTA",
     "rep-seqs.fasta, line 1: 'TACGG'",
     needs=Need.REP_SEQS,
+    effect=Effect.TEXT,
 )
 FASTA_ID_EMPTY = error(
     "fasta-id-empty",
@@ -346,13 +373,15 @@ FASTA_ID_EMPTY = error(
     "use the feature id from the table as the id of the sequence",
     "rep-seqs.fasta, line 3",
     needs=Need.REP_SEQS,
+    effect=Effect.SEQUENCE,
 )
 FASTA_ID_DUPLICATE = error(
     "fasta-id-duplicate",
-    "sequence ids (the text up to the first blank) are unique",
-    "keep one of the entries, or give each its own id",
-    "rep-seqs.fasta, line 7: 'E_coli', first in line 1",
+    "all entries with the same id (the text up to the first blank) have the same sequence",
+    "keep the right one of the entries, or give each its own id",
+    "rep-seqs.fasta, line 7: 'E_coli', another sequence in line 1",
     needs=Need.REP_SEQS,
+    effect=Effect.SEQUENCE,
 )
 FASTA_SEQUENCE_EMPTY = error(
     "fasta-sequence-empty",
@@ -360,6 +389,7 @@ FASTA_SEQUENCE_EMPTY = error(
     "remove the entry, or export the sequences again",
     "rep-seqs.fasta, line 3: 'ASV2'",
     needs=Need.REP_SEQS,
+    effect=Effect.SEQUENCE,
 )
 
 # --- Newick ---
@@ -370,6 +400,7 @@ NEWICK_SYNTAX = error(
     "export the tree again; a tree without ';' was cut short",
     "tree.nwk, line 1, column 812: ')' without '('",
     needs=Need.TREE,
+    checked_by=_BOTH,
 )
 TREE_FORMAT = error(
     "tree-other-format",
@@ -379,6 +410,7 @@ TREE_FORMAT = error(
     "('phyloxml' in place of 'nexus' for PhyloXML)",
     "tree.nex: NEXUS",
     needs=Need.TREE,
+    checked_by=_BOTH,
 )
 NEWICK_LENGTH_WORD = error(
     "newick-length-word",
@@ -387,6 +419,7 @@ NEWICK_LENGTH_WORD = error(
     "`sed -E 's/:[[:space:]]*(NA|NaN|nan|NAN|null)//g' FILE > tree.nwk`",
     "tree.nwk, line 1, column 4: 'NA'",
     needs=Need.TREE,
+    checked_by=_BOTH,
 )
 NEWICK_TIP_DUPLICATE = error(
     "newick-tip-duplicate",
@@ -394,6 +427,8 @@ NEWICK_TIP_DUPLICATE = error(
     "prune the tree to one tip per feature",
     "tree.nwk: tip 'TACGG', 2 times",
     needs=Need.TREE,
+    effect=Effect.TIP,
+    checked_by=_BOTH,
 )
 NEWICK_TIP_UNNAMED = warning(
     "newick-tip-unnamed",
@@ -429,6 +464,17 @@ NEWICK_LENGTH_INFINITE = error(
     "use another tree",
     "tree.nwk: 1 branch, above 'TACGG': inf",
     needs=Need.TREE,
+    checked_by=_BOTH,
+)
+
+TREE_TOO_DEEP = error(
+    "tree-too-deep",
+    "no ASV is more than 65,536 branches from the root, and the paths from the root to all ASVs have at most "
+    "33,554,432 (2^25) branches, or 128 for each ASV",
+    "give a tree with fewer levels, or none (--no-tree)",
+    "tree.nwk: an ASV is 65,539 branches from the root; at most 65,536 are read",
+    needs=Need.TREE,
+    checked_by=_BOTH,
 )
 
 # --- Metadata ---
@@ -469,11 +515,12 @@ METADATA_ID_EMPTY = error(
     "fill in the id, or remove the row",
     "metadata.tsv, line 9",
     needs=Need.METADATA,
+    effect=Effect.ROW,
 )
 METADATA_ID_DUPLICATE = error(
     "metadata-id-duplicate",
     "every sample has one row",
-    "remove one of the rows; only the first was used",
+    "keep the right one of the rows",
     "metadata.tsv, line 9: 'S1', first in line 3",
     needs=Need.METADATA,
 )
@@ -494,7 +541,7 @@ METADATA_COLUMN_EMPTY = error(
 METADATA_COLUMN_DUPLICATE = error(
     "metadata-column-duplicate",
     "column names are unique",
-    "rename one of the columns; only the first was used",
+    "rename or remove one of the columns",
     "metadata.tsv, line 1, column 9: 'age', first in column 3",
     needs=Need.METADATA,
 )
@@ -510,6 +557,14 @@ METADATA_COLUMN_RENAMED = note(
     "no column of the metadata has the name of the column of sample ids in the shards, `sample_id`",
     "nothing: the column has another name in metadata.parquet",
     "metadata.tsv: column sample_id: metadata_sample_id in the shards",
+    needs=Need.METADATA,
+)
+METADATA_HEADER_SHORT = error(
+    "metadata-header-short",
+    "the header names every column, that of the sample ids included",
+    "R's write.table leaves the header one cell short; write it with col.names=NA, or with row.names=FALSE "
+    "if a column holds the sample ids",
+    "metadata.tsv, line 1: 2 cells, but every row has 3",
     needs=Need.METADATA,
 )
 METADATA_ROW_LENGTH = error(
@@ -533,6 +588,7 @@ METADATA_NUMBER = error(
     "INSDC:missing with #q2:missing",
     "metadata.tsv, line 9, column 'age': 'unknown'",
     needs=Need.METADATA,
+    effect=Effect.CELL,
 )
 METADATA_NOT_MISSING = error(
     "metadata-not-missing",
@@ -540,6 +596,7 @@ METADATA_NOT_MISSING = error(
     "fill in the cell, or declare another missing-value scheme",
     "metadata.tsv, line 9, column 'age'",
     needs=Need.METADATA,
+    effect=Effect.CELL,
 )
 METADATA_WORDS = note(
     "metadata-missing-words",
@@ -577,7 +634,7 @@ DISTANCES_ID = error(
 )
 DISTANCES_VALUE = error(
     "distances-value",
-    "distances are finite, not negative and symmetric, with 0 on the diagonal",
+    "distances are finite (at most 3.4e38), not negative and symmetric, with 0 on the diagonal",
     "compute the matrix again",
     "distances.tsv: S1 to S2: -0.2; 2 such cells",
     needs=Need.DISTANCES,
@@ -588,13 +645,15 @@ TAXONOMY_FORMAT = error(
     "save it as tab-separated text with the header 'Feature ID', 'Taxon'",
     "taxonomy.tsv, line 4: 1 cell",
     needs=Need.TAXONOMY,
+    effect=Effect.TAXON,
 )
 TAXONOMY_ID = error(
     "taxonomy-id",
-    "every row has a feature id, and every feature has one taxon",
-    "fill in the id or remove the extra row; only the first row of a feature was used",
-    "taxonomy.tsv, line 4: 'TACGG', first in line 2",
+    "every row has a feature id, and all rows of a feature have the same taxon",
+    "fill in the id, or keep the right one of the rows",
+    "taxonomy.tsv, line 4: 'TACGG' is 'k__Archaea', but 'k__Bacteria' above",
     needs=Need.TAXONOMY,
+    effect=Effect.TAXON,
 )
 
 # --- Feature ids and sequences ---
@@ -623,12 +682,14 @@ NO_SEQUENCE = error(
     "every feature has a sequence, as its id or in rep-seqs",
     "add the feature to rep-seqs, or remove it from the table; until then, its reads are excluded",
     "table.biom: feature OTU_17",
+    effect=Effect.FEATURE,
 )
 NOT_A_NUCLEOTIDE = error(
     "not-a-nucleotide",
     "a sequence has at least one base, and IUPAC nucleotide codes only",
     "correct the sequence in rep-seqs; until then, the ASV is excluded",
     "table.qza: ASV 4b5e...: 'E' at base 12",
+    effect=Effect.FEATURE,
 )
 SAME_SEQUENCE = warning(
     "same-sequence-twice",
@@ -675,6 +736,7 @@ SEQUENCE_TOO_LONG = error(
     "a sequence has at most 10,000 bases, twice the length of a whole rRNA operon",
     "this is no amplicon: remove the feature from the table; until then, the ASV is excluded",
     "table.qza: ASV 4b5e...: 200,000 bases",
+    effect=Effect.FEATURE,
 )
 
 # --- Samples ---
@@ -685,18 +747,21 @@ SAMPLE_TOO_LARGE = error(
     "no sample has so many ASVs: export the table again with the tool that made it; `aamprep shard` rejects "
     "the sample and continues",
     "table.biom: sample S1: 150,000,000 entries",
+    effect=Effect.SAMPLE,
 )
 EMPTY_SAMPLE = error(
     "sample-empty",
     "every sample has at least one ASV with a positive count",
     "remove the sample from the table; `aamprep shard` rejects it and continues",
     "table.qza: sample 11884.A1",
+    effect=Effect.SAMPLE,
 )
 BAD_COUNT = error(
     "count-not-finite",
     "counts are finite and not negative",
     "give raw counts, not log-ratios or scaled values; `aamprep shard` rejects the sample and continues",
     "table.biom: sample S1, ASV ACGT...: nan",
+    effect=Effect.SAMPLE,
 )
 NOT_WHOLE = warning(
     "count-not-whole",
@@ -710,6 +775,7 @@ CANNOT_RAREFY = error(
     "give raw counts, or omit --rarefy-depth",
     "table.biom: sample S1: 0.25",
     needs=Need.RAREFACTION,
+    effect=Effect.SAMPLE,
 )
 BELOW_DEPTH = error(
     "sample-below-rarefaction-depth",
@@ -717,18 +783,21 @@ BELOW_DEPTH = error(
     "to keep the sample, choose a smaller --rarefy-depth",
     "table.qza: sample L1S8: 898 of 1,000",
     needs=Need.RAREFACTION,
+    effect=Effect.SAMPLE,
 )
 DUPLICATE_SAMPLE = error(
     "sample-in-two-tables",
     "every sample id occurs in one table only",
     "add --prefix-samples, which prefixes sample ids with the name of their table; or rename the sample",
     "sample S1: a/table.biom and b/table.biom",
+    effect=Effect.SAMPLE,
 )
 CONTRACT = error(
     "sample-breaks-contract",
     "every sample passes the pandera schema of the shards",
     "correct the table where the value shows a problem",
     "sample S1: an id is empty",
+    effect=Effect.SAMPLE,
 )
 DROPPED_READS = warning(
     "token-limit-drops-reads",
@@ -771,6 +840,7 @@ NO_ASV_IN_TREE = error(
     "give the tree that was built from the ASVs of all tables, or none (--no-tree)",
     "tree.qza: none of 770 ASVs; its tips have names such as 'OTU_1'",
     needs=Need.TREE,
+    checked_by=_BOTH,
 )
 NO_SAMPLE_IN_METADATA = warning(
     "metadata-of-other-samples",
@@ -873,6 +943,7 @@ SAMPLE_NOT_IN_TREE = error(
     "keep such samples with --missing-from-tree keep or drop, or give a tree that has these ASVs",
     "table.biom: sample S1: 3 ASVs",
     needs=Need.FILTER,
+    effect=Effect.SAMPLE,
 )
 
 

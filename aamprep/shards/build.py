@@ -17,7 +17,6 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.manifest import Manifest, ShardFile, write_manifest
 from aam_schemas.shards import (
     ASVS_FILE,
@@ -37,7 +36,9 @@ from aamprep.arrays import Int64Array, write_array
 from aamprep.arrow import list_values
 from aamprep.checks.summary import Summary
 from aamprep.prepare.pipeline import PREPARED, SamplePipeline
+from aamprep.read.source import RefusedError
 from aamprep.read.types import Metadata
+from aamprep.rules import tables as rules
 from aamprep.shards.write import SplitWriter, Spool, describe, write_table
 from aamprep.study.study import Study
 from aamprep.tree.branches import Branches, branches_above, path_problem, prune, reads_under
@@ -94,17 +95,19 @@ def write_shards(pipeline: SamplePipeline, folder: Path, command: str) -> tuple[
     Returns
     -------
     tuple of Manifest and Summary
+
+    Raises
+    ------
+    RefusedError
+        If the tree is too deep.
     """
     study = pipeline.study
     spool = Spool(folder / "prepared.arrow", PREPARED)
     numbering, summary = _first_pass(pipeline, spool)
     branches = prune(study.tree, study.tip_of_asv[numbering.asv_of_row]) if study.tree is not None else None
     problem = path_problem(branches) if branches is not None else ""
-    if problem:
-        where = study.tree.source.name if study.tree is not None else ""
-        raise InvalidDataError(
-            problem, where, "give a tree with fewer levels, or leave it out with --no-tree"
-        )
+    if problem and study.tree is not None:
+        raise RefusedError(rules.TREE_TOO_DEEP, study.tree.source.name, problem)
     # Compressing the sequences of 100,000 ASVs takes seconds, which a second core can spend during the pass.
     with ThreadPoolExecutor(1) as executor:
         asvs = _asvs_table(study, numbering)

@@ -78,7 +78,8 @@ class TableWriter:
         for (rule, sample), (first, number) in self._invalid.items():
             more = f" and {number - 1:,} more" if number > 1 else ""
             findings.add(rule, f"{where}: sample {self.sample_ids[sample]}", first + more)
-        ids = {"samples": self.sample_ids, "features": self.feature_ids}
+        bad = sorted({self.sample_ids[sample] for _, sample in self._invalid})
+        ids = {"samples": self.sample_ids, "features": self.feature_ids, "with_bad_counts": bad}
         (self.folder / "ids.json").write_text(json.dumps(ids), encoding="utf-8")
 
     def _collect_invalid(self, start: int, feature: npt.NDArray[Any], count: npt.NDArray[Any]) -> None:
@@ -98,13 +99,14 @@ def load(folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        `sample_ids`, `feature_ids`, `indptr`, `feature` and `count`, as in `CountTable`. The arrays remain
-        usable after the folder is removed: the system keeps a file while it is mapped.
+        `sample_ids`, `feature_ids`, `with_bad_counts`, `indptr`, `feature` and `count`, as in `CountTable`.
+        The arrays remain usable after the folder is removed: the system keeps a file while it is mapped.
     """
     ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
     return {
         "sample_ids": tuple(ids["samples"]),
         "feature_ids": tuple(ids["features"]),
+        "with_bad_counts": frozenset(ids["with_bad_counts"]),
         "indptr": np.load(folder / "indptr.npy"),
         "feature": map_array(folder / "feature.npy"),
         "count": map_array(folder / "count.npy"),

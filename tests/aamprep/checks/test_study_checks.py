@@ -309,6 +309,9 @@ def our_verdict(samples: list[list[float]]) -> dict[str, str]:
         indptr=np.cumsum([0, *map(len, samples)]),
         feature=np.array([asv for sample in samples for asv in range(len(sample))], dtype=np.int32),
         count=np.array([count for sample in samples for count in sample], dtype=np.float64),
+        with_bad_counts=frozenset(
+            f"S{number}" for number, sample in enumerate(samples) if not all(0 <= c <= 2**53 for c in sample)
+        ),
     )
     asvs = Asvs(
         tuple(sorted(SEQUENCES[:NUM_ASVS])), tuple((sequence,) for sequence in SEQUENCES[:NUM_ASVS]), None

@@ -151,9 +151,9 @@ def test_a_taxonomy_is_read_with_or_without_a_header(tmp_path: Path, text: str) 
 def test_invalid_rows_of_a_taxonomy_are_found(tmp_path: Path) -> None:
     findings = Findings()
     taxonomy = read_taxonomy(
-        write(tmp_path, "Feature ID\tTaxon\nf1\tA\nf1\tB\nf2\n\tC\n"), findings, isolate=False
+        write(tmp_path, "Feature ID\tTaxon\nf1\tA\nf1\tB\nf2\n\tC\nf3\tD\nf3\tD\n"), findings, isolate=False
     )
-    assert taxonomy.by_id == {"f1": "A"}
+    assert taxonomy.by_id == {"f3": "D"}, "f1 has two taxa, of which one is wrong"
     codes = [(finding.rule.code, finding.where[-6:]) for finding in findings.found]
     assert codes == [("taxonomy-id", "line 3"), ("taxonomy-format", "line 4"), ("taxonomy-id", "line 5")]
 

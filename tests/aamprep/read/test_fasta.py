@@ -37,13 +37,19 @@ def test_ids_end_at_the_first_blank_and_lines_are_joined(tmp_path: Path, content
 
 def test_every_problem_is_found_with_its_line(tmp_path: Path) -> None:
     sequences, found = read(tmp_path, b">a x\nAC\nGT\n>b\n\n> c\nAC\n>a y\nGG\n>\nT\n")
-    assert sequences.by_id == {"a": "ACGT"}
+    assert sequences.by_id == {}, "a has two sequences, of which one is wrong"
     assert found == [
         (rules.FASTA_SEQUENCE_EMPTY.code, ", line 4", "'b'"),
         (rules.FASTA_ID_EMPTY.code, ", line 6", ""),
-        (rules.FASTA_ID_DUPLICATE.code, ", line 8", "'a', first in line 1"),
+        (rules.FASTA_ID_DUPLICATE.code, ", line 8", "'a', another sequence in line 1"),
         (rules.FASTA_ID_EMPTY.code, ", line 10", ""),
     ]
+
+
+def test_an_entry_that_is_repeated_is_read_once(tmp_path: Path) -> None:
+    sequences, found = read(tmp_path, b">a x\nACGT\n>b\nGG\n>a y\nacgu\n")
+    assert found == []
+    assert sequences.by_id == {"a": "ACGT", "b": "GG"}
 
 
 def test_a_greater_sign_within_a_header_begins_no_entry(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_all_errors_are_found_at_once_with_line_and_column(tmp_path: Path) -> No
         "S1\t4\t\t\t\tf\n\t5\nS1\t6\nS2\told\t\t\t\t\textra\nid\t7\n#q2:missing\tblank\n"
     )
     metadata, found = read(tmp_path, text)
-    assert metadata.ids == ("S1", "S2")
+    assert metadata is None
     assert set(found) == {
         (rules.METADATA_COLUMN_DUPLICATE.code, ", line 1, column 3", "'age', first in column 2"),
         (rules.METADATA_COLUMN_RESERVED.code, ", line 1, column 4", "'id'"),
@@ -129,6 +129,47 @@ def test_all_errors_are_found_at_once_with_line_and_column(tmp_path: Path) -> No
         (rules.METADATA_DIRECTIVE.code, ", line 9", "#q2:missing comes after the first sample"),
         (rules.METADATA_NUMBER.code, ", line 7, column 'age'", "'old'"),
     }
+
+
+R_FILES = {
+    "plain": "age\tsex\nS1\t30\tf\nS2\t31\tm\n",
+    "quoted": '"age"\t"sex"\n"S1"\t30\t"f"\n"S2"\t31\t"m"\n',
+    "an empty cell": "age\tsex\nS1\t30\t\nS2\t31\tm\n",
+    "one column": "age\nS1\t30\nS2\t31\n",
+    "row names beside ids": "sample-id\tage\n1\tS1\t30\n2\tS2\t31\n",
+}
+"""Files of R's write.table, which leaves out the header of the row names."""
+
+
+@pytest.mark.parametrize("name", R_FILES)
+def test_a_header_that_is_one_cell_short_is_refused_with_its_cause(tmp_path: Path, name: str) -> None:
+    width = len(R_FILES[name].split("\n")[0].split("\t"))
+    metadata, found = read(tmp_path, R_FILES[name])
+    assert metadata is None
+    value = f"{width} cells, but every row has {width + 1}"
+    assert found == [(rules.METADATA_HEADER_SHORT.code, ", line 1", value)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\tage\tsex\nS1\t30\tf\nS2\t31\tm\n",  # col.names=NA
+        '""\t"age"\t"sex"\n"S1"\t30\t"f"\n"S2"\t31\t"m"\n',  # col.names=NA and quotes
+        "sample-id\tage\tsex\nS1\t30\tf\nS2\t31\tm\n",  # row.names=FALSE
+        "sample-id\tage\tsex\nS1\t30\tf\t\nS2\t31\tm\t\n",  # tabs at the end of rows
+    ],
+)
+def test_what_the_fix_for_a_short_header_says_gives_a_file_that_is_read(tmp_path: Path, text: str) -> None:
+    metadata, found = read(tmp_path, text)
+    assert {code for code, _, _ in found} <= {rules.METADATA_ID_HEADER.code}
+    assert metadata.ids == ("S1", "S2")
+    assert metadata.columns == {"age": ("30", "31"), "sex": ("f", "m")}
+
+
+def test_a_word_in_a_column_declared_numeric_is_left_out(tmp_path: Path) -> None:
+    metadata, found = read(tmp_path, "id\tage\n#q2:types\tnumeric\nS1\told\nS2\t4\n")
+    assert found == [(rules.METADATA_NUMBER.code, ", line 3, column 'age'", "'old'")]
+    assert (metadata.types, metadata.columns) == ({"age": "numeric"}, {"age": (None, "4")})
 
 
 def test_an_empty_cell_in_a_no_missing_column_is_found(tmp_path: Path) -> None:

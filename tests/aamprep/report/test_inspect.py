@@ -170,5 +170,5 @@ def test_every_awkward_file_is_answered(real_data: RealData, run: Programs) -> N
 
 
 def test_errors_of_a_file_that_can_be_read_are_counted(run: Programs, tmp_path: Path) -> None:
-    (tmp_path / "seqs.fasta").write_text(">a\nACGT\n>a\nACGT\n")
+    (tmp_path / "seqs.fasta").write_text(">a\nACGT\n>a\nACGG\n")
     assert inspect(run, tmp_path / "seqs.fasta")["errors"] == 1

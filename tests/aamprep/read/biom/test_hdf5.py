@@ -17,7 +17,7 @@ from aamprep.read.source import Limits
 from aamprep.read.types import CountTable
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
-from aamprep.rules.rule import Rule
+from aamprep.rules.rule import Rule, Severity
 from tests.helpers.biom_files import COUNTS, FEATURES, SAMPLES, dense, write_hdf5
 from tests.helpers.studies import processor_seconds
 
@@ -191,7 +191,6 @@ def test_a_missing_part_is_found(tmp_path: Path, axis: str, name: str) -> None:
     [
         ("sample", ["S1", "S1", "S3"], rules.SAMPLE_ID_DUPLICATE),
         ("sample", ["S1", "", "S3"], rules.SAMPLE_ID_EMPTY),
-        ("observation", ["a", "b", "a"], rules.FEATURE_ID_DUPLICATE),
         ("observation", ["a", "b", " "], rules.FEATURE_ID_EMPTY),
     ],
 )
@@ -202,6 +201,13 @@ def test_ids_are_checked_and_the_table_kept(tmp_path: Path, axis: str, ids: list
     table, found = read(edited(tmp_path / "t.biom", edit))
     assert found == {rule: 1}
     assert (dense(table) == COUNTS).all()
+
+
+def test_a_table_with_a_feature_twice_is_refused(tmp_path: Path) -> None:
+    def edit(file: h5py.File) -> None:
+        replace(file, "observation/ids", ["a", "b", "a"], dtype=h5py.string_dtype())
+
+    assert read(edited(tmp_path / "t.biom", edit)) == (None, {rules.FEATURE_ID_DUPLICATE: 1})
 
 
 @pytest.mark.parametrize(
@@ -231,8 +237,9 @@ def test_attributes_are_checked(tmp_path: Path, name: str, value: object, rule: 
         if value is not None:
             file.attrs[name] = value
 
-    _, found = read(edited(tmp_path / "t.biom", edit))
+    table, found = read(edited(tmp_path / "t.biom", edit))
     assert found == {rule: 1}
+    assert (table is None) == (rule.severity is Severity.ERROR)
 
 
 def test_a_version_of_another_type_is_not_called_missing(tmp_path: Path) -> None:
