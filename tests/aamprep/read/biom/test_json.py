@@ -97,6 +97,9 @@ def test_a_dense_matrix_of_another_shape_is_found(tmp_path: Path, data: Any) -> 
 @pytest.mark.parametrize(
     ("key", "value", "rule"),
     [
+        ("shape", None, rules.BIOM_JSON_KEY),
+        ("shape", "3 x 3", rules.BIOM_JSON_KEY),
+        ("shape", ["a", "b"], rules.BIOM_JSON_KEY),
         ("columns", [{"id": "S1"}, {"id": "S1"}, {"id": "S3"}], rules.SAMPLE_ID_DUPLICATE),
         ("rows", [{"id": ""}, {"id": "b"}, {"id": "c"}], rules.FEATURE_ID_EMPTY),
         ("data", [[0, 0, float("nan")]], rules.COUNT_NAN),
@@ -113,7 +116,7 @@ def test_content_is_checked_and_the_table_kept(tmp_path: Path, key: str, value: 
     assert found == {rule: 1}
 
 
-@pytest.mark.parametrize("shape", [[3, 4], None])
+@pytest.mark.parametrize("shape", [[3, 4], [3.0, 4.0]])
 def test_a_table_of_another_shape_is_refused(tmp_path: Path, shape: object) -> None:
     path = write_json(tmp_path / "t.biom", as_json() | {"shape": shape})
     assert read(path) == (None, {rules.BIOM_SHAPE: 1})
