@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from aam_schemas.common.cli import print_json, say
+from aam_schemas.common.cli import print_json, say, visible
 from aammodel.commands import options
 
 if TYPE_CHECKING:
@@ -104,17 +104,16 @@ def crossval(
 
 
 def _print(result: "Crossval") -> None:
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
+    from aam_schemas.common.terminal import plain_console
     from aammodel.cross_validation.scores import SCORES, score_words
     from aammodel.methods.registry import words_of
 
     for warning in result.warnings:
         say(f"warning: {warning}")
-    print(f"{result.target.column}: {len(result.target.values):,} samples, {result.folds.words}")
-    console = Console()
+    print(visible(f"{result.target.column}: {len(result.target.values):,} samples, {result.folds.words}"))
+    console = plain_console()
     if not console.is_terminal:
         # In a file or a pipe, the table may be wider than a terminal.
         console.width = 160
@@ -127,7 +126,7 @@ def _print(result: "Crossval") -> None:
     for name in result.ranking:
         main = result.interval(name)
         cells = [f"{result.interval(name, score).value:.3f}" for score in scores]
-        table.add_row(Text(words_of(name)), *cells, f"{main.low:.3f} to {main.high:.3f}")
+        table.add_row(visible(words_of(name)), *cells, f"{main.low:.3f} to {main.high:.3f}")
     console.print(table)
     for sentence in result.conclusion():
-        print(sentence)
+        print(visible(sentence))
