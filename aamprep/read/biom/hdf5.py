@@ -10,6 +10,7 @@ and text of any type, and one of the two matrices may be missing.
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,16 +94,16 @@ def _read(file: h5py.File, folder: Path, where: str, findings: Findings, limits:
     _check_shape(file, shape, where, findings)
 
     indptr, entries = _by_sample(samples, features, shape)
-    writer = TableWriter(folder, sample_ids, feature_ids, indptr)
     by_sample, by_feature = Fingerprint(*shape), Fingerprint(*shape)
     num_non_zero = 0
-    for sample, feature, count in entries:
-        writer.write(feature, count)
-        by_sample.add(sample, feature, count)
-        num_non_zero += int(np.count_nonzero(count))
-    for feature, sample, count in _slices(features, shape[0]) if samples and features else ():
-        by_feature.add(sample, feature, count)
-    writer.finish(where, findings)
+    with closing(TableWriter(folder, sample_ids, feature_ids, indptr)) as writer:
+        for sample, feature, count in entries:
+            writer.write(feature, count)
+            by_sample.add(sample, feature, count)
+            num_non_zero += int(np.count_nonzero(count))
+        for feature, sample, count in _slices(features, shape[0]) if samples and features else ():
+            by_feature.add(sample, feature, count)
+        writer.finish(where, findings)
     _check_nnz(file, [matrix.data.size for matrix in matrices if matrix], num_non_zero, where, findings)
     if samples and features:
         refuse_disagreement(by_sample, by_feature, sample_ids, feature_ids, where)

@@ -73,14 +73,18 @@ class TableWriter:
 
     def finish(self, where: str, findings: Findings) -> None:
         """Write the ids, and add a finding for each sample with invalid counts."""
-        self._feature.close()
-        self._count.close()
+        self.close()
         for (rule, sample), (first, number) in self._invalid.items():
             more = f" and {number - 1:,} more" if number > 1 else ""
             findings.add(rule, f"{where}: sample {self.sample_ids[sample]}", first + more)
         bad = sorted({self.sample_ids[sample] for _, sample in self._invalid})
         ids = {"samples": self.sample_ids, "features": self.feature_ids, "with_bad_counts": bad}
         (self.folder / "ids.json").write_text(json.dumps(ids), encoding="utf-8")
+
+    def close(self) -> None:
+        """Close the files. `finish` closes them, too."""
+        self._feature.close()
+        self._count.close()
 
     def _collect_invalid(self, start: int, feature: npt.NDArray[Any], count: npt.NDArray[Any]) -> None:
         for rule, test in _INVALID_COUNTS:
