@@ -43,7 +43,7 @@ CELLS = st.sampled_from(
 """Cells of text files. Those with a tab or line end make another table."""
 NAMES = st.one_of(
     st.sampled_from(["S0", "S1", "S2", "", " ", "sample_id", "id", "^.*$", "*", "#q2:types", "a\tb"]),
-    st.text(max_size=4),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=4),
 )
 COUNTS = st.sampled_from([0.0, 1.0, 2.0, 5.0, 0.5, 1e-300, 2.0**53, 2.0**54, -1.0, np.nan, np.inf])
 
