@@ -33,6 +33,10 @@ CALLS = {
     "pretrain": "aammodel pretrain shards --config tiny.toml --max-steps 2 --output OUT",
     "evaluate": "aammodel evaluate run shards --split train --output OUT",
     "evaluate, json": "aammodel evaluate run shards --split train --output OUT --json",
+    "crossval": (
+        "aammodel crossval shards --target site --metadata labels.tsv --method no_microbes --draws 5 "
+        "--output OUT"
+    ),
     "distances": "aammodel distances shards --output OUT.tsv",
     "compare": "aammodel compare run run --report OUT.html",
     "plan": "aammodel plan shards --config tiny.toml",
@@ -125,6 +129,8 @@ def write_results(folder: Path) -> None:
     other = write_table(folder / "other", random_counts(12, 20, seed=1), random_sequences(20))
     tiny_config(folder, "num_workers = 1\nbatch_size = 4\n")
     written(folder)
+    labels = "".join(f"\u03a0{number}\t{'ab'[number % 2]}\n" for number in range(12))
+    (folder / "labels.tsv").write_text(f"sample-id\tsite\n{labels}", encoding="utf-8")
     run_program("aamprep", "shard", "table.biom", "--output", "shards", folder=folder)
     run_program("aamprep", "shard", other, "--tree", "tree.nwk", "--output", "more", folder=folder)
     options = ("--config", "tiny.toml", "--max-steps", 2, "--output", "run")

@@ -39,7 +39,7 @@ def check(folds: Folds, samples: int) -> None:
 
 
 @given(st.integers(0, 2**20), st.integers(12, 60), st.sampled_from([0, 2, 3]), st.integers(2, 3))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_every_sample_is_tested_once(seed: int, samples: int, classes: int, number: int) -> None:
     target, groups = target_of(seed, samples, classes), groups_for(seed, samples)
     for folds in (

@@ -18,7 +18,7 @@ def case(seed: int, classes: int, digits: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(st.integers(0, 2**20), st.integers(2, 6), st.integers(0, 4))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_scores_of_classes_are_those_of_scikit_learn(seed: int, classes: int, digits: int) -> None:
     truth, shares = case(seed, classes, digits)
     predicted, names = shares.argmax(axis=1), range(classes)
@@ -36,7 +36,7 @@ def test_scores_of_classes_are_those_of_scikit_learn(seed: int, classes: int, di
 
 
 @given(st.integers(0, 2**20))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_scores_of_numbers_are_those_of_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth, predicted = rng.normal(size=(2, 20)).round(1)
