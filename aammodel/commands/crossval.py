@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from aam_schemas.common.cli import print_json, say, visible
+from aam_schemas.common.cli import check_address_space, print_json, say, visible
 from aammodel.commands import options
 
 if TYPE_CHECKING:
     from aammodel.cross_validation.result import Crossval
+
+_ADDRESS_SPACE = 1_500_000_000
+"""Bytes of address space that torch and scikit-learn need. With 1 GB, loading scipy never ends."""
 
 
 def crossval(
@@ -61,6 +64,7 @@ def crossval(
     """
     from aam_schemas.common.publish import OutputFolder, check_target, published_folder
 
+    check_address_space(_ADDRESS_SPACE)
     # The options are checked before these imports, which take seconds.
     from aammodel.api import crossval as run
     from aammodel.cross_validation.files import CROSSVAL, folder_name, write_crossval

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from aam_schemas.common.text import shorten
 from aammodel.cross_validation.scores import Interval, score_words
-from aammodel.methods.registry import METHODS, words_of
+from aammodel.methods.registry import sees_microbes, uses_model, words_of
 from aammodel.reports.curves import STYLE
 from aammodel.sample import Float64Array
 
@@ -88,14 +88,12 @@ def _plain(text: str) -> str:
 
 
 def _color(name: str) -> str:
-    if name not in METHODS:
-        return BASELINE_COLOR
-    if not METHODS[name].is_baseline:
+    if uses_model(name):
         return MODEL_COLOR
-    return BASELINE_COLOR if METHODS[name].sees_microbes else NOTHING_COLOR
+    return BASELINE_COLOR if sees_microbes(name) else NOTHING_COLOR
 
 
 def _marker(name: str) -> str:
-    if name in METHODS and not METHODS[name].is_baseline:
+    if uses_model(name):
         return "D"
-    return "o" if name not in METHODS or METHODS[name].sees_microbes else "s"
+    return "o" if sees_microbes(name) else "s"

@@ -13,7 +13,7 @@ from aammodel.cross_validation.folds import Folds
 from aammodel.cross_validation.plots import draw_confusion, draw_methods, draw_numbers
 from aammodel.cross_validation.scores import SCORE_WORDS, SCORES, Interval, confusion, interval_of
 from aammodel.labels.target import Target
-from aammodel.methods.registry import METHODS, words_of
+from aammodel.methods.registry import sees_microbes, uses_model, words_of
 from aammodel.sample import Float64Array
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Crossval:
     @property
     def best_with_microbes(self) -> str:
         """Name of the best method that looks at the ASVs. Files and plots of labels are of this method."""
-        looking = [name for name in self.ranking if name not in METHODS or METHODS[name].sees_microbes]
+        looking = [name for name in self.ranking if sees_microbes(name)]
         return looking[0] if looking else self.best
 
     def predicted(self, method: str) -> npt.NDArray[Any]:
@@ -86,7 +86,7 @@ class Crossval:
 
     def conclusion(self) -> list[str]:
         """Return what was found, in sentences: the best method, by how much, and how the model compares."""
-        return [self._about_best(), *self._about_models()]
+        return [self._about_best(), *self._about_microbes(), *self._about_model()]
 
     def table(self) -> "pl.DataFrame":
         """Return a row per method and score: value, bounds of its 95 % interval, difference from the best."""
@@ -174,38 +174,37 @@ class Crossval:
         best, found = self.best, self.interval(self.best)
         words, score = words_of(best), SCORE_WORDS[self.main_score]
         first = f"Best: {words}, with {score} {_shown(found)}."
-        others = [name for name in self.ranking[1:] if name != best]
-        if not others:
+        if len(self.ranking) == 1:
             return first
-        second, lead = others[0], self.difference(best, others[0])
+        second = self.ranking[1]
+        lead = self.difference(best, second)
         verdict = "more than noise" if lead.low > 0 else "within noise"
         return f"{first} It is {_shown(lead)} ahead of {words_of(second)}, which is {verdict}."
 
-    def _about_models(self) -> list[str]:
-        models = [name for name in self.ranking if name in METHODS and not METHODS[name].is_baseline]
-        baselines = [name for name in self.ranking if name not in METHODS or METHODS[name].is_baseline]
-        sentences = []
-        chance = [name for name in baselines if name in METHODS and not METHODS[name].sees_microbes]
-        if chance and METHODS.get(self.best) and METHODS[self.best].sees_microbes:
-            lead = self.difference(self.best, chance[0])
-            if lead.low <= 0:
-                sentences.append(f"No method is better than {words_of(chance[0])} by more than noise.")
-        elif chance and chance[0] == self.best:
-            sentences.append("No method that looks at microbes is better than one that does not.")
-        if models and baselines:
-            lead = self.difference(models[0], baselines[0])
-            pair = f"{words_of(models[0])} (the model) against {words_of(baselines[0])}"
-            if lead.low > 0:
-                sentences.append(f"The model beats every baseline: {pair}, by {_shown(lead)}.")
-            elif lead.high < 0:
-                sentences.append(
-                    f"The model does not beat the best baseline, and is worse: {pair}, {_shown(lead)}."
-                )
-            else:
-                sentences.append(
-                    f"The model does not beat the best baseline by more than noise: {pair}, {_shown(lead)}."
-                )
-        return sentences
+    def _about_microbes(self) -> list[str]:
+        """Return whether a method that looks at the ASVs is better than those that do not."""
+        without = [name for name in self.ranking if not sees_microbes(name)]
+        if not without or len(without) == len(self.ranking):
+            return []
+        if not sees_microbes(self.best):
+            return ["No method that looks at microbes is better than one that does not."]
+        if self.difference(self.best, without[0]).low <= 0:
+            return [f"No method is better than {words_of(without[0])} by more than noise."]
+        return []
+
+    def _about_model(self) -> list[str]:
+        """Return how the best method with a model compares with the best baseline."""
+        models = [name for name in self.ranking if uses_model(name)]
+        baselines = [name for name in self.ranking if not uses_model(name)]
+        if not models or not baselines:
+            return []
+        lead = self.difference(models[0], baselines[0])
+        pair = f"{words_of(models[0])} (the model) against {words_of(baselines[0])}, {_shown(lead)}."
+        if lead.low > 0:
+            return [f"The model beats every baseline: {pair}"]
+        if lead.high < 0:
+            return [f"The model is worse than the best baseline: {pair}"]
+        return [f"The model does not beat the best baseline by more than noise: {pair}"]
 
 
 def _shown(found: Interval) -> str:

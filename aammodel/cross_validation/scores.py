@@ -118,11 +118,6 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval is on one side of zero."""
-        return self.low > 0 or self.high < 0
-
 
 def confusion(truth: Truth, shares: Float64Array) -> npt.NDArray[np.int64]:
     """Return how many samples of each true class (row) were predicted as each class (column)."""

@@ -1,1 +1,1 @@
-"""Labels of samples: metadata columns, what is to be predicted, and which samples belong together."""
+"""Labels of samples: metadata columns, targets of predictions, and groups of samples."""

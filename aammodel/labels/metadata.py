@@ -29,7 +29,7 @@ class Column:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether the values are numbers."""
+        """True for numbers, False for text."""
         return self.values.dtype == np.float64
 
     @property

@@ -1,4 +1,4 @@
-"""What is to be predicted: a metadata column, as classes or as numbers."""
+"""The target of a prediction: a metadata column, as classes or as numbers."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -29,11 +29,11 @@ class Target:
     classes: tuple[str, ...]
     """Names of the classes, sorted. Empty for a regression."""
     notes: tuple[str, ...]
-    """What was inferred and left out, in sentences."""
+    """Sentences that tell which task was inferred and which samples were left out."""
 
     @property
     def is_classification(self) -> bool:
-        """Whether classes are predicted."""
+        """True for a classification, False for a regression."""
         return self.task == "classification"
 
 

@@ -1,1 +1,1 @@
-"""Methods that predict labels: what each learns from, and the scikit-learn estimator that learns."""
+"""Methods that predict labels: their inputs, and the scikit-learn estimators that learn from them."""

@@ -14,19 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from aammodel.sample import Float64Array
 
 
-class _Pairwise(BaseEstimator):
-    """An estimator whose input is a kernel, if `kernel` says so: folds take its rows and columns."""
-
-    kernel: str
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.pairwise = self.kernel == "precomputed"
-        return tags
-
-
-class KernelRegressor(RegressorMixin, _Pairwise):
-    """Kernel ridge regression around the mean of the training values.
+class _KernelMachine(BaseEstimator):
+    """A kernel ridge regression.
 
     Parameters
     ----------
@@ -39,10 +28,27 @@ class KernelRegressor(RegressorMixin, _Pairwise):
         self.kernel = kernel
         self.alpha = alpha
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # Folds then take rows and columns of the kernel.
+        tags.input_tags.pairwise = self.kernel == "precomputed"
+        return tags
+
+    def _fit_ridge(self, X: Float64Array, y: Float64Array, weight: Any = None) -> KernelRidge:
+        with warnings.catch_warnings():
+            # Similarities of some distances are not positive definite. Then scikit-learn solves by least
+            # squares, and warns.
+            warnings.filterwarnings("ignore", "Singular matrix", UserWarning)
+            return KernelRidge(kernel=self.kernel, alpha=self.alpha).fit(X, y, weight)
+
+
+class KernelRegressor(RegressorMixin, _KernelMachine):
+    """Kernel ridge regression around the mean of the training values."""
+
     def fit(self, X: Float64Array, y: Float64Array) -> "KernelRegressor":
         """Fit training values y, shape (samples,)."""
         self.mean_ = float(np.mean(y))
-        self.ridge_ = _ridge(self, X, y - self.mean_)
+        self.ridge_ = self._fit_ridge(X, y - self.mean_)
         return self
 
     def predict(self, X: Float64Array) -> Float64Array:
@@ -51,26 +57,15 @@ class KernelRegressor(RegressorMixin, _Pairwise):
         return self.mean_ + np.asarray(self.ridge_.predict(X))
 
 
-class KernelClassifier(ClassifierMixin, _Pairwise):
-    """Kernel ridge regression of the indicator of each class, with classes of equal weight.
-
-    Parameters
-    ----------
-    kernel : {"precomputed", "linear", "rbf"}
-    alpha : float
-        Penalty.
-    """
-
-    def __init__(self, kernel: str = "precomputed", alpha: float = 1.0) -> None:
-        self.kernel = kernel
-        self.alpha = alpha
+class KernelClassifier(ClassifierMixin, _KernelMachine):
+    """Kernel ridge regression of the indicator of each class, with classes of equal weight."""
 
     def fit(self, X: Float64Array, y: npt.NDArray[Any]) -> "KernelClassifier":
         """Fit training classes y, shape (samples,)."""
         self.classes_, index = np.unique(y, return_inverse=True)
         indicator = np.eye(len(self.classes_))[index] - 1 / len(self.classes_)
         weight = compute_sample_weight("balanced", y)
-        self.ridge_ = _ridge(self, X, indicator, weight)
+        self.ridge_ = self._fit_ridge(X, indicator, weight)
         return self
 
     def predict_proba(self, X: Float64Array) -> Float64Array:
@@ -141,17 +136,6 @@ class GroupFrequency(ClassifierMixin, BaseEstimator):
     def predict(self, X: npt.NDArray[np.object_]) -> npt.NDArray[Any]:
         """Return the class with the largest share."""
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
-
-
-def _ridge(
-    machine: "KernelRegressor | KernelClassifier", X: Float64Array, y: Float64Array, weight: Any = None
-) -> KernelRidge:
-    """Fit a kernel ridge regression."""
-    with warnings.catch_warnings():
-        # Similarities of some distances are not positive definite. Then scikit-learn solves by least
-        # squares, and warns.
-        warnings.filterwarnings("ignore", "Singular matrix", UserWarning)
-        return KernelRidge(kernel=machine.kernel, alpha=machine.alpha).fit(X, y, weight)
 
 
 def _shares(values: Float64Array) -> Float64Array:

@@ -1,4 +1,4 @@
-"""What methods learn from. Each input is computed once for all samples, from each sample alone.
+"""Inputs of methods, such as abundances. Each is computed once for all samples, from each sample alone.
 
 Nothing here is fitted: an input of a sample does not depend on the other samples. All that is fitted
 (filters, pseudocounts, scales, categories) is part of the estimators, and so is fitted inside a fold.
@@ -28,7 +28,7 @@ _ASVS_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Inputs:
-    """What methods learn from, for the samples that have a label.
+    """Inputs of methods for the samples that have a label.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class Input:
     compute: Callable[[Inputs], Any]
     is_available: Callable[[Inputs], bool] = lambda inputs: True
     is_pairwise: bool = False
-    """Whether it has a column for each sample: a distance of pairs."""
+    """True for distances, which have a column for each sample."""
 
 
 def _distance(metric: str) -> Input:

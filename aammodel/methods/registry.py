@@ -213,6 +213,16 @@ def words_of(name: str) -> str:
     return METHODS[name].words if name in METHODS else name
 
 
+def sees_microbes(name: str) -> bool:
+    """Return whether a method looks at the ASVs."""
+    return name not in METHODS or METHODS[name].sees_microbes
+
+
+def uses_model(name: str) -> bool:
+    """Return whether a method needs a trained model."""
+    return name in METHODS and not METHODS[name].is_baseline
+
+
 def choose_methods(names: Sequence[str] | None) -> dict[str, Method]:
     """Return the methods of these names, or all.
 

@@ -58,7 +58,7 @@ def run(app: Any, program: str, address_space: int = 0) -> None:
 
 def _start(app: Any, program: str, address_space: int) -> None:
     with messages_on_stderr():
-        _check_address_space(address_space)
+        check_address_space(address_space)
         check_working_folder()
         _check_text(sys.argv[1:])
         _check_files(sys.argv[2:])
@@ -132,7 +132,18 @@ class _Stderr(logging.Handler):
             self.handleError(record)
 
 
-def _check_address_space(needed: int) -> None:
+def check_address_space(needed: int) -> None:
+    """Refuse to go on with less address space (`ulimit -v`) than the libraries need.
+
+    Parameters
+    ----------
+    needed : int
+        Number of bytes.
+
+    Raises
+    ------
+    UsageError
+    """
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY and limit < needed:
         what = f"this process may use {limit / 1e9:.1f} GB of address space, but needs {needed / 1e9:.1f} GB"
