@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 import re
+import secrets
 import shutil
 import stat
 import tempfile
@@ -27,6 +28,8 @@ _FIX = "free some space there, or set TMPDIR to another folder"
 
 # Another process can remove a new folder only in the moment before it is locked, so a few attempts suffice.
 _ATTEMPTS = 10
+_ID_BYTES = 16
+"""Random bytes of an id: enough that no folder of this name exists already."""
 
 
 @contextmanager
@@ -58,9 +61,11 @@ def temporary_folder() -> Iterator[Path]:
 
 def _new_folder(parent: Path, stack: ExitStack) -> Path:
     for _ in range(_ATTEMPTS):
-        folder = Path(tempfile.mkdtemp(prefix=_prefix(), dir=parent))
-        is_locked = stack.enter_context(locked(folder))
+        folder = parent / f"{_prefix()}{secrets.token_hex(_ID_BYTES)}"
+        # A signal can end the process in the next moment, so its removal is planned before it exists.
         stack.callback(_remove, folder)
+        folder.mkdir(mode=0o700)
+        is_locked = stack.enter_context(locked(folder))
         if is_locked is not False:
             (folder / _MARKER).touch()
             (folder / _CONTENT).mkdir()
@@ -71,7 +76,8 @@ def _new_folder(parent: Path, stack: ExitStack) -> Path:
 
 def _sweep(parent: Path) -> None:
     """Remove the temporary folders of killed processes."""
-    name = re.compile(re.escape(_prefix()) + "[a-z0-9_]{8}")
+    # Earlier versions gave the folders ids of 8 characters.
+    name = re.compile(re.escape(_prefix()) + f"([a-z0-9_]{{8}}|[0-9a-f]{{{2 * _ID_BYTES}}})")
     with os.scandir(parent) as entries:
         candidates = [Path(entry.path) for entry in entries if name.fullmatch(entry.name)]
     for path in candidates:
