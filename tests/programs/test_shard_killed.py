@@ -69,7 +69,7 @@ def whole_set(folder: Path) -> str | None:
     return manifest.sha256
 
 
-@pytest.mark.parametrize("times", [6, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [3, pytest.param(100, marks=pytest.mark.long)])
 def test_killed_at_random_moments(study: Path, times: int) -> None:
     identity, seconds = {}, 0.0
     for token_limit in (4, 8):

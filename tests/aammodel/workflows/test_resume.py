@@ -165,9 +165,14 @@ def test_a_signal_in_a_step_ends_the_run_after_it(
         assert_learned_alike(part, tmp_path / "whole")
 
 
-def test_killed_between_a_validation_and_its_checkpoint(run: Programs, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "steps", [(8,), pytest.param((4, 8), marks=pytest.mark.long)], ids=["second", "both"]
+)
+def test_killed_between_a_validation_and_its_checkpoint(
+    run: Programs, tmp_path: Path, steps: tuple[int, ...]
+) -> None:
     part = begin(run, tmp_path, steps=12)
-    for step in (4, 8):
+    for step in steps:
         assert train_until(part, End("validation", step)) == -signal.SIGKILL
         resume(run, part)
         assert_ended_alike(part, tmp_path / "whole")

@@ -357,7 +357,7 @@ def contract_objects(sample: list[float]) -> bool:
 
 
 @given(CORPUS)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=settings.default.max_examples // 4)
 def test_our_rules_and_the_contract_reject_the_same_samples(samples: list[list[float]]) -> None:
     for sample, code in zip(samples, our_verdict(samples).values(), strict=True):
         assert code in ("", "sample-empty", "count-not-finite"), "our own rules come before the contract"

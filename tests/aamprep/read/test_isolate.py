@@ -182,7 +182,11 @@ def test_limits_of_the_system_are_no_damage_of_a_file(study: Path, name: str) ->
     assert list((study / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+# Programs are stopped by SIGTERM and SIGINT in tests/programs/test_surroundings.py, too.
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, *(pytest.param(n, marks=pytest.mark.long) for n in (signal.SIGTERM, signal.SIGINT))],
+)
 def test_no_process_and_no_folder_outlives_a_kill(study: Path, number: signal.Signals) -> None:
     (study / "tree.nwk").write_text("(" * 1_000_000 + "a" + ")" * 1_000_000 + ";")
     temporary = study / "tmp"
