@@ -13,7 +13,7 @@ _RANGES = (
     (0xA0, 0xA0), (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x180E, 0x180E), (0x2000, 0x200F),
     (0x202A, 0x202F), (0x205F, 0x206F), (0x3000, 0x3000), (0xFEFF, 0xFEFF), (0xFFF9, 0xFFFB),
 )  # fmt: skip
-_HIDDEN = "".join(chr(code) for first, last in _RANGES for code in range(first, last + 1))
+HIDDEN = "".join(chr(code) for first, last in _RANGES for code in range(first, last + 1))
 """No-break and other odd blanks, soft hyphen, joiners, direction marks and byte order marks."""
 _CONTROL = "".join(map(chr, [0x0B, 0x0C, *range(0x1C, 0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]))
 _MARK = re.compile("(?<=[\r\n])\ufeff+")
@@ -30,7 +30,7 @@ def without_marks(text: str) -> str:
 def report_in_text(text: str, where: str, findings: Findings) -> None:
     """Add a finding for each invisible character of a text, with its first line."""
     # Names with control characters have an error of their own.
-    wanted = _HIDDEN if rules.ID_CONTROL in findings.counts() else _HIDDEN + _CONTROL
+    wanted = HIDDEN if rules.ID_CONTROL in findings.counts() else HIDDEN + _CONTROL
     # To look for one character after the other is faster than a regular expression.
     present = [c for c in wanted if (c.isascii() or not text.isascii()) and c in text]
     for start, character in sorted((text.find(character), character) for character in present):
@@ -44,7 +44,7 @@ def report_in_ids(ids: Iterable[str], where: str, findings: Findings) -> None:
     numbers: Counter[str] = Counter()
     first: dict[str, str] = {}
     for name in ids:
-        for character in () if name.isascii() else set(name).intersection(_HIDDEN):
+        for character in () if name.isascii() else set(name).intersection(HIDDEN):
             numbers[character] += 1
             first.setdefault(character, name)
     for character, name in first.items():

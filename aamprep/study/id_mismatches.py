@@ -1,20 +1,42 @@
 """Explain why ids do not match: changes that editors, spreadsheets and pipelines make to them."""
 
-import re
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Sequence
 
 from aam_schemas.common.text import shorten
 from aam_schemas.vocabulary import is_sequence
-
-_NUMBER = re.compile(r"[+-]?(\d++(\.\d*+)?|\.\d++)(e[+-]?\d++)?", re.IGNORECASE)
+from aamprep.study import id_forms as forms
+from aamprep.study.id_forms import Forms
 
 _LONGEST = 2000
 """Number of characters above which an id is not compared."""
 _MOST_CHARACTERS = 1 << 25
 """Number of characters of the ids that are compared, plus 50 for each id: half a million short ids."""
-_MOST_PREFIXES = 4
-"""Number of separators of an id at which a prefix can end."""
+
+_R = "R's make.names had not changed"
+_CHANGES: tuple[tuple[str, Forms, Forms], ...] = (
+    ("accents were written alike (Unicode NFC)", forms.composed, forms.composed),
+    ("invisible characters were removed", forms.visible, forms.visible),
+    ("quotes around ids were removed", forms.unquoted, forms.unquoted),
+    ("dashes, quotes and letters that look alike were the same", forms.look_alike, forms.look_alike),
+    (f"{_R} the table's ids (X before digits, dots for other characters)", forms.without_x, forms.r_names),
+    (f"{_R} the other ids (X before digits, dots for other characters)", forms.r_names, forms.without_x),
+    ("annotations such as ;size=1 were removed", forms.without_annotation, forms.without_annotation),
+    ("blanks were ignored", forms.no_blanks, forms.no_blanks),
+    ("numbers had not lost their zeros, as they do in spreadsheets", forms.number, forms.number),
+    ("text from the first blank, | or ; on were removed", forms.cut, forms.cut),
+    ("case were ignored", forms.no_case, forms.no_case),
+    ("dots, dashes, underscores and blanks were ignored", forms.no_punctuation, forms.no_punctuation),
+    ("the prefix were taken off the table's ids", forms.without_prefix, forms.same),
+    ("the prefix were taken off the other ids", forms.same, forms.without_prefix),
+    ("the suffix were taken off the table's ids", forms.without_suffix, forms.same),
+    ("the suffix were taken off the other ids", forms.same, forms.without_suffix),
+    ("only the hashes within ids counted", forms.hash_in, forms.hash_in),
+    ("only letters and digits counted, in either case", forms.letters_and_digits, forms.letters_and_digits),
+)
+"""Common changes of ids, the most specific first: conditions, and the forms of both ids that would be equal.
+
+If two changes explain the same number of ids, the first is reported.
+"""
 
 
 def mismatch_hint(here: Sequence[str], there: Sequence[str]) -> str:
@@ -23,27 +45,39 @@ def mismatch_hint(here: Sequence[str], there: Sequence[str]) -> str:
     Parameters
     ----------
     here, there : sequence of str
-        Ids of the table and of the other file, without a match.
+        Ids of the table and of the other file. Ids in both are left out.
 
     Returns
     -------
     str
         Such as `802 would match if case were ignored: 's1' is 'S1' there`. Empty if no change explains any.
     """
+    both = {*here}.intersection(there)
     # Sequences are compared in one spelling already. Without them, large trees take no time here.
-    here = _first([name for name in here if len(name) <= _LONGEST and not is_sequence(name)])
-    there = _first(there) if here else []
+    here = _first([name for name in here if name not in both and _is_short(name) and not is_sequence(name)])
+    there = _first([name for name in there if name not in both]) if here else []
     best: list[tuple[str, str]] = []
     best_change = ""
-    for change, form_here, form_there in _CHANGES if here else ():
+    for change, form_here, form_there in _CHANGES:
+        if len(best) == min(len(here), len(there)):
+            break
         pairs = _pairs(here, there, form_here, form_there)
         if len(pairs) > len(best):
             best, best_change = pairs, change
     if not best:
         return ""
-    ours, theirs = best[0]
-    example = f"{shorten(repr(ours))} is {shorten(repr(theirs))} there"
-    return f"{len(best):,} would match if {best_change}: {example}"
+    return f"{len(best):,} would match if {best_change}: {_example(*best[0])}"
+
+
+def _example(ours: str, theirs: str) -> str:
+    """Return a pair of ids as text. Those that look alike are shown with code points."""
+    seen = [forms.look_alike(forms.visible(name)[0]) for name in (ours, theirs)]
+    shown = ascii if seen[0] == seen[1] else repr
+    return f"{shorten(shown(ours))} is {shorten(shown(theirs))} there"
+
+
+def _is_short(name: str) -> bool:
+    return len(name) <= _LONGEST
 
 
 def _first(ids: Sequence[str]) -> list[str]:
@@ -53,13 +87,9 @@ def _first(ids: Sequence[str]) -> list[str]:
         number += len(name) + 50
         if number > _MOST_CHARACTERS:
             break
-        if len(name) <= _LONGEST:
+        if _is_short(name):
             chosen.append(name)
     return chosen
-
-
-Forms = Callable[[str], list[str]]
-"""Returns the forms of an id to compare. There may be none or several."""
 
 
 def _pairs(
@@ -73,47 +103,3 @@ def _pairs(
         if match is not None:
             pairs.setdefault(match, name)
     return [(ours, theirs) for theirs, ours in pairs.items()]
-
-
-def _same(text: str) -> list[str]:
-    return [text]
-
-
-def _no_case(text: str) -> list[str]:
-    return [text.casefold()]
-
-
-def _no_blanks(text: str) -> list[str]:
-    return ["".join(text.split())]
-
-
-def _no_punctuation(text: str) -> list[str]:
-    return [re.sub(r"[\s._-]", "", text)]
-
-
-def _letters_and_digits(text: str) -> list[str]:
-    return [re.sub(r"[\W_]", "", text).casefold()]
-
-
-def _without_prefix(text: str) -> list[str]:
-    separators = islice(re.finditer(r"[._-]", text), _MOST_PREFIXES)
-    return [text[match.end() :] for match in separators]
-
-
-def _number(text: str) -> list[str]:
-    return [repr(float(text))] if _NUMBER.fullmatch(text) else []
-
-
-_CHANGES: tuple[tuple[str, Forms, Forms], ...] = (
-    ("case were ignored", _no_case, _no_case),
-    ("blanks were ignored", _no_blanks, _no_blanks),
-    ("numbers had not lost their zeros, as they do in spreadsheets", _number, _number),
-    ("dots, dashes, underscores and blanks were ignored", _no_punctuation, _no_punctuation),
-    ("the prefix were taken off the table's ids", _without_prefix, _same),
-    ("the prefix were taken off the other ids", _same, _without_prefix),
-    ("only letters and digits counted, in either case", _letters_and_digits, _letters_and_digits),
-)
-"""Common changes of ids, the simplest first: conditions, and the forms of both ids that would be equal.
-
-If two changes explain the same number of ids, the first is reported.
-"""

@@ -4,12 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from aamprep.rules.findings import Findings
-from aamprep.study.id_mismatches import mismatch_hint
 from aamprep.study.id_overlap import overlaps
 from aamprep.study.study import Paths, read_study
 from tests.helpers.studies import Programs, random_counts, random_newick, random_sequences, write_table
@@ -30,40 +25,6 @@ def study_with(
 def findings_of(run: Programs, table: Path) -> dict[str, str]:
     document: dict[str, Any] = json.loads(run("aamprep", "validate", table, "--json").out)
     return {finding["code"]: finding["value"] for finding in document["findings"]}
-
-
-@pytest.mark.parametrize(
-    ("here", "there", "words"),
-    [
-        (["s1", "s2", "x"], ["S1", "S2"], ["2 would match", "case", "'s1' is 'S1' there"]),
-        (["gut A", "gut B"], ["gutA", "gutB "], ["2 would match", "blanks"]),
-        (["2538.1001130"], ["2538.100113"], ["zeros", "'2538.1001130' is '2538.100113' there"]),
-        (["03497", "15e38"], ["3497", "1.5e39"], ["2 would match", "zeros"]),
-        (["a-1", "a_2"], ["a.1", "a 2"], ["2 would match", "dots"]),
-        (["10333.A", "10333.B"], ["A", "B"], ["2 would match", "prefix", "the table's ids"]),
-        (["A", "B"], ["crc-udca2.A", "crc-udca2.B"], ["2 would match", "prefix", "the other ids"]),
-        (["Gut-A"], ["gut.a"], ["1 would match", "letters and digits"]),
-    ],
-)
-def test_a_near_miss_is_named(here: list[str], there: list[str], words: list[str]) -> None:
-    hint = mismatch_hint(here, there)
-    assert all(word in hint for word in words)
-
-
-@pytest.mark.parametrize(
-    ("here", "there"), [([], []), (["a"], []), ([], ["a"]), (["a"], ["b"]), (["-", ""], ["", "."])]
-)
-def test_no_hint_where_nothing_is_near(here: list[str], there: list[str]) -> None:
-    assert mismatch_hint(here, there) == ""
-
-
-def test_two_ids_that_became_one_number_count_once() -> None:
-    assert mismatch_hint(["1.10", "1.1000"], ["1.1"]).startswith("1 would match")
-
-
-@given(st.lists(st.text()), st.lists(st.text()))
-def test_any_text_can_be_compared(here: list[str], there: list[str]) -> None:
-    assert isinstance(mismatch_hint(here, there), str)
 
 
 def test_three_lists(tmp_path: Path) -> None:
