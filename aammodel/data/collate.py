@@ -13,6 +13,7 @@ import torch
 from aammodel.batch import IGNORED, Batch
 from aammodel.data.masking import Masking
 from aammodel.data.order import first_ranks, round_robin
+from aammodel.data.sample_labels import sample_labels
 from aammodel.data.shards import ShardSet
 from aammodel.distances.metrics import pairwise_distances
 from aammodel.sample import Int64Array, Sample
@@ -31,6 +32,8 @@ class Collator:
         Distances that a batch has, by their names in `METRICS`.
     masking : Masking or None
         None masks no base and encodes every ASV.
+    labels : tuple of str
+        Labels of samples that a batch has, by their names in `SAMPLE_LABELS`.
 
     Examples
     --------
@@ -49,6 +52,7 @@ class Collator:
     token_limit: int
     targets: tuple[str, ...] = ()
     masking: Masking | None = None
+    labels: tuple[str, ...] = ()
 
     def __call__(
         self, samples: Sequence[Sample], step: int = 0, others: Sequence[Sample] | None = None
@@ -81,6 +85,7 @@ class Collator:
             masked_token=torch.from_numpy(masked_token),
             position=torch.arange(len(samples)),
             micro_batch_size=len(others or samples),
+            labels=sample_labels(self.labels, samples, self.shards.metric_inputs),
         )
 
     def for_rank(self, samples: Sequence[Sample], step: int, rank: int, num_ranks: int) -> Batch:

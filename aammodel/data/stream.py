@@ -20,6 +20,7 @@ from aammodel.data.order import (
     round_robin,
 )
 from aammodel.data.rarefy import RAREFY_COLUMNS, rarefy_sample
+from aammodel.data.sample_labels import label_columns
 from aammodel.data.samples import SampleReader
 from aammodel.data.shards import ShardSet
 from aammodel.distances.metrics import columns_needed
@@ -42,6 +43,8 @@ class StreamConfig:
     """Largest number of ASVs of a sample. None keeps as many as the shards have."""
     targets: tuple[str, ...] = ("unweighted_unifrac",)
     """Distances that a batch has, by their names in `METRICS`. NaN where the shards lack what one needs."""
+    labels: tuple[str, ...] = ()
+    """Labels of samples that a batch has, by their names in `SAMPLE_LABELS`."""
     masking: Masking | None = field(default_factory=Masking)
     """How bases are masked. None masks no base and encodes every ASV."""
     seed: int = 0
@@ -116,13 +119,15 @@ class BatchStream(IterableDataset[Batch]):
         # Without targets, the tree is not opened.
         if self.config.targets:
             columns += columns_needed(self.config.targets, self.shards.metric_inputs)
+        if self.config.labels:
+            columns += label_columns(self.config.labels, self.shards)
         return SampleReader(self.shards, columns)
 
     @cached_property
     def collator(self) -> Collator:
         """Makes batches of samples."""
         limit = self.shards.resolve_token_limit(self.config.token_limit)
-        return Collator(self.shards, limit, self.config.targets, self.config.masking)
+        return Collator(self.shards, limit, self.config.targets, self.config.masking, self.config.labels)
 
     @property
     def token_limit(self) -> int:

@@ -90,6 +90,9 @@ class Objective(ABC):
     """Labels of all possible terms of the class, by name of the term."""
     config_keys: ClassVar[frozenset[str]] = frozenset()
     """Keys of `[train]` that define this loss. Losses before and after a change are not comparable."""
+    sample_labels: ClassVar[tuple[str, ...]] = ()
+    """Labels of samples that it learns: names in `aammodel.data.sample_labels.SAMPLE_LABELS`. The batches of
+    a run have them in `Batch.labels`."""
     rules: ClassVar[tuple[BatchRule, ...]] = ()
     """Rules for the parts of a batch that this objective uses."""
     sum_dtype: ClassVar[torch.dtype] = torch.float64
@@ -116,6 +119,17 @@ class Objective(ABC):
             Configuration of the model that will hold the head.
         """
         return None
+
+    def init_from_batch(self, model: AamModel, batch: Batch) -> None:
+        """Set initial values of the head from a first batch of training samples. By default, nothing is set.
+
+        Parameters
+        ----------
+        model : AamModel
+            With the head. Its other weights have been set from the same batch.
+        batch : Batch
+        """
+        return
 
     @abstractmethod
     def denominator(self, batch: Batch) -> Tensor:

@@ -7,10 +7,13 @@ from aammodel.config.train import TrainConfig
 from aammodel.nn.model import AamModel
 from aammodel.objectives.base import Label, Objective
 from aammodel.objectives.distances import DistanceObjective
+from aammodel.objectives.diversity import FaithPdObjective, RichnessObjective
+from aammodel.objectives.embedding_distances import EmbeddingDistanceObjective
 from aammodel.objectives.nucleotides import NucleotideObjective
 
 _BUILTIN: tuple[type[Objective], ...] = (NucleotideObjective, DistanceObjective)
-_registered: dict[str, type[Objective]] = {}
+_OPTIONAL: tuple[type[Objective], ...] = (FaithPdObjective, RichnessObjective, EmbeddingDistanceObjective)
+_registered: dict[str, type[Objective]] = {kind.name: kind for kind in _OPTIONAL}
 
 
 def register(kind: type[Objective]) -> type[Objective]:
@@ -48,6 +51,12 @@ def make_objectives(config: TrainConfig) -> tuple[Objective, ...]:
         DistanceObjective(float(config.distance_weight), targets),
         *further,
     )
+
+
+def labels_of(config: TrainConfig) -> tuple[str, ...]:
+    """Return the labels of samples that the objectives of a run learn, by their names in `SAMPLE_LABELS`."""
+    names = [name for objective in make_objectives(config) for name in objective.sample_labels]
+    return tuple(dict.fromkeys(names))
 
 
 def add_heads(model: AamModel, names: Iterable[str]) -> None:

@@ -26,6 +26,7 @@ from aammodel.config.model import ModelConfig
 from aammodel.config.train import TrainConfig
 from aammodel.data.masking import Masking
 from aammodel.data.remote import ShardLocation
+from aammodel.data.sample_labels import SAMPLE_LABELS
 from aammodel.data.shards import ShardSet, open_shards
 from aammodel.data.stream import BatchStream, StreamConfig
 from aammodel.data.workers import check_limits
@@ -34,7 +35,7 @@ from aammodel.distributed.fsdp import shard
 from aammodel.distributed.ranks import ALONE, Ranks
 from aammodel.nn.model import AamModel
 from aammodel.nn.sizes import require_weights_fit
-from aammodel.objectives.registry import add_heads, make_objectives
+from aammodel.objectives.registry import add_heads, labels_of, make_objectives
 from aammodel.runs.checkpoint import CHECKPOINTS, RunFolder, list_checkpoints, load_checkpoint
 from aammodel.runs.config_file import machine, tool_versions
 from aammodel.runs.kinds import CHECKPOINT, RUN
@@ -168,7 +169,8 @@ def check_shards(shards: ShardSet, train: TrainConfig) -> None:
     InvalidDataError
         If there is no training sample.
     UsageError
-        If the distances of a target that was asked for cannot be computed from these shards.
+        If the distances of a target that was asked for, or the values of an objective, cannot be computed
+        from these shards.
     """
     if not shards.manifest.num_rows("train"):
         raise InvalidDataError(
@@ -185,6 +187,14 @@ def check_shards(shards: ShardSet, train: TrainConfig) -> None:
                 f"these shards have no {missing}, which {name} needs",
                 str(shards.folder),
                 f"shard the table with one ({option}), or leave --target out",
+            )
+    has_tree = METRICS["unweighted_unifrac"].is_available(shards.metric_inputs)
+    for name in labels_of(train):
+        if SAMPLE_LABELS[name].needs_tree and not has_tree:
+            raise UsageError(
+                f"these shards have no tree, which the objective {name} needs",
+                str(shards.folder),
+                "shard the table with one (--tree), or leave this objective out",
             )
 
 
@@ -265,6 +275,8 @@ def make_stepper(plan: Plan, first: Batch | None, ranks: Ranks = ALONE) -> Stepp
     add_heads(model, (objective.name for objective in objectives))
     if first is not None:
         model.init_from_batch(first.to(device))
+        for objective in objectives:
+            objective.init_from_batch(model, first.to(device))
     ranks.share_weights(model)
     if config.sharding == "fsdp" and ranks.size > 1:
         # The heads are small. They stay whole on each rank.
@@ -283,6 +295,7 @@ def train_stream(plan: Plan) -> BatchStream:
         batch_size=train.batch_size,
         token_limit=train.token_limit,
         targets=plan.model.targets,
+        labels=labels_of(train),
         masking=Masking(
             seed=train.seed,
             fraction=train.mask_fraction,
@@ -314,6 +327,7 @@ def validation_stream(plan: Plan) -> BatchStream:
         batch_size=VALIDATION_BATCH,
         token_limit=train.token_limit,
         targets=plan.model.targets,
+        labels=labels_of(train),
         masking=Masking(seed=VALIDATION_SEED, fraction=train.mask_fraction, span=train.mask_span),
         shuffle=False,
     )

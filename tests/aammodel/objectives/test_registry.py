@@ -29,11 +29,11 @@ from tests.helpers.studies import Programs
 
 
 @register
-class Richness(Objective):
+class LogRichness(Objective):
     """Predict the logarithm of the number of ASVs of a sample from its embedding."""
 
-    name = "richness"
-    labels = {"richness": Label("richness", "squared error of its logarithm")}  # noqa: RUF012
+    name = "log_richness"
+    labels = {"log_richness": Label("richness", "squared error of its logarithm")}  # noqa: RUF012
 
     @classmethod
     def make_head(cls, config: ModelConfig) -> nn.Module:
@@ -62,7 +62,7 @@ def trained(run: Programs, folder: Path) -> Path:
     """Return a run of twelve steps with the objective."""
     if not (folder / "run").exists():
         shards = make_shards(run, folder).folder
-        config = tiny_config(folder, "keep_checkpoints = 9\n[train.objectives]\nrichness = 0.5\n")
+        config = tiny_config(folder, "keep_checkpoints = 9\n[train.objectives]\nlog_richness = 0.5\n")
         options = ("--config", config, "--max-steps", 12, "--batch-size", 6, "--accumulate", 2)
         ran = run("aammodel", "pretrain", shards, "--output", folder / "run", *options)
         assert ran.code == 0, ran.err
@@ -71,8 +71,8 @@ def trained(run: Programs, folder: Path) -> Path:
 
 def test_its_loss_is_logged_and_falls(trained: Path) -> None:
     rows = read_metrics(trained)
-    losses = [row["richness_loss"] for row in rows if "richness_loss" in row]
-    validated = [row["val_richness_loss"] for row in rows if "val_richness_loss" in row]
+    losses = [row["log_richness_loss"] for row in rows if "log_richness_loss" in row]
+    validated = [row["val_log_richness_loss"] for row in rows if "val_log_richness_loss" in row]
     assert len(losses) == 12
     assert np.mean(losses[-3:]) < 0.5 * np.mean(losses[:3])
     assert validated[-1] < 0.5 * validated[0]
@@ -82,21 +82,23 @@ def test_its_weight_applies_in_the_loss(trained: Path) -> None:
     row = read_metrics(trained)[-2]
     # Errors are measured in units of the spread of the true distances.
     spread = load_run(trained).spread.item()
-    expected = row["nucleotide_loss"] + 0.3 / spread**2 * row["distance_loss"] + 0.5 * row["richness_loss"]
+    expected = (
+        row["nucleotide_loss"] + 0.3 / spread**2 * row["distance_loss"] + 0.5 * row["log_richness_loss"]
+    )
     assert row["loss"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_report_and_results_show_it(trained: Path) -> None:
     assert "richness" in (trained / "report.html").read_text()
-    assert json.loads((trained / "results.json").read_text())["best"]["val_richness_loss"] > 0
+    assert json.loads((trained / "results.json").read_text())["best"]["val_log_richness_loss"] > 0
 
 
 def test_its_head_is_saved_with_the_model(trained: Path) -> None:
     weights = load_file(trained / "model.safetensors")
-    head = load_run(trained).objective_heads["richness"]
-    assert torch.equal(head.weight, weights["objective_heads.richness.weight"])
+    head = load_run(trained).objective_heads["log_richness"]
+    assert torch.equal(head.weight, weights["objective_heads.log_richness.weight"])
     optimizer = load_file(trained / "checkpoints/step-000012/optimizer.safetensors")
-    assert optimizer["exp_avg|objective_heads.richness.weight"].any()
+    assert optimizer["exp_avg|objective_heads.log_richness.weight"].any()
 
 
 def test_a_resumed_run_is_bit_equal(trained: Path, run: Programs, tmp_path: Path) -> None:
@@ -114,11 +116,11 @@ def test_a_resumed_run_is_bit_equal(trained: Path, run: Programs, tmp_path: Path
 def test_without_it_the_model_loads_but_the_run_does_not_resume(
     trained: Path, run: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(registry._registered, "richness")
+    monkeypatch.delitem(registry._registered, "log_richness")
     assert not load_run(trained).objective_heads
     ran = run("aammodel", "pretrain", "--resume", trained)
     assert ran.code == 2
-    assert "no objective named 'richness' is registered" in ran.err
+    assert "no objective named 'log_richness' is registered" in ran.err
 
 
 def test_its_weight_defines_the_loss() -> None:
@@ -126,13 +128,13 @@ def test_its_weight_defines_the_loss() -> None:
 
 
 def test_names_are_unique() -> None:
-    class Other(Richness):
+    class Other(LogRichness):
         pass
 
-    class Distance(Richness):
+    class Distance(LogRichness):
         name = "distance"
 
-    assert register(Richness) is Richness
+    assert register(LogRichness) is LogRichness
     for kind in (Other, Distance):
         with pytest.raises(ValueError, match="already exists"):
             register(kind)
@@ -141,8 +143,8 @@ def test_names_are_unique() -> None:
 def test_a_sample_that_is_repeated_on_another_rank_counts_once() -> None:
     batch = compact(some_samples(1, 1))
     model = awake()
-    registry.add_heads(model, ["richness"])
-    objective = Richness(1.0)
+    registry.add_heads(model, ["log_richness"])
+    objective = LogRichness(1.0)
     repeated = replace(batch, is_repeated=True)
     assert objective.denominator(batch) == 1
     assert objective.denominator(repeated) == 0
