@@ -16,6 +16,8 @@ from aammodel.commands import options
 if TYPE_CHECKING:
     from aammodel.workflows.pretrain import Outcome
 
+_OBJECTIVE_WEIGHT = 0.1
+"""Weight of an objective that was given without."""
 SECONDS_FOR_MAIN_RANK = 10
 """Seconds that another rank waits with an error, so that the main rank can print it first."""
 
@@ -35,6 +37,13 @@ def pretrain(
         typer.Option(
             metavar="METRIC[=WEIGHT]",
             help="Distance to learn. You can repeat this option. Default: unweighted_unifrac.",
+        ),
+    ] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=WEIGHT]",
+            help="Further task for the embedding: embedding_distance, faith_pd or richness. Repeatable.",
         ),
     ] = None,
     seed: Annotated[
@@ -65,6 +74,7 @@ def pretrain(
         "accumulate": accumulate,
         "token_limit": token_limit,
         "targets": _targets(target) if target else None,
+        "objectives": _weights(objective, "--objective", _OBJECTIVE_WEIGHT) if objective else None,
         "seed": seed,
         "device": device,
         "precision": precision,
@@ -111,20 +121,26 @@ def _targets(given: list[str]) -> dict[str, float]:
     """Return weights by metric, from values like `METRIC` and `METRIC=WEIGHT`."""
     from aammodel.distances.metrics import METRICS
 
-    targets = {}
-    for value in given:
-        name, _, weight = value.partition("=")
+    targets = _weights(given, "--target", 1.0)
+    for name in targets:
         if name not in METRICS:
             raise UsageError(
                 f"there is no metric {name!r}", "--target", f"choose among: {', '.join(METRICS)}"
             )
+    return targets
+
+
+def _weights(given: list[str], option: str, default: float) -> dict[str, float]:
+    weights = {}
+    for value in given:
+        name, _, weight = value.partition("=")
         try:
-            targets[name] = float(weight or 1)
+            weights[name] = float(weight or default)
         except ValueError:
             raise UsageError(
-                f"the weight {weight!r} is not a number", "--target", f"write for instance {name}=0.5"
+                f"the weight {weight!r} is not a number", option, f"write for instance {name}=0.5"
             ) from None
-    return targets
+    return weights
 
 
 def _start(

@@ -97,6 +97,6 @@ def _kind(name: str) -> type[Objective]:
         raise UsageError(
             f"no objective named {name!r} is registered (registered: {registered})",
             "[train.objectives]",
-            "import the module that registers it before training, or remove it",
+            "choose among these, or import the module that registers it before training",
         )
     return _registered[name]

@@ -29,6 +29,10 @@ LOSSES = (
     "val_loss",
     "val_nucleotide_loss",
     "val_unifrac_loss",
+    "faith_pd_loss",
+    "richness_loss",
+    "embedding_distance_loss",
+    "val_embedding_distance_loss",
 )
 # 30 training samples: batches of 7 end with 2, fewer than four ranks.
 OPTIONS = ("--max-steps", 9, "--batch-size", 7, "--accumulate", 2, "--checkpoint-every", 1)
@@ -36,9 +40,9 @@ OPTIONS = ("--max-steps", 9, "--batch-size", 7, "--accumulate", 2, "--checkpoint
 
 def exact_config(folder: Path, more: str = "") -> Path:
     """Write a configuration without dropout, in which the transformer encodes a part of the ASVs."""
-    path = tiny_config(
-        folder, 'asv_encode_fraction = 0.6\nschedule = "constant"\nkeep_checkpoints = 4\n' + more
-    )
+    objectives = "objectives = { faith_pd = 0.1, richness = 0.1, embedding_distance = 0.3 }\n"
+    settings = 'asv_encode_fraction = 0.6\nschedule = "constant"\nkeep_checkpoints = 4\n'
+    path = tiny_config(folder, settings + objectives + more)
     path.write_text(path.read_text().replace("dropout = 0.1", "dropout = 0.0\ncheckpoint_positions = 100"))
     return path
 
