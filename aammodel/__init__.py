@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from aammodel.config.model import ModelConfig
     from aammodel.config.train import TrainConfig
     from aammodel.cross_validation.result import Crossval
+    from aammodel.embedder import AamEmbedder
     from aammodel.evaluation.embed import Embeddings
     from aammodel.evaluation.evaluate import Evaluation
     from aammodel.methods.registry import Method, register_method
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AamEmbedder",
     "AamError",
     "Crossval",
     "Embeddings",
@@ -63,6 +65,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AamEmbedder": "aammodel.embedder",
     "AamError": "aam_schemas.common.errors",
     "Crossval": "aammodel.cross_validation.result",
     "Embeddings": "aammodel.evaluation.embed",

@@ -1,8 +1,9 @@
 """The Python interface: one function for each task. The commands call the same functions.
 
 Shards may be a folder, a URL, or what `aamprep.shard` and `aamprep.open_shards` return. A `Model` also takes
-a table: the path of a BIOM file or QIIME 2 artifact, or a `biom.Table`. It prepares the table as the samples
-were that the model was trained on. Distances come out as `skbio.DistanceMatrix`.
+a table: the path of a BIOM file or QIIME 2 artifact, a `biom.Table`, a data frame with a row for each sample
+and a column for each ASV, or an `AnnData`. It prepares the table as the samples were that the model was
+trained on. Distances come out as `skbio.DistanceMatrix`.
 
 Nothing is printed. Messages go to the logger `aammodel`. `pretrain` and `resume` show their progress in a
 terminal and in a notebook.
@@ -42,7 +43,7 @@ from aammodel.training.device import pick_device
 from aammodel.training.setup import Plan, make_plan, make_trainer
 from aammodel.workflows import pretrain as pretraining
 from aammodel.workflows.distance_matrix import all_pairs
-from aammodel.workflows.prepared import open_any_shards, shards_of
+from aammodel.workflows.prepared import open_any_shards, open_data
 
 if TYPE_CHECKING:
     from skbio import DistanceMatrix
@@ -353,6 +354,10 @@ class Run:
         """Return the lines of `metrics.jsonl`: losses and speed by step."""
         return read_metrics(self.path)
 
+    def __reduce__(self) -> tuple[type["Run"], tuple[Path]]:
+        # Without the model: a copy loads it again.
+        return Run, (self.path,)
+
     def __fspath__(self) -> str:
         """Return the folder, so that a run can be given where a path is expected."""
         return str(self.path)
@@ -393,6 +398,9 @@ class Model:
     def embed(self, data: Any, *, split: str | None = None, **files: Any) -> Embeddings:
         """Embed samples.
 
+        The rows are in the order of the table, or of the shards. Samples of a table that cannot be prepared,
+        such as those without reads, have no row, and are logged.
+
         Parameters
         ----------
         data : shards or table
@@ -416,9 +424,13 @@ class Model:
             If the shards are damaged, or the table is invalid.
         """
         _check_split(split)
-        with shards_of(data, self.preparation, files) as shards:
-            limit = self._check(shards)
-            return sample_embeddings(self.network, shards, split, limit)
+        with open_data(data, self.preparation, files) as opened:
+            limit = self._check(opened.shards)
+            found = sample_embeddings(self.network, opened.shards, split, limit)
+        if opened.table_ids is None:
+            return found
+        has_row = set(found.sample_ids)
+        return found.in_order([sample_id for sample_id in opened.table_ids if sample_id in has_row])
 
     def distances(
         self, data: Any, *, target: str | None = None, split: str | None = None, **files: Any

@@ -246,7 +246,8 @@ def shard(
         manifest = _accepted(written, findings, title, strict)
         check_splits(manifest, findings)
     report = Report(title, findings, _shard_facts(output, manifest))
-    return ShardSummary(output, manifest, report)
+    ids = tuple(pipeline.name(table.study, i) for table in study.tables for i in table.sample_ids)
+    return ShardSummary(output, manifest, report, ids)
 
 
 def merge(

@@ -18,6 +18,7 @@ import numpy as np
 
 from aam_schemas.common.errors import UsageError
 from aam_schemas.common.temporary import temporary_folder
+from aamprep.counts import KINDS, Counts, counts_of, is_instance
 from aamprep.errors import ParameterError
 from aamprep.read.biom.write import NO_TABLE_ID, write_biom
 from aamprep.read.ids import without_control
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import polars as pl
     import skbio
 
-TableLike: TypeAlias = "str | os.PathLike[str] | biom.Table"
+TableLike: TypeAlias = "str | os.PathLike[str] | biom.Table | pd.DataFrame | pl.DataFrame | Any"
 TablesLike: TypeAlias = "TableLike | list[TableLike] | tuple[TableLike, ...]"
 TreeLike: TypeAlias = "str | os.PathLike[str] | skbio.TreeNode"
 MetadataLike: TypeAlias = "str | os.PathLike[str] | pd.DataFrame | pl.DataFrame"
@@ -51,10 +52,7 @@ class _Kind:
 
     def fits(self, value: object) -> bool:
         """Return whether a value is an instance of the class."""
-        return any(
-            parent.__name__ == self.name and parent.__module__.partition(".")[0] == self.package
-            for parent in type(value).__mro__
-        )
+        return is_instance(value, self.package, self.name)
 
     def __str__(self) -> str:
         """Return the name that is shown in findings and in the manifest."""
@@ -73,7 +71,7 @@ def as_files(tables: TablesLike, **beside: object) -> Iterator[Paths]:
 
     Parameters
     ----------
-    tables : path, biom.Table, or list of them
+    tables : path, object as in `aamprep.counts.counts_of`, or list of them
     **beside : object
         Values of `tree`, `rep_seqs`, `metadata`, `taxonomy` and `distances`. None stands for no file.
 
@@ -91,8 +89,14 @@ def as_files(tables: TablesLike, **beside: object) -> Iterator[Paths]:
     if not given:
         raise ParameterError("there is no table", "tables", "give at least one table")
     with temporary_folder() as folder:
+        read = [_path_or_counts(table) for table in given]
+        if beside.get("rep_seqs") is None:
+            beside = {**beside, "rep_seqs": _sequences(read)}
         yield Paths(
-            tables=[_table_file(table, folder, number) for number, table in enumerate(given, 1)],
+            tables=[
+                counts if isinstance(counts, Path) else _write_table(table, counts, folder, number)
+                for number, (table, counts) in enumerate(zip(given, read, strict=True), 1)
+            ],
             **{
                 role: None if value is None else _file(value, role, folder, role)
                 for role, value in beside.items()
@@ -107,18 +111,38 @@ def as_file(value: object, role: str) -> Iterator[InputPath | None]:
         yield None if value is None else _file(value, role, folder, role)
 
 
-def _table_file(table: Any, folder: Path, number: int) -> InputPath:
-    file = _file(table, "tables", folder, f"table-{number}")
-    if isinstance(file, Path):
-        return file
+def _path_or_counts(table: object) -> Path | Counts:
+    if isinstance(table, str | os.PathLike):
+        return _existing(Path(table), "tables")
+    counts = counts_of(table)
+    if counts is None:
+        raise _unknown_class(table, "tables", KINDS)
+    return counts
+
+
+def _sequences(tables: list[Path | Counts]) -> dict[str, str] | None:
+    """Return the sequences that objects have beside the names of their ASVs. None if no object has any."""
+    sequences: dict[str, str] = {}
+    given = (table.sequences for table in tables if isinstance(table, Counts) and table.sequences)
+    for name, sequence in chain.from_iterable(each.items() for each in given):
+        if sequences.setdefault(name, sequence) != sequence:
+            what = f"the ASV {name!r} has another sequence in another table"
+            raise ParameterError(what, "tables", "shard each table by itself, then use `aamprep.merge`")
+    return sequences or None
+
+
+def _write_table(table: Any, counts: Counts, folder: Path, number: int) -> ObjectFile:
+    """Write the counts of a table. Findings name the table by its class and id, or its number."""
+    path = folder / f"table-{number}.biom"
+    write_biom(path, counts.names, counts.feature_ids, counts.matrix)
     table_id = without_control(str(getattr(table, "table_id", None) or ""))
     # biom-format writes this text for a table without an id.
     if table_id == NO_TABLE_ID:
         table_id = ""
     label = table_id or (str(number) if number > 1 else "")
-    name = f"<biom.Table {label}>" if label else "<biom.Table>"
+    name = f"<{counts.kind} {label}>" if label else f"<{counts.kind}>"
     study = table_id or (f"study-{number}" if number > 1 else "study")
-    return ObjectFile(file.path, name, study)
+    return ObjectFile(path, name, study)
 
 
 def _file(value: object, role: str, folder: Path, stem: str) -> InputPath:
@@ -129,9 +153,13 @@ def _file(value: object, role: str, folder: Path, stem: str) -> InputPath:
             file = ObjectFile(folder / f"{stem}{kind.suffix}", f"<{kind}>")
             kind.write(value, file.path)
             return file
-    known = " or ".join(map(str, _KINDS[role]))
+    raise _unknown_class(value, role, map(str, _KINDS[role]))
+
+
+def _unknown_class(value: object, role: str, known: Iterable[str]) -> ParameterError:
     name = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-    raise ParameterError(f"an object of class {name} cannot be read", role, f"give a path or a {known}")
+    fix = f"give a path or a {' or '.join(known)}"
+    return ParameterError(f"an object of class {name} cannot be read", role, fix)
 
 
 def _existing(path: Path, role: str) -> Path:
@@ -140,12 +168,6 @@ def _existing(path: Path, role: str) -> Path:
     if role == "tables":
         raise UsageError("there is no such file", str(path), "check the path")
     raise ParameterError("there is no such file", role, "check the path", str(path))
-
-
-def _write_table(table: "biom.Table", path: Path) -> None:
-    counts = table.matrix_data.T.tocsr().astype(np.float64)
-    sample_ids, feature_ids = (tuple(map(str, table.ids(axis=axis))) for axis in ("sample", "observation"))
-    write_biom(path, sample_ids, feature_ids, counts)
 
 
 def _write_tree(tree: "skbio.TreeNode", path: Path) -> None:
@@ -237,7 +259,6 @@ def _is_missing(value: object) -> bool:
 
 
 _KINDS: dict[str, tuple[_Kind, ...]] = {
-    "tables": (_Kind("biom", "Table", ".biom", _write_table),),
     "tree": (_Kind("skbio", "TreeNode", ".nwk", _write_tree),),
     "metadata": (
         _Kind("pandas", "DataFrame", ".tsv", _write_pandas),
@@ -253,4 +274,4 @@ _KINDS: dict[str, tuple[_Kind, ...]] = {
     ),
     "distances": (_Kind("skbio", "DistanceMatrix", ".npy", _write_distances),),
 }
-"""Classes that each parameter accepts, in addition to paths."""
+"""Classes that each parameter accepts, in addition to paths. Those of tables are in `aamprep.counts`."""

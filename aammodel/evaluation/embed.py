@@ -111,7 +111,7 @@ class AsvCache:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Embedding and distance features of each sample of a shard set, in the order of the manifest."""
+    """Embedding and distance features of samples, in the order of the shards' manifest or of the table."""
 
     sample_ids: tuple[str, ...]
     embedding: npt.NDArray[np.float32]
@@ -119,6 +119,12 @@ class Embeddings:
     distance_features: npt.NDArray[np.float32]
     """Vectors that the distance head compares, shape (samples, K). K is large: 6,784 by default, for 150
     bases."""
+
+    def in_order(self, sample_ids: Sequence[str]) -> "Embeddings":
+        """Return the rows of some samples, in the order of their ids."""
+        row_of = {sample_id: row for row, sample_id in enumerate(self.sample_ids)}
+        rows = [row_of[sample_id] for sample_id in sample_ids]
+        return Embeddings(tuple(sample_ids), self.embedding[rows], self.distance_features[rows])
 
 
 def sample_embeddings(

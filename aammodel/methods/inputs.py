@@ -93,13 +93,7 @@ class Inputs:
     def embeddings(self, model: AamModel) -> Embeddings:
         """Return the embeddings of the labelled samples."""
         found = sample_embeddings(model, self.shards, None, self.token_limit)
-        row_of = {sample_id: row for row, sample_id in enumerate(found.sample_ids)}
-        rows = [row_of[sample.sample_id] for sample in self.samples]
-        return Embeddings(
-            tuple(sample.sample_id for sample in self.samples),
-            found.embedding[rows],
-            found.distance_features[rows],
-        )
+        return found.in_order([sample.sample_id for sample in self.samples])
 
     @cached_property
     def model_embeddings(self) -> Embeddings:

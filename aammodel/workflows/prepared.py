@@ -1,23 +1,30 @@
 """Shards for a model, from whatever the user has: shards are opened, tables are prepared.
 
 A table is prepared by `aamprep` as the samples were that the model was trained on: the same token limit,
-selection, rarefaction depth and filters. This is the only module of `aammodel` that uses `aamprep`, and it
-imports it when a table is given.
+selection and rarefaction depth. `aamprep` is imported when a table is given.
 """
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aam_schemas.common.errors import UsageError
+import numpy as np
+
+from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.temporary import temporary_folder
+from aam_schemas.common.text import shorten
 from aam_schemas.manifest import MANIFEST_FILE
 from aam_schemas.preparation import Preparation
+from aam_schemas.shards import REJECTED_FILE
 from aammodel.data.remote import parse_location
 from aammodel.data.shards import ShardSet, open_shards
+
+if TYPE_CHECKING:
+    from aamprep.counts import Counts
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -42,15 +49,34 @@ def open_any_shards(shards: Any) -> ShardSet:
     return open_shards(parse_location(_path_text(shards)))
 
 
+@dataclass(frozen=True)
+class OpenedData:
+    """Shards, or a table that was prepared."""
+
+    shards: ShardSet
+    """The shards of a table are temporary."""
+    table_ids: tuple[str, ...] | None = None
+    """Ids of all samples of a table in its order, including rejected ones. None if shards were given."""
+
+    def rejected(self, kind: str = "sample") -> dict[str, str]:
+        """Return the reason for each sample (kind `sample`) or ASV (kind `asv`) that was left out."""
+        if not any(file.name == REJECTED_FILE for file in self.shards.manifest.files):
+            return {}
+        with self.shards.open(REJECTED_FILE) as file:
+            rows = file.read(["kind", "id", "reason"]).to_pylist()
+        return {row["id"]: row["reason"] for row in rows if row["kind"] == kind}
+
+
 @contextmanager
-def shards_of(
+def open_data(
     data: Any, preparation: Preparation | None, files: Mapping[str, Any] | None = None
-) -> Iterator[ShardSet]:
+) -> Iterator[OpenedData]:
     """Yield the shards of some data; those of a table are temporary.
 
     Parameters
     ----------
-    data : shards as in `open_any_shards`; or a table: path of a BIOM file or artifact, or biom.Table
+    data : shards as in `open_any_shards`; or a table: path of a BIOM file or artifact, or an object
+        Objects are those that `aamprep.counts.counts_of` accepts, such as a biom.Table or a data frame.
     preparation : Preparation or None
         How the samples of the model were prepared. A table cannot be prepared without.
     files : mapping of str to path or object, optional
@@ -69,7 +95,7 @@ def shards_of(
             raise UsageError(
                 "shards were given, which were prepared already", ", ".join(given), "leave these out"
             )
-        yield open_any_shards(data)
+        yield OpenedData(open_any_shards(data))
         return
     if preparation is None or preparation.token_limit is None:
         raise UsageError(
@@ -81,10 +107,16 @@ def shards_of(
 
     with temporary_folder() as folder:
         written = aamprep.shard(data, output=folder / "shards", **_choices(preparation, given), **given)
-        rejected = written.manifest.num_rejected_samples
-        if rejected:
-            _LOGGER.warning("%s samples were rejected: see aamprep.validate(table)", f"{rejected:,}")
-        yield open_shards(written.path)
+        opened = OpenedData(open_shards(written.path), written.sample_ids)
+        for kind in ("sample", "asv"):
+            rejected = opened.rejected(kind)
+            if rejected:
+                name, reason = next(iter(rejected.items()))
+                text = (
+                    f"{len(rejected):,} {kind}s of the table are left out. The first is {shorten(name, 80)}"
+                )
+                _LOGGER.warning("%s, which %s", text, reason)
+        yield opened
 
 
 def is_table(data: Any) -> bool:
@@ -95,6 +127,55 @@ def is_table(data: Any) -> bool:
         path = Path(os.fspath(data))
         return path.is_file() and path.name != MANIFEST_FILE
     return True
+
+
+def counts_in_memory(data: Any, sequences: Any = None) -> "Counts | None":
+    """Return the counts of an object. None if data are shards, a path or a list of paths.
+
+    Parameters
+    ----------
+    data : any
+    sequences : sequence of str, optional
+        Sequence of each column of an array without names.
+
+    Raises
+    ------
+    UsageError
+        If the object has no counts, or no sequences.
+    """
+    is_path = isinstance(data, str | os.PathLike)
+    if is_path or not is_table(data) or (isinstance(data, list | tuple) and _are_tables(data)):
+        return None
+    from aamprep.counts import array_counts, counts_of
+
+    found = counts_of(data)
+    if found is not None:
+        return found
+    if not isinstance(sequences, list | tuple | np.ndarray):
+        raise UsageError(
+            f"{type(data).__name__} has no names of columns, and so no sequences",
+            "X",
+            "give a data frame whose columns are sequences, or set rep_seqs to a list of one sequence for "
+            "each column",
+        )
+    return array_counts(data, list(map(str, sequences)))
+
+
+def rejects_samples_only(error: InvalidDataError) -> bool:
+    """Return whether a table was refused only because each of its samples was rejected."""
+    report = getattr(error, "report", None)
+    if report is None:
+        return False
+    from aamprep.rules.rule import Effect, Severity
+
+    effects = {rule.effect for rule in report.findings.counts() if rule.severity is Severity.ERROR}
+    return effects == {Effect.SAMPLE}
+
+
+def _are_tables(values: Sequence[Any]) -> bool:
+    from aamprep.counts import counts_of
+
+    return all(isinstance(value, str | os.PathLike) or counts_of(value) is not None for value in values)
 
 
 def _choices(preparation: Preparation, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from aam_schemas.common.errors import InvalidDataError
 from aam_schemas.common.publish import replace_file
 from aamprep.report.documents import Prepared, as_fragment, as_json, as_parquet, tally, verdict
 from aamprep.rules.findings import Findings
+from aamprep.rules.rule import Severity
 
 if TYPE_CHECKING:
     import polars as pl
@@ -104,6 +105,13 @@ class InvalidStudyError(InvalidDataError):
     """
 
     def __init__(self, what: str, report: Report, is_strict: bool = False) -> None:
-        super().__init__(what, report.title, "see the errors in `report`, which give a fix for each")
+        errors = report.findings.of(Severity.ERROR)
+        fix = "see the errors in `report`, which give a fix for each"
+        if errors:
+            more = report.findings.number(Severity.ERROR) - 1
+            what += f": {errors[0]}: violates: {errors[0].rule.requirement}"
+            what += f" ({more:,} more in `report`)" if more else ""
+            fix = errors[0].rule.fix
+        super().__init__(what, report.title, fix)
         self.report = report
         self.is_strict = is_strict

@@ -20,6 +20,8 @@ class ShardSummary:
     manifest: Manifest
     report: Report
     """Findings about the data, including the rejected samples."""
+    sample_ids: tuple[str, ...] = ()
+    """Ids of all samples of the tables in their order, including rejected ones. Empty after `merge`."""
 
     def open(self) -> ShardSet:
         """Open the shard set."""

@@ -24,6 +24,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("table.biom", "tree.nwk"):
         shutil.copy(folder / "study" / name, folder / name)
     shutil.copy(folder / "table.biom", folder / "new-table.biom")
+    _, *rows = (folder / "study" / "metadata.tsv").read_text(encoding="utf-8").splitlines()
+    columns = ["sample-id\tbody_site\tage\thost_subject_id"]
+    columns += [f"{row}\tsubject-{number // 3}" for number, row in enumerate(rows)]
+    (folder / "metadata.tsv").write_text("\n".join(columns), encoding="utf-8")
     return folder
 
 
