@@ -198,9 +198,9 @@ def distance_matrix(
     Raises
     ------
     UsageError
-        If there is no such metric or split.
+        If there is no such metric or split, or the shards lack what the metric needs.
     InvalidDataError
-        If the shards lack what the metric needs, or there is no sample.
+        If there is no sample.
     """
     pairs = all_pairs(open_any_shards(shards), metric, split, device)
     ids, matrix = pairs.sample_ids(), np.full((pairs.num_samples, pairs.num_samples), np.nan)
@@ -461,6 +461,7 @@ class Model:
             raise UsageError(
                 f"this model was not trained on {chosen!r}", "target", f"choose among: {', '.join(targets)}"
             )
+        self._log_never_learned((chosen,))
         embeddings = self.embed(data, split=split, **files)
         return _distance_matrix(predicted_matrix(self.network, embeddings, chosen), embeddings.sample_ids)
 
@@ -497,6 +498,7 @@ class Model:
         _check_split(split)
         opened = open_any_shards(shards)
         self._log_mismatches(opened)
+        self._log_never_learned(self.network.config.targets)
         limit = self.limit_for(opened) if token_limit is None else token_limit
         return evaluate_model(self.network, opened, split, max_samples, limit, seed)
 
@@ -516,6 +518,17 @@ class Model:
         check_fits(self.network, shards, limit)
         self._log_mismatches(shards)
         return limit
+
+    def _log_never_learned(self, targets: Sequence[str]) -> None:
+        """Warn of distances that need a tree, if the model was trained without one."""
+        if self.preparation is None or self.preparation.has_tree is not False:
+            return
+        for target in targets:
+            if METRICS[target].over == "branches":
+                words = METRICS[target].words
+                LOGGER.warning(
+                    "%s: trained on shards without a tree, so it never learned %s", self.source, words
+                )
 
     def _log_mismatches(self, shards: ShardSet) -> None:
         if self.preparation is not None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from aam_schemas.common.folders import FolderKind
     from aammodel.evaluation.evaluate import Evaluation
 
+_USED_FOR = {"train": "are those it learned from", "validation": "chose its weights"}
+
 
 def evaluate(
     run: options.TrainedRun,
@@ -42,7 +44,8 @@ def evaluate(
     from aam_schemas.shards import SPLITS
 
     if split not in SPLITS:
-        raise UsageError(f"there is no split {split!r}", "--split", f"choose among: {', '.join(SPLITS)}")
+        fix = f"choose among: {', '.join(SPLITS)}; one is evaluated at a time"
+        raise UsageError(f"there is no split {split!r}", "--split", fix)
     target = OutputFolder(output, _evaluation(), overwrite, (Path(shards), *([run] if run.is_file() else [])))
     check_target(target)
 
@@ -75,6 +78,8 @@ def evaluate(
     else:
         shards_limit = opened.manifest.choices.token_limit
         _print(evaluation, split, _reason(token_limit, model.token_limit, shards_limit))
+        for note in evaluation.notes:
+            print(f"\n{note}")
     say(f"plots and results: {output}/")
 
 
@@ -102,7 +107,8 @@ def _reason(given: int | None, trained: int | None, shards_limit: int) -> str:
         Token limit of the shards.
     """
     if given is not None:
-        return "--token-limit"
+        is_other = trained is not None and given != trained
+        return f"--token-limit; the run was trained with {trained}" if is_other else "--token-limit"
     if trained is None:
         return "as the shards have"
     if trained <= shards_limit:
@@ -115,8 +121,11 @@ def _print(evaluation: "Evaluation", split: str, reason: str) -> None:
 
     num_samples, limit = evaluation.num_samples, evaluation.token_limit
     print(f"{num_samples:,} {split} samples of up to {limit:,} ASVs ({reason})")
-    if split == "validation":
-        print("The validation samples chose the weights of the model, so expect slightly better results.")
+    if split != "test":
+        print(
+            f"If the model was trained on these shards, its {split} samples {_USED_FOR[split]}, so expect "
+            "better results than on test samples."
+        )
     for prediction in evaluation.predictions:
         words = METRICS[prediction.target].words
         print(f"\n{words}: {len(prediction.true):,} pairs of {prediction.num_samples:,} samples")
@@ -126,8 +135,6 @@ def _print(evaluation: "Evaluation", split: str, reason: str) -> None:
         )
         for name, r in evaluation.baselines[prediction.target].items():
             print(f"  {name.replace('_', ' '):<13}  r {r:.3f}")
-    if not evaluation.predictions:
-        print("no distances: fewer than two samples have a true distance for a target of the model")
     nucleotides = evaluation.nucleotides
     if nucleotides.accuracy is not None:
         print(

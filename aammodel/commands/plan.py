@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aam_schemas.common.cli import print_json
+from aam_schemas.common.cli import print_json, say
 from aammodel.commands import options
 
 if TYPE_CHECKING:
@@ -35,11 +35,13 @@ def plan(
     from aammodel.config.train import TrainConfig
     from aammodel.data.remote import parse_location
     from aammodel.planning.cost import estimate
-    from aammodel.training.setup import make_plan, make_trainer
+    from aammodel.training.setup import make_plan, make_trainer, shortcomings
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
     train = TrainConfig(**with_options(tables["train"], given))
     run_plan = make_plan(parse_location(shards), tables["model"], train)
+    for sentence in shortcomings(run_plan):
+        say(sentence)
     cost = estimate(make_trainer(run_plan, Path("run"), resume=False))
     if json:
         print_json(_document(cost))

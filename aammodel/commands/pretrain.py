@@ -202,4 +202,6 @@ def _print(outcome: "Outcome") -> None:
             f"{METRICS[prediction.target].words}, {pairs}: r = {prediction.r:.3f}, "
             f"mean absolute error {prediction.mean_absolute_error:.4f}"
         )
+        if prediction.caution:
+            print(prediction.caution)
     print(f"model: {outcome.run}/model.safetensors, report: {outcome.run}/report.html")

@@ -46,16 +46,20 @@ def tune(
     from aammodel.nn.sizes import total_bytes
     from aammodel.planning.tune import BatchTrial, largest_that_fits, range_test
     from aammodel.training.device import pick_device
-    from aammodel.training.setup import make_plan, make_trainer
+    from aammodel.training.setup import make_plan, make_trainer, shortcomings
 
     tables = read_config(config) if config else {"train": {}, "model": {}}
     train = TrainConfig(**(tables["train"] | ({"device": device} if device else {})))
     plan = make_plan(parse_location(shards), tables["model"], train)
+    for sentence in shortcomings(plan):
+        say(sentence)
     say(f"testing learning rates: {steps} steps of {train.batch_size * train.accumulate} samples")
     curve = range_test(make_trainer(plan, output, resume=False), steps)
     if not curve.losses:
         raise UsageError(
-            "the loss is non-finite even at the lowest learning rate", shards, "check the configuration"
+            "the loss is non-finite even at the lowest learning rate",
+            shards,
+            "see in which module it becomes so: `aammodel trace`, with the same shards and --config",
         )
     trial = BatchTrial(plan, budget or _DEFAULT_FRACTION * total_bytes(pick_device(train.device)))
     say("testing batch sizes: one step each, with the largest samples")
@@ -63,7 +67,7 @@ def tune(
     largest = largest_that_fits(trial.fits, num_samples)
     document = _document(curve, trial, largest)
     _write(plan, curve, document, target)
-    print_json(document) if json else _print(document, output, num_samples)
+    print_json(document) if json else _print(plan, document, output)
 
 
 def _bytes(text: str) -> float:
@@ -113,13 +117,25 @@ def _write(plan: "Plan", curve: "Curve", document: dict[str, Any], target: "Outp
         )
 
 
-def _print(document: dict[str, Any], output: Path, num_samples: int) -> None:
-    print(f"learning_rate = {document['learning_rate']:.2g}")
+def _print(plan: "Plan", document: dict[str, Any], output: Path) -> None:
+    size, accumulate = plan.train.batch_size, plan.train.accumulate
     largest, budget = document["largest_batch_size"], f"{document['memory_budget_bytes'] / 1e9:.3g} GB"
-    if largest:
-        peak = document["peak_bytes"][str(largest)] / 1e9
-        reason = "all training samples" if largest == num_samples else "the largest that fits"
-        print(f"batch_size = {largest}   # {reason}; a step uses {peak:.3g} GB of {budget}")
+    steps = f"batch_size = {size}" + (f" and accumulate = {accumulate}" if accumulate > 1 else "")
+    if document["learning_rate"] < document["rates"][0]:
+        print("# the loss rose from the lowest learning rates on: keep the default, or test more --steps")
     else:
+        print(f"learning_rate = {document['learning_rate']:.2g}   # tested with {steps}")
+    if not largest:
         print(f"# no batch fits into {budget}: allow more memory, or lower token_limit or width")
+    else:
+        _print_batch(plan, largest, document["peak_bytes"][str(largest)], budget)
     print(f"Plot of the losses: {output}/learning-rate.png. Copy these lines to [train] of a --config file.")
+
+
+def _print_batch(plan: "Plan", largest: int, peak: int, budget: str) -> None:
+    size, used = plan.train.batch_size, f"a step uses {peak / 1e9:.3g} GB of {budget}"
+    if largest < min(size, plan.shards.manifest.num_rows("train")):
+        print(f"batch_size = {largest}   # {size} do not fit; {used}. Run tune again with it")
+        return
+    reason = "all training samples" if largest == plan.shards.manifest.num_rows("train") else "the largest"
+    print(f"# batch_size up to {largest} fits ({reason}): {used}. With another batch_size, run tune again")

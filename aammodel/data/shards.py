@@ -25,7 +25,7 @@ from aam_schemas.manifest import (
     read_manifest,
 )
 from aam_schemas.parquet import ParquetReader, open_shard_file
-from aam_schemas.shards import ASVS_FILE, DISTANCES_FILE, TREE_FILE
+from aam_schemas.shards import ASVS_FILE, DISTANCES_FILE, SPLITS, TREE_FILE
 from aam_schemas.vocabulary import are_asvs
 from aammodel.data.matrix import check_sha256, open_matrix
 from aammodel.data.rarefy import RootPaths, find_root_paths
@@ -115,6 +115,23 @@ class ShardSet:
                 f"set {limit} or less, or make the shards again with a larger limit",
             )
         return token_limit or limit
+
+    def check_split(self, split: str | None) -> None:
+        """Refuse a split without samples. None stands for all splits.
+
+        Raises
+        ------
+        InvalidDataError
+            The message names the splits that have samples.
+        """
+        sizes = {name: self.manifest.num_rows(name) for name in SPLITS}
+        others = [f"--split {name} ({size:,} samples)" for name, size in sizes.items() if size]
+        if not others:
+            fix = "make the shards again with `aamprep shard`"
+            raise InvalidDataError("there is no sample", str(self.folder), fix)
+        if split is not None and not sizes[split]:
+            fix = f"use {' or '.join(others)}, or shard a table with more samples"
+            raise InvalidDataError(f"there is no {split} sample", str(self.folder), fix)
 
     @property
     def has_tree(self) -> bool:

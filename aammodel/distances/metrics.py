@@ -174,6 +174,11 @@ METRICS = {
 """All distances, by their names in QIIME 2 and scikit-bio."""
 
 
+def available_metrics(inputs: MetricInputs) -> list[str]:
+    """Return the names of the distances that can be computed for a shard set."""
+    return [name for name, metric in METRICS.items() if metric.is_available(inputs)]
+
+
 def columns_needed(names: Iterable[str], inputs: MetricInputs) -> tuple[str, ...]:
     """Return the columns of samples that some distances need, beside `asv` and `count`.
 

@@ -1,6 +1,6 @@
 """Evaluate a model: distances compared with the true ones and with baselines, and masked bases."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from aam_schemas.common.errors import InvalidDataError
-from aam_schemas.shards import SPLITS
 from aammodel.data.collate import Collator
 from aammodel.data.masking import Masking
+from aammodel.data.missing_input import why_unavailable
 from aammodel.data.order import Order
 from aammodel.data.samples import SampleReader
 from aammodel.data.shards import ShardSet
-from aammodel.distances.metrics import columns_needed, pairwise_distances
+from aammodel.distances.metrics import METRICS, columns_needed, pairwise_distances
 from aammodel.evaluation.baselines import BASELINES, COLUMNS
 from aammodel.evaluation.distances import Prediction, predict_distances
 from aammodel.nn.model import AamModel
@@ -51,6 +50,8 @@ class Evaluation:
     baselines: dict[str, dict[str, float]]
     """Pearson correlation of each baseline with the true distances, by target and baseline."""
     nucleotides: Nucleotides
+    notes: tuple[str, ...] = ()
+    """Sentences for the user: distances that could not be compared, or of too few samples."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the evaluation as `--json` prints it. Undefined figures are None."""
@@ -73,6 +74,7 @@ class Evaluation:
                 "accuracy": self.nucleotides.accuracy,
                 "loss": self.nucleotides.loss,
             },
+            "notes": list(self.notes),
         }
 
 
@@ -113,11 +115,7 @@ def evaluate(
     """
     check_fits(model, shards, token_limit)
     limit = shards.resolve_token_limit(token_limit)
-    if not shards.manifest.num_rows(split):
-        splits = [name for name in SPLITS if shards.manifest.num_rows(name)]
-        raise InvalidDataError(
-            f"there is no {split} sample", str(shards.folder), f"choose --split {' or '.join(splits)}"
-        )
+    shards.check_split(split)
     columns = (*COLUMNS, *columns_needed(model.config.targets, shards.metric_inputs))
     order = Order(shards.group_rows(split), seed)
     samples = list(islice(SampleReader(shards, columns).read_split(split, order), max_samples))
@@ -128,7 +126,27 @@ def evaluate(
         predictions=predictions,
         baselines=_baselines(shards, samples, predictions),
         nucleotides=_predict_masked(model, Collator(shards, limit, masking=Masking(seed=seed)), samples),
+        notes=tuple(_notes(shards, model.config.targets, len(samples), predictions)),
     )
+
+
+def _notes(
+    shards: ShardSet, targets: Sequence[str], num_samples: int, predictions: Sequence[Prediction]
+) -> Iterator[str]:
+    """Yield what keeps distances from being compared, or from being worth it."""
+    if num_samples < 2:
+        yield "a single sample has no pair, so no distances are compared"
+        return
+    found = {prediction.target: prediction for prediction in predictions}
+    for target in targets:
+        words = METRICS[target].words
+        if not METRICS[target].is_available(shards.metric_inputs):
+            what, fix = why_unavailable(shards, target)
+            yield f"{words} is not compared: {what}; to compare it, {fix}"
+        elif target not in found:
+            yield f"{words} is not compared: fewer than two samples have reads in the tree"
+    cautions = (prediction.caution for prediction in predictions)
+    yield from dict.fromkeys(caution for caution in cautions if caution)
 
 
 def _baselines(

@@ -25,6 +25,7 @@ from aammodel.batch import Batch
 from aammodel.config.model import ModelConfig
 from aammodel.config.train import TrainConfig
 from aammodel.data.masking import Masking
+from aammodel.data.missing_input import alternatives, unavailable, why_unavailable
 from aammodel.data.remote import ShardLocation
 from aammodel.data.sample_labels import SAMPLE_LABELS
 from aammodel.data.shards import ShardSet, open_shards
@@ -173,29 +174,47 @@ def check_shards(shards: ShardSet, train: TrainConfig) -> None:
         from these shards.
     """
     if not shards.manifest.num_rows("train"):
+        drawn = "ids" if shards.manifest.choices.split_by is None else "values in the column of --split-by"
         raise InvalidDataError(
             "there is no training sample",
             str(shards.folder),
-            "shard a table with more samples (10 or so at least)",
+            f"shard a table with more samples: eight of ten are for training, drawn by their {drawn}",
         )
-    inputs = {"branches": ("tree", "--tree"), "matrix": ("precomputed matrix", "--distances")}
+    missing = [name for name in train.targets if not METRICS[name].is_available(shards.metric_inputs)]
     # The default target is not required: a run on shards without a tree learns from masked bases alone.
-    for name in train.targets if train.targets != TrainConfig().targets else ():
-        if not METRICS[name].is_available(shards.metric_inputs):
-            missing, option = inputs[METRICS[name].over]
-            raise UsageError(
-                f"these shards have no {missing}, which {name} needs",
-                str(shards.folder),
-                f"shard the table with one ({option}), or leave --target out",
-            )
+    learns_otherwise = train.nucleotide_weight > 0 or bool(train.objectives)
+    if missing and not (train.targets == TrainConfig().targets and learns_otherwise):
+        raise unavailable(shards, missing[0], "--target")
     has_tree = METRICS["unweighted_unifrac"].is_available(shards.metric_inputs)
     for name in labels_of(train):
         if SAMPLE_LABELS[name].needs_tree and not has_tree:
             raise UsageError(
                 f"these shards have no tree, which the objective {name} needs",
                 str(shards.folder),
-                "shard the table with one (--tree), or leave this objective out",
+                "shard the table again with --tree, or leave this objective out",
             )
+
+
+def shortcomings(plan: Plan) -> list[str]:
+    """Return what a run cannot learn, or not choose, as sentences for the user."""
+    shards, targets, found = plan.shards, plan.model.targets, []
+    missing = [name for name in targets if not METRICS[name].is_available(shards.metric_inputs)]
+    if missing:
+        what, fix = why_unavailable(shards, missing[0])
+        found.append(
+            f"{what}: the model learns no distances. To learn some, use --target {alternatives(shards)}, "
+            f"or {fix}"
+        )
+    elif plan.train.batch_size == 1:
+        found.append(
+            "a batch of one sample has no pair, so distances are not learned; set batch_size to 2 or more"
+        )
+    if not shards.manifest.num_rows("validation"):
+        found.append(
+            "there is no validation sample: the last weights are kept, not the best ones. One of ten samples "
+            "is for validation, so shard a table with more samples to have some"
+        )
+    return found
 
 
 def make_trainer(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from aam_schemas.common.errors import InvalidDataError, UsageError
+from aam_schemas.common.errors import UsageError
 from aam_schemas.common.text import shorten, truncate_list
 from aam_schemas.shards import ASVS_FILE
 from aammodel.cross_validation.fit import Predictions, predict_all, predict_method
@@ -124,10 +124,9 @@ def crossval(
 
 
 def _open_study(shards: ShardSet, options: CrossvalOptions) -> _Study:
+    shards.check_split(None)
     reader = SampleReader(shards, columns_of_samples(shards))
     samples = reader.read(shards.row_groups)
-    if not samples:
-        raise InvalidDataError("there is no sample", str(shards.folder), "make the shards again")
     metadata = metadata_of(shards, [sample.sample_id for sample in samples], options.metadata)
     column = metadata.column(options.target, "--target")
     groups = None

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from aam_schemas.common.errors import InvalidDataError, UsageError
+from aam_schemas.common.errors import UsageError
 from aam_schemas.shards import SPLITS
+from aammodel.data.missing_input import unavailable
 from aammodel.data.samples import SampleReader
 from aammodel.data.shards import RowGroup, ShardSet
 from aammodel.distances.metrics import METRICS, Metric, columns_needed
@@ -139,15 +140,16 @@ def all_pairs(shards: ShardSet, metric: str, split: str | None = None, device: s
     Raises
     ------
     UsageError
-        If there is no such metric or split, or the device cannot be used.
+        If there is no such metric or split, the shards lack the input of the metric, or the device cannot be
+        used.
     InvalidDataError
-        If the shards lack the input of the metric, or there is no sample.
+        If there is no sample.
     """
     if metric not in METRICS:
         raise UsageError(f"there is no metric {metric!r}", "--metric", f"choose among: {', '.join(METRICS)}")
     _check_samples(shards, split)
     if not METRICS[metric].is_available(shards.metric_inputs):
-        raise _missing_input(shards, metric)
+        raise unavailable(shards, metric, "--metric")
     return AllPairs(shards, metric, split, Arithmetic(device=_torch_device(device)))
 
 
@@ -169,13 +171,13 @@ def faith_pd(shards: ShardSet, split: str | None = None) -> tuple[list[str], Flo
     Raises
     ------
     UsageError
-        If there is no such split.
+        If there is no such split, or the shards have no tree.
     InvalidDataError
-        If the shards have no tree, or there is no sample.
+        If there is no sample.
     """
     _check_samples(shards, split)
     if not shards.has_tree:
-        raise _missing_input(shards, "faith_pd")
+        raise unavailable(shards, "faith_pd", "--metric")
     pairs = AllPairs(shards, "faith_pd", split)
     parts = [compute_faith_pd(pairs.read(block), shards.metric_inputs) for block in pairs.blocks()]
     return pairs.sample_ids(), np.concatenate(parts)
@@ -183,21 +185,9 @@ def faith_pd(shards: ShardSet, split: str | None = None) -> tuple[list[str], Flo
 
 def _check_samples(shards: ShardSet, split: str | None) -> None:
     if split not in (None, *SPLITS):
-        raise UsageError(f"there is no split {split!r}", "--split", f"choose among: {', '.join(SPLITS)}")
-    if not any(shards.manifest.num_rows(name) for name in SPLITS if split in (None, name)):
-        what = "there is no sample" if split is None else f"there is no {split} sample"
-        raise InvalidDataError(what, str(shards.folder), "choose another --split")
-
-
-def _missing_input(shards: ShardSet, metric: str) -> InvalidDataError:
-    # Faith's phylogenetic diversity is no distance, so METRICS does not have it.
-    needs_matrix = metric in METRICS and METRICS[metric].over == "matrix"
-    missing, option = ("precomputed matrix", "--distances") if needs_matrix else ("tree", "--tree")
-    return InvalidDataError(
-        f"these shards have no {missing}, which {metric} needs",
-        str(shards.folder),
-        f"shard the table with one ({option})",
-    )
+        fix = f"choose among: {', '.join(SPLITS)}; leave it out to use all samples"
+        raise UsageError(f"there is no split {split!r}", "--split", fix)
+    shards.check_split(split)
 
 
 def _torch_device(device: str | None) -> str | None:

@@ -21,7 +21,6 @@ from aam_schemas.common.owner import OwnedFolder, owned
 from aam_schemas.common.publish import OutputFolder, published_folder
 from aammodel.data.remote import ShardLocation
 from aammodel.diagnostics.stop import stop_at_non_finite
-from aammodel.distances.metrics import METRICS
 from aammodel.distributed.ranks import Ranks, joined
 from aammodel.evaluation.distances import Prediction, predict_distances
 from aammodel.reports.run_report import REPORT_FILE, remove_report, write_report
@@ -29,7 +28,7 @@ from aammodel.runs.config_file import CONFIG_FILE, read_config_of
 from aammodel.runs.kinds import RUN
 from aammodel.runs.load import load_run
 from aammodel.runs.progress import Progress
-from aammodel.training.setup import Plan, make_trainer, validation_stream
+from aammodel.training.setup import Plan, make_trainer, shortcomings, validation_stream
 from aammodel.training.trainer import Trainer
 from aammodel.workflows.resume import Resumed, read_plan, record_changes
 
@@ -194,16 +193,8 @@ def _describe(plan: Plan, trainer: Trainer) -> None:
         f"{trainer.num_steps:,}",
         plan.train.batch_size * plan.train.accumulate,
     )
-    if not any(METRICS[target].is_available(plan.shards.metric_inputs) for target in plan.model.targets):
-        _LOGGER.warning(
-            "these shards have no tree: the model learns from masked bases alone, not from UniFrac"
-        )
-    elif plan.train.batch_size == 1:
-        _LOGGER.warning(
-            "a batch of one sample has no pair, so distances are not learned; set batch_size to 2 or more"
-        )
-    if not trainer.validation:
-        _LOGGER.warning("there is no validation sample: the last weights are kept, not the best ones")
+    for sentence in shortcomings(plan):
+        _LOGGER.warning(sentence)
 
 
 def _devices(kind: str, name: str, ranks: Ranks) -> str:

@@ -24,9 +24,8 @@ REACHED_FRACTION = 0.9
 LEAST_DEPTH = 1000
 """Number of reads below which a sample is reported as shallow and no rarefaction depth is suggested.
 
-2,000 reads of 16S recover the relations between samples that millions show (Caporaso et al. 2011,
-doi:10.1073/pnas.1000080107). Large surveys rarefy to 1,000 or a little more, such as 1,250 in the American
-Gut Project (McDonald et al. 2018, doi:10.1128/mSystems.00031-18).
+A rule of thumb: 2,000 reads of 16S suffice to recover the relations between samples that millions of reads
+show (Caporaso et al. 2011, doi:10.1073/pnas.1000080107).
 """
 
 MANY_SHALLOW = 0.1
@@ -38,8 +37,8 @@ DEPTH_RATIO = 2.0
 LIBRARY_RATIO = 10.0
 """Rarefaction is also advised if the deepest sample has over ten times the reads of the shallowest.
 
-Rarefaction lowers false discoveries at differences of about ten times (Weiss et al. 2017,
-doi:10.1186/s40168-017-0237-y).
+Rarefaction lowers false discoveries between groups whose average depths differ about ten times (Weiss et al.
+2017, doi:10.1186/s40168-017-0237-y).
 """
 
 LEAST_GAIN = 0.1

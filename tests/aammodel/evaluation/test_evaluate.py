@@ -8,12 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from scipy.spatial.distance import braycurtis, jaccard
+from scipy.spatial.distance import braycurtis, jaccard, pdist
 from scipy.stats import pearsonr
 
 from aam_schemas.vocabulary import encode
 from aammodel.data.shards import ShardSet, open_shards
 from aammodel.evaluation.baselines import kmer_presence
+from aammodel.evaluation.distances import FEW_SAMPLES
 from aammodel.evaluation.embed import sample_embeddings
 from aammodel.runs.load import load_run
 from aammodel.sample import Sample
@@ -137,3 +138,53 @@ def test_kmer_distances_are_those_of_python_sets() -> None:
 def test_asvs_shorter_than_a_kmer_have_no_kmers() -> None:
     samples = [Sample(str(i), np.array([i], np.uint32), np.ones(1)) for i in range(2)]
     assert (kmer_presence(samples, encode(["ACGT", "ACGA"], 5)) == 0).all()
+
+
+def test_distances_that_cannot_be_compared_are_named_with_the_reason(
+    run: Programs, trained: Path, tmp_path: Path
+) -> None:
+    shards = make_shards(run, tmp_path, has_tree=False).folder
+    given = ("--split", "train", "--output", tmp_path / "found")
+    ran = run("aammodel", "evaluate", trained / "run", shards, *given)
+    assert ran.code == 0, ran.err
+    assert "Bray-Curtis: " in ran.out
+    assert "unweighted UniFrac is not compared: these shards have no tree" in ran.out
+    notes = json.loads((tmp_path / "found" / "evaluation.json").read_text())["notes"]
+    assert [note for note in notes if note in ran.out] == notes
+
+
+def test_correlations_of_few_samples_are_said_to_mean_little(
+    run: Programs, trained: Path, tmp_path: Path
+) -> None:
+    given = (trained / "run", trained / "shards", "--split", "train")
+    ran = run("aammodel", "evaluate", *given, "--max-samples", 3, "--output", tmp_path / "few")
+    assert "r of 3 pairs of 3 samples says little" in ran.out
+    ran = run("aammodel", "evaluate", *given, "--max-samples", 10, "--output", tmp_path / "more")
+    assert "says little" not in ran.out
+
+
+def test_few_unrelated_samples_have_a_large_correlation_by_chance() -> None:
+    """The number of samples from which on no warning is given rests on this."""
+    random = np.random.default_rng(0)
+
+    def largest_r(num_samples: int) -> float:
+        pairs = [pdist(random.normal(size=(num_samples, 5))) for _ in range(1000)]
+        found = [abs(pearsonr(a, b)[0]) for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
+        return float(np.quantile(found, 0.95))
+
+    assert largest_r(4) > 0.7
+    assert largest_r(FEW_SAMPLES) < 0.45
+
+
+def test_a_model_of_samples_without_a_tree_is_said_to_know_no_unifrac(
+    run: Programs, trained: Path, tmp_path: Path
+) -> None:
+    shards = make_shards(run, tmp_path, has_tree=False).folder
+    config = tiny_config(tmp_path)
+    given = ("--config", config, "--max-steps", 1, "--output", tmp_path / "run")
+    assert run("aammodel", "pretrain", shards, *given).code == 0
+    found = ("--split", "train", "--output", tmp_path / "found")
+    ran = run("aammodel", "evaluate", tmp_path / "run", trained / "shards", *found)
+    assert "trained on shards without a tree, so it never learned unweighted UniFrac" in ran.err
+    ran = run("aammodel", "evaluate", trained / "run", trained / "shards", *found, "--overwrite")
+    assert "never learned" not in ran.err

@@ -1,6 +1,7 @@
 """`plan` predicts what a run does. `tune` finds a learning rate and the largest batch that fits."""
 
 import json
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,6 +185,20 @@ def test_tune_writes_its_plot_and_both_suggestions(tiny: Plan, run: Programs, tm
     assert (again.code, "--overwrite" in again.err) == (2, True)
     poor = run("aammodel", "tune", tiny.shards.folder, *options, "--overwrite", "--memory", "1kB")
     assert "no batch fits" in poor.out
+
+
+def test_the_lines_that_tune_prints_are_those_of_a_configuration(
+    tiny: Plan, run: Programs, tmp_path: Path
+) -> None:
+    """The rate was tested with the batch size of the configuration, so no other size is among the lines."""
+    options = ["--config", tmp_path / "tiny.toml", "--steps", 12, "--output", tmp_path / "tune"]
+    ran = run("aammodel", "tune", tiny.shards.folder, *options)
+    lines, _, _ = ran.out.partition("Plot of the losses")
+    assert "tested with batch_size = 8" in lines
+    assert "fits" in lines
+    settings = tomllib.loads(lines)
+    assert settings.keys() == {"learning_rate"}
+    TrainConfig(**settings)
 
 
 @pytest.mark.parametrize("memory", ["", "much", "-1GB", "0", "nanGB", "8 XB", "8"])

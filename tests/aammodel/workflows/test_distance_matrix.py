@@ -1,6 +1,7 @@
 """`aammodel distances`: matrices against scipy, formats as other software reads them, refused options."""
 
 import os
+import re
 import resource
 import subprocess
 import tempfile
@@ -80,7 +81,7 @@ def test_one_split_and_faith_pd(run: Programs, tmp_path: Path) -> None:
     ("options", "code", "words"),
     [
         (("--metric", "unifrac"), 2, "choose among"),
-        (("--metric", "precomputed"), 1, "--distances"),
+        (("--metric", "precomputed"), 2, "--distances"),
         (("--split", "rest"), 2, "no split"),
         (("--output", "x.csv"), 2, ".tsv"),
         (("--output", "tree.nwk"), 2, "--overwrite"),
@@ -246,3 +247,39 @@ def test_the_ids_are_gone_while_a_new_matrix_gets_the_name(tmp_path: Path) -> No
 def write_pair(path: Path, sample_ids: str, value: float, files: Files) -> None:
     with published_matrix(path, list(sample_ids), files) as matrix:
         matrix[:] = value
+
+
+@pytest.mark.parametrize("metric", ["unweighted_unifrac", "generalized_unifrac", "faith_pd", "precomputed"])
+def test_a_metric_that_shards_cannot_give_is_refused_with_those_that_they_can(
+    run: Programs, tmp_path: Path, metric: str
+) -> None:
+    shards = make_shards(run, tmp_path, has_tree=False).folder
+    ran = run("aammodel", "distances", shards, "--metric", metric, "--output", tmp_path / "d.tsv")
+    assert ran.code == 2
+    assert f"which {metric} needs" in ran.err
+    advised = re.search(r"use --metric (.*) with these shards", ran.err)
+    assert advised is not None
+    names = re.split(", | or ", advised[1])
+    assert names == ["jaccard", "braycurtis", "aitchison"]
+    for name in names:
+        given = ("--metric", name, "--output", tmp_path / f"{name}.tsv")
+        assert run("aammodel", "distances", shards, *given).code == 0
+        DistanceMatrix.read(str(tmp_path / f"{name}.tsv"))
+
+
+def test_the_split_all_is_told_to_be_left_out(run: Programs, tmp_path: Path) -> None:
+    shards = make_shards(run, tmp_path).folder
+    ran = run("aammodel", "distances", shards, "--split", "all", "--output", tmp_path / "d.tsv")
+    assert ran.code == 2
+    assert "leave it out to use all samples" in ran.err
+
+
+def test_a_split_without_samples_is_refused_with_those_that_have_some(run: Programs, tmp_path: Path) -> None:
+    assert run("aamprep", "simulate", tmp_path / "study", "--samples", 4, "--asvs", 20).code == 0
+    shards = tmp_path / "shards"
+    assert run("aamprep", "shard", tmp_path / "study" / "table.biom", "--output", shards).code == 0
+    ran = run("aammodel", "distances", shards, "--split", "test", "--output", tmp_path / "d.tsv")
+    assert ran.code == 1
+    assert "use --split train (4 samples)" in ran.err
+    given = ("--split", "train", "--output", tmp_path / "d.tsv")
+    assert run("aammodel", "distances", shards, *given).code == 0

@@ -245,7 +245,21 @@ def test_a_warning_says_that_no_distance_is_learned_without_a_tree(run: Programs
     )
     assert ran.code == 0
     assert "no tree" in ran.err
+    assert "use --target jaccard, braycurtis or aitchison" in ran.err
     assert all(row.get("unifrac_loss") is None for row in read_metrics(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("target", [(), ("--target", "weighted_unifrac"), ("--target", "precomputed")])
+def test_a_run_that_would_learn_nothing_names_the_targets_that_it_could(
+    run: Programs, tmp_path: Path, target: tuple[str, ...]
+) -> None:
+    shards = make_shards(run, tmp_path, has_tree=False).folder
+    config = tiny_config(tmp_path, "nucleotide_weight = 0\n")
+    given = ("pretrain", shards, "--config", config, "--max-steps", 1, "--output", tmp_path / "run")
+    ran = run("aammodel", *given, *target)
+    assert ran.code == 2
+    assert "use --target jaccard, braycurtis or aitchison with these shards" in ran.err
+    assert run("aammodel", *given, "--target", "braycurtis").code == 0
 
 
 @pytest.mark.parametrize(
