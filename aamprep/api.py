@@ -45,11 +45,13 @@ from aamprep.report.documents import Prepared
 from aamprep.report.documents import facts as study_facts
 from aamprep.report.report import InvalidStudyError, Report
 from aamprep.report.sharded import ShardSummary
+from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from aamprep.shards.shard_set import ShardSet
 from aamprep.shards.stored import StoredSet
 from aamprep.study.discover import CONVENTIONAL_NAMES, find_file_beside
 from aamprep.study.study import Paths, Study
+from aamprep.study.transposed import why_transposed
 from aamprep.tree.midpoint import root_at_midpoint, to_newick
 
 if TYPE_CHECKING:
@@ -380,7 +382,8 @@ def limits(tables: "TablesLike", *, isolate: bool = True, budget: float = DEFAUL
     Raises
     ------
     InvalidDataError
-        If a table cannot be read (InvalidStudyError, with a report), or no valid sample has reads.
+        If a table cannot be read or is transposed (InvalidStudyError, with a report), or no valid sample has
+        reads.
     UsageError
         If a file does not exist.
     """
@@ -393,6 +396,11 @@ def limits(tables: "TablesLike", *, isolate: bool = True, budget: float = DEFAUL
     usable = [table for table in results if table is not None]
     if len(usable) < len(results):
         raise InvalidStudyError("a table cannot be read", Report(title, findings))
+    for table in usable:
+        if reason := why_transposed(table):
+            findings.add(rules.TRANSPOSED, table.path, reason)
+    if rules.TRANSPOSED in findings.counts():
+        raise InvalidStudyError("a table is transposed", Report(title, findings))
     kept = kept_by_limits(usable)
     if kept is None:
         raise InvalidDataError(

@@ -91,7 +91,7 @@ def fits_together(study: Study, findings: Findings) -> bool:
                 fits = False
     overlap = samples_and_distances(study)
     if overlap is not None and not overlap.both:
-        value = f"none of {len(overlap.only_here):,} samples; {overlap.hint or _ids_of_both(overlap)}"
+        value = f"none of {len(overlap.only_here):,} samples; {_why_none(overlap, study)}"
         findings.add(rules.NO_SAMPLE_IN_DISTANCES, overlap.file, value)
         fits = False
     return fits
@@ -207,7 +207,8 @@ def _check_metadata(study: Study, findings: Findings) -> None:
             where = f"{overlap.file}: column {name}"
             findings.add(rules.METADATA_COLUMN_RENAMED, where, f"{stored} in the shards")
     if not overlap.both:
-        value = f"none of {len(overlap.only_here):,} samples; {overlap.hint or _ids_of_both(overlap)}"
+        why = _features_of(overlap, study) or _other_column(study.metadata, overlap)
+        value = f"none of {len(overlap.only_here):,} samples; {why or _why_none(overlap, study)}"
         findings.add(rules.NO_SAMPLE_IN_METADATA, overlap.file, value)
         for rule in (rules.SAMPLE_WITHOUT_METADATA, rules.METADATA_WITHOUT_SAMPLE, rules.ONE_VALUE):
             findings.skip(rule, "the metadata describe other samples")
@@ -250,6 +251,30 @@ def _check_absent(rule: Rule, overlap: Overlap, absent: tuple[str, ...], finding
     if absent:
         value = f"{len(absent):,}, such as {absent[0]}; {overlap.counts}"
         findings.add(rule, overlap.file, value + (f"; {overlap.hint}" if overlap.hint else ""))
+
+
+def _why_none(overlap: Overlap, study: Study) -> str:
+    """Return why a file has no sample of the table: it is about features, or the ids were changed."""
+    return _features_of(overlap, study) or overlap.hint or _ids_of_both(overlap)
+
+
+def _features_of(overlap: Overlap, study: Study) -> str:
+    """Return that a file is about features of the table, if it has their ids in place of sample ids."""
+    features = {feature_id for table in study.tables for feature_id in table.feature_ids}
+    number = sum(name in features for name in overlap.only_there)
+    if 2 * number < min(len(features), len(overlap.only_there)) or not number:
+        return ""
+    return f"{_of(number, len(overlap.only_there), 'ids')} of {overlap.there} are features of the table"
+
+
+def _other_column(metadata: Metadata, overlap: Overlap) -> str:
+    """Return the column that has most of the samples, if it is not the one that the ids are taken from."""
+    samples = set(overlap.only_here)
+    numbers = {name: len(samples.intersection(cells)) for name, cells in metadata.columns.items()}
+    name = max(numbers, key=lambda name: numbers[name], default="")
+    if not name or 2 * numbers[name] < min(len(samples), len(metadata.ids)):
+        return ""
+    return f"{numbers[name]:,} are in column {name!r}, but the ids must be in the first column"
 
 
 def _ids_of_both(overlap: Overlap) -> str:

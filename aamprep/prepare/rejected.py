@@ -8,7 +8,7 @@ from aam_schemas.common.text import shorten
 from aam_schemas.shards import REJECTED
 from aamprep.rules.findings import SHOWN_CHARACTERS, Findings
 from aamprep.rules.rule import Rule
-from aamprep.study.study import NoSequence
+from aamprep.study.feature_sequences import NoSequence
 
 
 @dataclass

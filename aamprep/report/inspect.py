@@ -17,10 +17,12 @@ from aamprep.read.files import read_files
 from aamprep.read.sniff import Kind, sniff
 from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
 from aamprep.rules import shards as rules_shards
+from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Severity
 from aamprep.shards.stored import open_listed
-from aamprep.study.study import looks_like_hash
+from aamprep.study.feature_sequences import looks_like_hash
+from aamprep.study.transposed import why_transposed
 from aamprep.verification.verify import check_manifest
 
 Facts = dict[str, Any]
@@ -35,11 +37,11 @@ class Inspection:
     facts: Facts
     """Facts by name, at least `path` and `kind`."""
     findings: Findings
-    """Reasons why the type is unknown or the content cannot be read."""
+    """Reasons why the type is unknown, the content cannot be read, or a table is transposed."""
 
     @property
     def is_recognized(self) -> bool:
-        """Whether the type is known and the content can be read."""
+        """Whether the type is known, the content can be read, and a table is not transposed."""
         return self.findings.valid
 
     def to_dict(self) -> Facts:
@@ -60,7 +62,7 @@ def inspect_path(path: Path, findings: Findings) -> Facts:
     ----------
     path : Path
     findings : Findings
-        Reasons why the type is unknown or the content cannot be read are added here.
+        Reasons why the type is unknown, the content cannot be read, or a table is transposed are added here.
 
     Returns
     -------
@@ -86,6 +88,8 @@ def inspect_path(path: Path, findings: Findings) -> Facts:
         findings.add_all(problems)
         return facts
     facts |= _DESCRIBE[role](opened.product)
+    if role == "table" and (reason := why_transposed(opened.product)):
+        findings.add(rules.TRANSPOSED, path.name, reason)
     errors = problems.number(Severity.ERROR)
     return facts | ({"errors": errors} if errors else {})
 

@@ -671,6 +671,23 @@ OTHER_IDS = error(
     "give --rep-seqs",
     "table.qza: 98 ids, such as 'k__Bacteria;p__Firmicutes'; no rep-seqs were given",
 )
+OTHER_REP_SEQS = error(
+    "rep-seqs-of-other-features",
+    "rep-seqs have a sequence for at least one feature of each table",
+    "give the rep-seqs that were made with this table, or make the ids match; the id of a sequence ends at "
+    "the first blank, and `sed '/^>/s/[;|].*//' FILE > NEW` takes annotations off",
+    "rep-seqs.fasta: none of table.biom: 6 ids, such as 'ASV_1'; 6 would match if annotations such as "
+    ";size=1 were removed: 'ASV_1' is 'ASV_1;size=123' there",
+    needs=Need.REP_SEQS,
+)
+TRANSPOSED = error(
+    "table-transposed",
+    "the rows of a table are features, and its columns are samples",
+    "transpose the table: t() in R before you write it, `qiime feature-table transpose` for an artifact, or "
+    "`python -c \"import biom; t = biom.load_table('FILE').transpose(); open('table.biom', 'w').write("
+    "t.to_json('transposed'))\"`",
+    "table.biom: 8 of 8 sample ids are sequences, such as TACGG...",
+)
 NO_FEATURES = error(
     "no-features",
     "a table has at least one feature and one sample",
@@ -687,8 +704,10 @@ NO_SEQUENCE = error(
 NOT_A_NUCLEOTIDE = error(
     "not-a-nucleotide",
     "a sequence has at least one base, and IUPAC nucleotide codes only",
-    "correct the sequence in rep-seqs; until then, the ASV is excluded",
-    "table.qza: ASV 4b5e...: 'E' at base 12",
+    "correct the sequence in rep-seqs; until then, the ASV is excluded; `sed '/^>/!s/[-.~*0-9]//g' FILE > "
+    "NEW` takes out gaps of an alignment, stop signs and numbers of positions; proteins cannot be used",
+    "rep-seqs.fasta: all 4 sequences hold '-' or '.': this is an alignment; take its gaps out; ASV 1 has '.' "
+    "at base 1",
     effect=Effect.FEATURE,
 )
 SAME_SEQUENCE = warning(
@@ -848,6 +867,13 @@ NO_SAMPLE_IN_METADATA = warning(
     "give the metadata of this table, or make the ids match; otherwise, no sample has metadata",
     "metadata.tsv: none of 952 samples; 802 would match if case were ignored: 's1' is 'S1' there",
     needs=Need.METADATA,
+)
+OTHER_TAXONOMY = warning(
+    "taxonomy-of-other-features",
+    "the taxonomy has a taxon for at least one ASV",
+    "give the taxonomy that was made with this table, or make the ids match; otherwise, no ASV has a taxon",
+    "taxonomy.tsv: none of 770 ASVs; its ids are such as 'OTU_1'",
+    needs=Need.TAXONOMY,
 )
 SAMPLE_WITHOUT_METADATA = warning(
     "sample-without-metadata",

@@ -1,9 +1,11 @@
 """Explain why ids do not match: changes that editors, spreadsheets and pipelines make to them."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from aam_schemas.common.text import shorten
-from aam_schemas.vocabulary import is_sequence
+from aam_schemas.vocabulary import fold, is_sequence
 from aamprep.study import id_forms as forms
 from aamprep.study.id_forms import Forms
 
@@ -13,7 +15,10 @@ _MOST_CHARACTERS = 1 << 25
 """Number of characters of the ids that are compared, plus 50 for each id: half a million short ids."""
 
 _R = "R's make.names had not changed"
-_CHANGES: tuple[tuple[str, Forms, Forms], ...] = (
+Change = tuple[str, Forms, Forms]
+"""Condition, and the forms of both ids that would be equal."""
+
+SPELLINGS: tuple[Change, ...] = (
     ("accents were written alike (Unicode NFC)", forms.composed, forms.composed),
     ("invisible characters were removed", forms.visible, forms.visible),
     ("quotes around ids were removed", forms.unquoted, forms.unquoted),
@@ -22,9 +27,14 @@ _CHANGES: tuple[tuple[str, Forms, Forms], ...] = (
     (f"{_R} the other ids (X before digits, dots for other characters)", forms.r_names, forms.without_x),
     ("annotations such as ;size=1 were removed", forms.without_annotation, forms.without_annotation),
     ("blanks were ignored", forms.no_blanks, forms.no_blanks),
+    ("case were ignored", forms.no_case, forms.no_case),
+)
+"""Changes after which an id says as much as before, the most specific first."""
+
+_CHANGES: tuple[Change, ...] = (
+    *SPELLINGS,
     ("numbers had not lost their zeros, as they do in spreadsheets", forms.number, forms.number),
     ("text from the first blank, | or ; on were removed", forms.cut, forms.cut),
-    ("case were ignored", forms.no_case, forms.no_case),
     ("dots, dashes, underscores and blanks were ignored", forms.no_punctuation, forms.no_punctuation),
     ("the prefix were taken off the table's ids", forms.without_prefix, forms.same),
     ("the prefix were taken off the other ids", forms.same, forms.without_prefix),
@@ -33,14 +43,28 @@ _CHANGES: tuple[tuple[str, Forms, Forms], ...] = (
     ("only the hashes within ids counted", forms.hash_in, forms.hash_in),
     ("only letters and digits counted, in either case", forms.letters_and_digits, forms.letters_and_digits),
 )
-"""Common changes of ids, the most specific first: conditions, and the forms of both ids that would be equal.
+"""All common changes of ids, the most specific first.
 
 If two changes explain the same number of ids, the first is reported.
 """
 
 
+@dataclass(frozen=True)
+class Nearest:
+    """The single change that explains most of the ids that do not match."""
+
+    number: int = 0
+    """Number of ids that it explains."""
+    text: str = ""
+    """Such as `if case were ignored: 's1' is 'S1' there`. Empty if no change explains any."""
+
+    def __str__(self) -> str:
+        """Return the number of ids and the change as text. Empty if there is no change."""
+        return f"{self.number:,} would match {self.text}" if self.number else ""
+
+
 def mismatch_hint(here: Sequence[str], there: Sequence[str]) -> str:
-    """Return the single change that explains most of the ids that do not match.
+    """Return the change that explains most of the ids that do not match, as text.
 
     Parameters
     ----------
@@ -52,21 +76,48 @@ def mismatch_hint(here: Sequence[str], there: Sequence[str]) -> str:
     str
         Such as `802 would match if case were ignored: 's1' is 'S1' there`. Empty if no change explains any.
     """
+    return str(nearest(here, there))
+
+
+def named_by_hash(ids: Iterable[str], sequences: Mapping[str, str]) -> str:
+    """Return how many ids are hashes of sequences with other names, as text. Empty if there are none.
+
+    Parameters
+    ----------
+    ids : iterable of str
+    sequences : mapping of str to str
+        Sequences by their other names.
+    """
+    wanted = {found: name for name in ids for found in forms.hash_in(name)}
+    for kind in ("md5", "sha1", "sha256") if wanted else ():
+        digests = ((name, _digest(kind, sequence)) for name, sequence in sequences.items())
+        found = [(wanted[digest], name) for name, digest in digests if digest in wanted]
+        if found:
+            hashed, name = (shorten(repr(each)) for each in found[0])
+            condition = f"if sequences were named by their {kind.upper()}"
+            return f"{len(found):,} would match {condition}: {hashed} is that of {name}"
+    return ""
+
+
+def _digest(kind: str, sequence: str) -> str:
+    return hashlib.new(kind, fold(sequence).encode(), usedforsecurity=False).hexdigest()
+
+
+def nearest(here: Sequence[str], there: Sequence[str], changes: Sequence[Change] = _CHANGES) -> Nearest:
+    """Return the change that explains most of the ids that do not match. See `mismatch_hint`."""
     both = {*here}.intersection(there)
     # Sequences are compared in one spelling already. Without them, large trees take no time here.
     here = _first([name for name in here if name not in both and _is_short(name) and not is_sequence(name)])
     there = _first([name for name in there if name not in both]) if here else []
     best: list[tuple[str, str]] = []
     best_change = ""
-    for change, form_here, form_there in _CHANGES:
+    for change, form_here, form_there in changes:
         if len(best) == min(len(here), len(there)):
             break
         pairs = _pairs(here, there, form_here, form_there)
         if len(pairs) > len(best):
             best, best_change = pairs, change
-    if not best:
-        return ""
-    return f"{len(best):,} would match if {best_change}: {_example(*best[0])}"
+    return Nearest(len(best), f"if {best_change}: {_example(*best[0])}") if best else Nearest()
 
 
 def _example(ours: str, theirs: str) -> str:

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from aam_schemas.manifest import InputFile
-from aam_schemas.vocabulary import first_invalid_position, fold, is_sequence
+from aam_schemas.vocabulary import fold, is_sequence
 from aamprep.arrays import Int64Array
 from aamprep.read.files import read_files
-from aamprep.read.maxima import MOST_BASES
 from aamprep.read.source import InputPath, Limits
 from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxonomy, Tree
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
-from aamprep.rules.rule import Rule
-from aamprep.study.id_mismatches import mismatch_hint
+from aamprep.study.feature_sequences import NoSequence, check_sequences, resolve
+from aamprep.study.id_mismatches import mismatch_hint, named_by_hash
+from aamprep.study.transposed import Names, describes_features
 from aamprep.tree.branches import find_tips
 
 _BESIDE = ("rep-seqs", "tree", "metadata", "taxonomy", "distances")
@@ -58,20 +58,6 @@ class Asvs:
 
 
 @dataclass(frozen=True)
-class NoSequence:
-    """Reason why a feature has no valid sequence."""
-
-    rule: Rule
-    noun: str
-    """Noun for the feature in findings: feature or ASV."""
-    value: str = ""
-
-
-_MISSING = NoSequence(rules.NO_SEQUENCE, "feature")
-_NO_BASES = NoSequence(rules.NOT_A_NUCLEOTIDE, "ASV", "no bases")
-
-
-@dataclass(frozen=True)
 class Study:
     """All input data, with feature ids resolved to ASVs."""
 
@@ -82,7 +68,7 @@ class Study:
     tree: Tree | None
     tip_of_asv: Int64Array
     """Node number of the tip of each ASV, shape (ASVs,). -1 if the tree lacks it, or there is no tree."""
-    without_sequence: tuple[tuple[str, str, "NoSequence"], ...]
+    without_sequence: tuple[tuple[str, str, NoSequence], ...]
     """Study, id and reason of each feature without a valid sequence. Its reads are excluded."""
     rep_seqs: Sequences | None
     metadata: Metadata | None
@@ -119,10 +105,12 @@ def read_study(
         return None
     by_role = dict(zip(beside, others, strict=True))
     rep_seqs, tree, metadata, taxonomy, distances = (by_role.get(role) for role in _BESIDE)
-    resolved = [[_resolve(feature_id, rep_seqs) for feature_id in table.feature_ids] for table in usable]
-    if not _has_sequences(usable, resolved, rep_seqs, findings):
+    resolved = [[resolve(feature_id, rep_seqs) for feature_id in table.feature_ids] for table in usable]
+    names = _names(rep_seqs, tree, metadata, taxonomy, distances)
+    if not check_sequences(usable, resolved, rep_seqs, names, findings):
         return None
     asvs, asv_of_feature = collect_asvs(usable, resolved, taxonomy)
+    _check_taxonomy(asvs, taxonomy, findings)
     tip_of_asv = match_tips(asvs, tree, findings)
     if tip_of_asv is None:
         return None
@@ -145,23 +133,6 @@ def read_study(
     )
 
 
-def _resolve(feature_id: str, sequences: Sequences | None) -> str | NoSequence:
-    """Return the sequence of a feature in upper case with T for U, or why there is no valid one."""
-    if sequences is not None and feature_id in sequences.by_id:
-        return _valid_sequence(sequences.by_id[feature_id])
-    return _valid_sequence(feature_id) if is_sequence(feature_id) else _MISSING
-
-
-def _valid_sequence(sequence: str) -> str | NoSequence:
-    position = first_invalid_position(sequence)
-    if position is not None:
-        value = f"{sequence[position]!r} at base {position + 1}"
-        return NoSequence(rules.NOT_A_NUCLEOTIDE, "ASV", value)
-    if len(sequence) > MOST_BASES:
-        return NoSequence(rules.SEQUENCE_TOO_LONG, "ASV", f"{len(sequence):,} bases")
-    return fold(sequence) if sequence else _NO_BASES
-
-
 def _is_not_empty(table: CountTable, findings: Findings) -> bool:
     number = f"{len(table.feature_ids):,} features, {len(table.sample_ids):,} samples"
     if not table.feature_ids or not table.sample_ids:
@@ -170,38 +141,39 @@ def _is_not_empty(table: CountTable, findings: Findings) -> bool:
     return True
 
 
-def _has_sequences(
-    tables: list[CountTable],
-    resolved: list[list[str | NoSequence]],
-    sequences: Sequences | None,
-    findings: Findings,
-) -> bool:
-    """Return whether any feature has a sequence, and report those without.
-
-    If no feature has one, add one finding per table about its ids instead of one per feature.
-    """
-    if any(isinstance(result, str) for features in resolved for result in features):
-        for table, features in zip(tables, resolved, strict=True):
-            for feature_id, result in zip(table.feature_ids, features, strict=True):
-                if isinstance(result, NoSequence):
-                    findings.add(result.rule, f"{table.path}: {result.noun} {feature_id}", result.value)
-        return True
-    for table in tables:
-        example = table.feature_ids[0]
-        rule = rules.HASH_IDS if looks_like_hash(example) else rules.OTHER_IDS
-        given = "no rep-seqs were given"
-        if sequences:
-            hint = mismatch_hint(table.feature_ids, list(sequences.by_id))
-            given = f"none of them is in {sequences.source.name}" + (hint and f"; {hint}")
-        findings.add(rule, table.path, f"{len(table.feature_ids):,} ids, such as {example!r}; {given}")
-    return False
+def _names(
+    rep_seqs: Sequences | None,
+    tree: Tree | None,
+    metadata: Metadata | None,
+    taxonomy: Taxonomy | None,
+    distances: Distances | None,
+) -> Names:
+    """Return the ids in the files beside the tables, by axis. Metadata of features say nothing of samples."""
+    features = {
+        "rep-seqs": rep_seqs and rep_seqs.by_id,
+        "the tree": tree and tree.tips,
+        "the taxonomy": taxonomy and taxonomy.by_id,
+    }
+    samples = {
+        "the metadata": metadata and not describes_features(metadata) and frozenset(metadata.ids),
+        "the distances": distances and frozenset(distances.ids),
+    }
+    return Names({k: v for k, v in features.items() if v}, {k: v for k, v in samples.items() if v})
 
 
-def looks_like_hash(feature_id: str) -> bool:
-    """Return whether a feature id is a hexadecimal MD5, SHA-1 or SHA-256 hash, as QIIME 2 writes them."""
-    return len(feature_id) in (32, 40, 64) and all(
-        letter in "0123456789abcdef" for letter in feature_id.lower()
-    )
+def _check_taxonomy(asvs: Asvs, taxonomy: Taxonomy | None, findings: Findings) -> None:
+    """Report a taxonomy that has none of the ASVs."""
+    if taxonomy is None or not taxonomy.by_id or any(asvs.taxa or ()):
+        return
+    ids, others = [ids[0] for ids in asvs.ids], list(taxonomy.by_id)
+    number = len({fold(name) for name in others if is_sequence(name)}.intersection(asvs.sequences))
+    hint = f"{number:,} would match if features were named by their sequences, as in the taxonomy"
+    if not number:
+        hint = named_by_hash(others, dict(zip(ids, asvs.sequences, strict=True))) or mismatch_hint(
+            ids, others
+        )
+    hint = hint or f"its ids are such as {others[0]!r}"
+    findings.add(rules.OTHER_TAXONOMY, taxonomy.source.name, f"none of {len(ids):,} ASVs; {hint}")
 
 
 def match_tips(asvs: Asvs, tree: Tree | None, findings: Findings) -> Int64Array | None:
@@ -226,8 +198,10 @@ def match_tips(asvs: Asvs, tree: Tree | None, findings: Findings) -> Int64Array 
     if not (tip_of_asv < 0).all():
         return tip_of_asv
     tip = next(iter(tree.tips), "")
-    hint = mismatch_hint([ids[0] for ids in asvs.ids], list(tree.tips))
-    value = f"none of {len(tip_of_asv):,} ASVs; {hint or f'its tips have names such as {tip!r}'}"
+    ids = [ids[0] for ids in asvs.ids]
+    hint = named_by_hash(tree.tips, dict(zip(ids, asvs.sequences, strict=True)))
+    hint = hint or mismatch_hint(ids, list(tree.tips)) or f"its tips have names such as {tip!r}"
+    value = f"none of {len(tip_of_asv):,} ASVs; {hint}"
     findings.add(rules.NO_ASV_IN_TREE, tree.source.name, value)
     return None
 

@@ -444,6 +444,8 @@ BROKEN: dict[str, Broken] = {
         without("rep-seqs.fasta", lambda f: table(f, features=[f"{n:032x}" for n in range(6)]))
     ),
     "ids-are-not-sequences": Broken(without("rep-seqs.fasta")),
+    "rep-seqs-of-other-features": Broken(lambda f: table(f, features=[f"b{n}" for n in range(6)])),
+    "table-transposed": Broken(lambda f: table(f, COUNTS.T, samples=NAMES, features=SAMPLES)),
     "no-features": Broken(no_features),
     "feature-without-sequence": left_out(
         edited("rep-seqs.fasta", f">a1\n{SEQUENCES['a1']}\n", ""), features=A1

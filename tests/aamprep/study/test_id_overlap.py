@@ -75,7 +75,7 @@ def test_rep_seqs_that_the_table_lacks_are_counted(tmp_path: Path, run: Programs
 def test_features_that_nearly_match_rep_seqs_get_a_hint(tmp_path: Path, run: Programs) -> None:
     table = write_table(tmp_path, random_counts(4, 2), ["OTU_1", "OTU_2"])
     (tmp_path / "rep-seqs.fasta").write_text(">OTU-1\nACGT\n>OTU-2\nACGA\n")
-    assert "2 would match if dots, dashes" in findings_of(run, table)["ids-are-not-sequences"]
+    assert "2 would match if dots, dashes" in findings_of(run, table)["rep-seqs-of-other-features"]
 
 
 def test_a_tree_with_nearly_the_same_names_gets_a_hint(tmp_path: Path, run: Programs) -> None:
@@ -83,3 +83,28 @@ def test_a_tree_with_nearly_the_same_names_gets_a_hint(tmp_path: Path, run: Prog
     (tmp_path / "rep-seqs.fasta").write_text(">OTU_1\nACGT\n>OTU_2\nACGA\n")
     (tmp_path / "tree.nwk").write_text("('OTU 1':1,'OTU 2':1);")
     assert "2 would match if dots, dashes" in findings_of(run, table)["tree-of-other-asvs"]
+
+
+def test_metadata_of_features_are_told(tmp_path: Path, run: Programs) -> None:
+    found = findings_of(run, study_with(tmp_path, [*SEQUENCES[1:], "more"]))
+    assert found["metadata-of-other-samples"] == (
+        "none of 4 samples; 5 of 6 ids of the metadata are features of the table"
+    )
+
+
+def test_distances_of_features_are_told(tmp_path: Path, run: Programs) -> None:
+    table = study_with(tmp_path)
+    names = SEQUENCES[:2]
+    (tmp_path / "distances.tsv").write_text(
+        "\t".join(["", *names]) + f"\n{names[0]}\t0\t1\n{names[1]}\t1\t0\n"
+    )
+    found = findings_of(run, table)
+    assert "2 of 2 ids of the distances are features" in found["distances-of-other-samples"]
+
+
+def test_sample_ids_in_another_column_are_told(tmp_path: Path, run: Programs) -> None:
+    table = study_with(tmp_path)
+    (tmp_path / "metadata.tsv").write_text("id\tage\tname\n1\t7\tS3\n2\t8\tS0\n3\t9\tS1\n")
+    assert findings_of(run, table)["metadata-of-other-samples"] == (
+        "none of 4 samples; 3 are in column 'name', but the ids must be in the first column"
+    )
