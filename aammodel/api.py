@@ -21,6 +21,7 @@ import numpy as np
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.publish import OutputFolder, check_target
+from aam_schemas.common.text import decimals
 from aam_schemas.preparation import Preparation
 from aam_schemas.shards import SPLITS
 from aammodel.config.toml import check_key, read_config, with_options
@@ -374,9 +375,8 @@ class Run:
         else:
             rows += [(name, f"{loss:.4g}") for name, loss in results["best"].items()]
             for target, found in results["targets"].items():
-                r = "undefined" if found["r"] is None else f"{found['r']:.3f}"
                 words = METRICS[target].words if target in METRICS else target
-                rows.append((f"r of {words}", r))
+                rows.append((f"r of {words}", decimals(found["r"])))
             rows.append(("report", str(self.path / REPORT_FILE)))
         cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
         return f"<table>{cells}</table>"

@@ -7,6 +7,7 @@ import typer
 
 from aam_schemas.common.cli import print_json, say
 from aam_schemas.common.errors import UsageError
+from aam_schemas.common.text import decimals
 from aammodel.commands import options
 
 if TYPE_CHECKING:
@@ -130,11 +131,13 @@ def _print(evaluation: "Evaluation", split: str, reason: str) -> None:
         words = METRICS[prediction.target].words
         print(f"\n{words}: {len(prediction.true):,} pairs of {prediction.num_samples:,} samples")
         print(
-            f"  model          r {prediction.r:.3f}   R2 {prediction.r_squared:.3f}   "
+            f"  model          r {decimals(prediction.r)}   R2 {decimals(prediction.r_squared)}   "
             f"mean absolute error {prediction.mean_absolute_error:.4f}"
         )
         for name, r in evaluation.baselines[prediction.target].items():
-            print(f"  {name.replace('_', ' '):<13}  r {r:.3f}")
+            print(f"  {name.replace('_', ' '):<13}  r {decimals(r)}")
+        if prediction.why_undefined:
+            print(f"  A correlation is undefined, since {prediction.why_undefined}.")
     nucleotides = evaluation.nucleotides
     if nucleotides.accuracy is not None:
         print(

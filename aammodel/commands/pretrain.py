@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aam_schemas.common.errors import AamError, NonFiniteError, UsageError
+from aam_schemas.common.text import decimals
 from aammodel.commands import options
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def _print(outcome: "Outcome") -> None:
     for prediction in outcome.predictions:
         pairs = f"{len(prediction.true):,} pairs of {prediction.num_samples:,} validation samples"
         print(
-            f"{METRICS[prediction.target].words}, {pairs}: r = {prediction.r:.3f}, "
+            f"{METRICS[prediction.target].words}, {pairs}: r = {decimals(prediction.r)}, "
             f"mean absolute error {prediction.mean_absolute_error:.4f}"
         )
         if prediction.caution:

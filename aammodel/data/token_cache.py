@@ -46,7 +46,7 @@ def map_tokens(sha256: str, shape: tuple[int, int]) -> Tokens | None:
     path = _path(sha256)
     try:
         return _map(path, sha256, shape)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         _LOGGER.warning("%s: this cached file is not used, and is made again: %s", path, error)

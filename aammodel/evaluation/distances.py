@@ -54,14 +54,25 @@ class Prediction:
     @property
     def r(self) -> float:
         """Pearson correlation. NaN if it is undefined."""
-        if len(self.true) < 2 or self.true.std() == 0 or self.predicted.std() == 0:
+        if self.why_undefined:
             return float("nan")
         return float(np.corrcoef(self.predicted, self.true)[0, 1])
 
     @property
+    def why_undefined(self) -> str:
+        """Reason why there is no correlation, or an empty text."""
+        if len(self.true) < 2:
+            return "there is one pair only"
+        for distances, words in ((self.true, "true"), (self.predicted, "predicted")):
+            # The standard deviation of equal numbers can differ from 0 by a rounding error.
+            if distances.min() == distances.max():
+                return f"all {words} distances are equal"
+        return ""
+
+    @property
     def r_squared(self) -> float:
         """Coefficient of determination R2. Negative if the mean of the true distances predicts better."""
-        if len(self.true) < 2 or self.true.std() == 0:
+        if len(self.true) < 2 or self.true.min() == self.true.max():
             return float("nan")
         return float(1 - ((self.predicted - self.true) ** 2).mean() / self.true.var())
 

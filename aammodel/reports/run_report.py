@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from aam_schemas.common.html import cards, embedded_png, page, png, table
 from aam_schemas.common.publish import replace_file
+from aam_schemas.common.text import decimals
 from aammodel.distances.metrics import METRICS
 from aammodel.evaluation.distances import Prediction
 from aammodel.objectives.registry import loss_labels
@@ -124,7 +125,7 @@ def _figures(results: dict[str, Any]) -> list[tuple[str, str, str]]:
         remark = f"at step {results['best_step']:,}" if name == "val_loss" else f"{label.unit}, lowest value"
         figures.append((f"validation: {label.words}", f"{loss:.4g}", remark))
     for target, quality in results["targets"].items():
-        r = "undefined" if quality["r"] is None else f"r = {quality['r']:.3f}"
+        r = f"r = {decimals(quality['r'])}"
         error = f"mean absolute error {quality['mean_absolute_error']:.4f}"
         figures.append((METRICS[target].words, r, error))
     if results["samples_per_second"]:
@@ -168,7 +169,8 @@ def draw_distances(prediction: Prediction) -> Figure:
     figure = Figure(figsize=(5.5, 5.5))
     axis = figure.add_subplot()
     metric = METRICS[prediction.target]
-    largest = min(metric.largest, 1.05 * float(max(prediction.true.max(), prediction.predicted.max())))
+    # If all distances are 0, the axes end at 1.
+    largest = min(metric.largest, 1.05 * float(max(prediction.true.max(), prediction.predicted.max())) or 1.0)
     axis.plot([0, largest], [0, largest], color="#a8a29e", linewidth=1, zorder=0)
     size = 12 if len(prediction.true) < 2000 else 4
     axis.scatter(
@@ -177,7 +179,7 @@ def draw_distances(prediction: Prediction) -> Figure:
     axis.set(xlim=(0, largest), ylim=(0, largest), aspect="equal")
     axis.set(xlabel=f"true {metric.words}", ylabel="predicted")
     axis.set_title(
-        f"r = {prediction.r:.3f}, {len(prediction.true):,} pairs of {prediction.num_samples} samples"
+        f"r = {decimals(prediction.r)}, {len(prediction.true):,} pairs of {prediction.num_samples} samples"
     )
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -127,6 +128,23 @@ def test_a_signal_ends_a_program_with_one_line(number: signal.Signals, study: Pa
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (128 + number, "", f"aamprep: stopped by {number.name}\n")
     assert os.listdir(tmp_path) == ["deep.nwk"]
+
+
+def test_ctrl_c_when_the_work_is_done_prints_nothing(tmp_path: Path) -> None:
+    late = "import atexit, os, signal; atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))"
+    call = [sys.executable, "-c", f"{late}; from aamprep.cli import main; main()", "--version"]
+    ran = subprocess.run(call, env=environment(tmp_path), capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (-signal.SIGINT, "")
+
+
+def test_what_libraries_log_is_not_shown(study: Path, tmp_path: Path) -> None:
+    call = [*command("aamprep"), "validate", "table.biom", "--report", str(tmp_path / "report.html")]
+    # matplotlib warns if its folder cannot be made.
+    env = environment(tmp_path) | {"HOME": "/dev/null", "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": ""}
+    ran = subprocess.run(call, cwd=study, env=env, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stderr.splitlines()
+    assert [line.split()[0] for line in lines] == ["reading", "wrote"], lines
 
 
 @pytest.mark.long

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from aam_schemas.common.errors import AamError, UsageError, exhausted_limit, full_disk, is_disk_full
 from aam_schemas.common.publish import recover
@@ -50,10 +50,14 @@ def run(app: Any, program: str, address_space: int = 0) -> None:
     address_space : int
         Bytes of address space that its libraries need. With less (`ulimit -v`), some of them abort.
     """
+    # A signal can come when the work is done, too, before its handler is removed.
+    sys.exit(_code_of(lambda: _run(app, program, address_space), program))
+
+
+def _run(app: Any, program: str, address_space: int) -> NoReturn:
     with settled():
         code = _code_of(lambda: _start(app, program, address_space), program)
-        code = _code_of(sys.stdout.flush, program) or code
-    sys.exit(code)
+        sys.exit(_code_of(sys.stdout.flush, program) or code)
 
 
 def _start(app: Any, program: str, address_space: int) -> None:

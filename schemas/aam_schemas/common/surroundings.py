@@ -5,6 +5,7 @@ character that a terminal cannot show is escaped, and a signal ends the program 
 """
 
 import codecs
+import logging
 import os
 import signal
 import sys
@@ -49,27 +50,30 @@ def settled() -> Iterator[None]:
     notebook with streams of its own, output that cannot be encoded is escaped, output into a pipe that is
     closed is dropped, and warnings of libraries are not shown.
     """
-    with _stopped_by_signals():
-        if sys.stdout is not sys.__stdout__:
+    is_own = sys.stdout is sys.__stdout__
+    with _stopped_by_signals(is_own):
+        if not is_own:
             yield
             return
         _use_utf8_names()
         _open_closed_streams()
         _forget_odd_widths()
-        before = sys.stdout, sys.stderr
+        before = sys.stdout, sys.stderr, logging.lastResort
         sys.stdout, sys.stderr = _output(1, sys.stdout), _output(_ERROR_STREAM, sys.stderr)
         with warnings.catch_warnings():
             # They are written for programmers. With PYTHONWARNINGS=error, they would even end the program.
             warnings.simplefilter("ignore")
             os.environ["PYTHONWARNINGS"] = "ignore"
+            # Nor are the messages that they log.
+            logging.lastResort = logging.NullHandler()
             try:
                 yield
             finally:
-                sys.stdout, sys.stderr = before
+                sys.stdout, sys.stderr, logging.lastResort = before
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[None]:
+def _stopped_by_signals(is_own: bool) -> Iterator[None]:
     last = float("-inf")
 
     def stop(number: int, _: FrameType | None) -> None:
@@ -87,7 +91,8 @@ def _stopped_by_signals() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # While Python shuts down, its own handler of Ctrl-C would print tracebacks.
+            signal.signal(number, signal.SIG_DFL if is_own else handler)
 
 
 def _use_utf8_names() -> None:

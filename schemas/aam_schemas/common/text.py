@@ -49,6 +49,11 @@ def exact_number(value: float) -> str:
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
+def decimals(value: float | None, number: int = 3) -> str:
+    """Return a value with a number of decimals, or `undefined` if it is None or NaN."""
+    return "undefined" if value is None or value != value else f"{value:.{number}f}"
+
+
 def short_number(value: float) -> str:
     """Return a number with six significant digits, or with all if six would hide that it is not whole.
 

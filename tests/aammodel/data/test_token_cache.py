@@ -142,6 +142,7 @@ def test_a_cache_that_cannot_be_made_is_named(
     assert ran.code == 2
     assert "XDG_CACHE_HOME" in ran.err
     assert str(tmp_path / "file") in ran.err
+    assert "cached file" not in ran.err
 
 
 @pytest.mark.parametrize(

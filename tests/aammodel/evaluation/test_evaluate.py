@@ -14,12 +14,12 @@ from scipy.stats import pearsonr
 from aam_schemas.vocabulary import encode
 from aammodel.data.shards import ShardSet, open_shards
 from aammodel.evaluation.baselines import kmer_presence
-from aammodel.evaluation.distances import FEW_SAMPLES
+from aammodel.evaluation.distances import FEW_SAMPLES, Prediction
 from aammodel.evaluation.embed import sample_embeddings
 from aammodel.runs.load import load_run
 from aammodel.sample import Sample
 from tests.helpers.shards import counts_by_sample, make_shards, tiny_config
-from tests.helpers.studies import Programs, random_sequences
+from tests.helpers.studies import Programs, random_counts, random_sequences, write_table
 
 
 @pytest.fixture
@@ -103,6 +103,36 @@ def test_the_token_limit_is_that_of_the_run(run: Programs, tmp_path: Path) -> No
     name = "unweighted_unifrac"
     for figure in ("r", "mean_absolute_error"):
         assert found["targets"][name][figure] == pytest.approx(results["targets"][name][figure], abs=1e-5)
+
+
+def test_a_correlation_that_does_not_exist_is_undefined(run: Programs, tmp_path: Path) -> None:
+    table = write_table(tmp_path, np.tile(random_counts(1, 10), (30, 1)), random_sequences(10))
+    assert run("aamprep", "shard", table, "--output", tmp_path / "shards").code == 0
+    options = ("--config", tiny_config(tmp_path), "--target", "braycurtis", "--max-steps", 1)
+    ran = run("aammodel", "pretrain", tmp_path / "shards", "--output", tmp_path / "run", *options)
+    assert ran.code == 0, ran.err
+    assert "r = undefined" in ran.out
+    options = ("--split", "train", "--output", tmp_path / "found")
+    ran = run("aammodel", "evaluate", tmp_path / "run", tmp_path / "shards", *options)
+    assert ran.code == 0, ran.err
+    assert "model          r undefined   R2 undefined   mean absolute error 0.0000" in ran.out
+    assert "A correlation is undefined, since all true distances are equal." in ran.out
+    assert "nan" not in (ran.out + ran.err + (tmp_path / "run" / "report.html").read_text()).split()
+
+
+@pytest.mark.parametrize(
+    ("predicted", "true", "words"),
+    [
+        ([0.5], [0.5], "there is one pair only"),
+        ([0.1, 0.2, 0.3], [0.3, 0.3, 0.3], "all true distances are equal"),
+        ([0.3, 0.3, 0.3], [0.1, 0.2, 0.3], "all predicted distances are equal"),
+        ([0.3, 0.1, 0.3], [0.1, 0.2, 0.3], ""),
+    ],
+)
+def test_why_a_correlation_is_undefined(predicted: list[float], true: list[float], words: str) -> None:
+    prediction = Prediction("braycurtis", np.array(predicted), np.array(true), 3)
+    assert prediction.why_undefined == words
+    assert np.isnan(prediction.r) == bool(words)
 
 
 def test_splits_without_samples_are_refused(run: Programs, trained: Path, tmp_path: Path) -> None:
