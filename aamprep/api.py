@@ -299,7 +299,8 @@ def merge(
     folders, output = [_folder_of(shards) for shards in sets], Path(output)
     if len({folder.absolute() for folder in folders}) < 2:
         names = ", ".join(map(str, folders))
-        raise UsageError("merging needs at least two shard sets", names or "sets", "name their folders")
+        fix = "name the folders of two different sets"
+        raise UsageError("merging needs at least two shard sets", names or "sets", fix)
     if token_limit is not None:
         check_token_limit(token_limit)
     title, findings = ", ".join(map(str, folders)), Findings()

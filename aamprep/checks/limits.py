@@ -1,11 +1,12 @@
 """Compare token limits and rarefaction depths by the reads, ASVs and samples that they would keep."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from aam_schemas.common.counts import rounded_counts
 from aamprep.arrays import LARGEST_COUNT, Float64Array
 from aamprep.checks.depths import expected_asvs, round_depths, suggested_depth
 from aamprep.checks.thresholds import (
@@ -118,6 +119,9 @@ def _blocks(tables: Iterable[CountTable]) -> Iterator[Block]:
 
 
 def _valid(block: Block) -> Block:
+    """Return the valid samples. Counts that are whole up to rounding are whole, as they are for `shard`."""
+    rounded, is_whole = rounded_counts(block.count)
+    block = replace(block, count=np.where(is_whole, rounded, block.count))
     bad = ~((block.count >= 0) & (block.count <= LARGEST_COUNT))
     num_bad = np.bincount(block.row[bad], minlength=len(block.sample_ids))
     return block.keep_samples((num_bad == 0) & (block.num_asvs > 0))
@@ -135,7 +139,7 @@ def _measure_block(whole: Block) -> Measured:
         num_asvs=block.num_asvs.astype(np.float64),
         reads_within=np.stack(within, axis=1),
         num_left_out=len(whole.sample_ids) - len(block.sample_ids),
-        is_whole=bool((block.count % 1 == 0).all()),
+        is_whole=bool(rounded_counts(block.count)[1].all()),
     )
 
 

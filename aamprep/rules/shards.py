@@ -7,7 +7,7 @@ from aamprep.rules import rule as kinds
 from aamprep.rules.rule import Rule, note, warning
 
 _COPY = "copy the whole folder again, or recreate it with `aamprep shard`"
-_WRITER = "the program that wrote the set has a bug: recreate the set with `aamprep shard`"
+_WRITER = "recreate the set with `aamprep shard`; if that wrote it, please report this as a bug"
 
 
 def error(code: str, requirement: str, fix: str, example: str) -> Rule:
@@ -147,7 +147,9 @@ DISTANCES = error(
 MERGE_SAMPLE_TWICE = error(
     "merge-sample-twice",
     "every sample id occurs in one shard set only",
-    "add --prefix-samples if the samples differ; otherwise remove the sample from one of the tables",
+    "if the samples differ, prefix their ids with --prefix-samples: the prefix is the name of the table, or "
+    "of its folder for a table.biom, so tables with the same name must be renamed and sharded again; if they "
+    "are the same, merge only one of the sets, or shard the other without them (`aamprep shard --where`)",
     "sample S1: in one and in two",
 )
 MERGE_NO_TREE = warning(

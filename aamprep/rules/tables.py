@@ -79,14 +79,15 @@ FILE_UNREADABLE = error(
 FILE_TOO_LARGE = error(
     "file-too-large",
     "the file declares no more data than the budget allows",
-    "if you trust the file, raise the budget; otherwise ask where the file comes from",
+    "if you trust the file, raise the budget with --budget; otherwise ask where the file comes from",
     "table.biom, sample/matrix/data: declares 74.5 GiB; the budget is 8.0 GiB",
     checked_by=_BOTH,
 )
 FILE_RATIO = error(
     "file-compression-ratio",
     "the file does not unpack to more than 200 times its size",
-    "no real table above 256 MB compresses this well: ask where the file comes from",
+    "no real table above 256 MB compresses this well: ask where the file comes from, and if you trust it, "
+    "unpack it first",
     "reads.fasta.gz: 1.0 MiB unpacks to 256.0 MiB or more",
     checked_by=_BOTH,
 )
@@ -234,7 +235,7 @@ BIOM_JSON_KEY = warning(
 BIOM_VERSION = error(
     "biom-version",
     "the table is in BIOM version 1.0, 2.0 or 2.1",
-    "convert it to BIOM 2.1 with `biom convert --to-hdf5`",
+    "convert it to BIOM 2.1: `biom convert -i FILE -o table.biom --to-hdf5`",
     "table.biom, attribute format-version: 3.7",
 )
 BIOM_TYPE = error(
@@ -282,7 +283,8 @@ BIOM_HALVES = error(
 BIOM_FOREIGN = error(
     "biom-not-self-contained",
     "the table is self-contained: no links, external storage, virtual datasets or unknown filters",
-    "if you trust its source, copy the table into a plain file with `biom convert`",
+    "if you trust its source, copy the table into a plain file: "
+    "`biom convert -i FILE -o table.biom --to-hdf5`",
     "table.biom, sample/matrix: an external link",
 )
 
@@ -305,7 +307,7 @@ SAMPLE_ID_EMPTY = error(
 SAMPLE_ID_DUPLICATE = error(
     "sample-id-duplicate",
     "sample ids are unique within a table",
-    "rename one of the samples, or sum them with `qiime feature-table group`",
+    "make the table again with an id for each sample: biom and QIIME 2 refuse such a table, too",
     "table.biom, samples 3 and 17: 'S1'",
     effect=Effect.SAMPLE,
 )
@@ -319,7 +321,7 @@ FEATURE_ID_EMPTY = error(
 FEATURE_ID_DUPLICATE = error(
     "feature-id-duplicate",
     "feature ids are unique within a table",
-    "sum the duplicates into one feature",
+    "make the table again with each feature once: biom and QIIME 2 refuse such a table, too",
     "table.biom, features 3 and 17: 'TACGG'",
 )
 ID_NOT_TEXT = error(
@@ -447,21 +449,22 @@ NEWICK_UNROOTED = warning(
 NEWICK_LENGTH_MISSING = warning(
     "newick-length-missing",
     "every branch has a length, except the root's",
-    "UniFrac treats a missing length as 0; use a tree with branch lengths",
+    "UniFrac takes a missing length as 0: if that is wrong, use a tree with branch lengths",
     "tree.nwk: 12 branches, the first above 'TACGG'",
     needs=Need.TREE,
 )
 NEWICK_LENGTH_NEGATIVE = warning(
     "newick-length-negative",
     "branch lengths are not negative",
-    "neighbor joining produces negative lengths, for which UniFrac is not defined: set them to 0",
+    "nothing, for the small ones of neighbor joining: they were read as 0, since UniFrac is not defined for "
+    "them",
     "tree.nwk: 2 branches, the first above 'TACGG': -0.00012",
     needs=Need.TREE,
 )
 NEWICK_LENGTH_INFINITE = error(
     "newick-length-infinite",
     "branch lengths are finite",
-    "use another tree",
+    "build the tree again, or leave the length out, which makes it missing",
     "tree.nwk: 1 branch, above 'TACGG': inf",
     needs=Need.TREE,
     checked_by=_BOTH,
@@ -799,7 +802,8 @@ CANNOT_RAREFY = error(
 BELOW_DEPTH = error(
     "sample-below-rarefaction-depth",
     "every sample has at least as many reads as the rarefaction depth",
-    "to keep the sample, choose a smaller --rarefy-depth",
+    "nothing, if the study can do without it. A smaller --rarefy-depth keeps it, and fewer reads of all "
+    "other samples: `aamprep limits` shows both",
     "table.qza: sample L1S8: 898 of 1,000",
     needs=Need.RAREFACTION,
     effect=Effect.SAMPLE,
@@ -807,7 +811,9 @@ BELOW_DEPTH = error(
 DUPLICATE_SAMPLE = error(
     "sample-in-two-tables",
     "every sample id occurs in one table only",
-    "add --prefix-samples, which prefixes sample ids with the name of their table; or rename the sample",
+    "if the samples differ, prefix their ids with --prefix-samples, and give the tables different names (for "
+    "a table.biom, its folder), which are the prefixes; if they are the same, leave them out of one table "
+    "with `biom subset-table`",
     "sample S1: a/table.biom and b/table.biom",
     effect=Effect.SAMPLE,
 )
@@ -821,7 +827,8 @@ CONTRACT = error(
 DROPPED_READS = warning(
     "token-limit-drops-reads",
     "the token limit keeps at least 95 % of the reads of every sample",
-    "choose a larger --token-limit; the shards record the ASVs that were dropped",
+    "choose a larger --token-limit, at a cost in memory and time: `aamprep limits` shows what each limit "
+    "keeps. The shards record the ASVs that were dropped, and distances use them",
     "12 of 226 samples keep less, the lowest 71.3 % (sample S1)",
 )
 SHALLOW = warning(
@@ -921,7 +928,7 @@ SPLIT_BY_EMPTY = warning(
 NO_SAMPLE_IN_SPLIT = warning(
     "split-without-samples",
     "with --split-by, train, validation and test each have samples",
-    "choose a column with more values, so that every split gets some",
+    "choose a column with more values, so that every split gets some, or leave --split-by out",
     "column subject: 34 train, 0 validation, 0 test",
     needs=Need.SPLIT_BY,
 )

@@ -82,6 +82,16 @@ def test_counts_that_are_not_whole_have_no_depths(run: Programs, tmp_path: Path)
     assert "cannot be rarefied" in " ".join(run("aamprep", "limits", table).out.split())
 
 
+def test_counts_that_are_whole_up_to_rounding_are_those_of_shard(run: Programs, tmp_path: Path) -> None:
+    """14.000000000000002 is how a program that scales counts leaves 14."""
+    rounding = np.where(COUNTS > 0, 1 + np.array([1, -1])[np.arange(60) % 2] * 2.0**-52, 1.0)
+    near = write_table(tmp_path / "near", COUNTS * rounding, random_sequences(60))
+    whole = write_table(tmp_path / "whole", COUNTS, random_sequences(60))
+    found = [json.loads(run("aamprep", "limits", table, "--json").out) for table in (near, whole)]
+    assert found[0]["depths"]
+    assert found[0] == found[1]
+
+
 def test_the_screen_names_the_options(table: Path, run: Programs) -> None:
     words = " ".join(run("aamprep", "limits", table).out.split())
     assert "40 samples" in words

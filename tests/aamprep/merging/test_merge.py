@@ -108,6 +108,22 @@ def test_samples_of_one_id_are_an_error_that_names_them(run: Programs, tmp_path:
     assert_same_set(merge(run, tmp_path / "merged", *sets, "--prefix-samples"), together)
 
 
+def test_sets_of_one_study_name_are_merged_after_the_table_is_renamed(run: Programs, tmp_path: Path) -> None:
+    """The fix of the error asks for it: prefixes are the names of tables."""
+    first, second = write_studies(tmp_path, prefix=False)[:2]
+    one, two = (table.rename(table.with_name("same.biom")) for table in (first, second))
+    options = ("--no-metadata", "--no-tree")
+    sets = [shard(run, tmp_path / f"set{n}", table, *options) for n, table in enumerate((one, two))]
+    prefixed = ("--prefix-samples", "--output", tmp_path / "merged")
+    ran = run("aamprep", "merge", *sets, *prefixed)
+    assert ran.code == 1
+    assert "must be renamed" in " ".join(ran.err.split())
+    ran = run("aamprep", "shard", one, two, *options, "--prefix-samples", "--output", tmp_path / "together")
+    assert "different names" in " ".join((ran.out + ran.err).split())
+    other = shard(run, tmp_path / "set2", two.rename(two.with_name("other.biom")), *options)
+    assert merge(run, tmp_path / "merged", sets[0], other, "--prefix-samples").is_dir()
+
+
 def test_a_larger_token_limit_is_exact(run: Programs, tmp_path: Path) -> None:
     tables = write_studies(tmp_path)
     limits = [2, 5, 4]

@@ -3,8 +3,11 @@
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import biom
+import h5py
 import numpy as np
 import pytest
 
@@ -18,6 +21,9 @@ from tests.helpers.biom_files import COUNTS, FEATURES, SAMPLES, dense
 def apply_fix(rule: Rule, folder: Path) -> None:
     """Run the first command of a fix in a folder, on its file FILE."""
     words = shlex.split(rule.fix.split("`")[1 if rule is not rules.METADATA_SEPARATOR else 7])
+    if words[0] == "biom":
+        subprocess.run([Path(sys.executable).with_name("biom"), *words[1:]], cwd=folder, check=True)
+        return
     if words[0] == "python":
         subprocess.run([sys.executable, *words[1:]], cwd=folder, check=True)
         return
@@ -103,3 +109,31 @@ def test_the_fix_of_metadata_separated_otherwise_gives_its_cells(
     metadata = read_metadata(tmp_path / "metadata.tsv", Findings(), isolate=False)
     assert metadata.ids == ("S1", "S2")
     assert metadata.columns == {"age": ("4", "NA"), "zip": ("02139", "1")}
+
+
+def newer_version(file: h5py.File) -> None:
+    file.attrs["format-version"] = (3, 7)
+
+
+def linked(file: h5py.File) -> None:
+    with h5py.File(Path(file.filename).with_name("other.h5"), "w") as other:
+        file.copy("sample/matrix", other, "matrix")
+    del file["sample/matrix"]
+    file["sample/matrix"] = h5py.ExternalLink("other.h5", "matrix")
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"), [(newer_version, rules.BIOM_VERSION), (linked, rules.BIOM_FOREIGN)]
+)
+def test_the_biom_library_converts_what_is_refused(
+    tmp_path: Path, change: Callable[[h5py.File], None], rule: Rule
+) -> None:
+    with h5py.File(tmp_path / "FILE", "w") as file:
+        biom.Table(COUNTS, FEATURES, SAMPLES).to_hdf5(file, "test")
+        change(file)
+    findings = Findings()
+    assert read_table(tmp_path / "FILE", findings, isolate=False) is None
+    assert findings.counts() == {rule: 1}
+    apply_fix(rule, tmp_path)
+    table = read_table(tmp_path / "table.biom", Findings(), isolate=False)
+    np.testing.assert_array_equal(dense(table), COUNTS)
