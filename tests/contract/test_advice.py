@@ -26,10 +26,11 @@ OTHERS = {
     "qiime tools peek": set(),
     "qiime feature-table filter-features": set(),
     "qiime feature-table filter-seqs": set(),
+    "qiime feature-table transpose": set(),
     "qiime phylogeny filter-tree": set(),
     "qiime phylogeny midpoint-root": set(),
 }
-"""Options of commands of others that we name. Their documentation has them."""
+"""Options of commands of others that we name. Look them up in their documentation before you add one."""
 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9](?![\w-])")
 _COMMAND = re.compile(r"`((?:aamprep|aammodel) [a-z]+)([^`]*)`")
