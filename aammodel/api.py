@@ -204,14 +204,10 @@ def distance_matrix(
         If there is no sample.
     """
     pairs = all_pairs(open_any_shards(shards), metric, split, device)
-    ids, matrix = pairs.sample_ids(), np.full((pairs.num_samples, pairs.num_samples), np.nan)
-    pairs.fill(matrix, lambda fraction: None)
-    has_distance = np.isfinite(matrix.diagonal())
-    if not has_distance.all():
-        names = ", ".join(np.array(ids)[~has_distance][:5])
-        LOGGER.warning("%s samples without a %s distance: %s", (~has_distance).sum(), metric, names)
-    kept = np.flatnonzero(has_distance)
-    return _distance_matrix(matrix[np.ix_(kept, kept)], [ids[row] for row in kept])
+    ids, has_distance = pairs.samples()
+    matrix = np.empty((len(ids), len(ids)))
+    pairs.fill(matrix, has_distance, lambda fraction: None)
+    return _distance_matrix(matrix, ids)
 
 
 def crossval(

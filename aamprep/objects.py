@@ -14,14 +14,16 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import h5py
 import numpy as np
 
 from aam_schemas.common.errors import UsageError
+from aam_schemas.common.ids import has_control, without_control
 from aam_schemas.common.temporary import temporary_folder
+from aam_schemas.common.text import shorten
 from aamprep.counts import KINDS, Counts, counts_of, is_instance
 from aamprep.errors import ParameterError
 from aamprep.read.biom.write import NO_TABLE_ID, write_biom
-from aamprep.read.ids import without_control
 from aamprep.read.metadata import is_code, is_id_header
 from aamprep.read.source import InputPath, ObjectFile
 from aamprep.study.study import Paths
@@ -180,23 +182,29 @@ def _write_tree(tree: "skbio.TreeNode", path: Path) -> None:
 
 
 def _write_distances(distances: "skbio.DistanceMatrix", path: Path) -> None:
-    np.save(path, np.asarray(distances.redundant_form(), dtype=np.float64))
-    path.with_suffix(".ids.txt").write_text("\n".join(distances.ids) + "\n", encoding="utf-8")
+    with h5py.File(path, "w") as file:
+        file["order"] = np.array([name.encode() for name in distances.ids])
+        file["matrix"] = np.asarray(distances.redundant_form(), dtype=np.float64)
 
 
 def _write_sequences(sequences: Mapping[str, Any], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         for name, sequence in sequences.items():
-            if len(str(name).split()) > 1:
+            if str(name).split() != [str(name)]:
                 what = f"the id {name!r} contains a blank, which ends an id in FASTA"
                 raise ParameterError(what, "rep_seqs", "use feature ids without blanks")
             file.write(f">{name}\n{''.join(str(sequence).split())}\n")
 
 
 def _write_taxonomy(taxonomy: Mapping[str, Any], path: Path) -> None:
-    rows = ((str(name), "" if _is_missing(taxon) else str(taxon)) for name, taxon in taxonomy.items())
-    lines = ("\t".join(re.sub("[\t\r\n]+", " ", cell) for cell in row) for row in rows)
-    path.write_text("\n".join(["Feature ID\tTaxon", *lines]) + "\n", encoding="utf-8")
+    with path.open("w", encoding="utf-8") as file:
+        file.write("Feature ID\tTaxon\n")
+        for name, taxon in taxonomy.items():
+            if has_control(str(name)):
+                what = f"the id {name!r} contains a tab, a line end or another control character"
+                raise ParameterError(what, "taxonomy", "rename the feature")
+            text = "" if _is_missing(taxon) else re.sub("[\t\r\n]+", " ", str(taxon))
+            file.write(f"{name}\t{text}\n")
 
 
 def _write_pandas(frame: "pd.DataFrame", path: Path) -> None:
@@ -225,10 +233,22 @@ def _write_polars(frame: "pl.DataFrame", path: Path) -> None:
     _write_metadata(path, ids.to_list(), names, [column.to_list() for column in columns], kinds)
 
 
+def _refuse_comments(ids: Iterable[str]) -> None:
+    """Refuse ids that QIIME 2's format would lose."""
+    lost = next((name for name in ids if name.startswith("#")), None)
+    if lost is not None:
+        what = f"the sample id {shorten(repr(lost), 80)} begins with '#', which marks comments in metadata"
+        fix = (
+            "rename the sample, in the table, too; if the row is no sample, but a line of the file that the "
+        )
+        raise ParameterError(what, "metadata", f"{fix}data frame was read from, drop it")
+
+
 def _write_metadata(
     path: Path, ids: list[object], names: list[str], columns: list[list[object]], is_numeric: list[bool]
 ) -> None:
     """Write metadata with a `#q2:types` line, so that the types of the data frame are not guessed anew."""
+    _refuse_comments(map(str, ids))
     cells = [["" if _is_missing(value) else str(value) for value in column] for column in columns]
     types = [_type(numeric, column) for numeric, column in zip(is_numeric, cells, strict=True)]
     rows = ((str(name), *(column[row] for column in cells)) for row, name in enumerate(ids))
@@ -272,6 +292,6 @@ _KINDS: dict[str, tuple[_Kind, ...]] = {
         _Kind("builtins", "dict", ".tsv", _write_taxonomy),
         _Kind("pandas", "Series", ".tsv", _write_taxonomy),
     ),
-    "distances": (_Kind("skbio", "DistanceMatrix", ".npy", _write_distances),),
+    "distances": (_Kind("skbio", "DistanceMatrix", ".h5", _write_distances),),
 }
 """Classes that each parameter accepts, in addition to paths. Those of tables are in `aamprep.counts`."""

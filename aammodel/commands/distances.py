@@ -60,10 +60,10 @@ def distances(
         write_per_sample(output, sample_ids, metric, values)
     else:
         pairs = all_pairs(opened, metric, split, device)
-        sample_ids = pairs.sample_ids()
+        sample_ids, has_distance = pairs.samples()
         # The matrix of a large study does not fit into memory.
         with published_matrix(output, sample_ids) as matrix:
-            pairs.fill(matrix, _Progress())
+            pairs.fill(matrix, has_distance, _Progress())
     print(f"{len(sample_ids):,} samples: {output}")
 
 

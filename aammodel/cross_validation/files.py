@@ -5,10 +5,9 @@ Formats: https://github.com/qiime2/q2-sample-classifier, `q2_sample_classifier/_
 `class_probabilities.tsv` is `SampleData[Probabilities]`, and `importance.tsv` is `FeatureData[Importance]`.
 """
 
-import csv
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,9 @@ import pyarrow.parquet as pq
 
 from aam_schemas.common.folders import FOLDER, HTML, JSON, PNG, FolderKind, json_or_none
 from aam_schemas.common.html import cards, embedded_png, page, png, table
+from aam_schemas.common.ids import lost_in_text
 from aam_schemas.common.text import shorten
+from aam_schemas.common.tsv import write_tsv
 from aammodel.cross_validation.result import Crossval
 from aammodel.cross_validation.scores import SCORES, score_words
 from aammodel.methods.registry import words_of
@@ -55,21 +56,8 @@ def folder_name(target: str) -> str:
 
 
 def write_crossval(result: Crossval, folder: Path) -> None:
-    """Write the predictions, scores, plots and report of a cross-validation into an existing folder.
-
-    `predictions.tsv` and `class_probabilities.tsv` are of the best method that looks at microbes,
-    `predictions.parquet` is of all methods.
-    """
-    method, ids = result.best_with_microbes, result.sample_ids
-    rows = zip(ids, result.predicted(method), strict=True)
-    _write_tsv(folder / "predictions.tsv", ("id", "prediction"), rows)
-    if result.target.is_classification:
-        shares = result.predictions[method].mean.tolist()
-        probabilities = ((sample_id, *row) for sample_id, row in zip(ids, shares, strict=True))
-        _write_tsv(folder / "class_probabilities.tsv", ("id", *result.target.classes), probabilities)
-    _write_importance(result, folder / "importance.tsv")
-    _write_folds(result, folder / "folds.tsv")
-    pq.write_table(all_predictions(result), folder / "predictions.parquet")
+    """Write the predictions, scores, plots and report of a cross-validation into an existing folder."""
+    write_tables(result, folder)
     text = json.dumps(
         {"schema_version": 1, **result.as_dict()}, indent=2, ensure_ascii=False, allow_nan=False
     )
@@ -78,6 +66,47 @@ def write_crossval(result: Crossval, folder: Path) -> None:
     for name, content in plots.items():
         (folder / name).write_bytes(content)
     (folder / "report.html").write_bytes(_report(result, plots))
+
+
+def write_tables(result: Crossval, folder: Path) -> None:
+    """Write the tables of a cross-validation into an existing folder, but for those that `lost_ids` names.
+
+    `predictions.tsv` and `class_probabilities.tsv` are of the best method that looks at microbes,
+    `predictions.parquet` is of all methods.
+    """
+    if not _lost(result.sample_ids):
+        _write_predictions(result, folder)
+        _write_folds(result, folder / "folds.tsv")
+    if not _lost(result.asv_ids):
+        _write_importance(result, folder / "importance.tsv")
+    pq.write_table(all_predictions(result), folder / "predictions.parquet")
+
+
+def lost_ids(sample_ids: Sequence[str], asv_ids: Sequence[str]) -> list[str]:
+    """Return a warning for each kind of ids that QIIME 2 would not read back from a table of text."""
+    files = {
+        "predictions.tsv, class_probabilities.tsv and folds.tsv are": _lost(sample_ids),
+        "importance.tsv is": _lost(asv_ids),
+    }
+    return [
+        f"{words} not written: {lost}. predictions.parquet has all samples"
+        for words, lost in files.items()
+        if lost
+    ]
+
+
+def _lost(ids: Sequence[str]) -> str:
+    return lost_in_text(ids, comments=True)
+
+
+def _write_predictions(result: Crossval, folder: Path) -> None:
+    method, ids = result.best_with_microbes, result.sample_ids
+    rows = zip(ids, result.predicted(method), strict=True)
+    write_tsv(folder / "predictions.tsv", ("id", "prediction"), rows)
+    if result.target.is_classification:
+        shares = result.predictions[method].mean.tolist()
+        probabilities = ((sample_id, *row) for sample_id, row in zip(ids, shares, strict=True))
+        write_tsv(folder / "class_probabilities.tsv", ("id", *result.target.classes), probabilities)
 
 
 def all_predictions(result: Crossval) -> pa.Table:
@@ -109,7 +138,7 @@ def _write_importance(result: Crossval, path: Path) -> None:
     found = next((each for each in importances if each is not None), None)
     if found is not None:
         order = [row for row in np.argsort(-found, kind="stable") if found[row] > 0]
-        _write_tsv(path, ("id", "importance"), ((result.asv_ids[row], float(found[row])) for row in order))
+        write_tsv(path, ("id", "importance"), ((result.asv_ids[row], float(found[row])) for row in order))
 
 
 def _write_folds(result: Crossval, path: Path) -> None:
@@ -119,14 +148,7 @@ def _write_folds(result: Crossval, path: Path) -> None:
         for repeat in range(result.folds.num_repeats)
         for row, sample_id in enumerate(result.sample_ids)
     )
-    _write_tsv(path, ("id", "repeat", "fold", "group"), rows)
-
-
-def _write_tsv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
-        writer.writerow(header)
-        writer.writerows(rows)
+    write_tsv(path, ("id", "repeat", "fold", "group"), rows)
 
 
 def _report(result: Crossval, plots: dict[str, bytes]) -> bytes:

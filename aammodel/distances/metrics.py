@@ -78,6 +78,12 @@ class Metric:
         }
         return has[self.over]
 
+    def can_compare(self, sample: Sample, inputs: MetricInputs) -> bool:
+        """Return whether a sample has a distance: reads in the tree, or a row in the matrix."""
+        if self.over == "matrix" and inputs.open_matrix is not None:
+            return not np.isnan(inputs.open_matrix()[sample.position, sample.position])
+        return self.over == "asvs" or len(sample.branch) > 0
+
     def between(
         self,
         a: Sequence[Sample],

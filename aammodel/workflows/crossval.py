@@ -11,6 +11,7 @@ import torch
 from aam_schemas.common.errors import UsageError
 from aam_schemas.common.text import shorten, truncate_list
 from aam_schemas.shards import ASVS_FILE
+from aammodel.cross_validation.files import lost_ids
 from aammodel.cross_validation.fit import Predictions, predict_all, predict_method
 from aammodel.cross_validation.folds import Folds, grouped_folds, left_out_folds, random_folds
 from aammodel.cross_validation.result import Crossval
@@ -208,14 +209,15 @@ def _run(
             "leave it out to use all that can",
         )
     scores = score_methods(study.target, predictions, folds.units, options.num_draws, options.seed)
+    sample_ids, asv_ids = tuple(sample.sample_id for sample in study.samples), _asv_ids(study.shards)
     found = Crossval(
         target=study.target,
         folds=folds,
-        sample_ids=tuple(sample.sample_id for sample in study.samples),
-        asv_ids=_asv_ids(study.shards),
+        sample_ids=sample_ids,
+        asv_ids=asv_ids,
         predictions=predictions,
         scores=scores,
-        warnings=(*study.target.notes, *_restated_note(study)),
+        warnings=(*study.target.notes, *_restated_note(study), *lost_ids(sample_ids, asv_ids)),
     )
     if not options.permutations:
         return found

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.common.folders import HDF5, read_start
+from aam_schemas.common.ids import has_control, lost_in_text
 from aam_schemas.common.json_files import open_regular
 from aam_schemas.common.publish import refuse_within
 
@@ -65,6 +67,29 @@ def check_output(path: Path, overwrite: bool, shards: Path) -> None:
                 str(file),
                 "choose another --output, or remove it yourself",
             )
+
+
+def check_ids(path: Path, sample_ids: Sequence[str], *, comments: bool = False) -> None:
+    """Refuse ids that would not be read back from a file. HDF5 alone holds blanks at the ends of an id.
+
+    Parameters
+    ----------
+    path : Path
+        The suffix is the format.
+    sample_ids : sequence of str
+    comments : bool
+        Whether QIIME 2 reads the file as metadata, where a row that begins with `#` is a comment.
+
+    Raises
+    ------
+    UsageError
+    """
+    is_hdf5 = path.suffix in (".h5", ".hdf5")
+    lost = lost_in_text(filter(has_control, sample_ids) if is_hdf5 else sample_ids, comments=comments)
+    if lost:
+        can_help = "" if comments or any(map(has_control, sample_ids)) else "write an .h5 file, or "
+        fix = f"{can_help}rename the sample in the table, and shard it again"
+        raise UsageError(f"{lost}, so other programs could not read it back", str(path), fix)
 
 
 def _holds_distances(path: Path) -> bool:

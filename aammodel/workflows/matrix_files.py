@@ -13,7 +13,8 @@ import numpy.typing as npt
 from aam_schemas.common.errors import naming_full_disk
 from aam_schemas.common.files import Files
 from aam_schemas.common.publish import published_file
-from aammodel.workflows.matrix_checks import ids_file
+from aam_schemas.common.tsv import write_tsv
+from aammodel.workflows.matrix_checks import check_ids, ids_file
 
 Matrix = npt.NDArray[np.float64]
 _SPACE = "free some space there, or choose another disk with --output"
@@ -45,8 +46,9 @@ def published_matrix(path: Path, sample_ids: Sequence[str], files: Files = _FILE
     Raises
     ------
     UsageError
-        If the file cannot be written, or its disk is full.
+        If the file cannot be written, its disk is full, or its format cannot hold the ids.
     """
+    check_ids(path, sample_ids)
     if path.suffix == ".npy":
         with _published_pair(path, sample_ids, files) as matrix:
             yield matrix
@@ -102,10 +104,15 @@ def write_per_sample(path: Path, sample_ids: Sequence[str], name: str, values: M
     name : str
         Name of the column of values.
     values : ndarray of float64, shape (samples,)
+
+    Raises
+    ------
+    UsageError
+        If QIIME 2 could not read an id back.
     """
-    lines = (f"{sample}\t{value!r}" for sample, value in zip(sample_ids, values.tolist(), strict=True))
+    check_ids(path, sample_ids, comments=True)
     with published_file(path) as temporary:
-        _write_lines(temporary, ["\t" + name, *lines])
+        write_tsv(temporary, ("", name), zip(sample_ids, map(repr, values.tolist()), strict=True))
 
 
 def _write_text(path: Path, sample_ids: Sequence[str], matrix: Matrix) -> None:

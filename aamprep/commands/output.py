@@ -45,6 +45,9 @@ def files_beside(tables: list[Path], beside: "Beside") -> dict[str, Path]:
         file = None if no else path or find_file_beside(role, tables)
         if file is not None:
             files[role] = file
+        if file is not None and path is None and role == "distances":
+            # It may be what `aammodel distances` wrote, and need not be stored with the shards.
+            say(f"{file} lies beside the table: used as precomputed distances (not with --no-distances)")
     return files
 
 

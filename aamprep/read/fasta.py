@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from aam_schemas.common.ids import has_control
 from aam_schemas.vocabulary import fold
-from aamprep.read.ids import has_control
 from aamprep.read.maxima import MOST_ENTRIES
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from aamprep.read.ids import has_control
+from aam_schemas.common.ids import has_control
 from aamprep.read.lines import Lines
 from aamprep.read.maxima import MOST_CELLS, MOST_COLUMNS, MOST_SAMPLES
 from aamprep.read.source import RefusedError

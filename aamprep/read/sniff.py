@@ -26,6 +26,8 @@ _HTML = re.compile(
     rb"<(?:!doctype\s+html|html|head|body|\?xml[^>]*>\s*<(?:!doctype\s+)?html)\b", re.IGNORECASE
 )
 _BIOM_JSON_KEY = re.compile(rb'"(?:matrix_type|matrix_element_type|columns)"|Biological Observation Matrix')
+_MATRIX = re.compile(rb"\t([^\t\r\n]+)[^\r\n]*[\r\n]+\1\t")
+"""A distance matrix. Its first id may begin as another format does."""
 _NEWICK = re.compile(rb"(?:\s|\[[^\]]*\])*\(")
 
 
@@ -87,10 +89,10 @@ def sniff_bytes(head: bytes, tail: bytes = b"") -> Kind:
         return Kind.BIOM_HDF5 if b"observation" in head else Kind.HDF5
     if head.startswith(_NPY_SIGNATURE):
         return Kind.NPY
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if _is_text(head):
-        return _sniff_text(text, tail)
-    return Kind.UNKNOWN
+    if not _is_text(head):
+        return Kind.UNKNOWN
+    text = head.removeprefix(b"\xef\xbb\xbf")
+    return Kind.TSV if _MATRIX.match(text) else _sniff_text(text.lstrip(), tail)
 
 
 def _sniff_text(text: bytes, tail: bytes) -> Kind:

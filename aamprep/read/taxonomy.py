@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import chain
 
-from aamprep.read.ids import has_control
+from aam_schemas.common.ids import has_control
 from aamprep.read.lines import filled_lines
 from aamprep.read.source import RefusedError
 from aamprep.rules import tables as rules

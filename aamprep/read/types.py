@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from aam_schemas.common.ids import without_control
 from aam_schemas.manifest import InputFile
-from aamprep.read.ids import without_control
 
 
 @dataclass(frozen=True)

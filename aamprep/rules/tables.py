@@ -624,7 +624,8 @@ METADATA_CODES = note(
 DISTANCES_FORMAT = error(
     "distances-format",
     "a distance matrix is a square tab-separated table with the same ids in the header and the first column",
-    "export it again from QIIME 2 or scikit-bio",
+    "export it again from QIIME 2 or scikit-bio; if the file only lies beside the table, leave it out with "
+    "--no-distances",
     "distances.tsv, line 4: 8 values, but 9 samples",
     needs=Need.DISTANCES,
 )

@@ -15,6 +15,7 @@ import pytest
 import skbio
 
 import aamprep
+from aam_schemas.common.errors import UsageError
 from aam_schemas.manifest import read_manifest
 from aamprep.rules import tables as rules
 from tests.helpers.studies import (
@@ -369,3 +370,32 @@ def test_nothing_is_printed(
     assert capsys.readouterr() == ("", "")
     assert caplog.messages[0] == "reading table.biom, tree.nwk (tree)"
     assert read_manifest(study / "shards").num_samples == 12
+
+
+def test_odd_ids_of_a_distance_matrix_are_kept(study: Path) -> None:
+    names = [" a", "b ", "#c", '"d"', "e,f", "'g'"]
+    table = biom.Table(COUNTS[:6].T, SEQUENCES, names)
+    distances = skbio.DistanceMatrix(distance_matrix().data[:6, :6], names)
+    report = aamprep.validate(table, distances=distances)
+    assert rules.SAMPLE_WITHOUT_DISTANCE in report.findings.passed
+
+
+@pytest.mark.parametrize(
+    ("role", "value", "words"),
+    [
+        ("metadata", pd.DataFrame({"age": [1, 2]}, index=["S1", "#S2"]), "'#S2' begins with '#'"),
+        (
+            "metadata",
+            pl.DataFrame({"id": ["#q2:types", "S1"], "age": ["numeric", "1"]}),
+            "'#q2:types' begins",
+        ),
+        ("taxonomy", {"a": "k__A", "b\tc": "k__B"}, "'b\\tc' contains a tab"),
+        ("rep_seqs", {"a ": "ACGT"}, "'a ' contains a blank"),
+        ("rep_seqs", {"a\n": "ACGT"}, "'a\\n' contains a blank"),
+    ],
+)
+def test_ids_that_a_file_would_lose_are_refused(study: Path, role: str, value: object, words: str) -> None:
+    with pytest.raises(UsageError) as error:
+        aamprep.validate("table.biom", **{role: value})
+    assert words in error.value.what
+    assert role in error.value.where

@@ -9,8 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 from hypothesis import strategies as st
 
+from aam_schemas.common.ids import has_control
 from aamprep.read.biom.write import write_biom
-from aamprep.read.ids import has_control
 from aamprep.read.metadata import is_id_header
 from tests.helpers.studies import random_counts, random_sequences
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aam_schemas.common.ids import has_control, without_control
 from aamprep.read import read_distances, read_metadata, read_sequences, read_table, read_taxonomy, read_tree
-from aamprep.read.ids import has_control, without_control
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from tests.helpers.biom_files import FEATURES, SAMPLES, as_json, write_hdf5, write_json
