@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from aam_schemas.vocabulary import reverse_complement
 from aamprep.checks.thresholds import SHARED_FRACTION
 
 K = 12
@@ -11,13 +12,7 @@ K = 12
 REFERENCE_ASVS = 2000
 """Maximum number of ASVs that a sequence is compared with. More would cost time and change nothing."""
 
-_COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
 _BASES = frozenset("ACGT")
-
-
-def reverse_complement(sequence: str) -> str:
-    """Return the reverse complement of a sequence in IUPAC codes."""
-    return sequence.translate(_COMPLEMENT)[::-1]
 
 
 def in_both_orientations(sequences: Sequence[str]) -> list[str]:

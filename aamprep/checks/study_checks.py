@@ -268,8 +268,11 @@ def _features_of(overlap: Overlap, study: Study) -> str:
 
 
 def _other_column(metadata: Metadata, overlap: Overlap) -> str:
-    """Return the column that has most of the samples, if it is not the one that the ids are taken from."""
+    """Return where in the metadata most of the samples are, if it is not the column of ids."""
     samples = set(overlap.only_here)
+    number = len(samples.intersection(metadata.columns))
+    if 2 * number >= min(len(samples), len(metadata.columns)) > 0:
+        return f"{number:,} are names of columns: the metadata are transposed"
     numbers = {name: len(samples.intersection(cells)) for name, cells in metadata.columns.items()}
     name = max(numbers, key=lambda name: numbers[name], default="")
     if not name or 2 * numbers[name] < min(len(samples), len(metadata.ids)):

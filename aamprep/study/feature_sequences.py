@@ -13,7 +13,8 @@ from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Rule
 from aamprep.study.id_forms import hash_in
-from aamprep.study.id_mismatches import mismatch_hint, named_by_hash
+from aamprep.study.id_mismatches import mismatch_hint
+from aamprep.study.sequence_mismatches import named_by_hash
 from aamprep.study.transposed import Names, why_transposed
 
 _UNREADABLE = (rules.FASTA_FORMAT, rules.FASTA_ID_EMPTY, rules.FASTA_ID_DUPLICATE, rules.FASTA_SEQUENCE_EMPTY)

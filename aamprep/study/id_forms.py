@@ -1,9 +1,12 @@
 """Forms of an id: what is left of it after a change that editors, spreadsheets or programs make."""
 
+import html
 import re
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
+from urllib.parse import unquote
 
 from aamprep.read.invisible import HIDDEN
 
@@ -15,7 +18,7 @@ _ANNOTATION = re.compile(r";\w+=")
 _HASH = re.compile(r"(?<![0-9a-z])(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{32})(?![0-9a-z])", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[._\-/|:]")
 _HIDDEN = re.compile(f"[{re.escape(HIDDEN)}]")
-_QUOTES = "\"'`\u00ab\u00b4\u00bb\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2039\u203a"
+QUOTES = "\"'`\u00ab\u00b4\u00bb\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2039\u203a"
 _ALIKE = str.maketrans(
     # Dashes and quotes, then letters of Cyrillic and Greek.
     "\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\u2018\u2019\u201c\u201d\u00b4`"
@@ -23,6 +26,13 @@ _ALIKE = str.maketrans(
     "\u0430\u0441\u0435\u043e\u0440\u0445\u0443\u0456\u0458\u0455"
     "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03bf",
     "--------''\"\"''" + "ABEKMHOPCTYXSIJ" + "aceopxyijs" + "ABEZHIKMNOPTYXo",
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WORD = rf"(?:{'|'.join(_MONTHS)})[a-z]*"
+_DATE = re.compile(
+    rf"(?P<day>\d{{1,4}})[-/. ](?P<month>{_WORD})|(?P<month2>{_WORD})[-/. ](?P<day2>\d{{1,4}})"
+    r"|\d{4}-(?P<month3>\d\d)-(?P<day3>\d\d)(?:[ T]00:00:00)?",
+    re.IGNORECASE,
 )
 _MOST_CUTS = 4
 """Number of separators of an id at which a prefix or a suffix can begin or end."""
@@ -38,6 +48,26 @@ def composed(text: str) -> list[str]:
     return [unicodedata.normalize("NFC", text)]
 
 
+def unaccented(text: str) -> list[str]:
+    """Return an id without accents."""
+    letters = unicodedata.normalize("NFKD", text)
+    return ["".join(letter for letter in letters if not unicodedata.combining(letter))]
+
+
+def decoded(text: str) -> list[str]:
+    """Return an id as it was before a program read its UTF-8 in another encoding: `é` is `Ã©` then."""
+    forms = [text]
+    for encoding in () if text.isascii() else ("cp1252", "latin-1"):
+        with suppress(UnicodeError):
+            forms.append(text.encode(encoding).decode())
+    return forms
+
+
+def unescaped(text: str) -> list[str]:
+    """Return an id with the characters that escapes of web pages and addresses stand for."""
+    return [unquote(html.unescape(text))]
+
+
 def visible(text: str) -> list[str]:
     """Return an id without the characters that no editor shows. Odd blanks can stand for ordinary ones."""
     if text.isascii() or not _HIDDEN.search(text):
@@ -48,7 +78,7 @@ def visible(text: str) -> list[str]:
 
 def unquoted(text: str) -> list[str]:
     """Return an id without quotes around it. Spreadsheets put one before a number that is meant as text."""
-    return [text.strip(_QUOTES) if text.startswith(tuple(_QUOTES)) else text]
+    return [text.strip(QUOTES) if text.startswith(tuple(QUOTES)) else text]
 
 
 def look_alike(text: str) -> list[str]:
@@ -116,6 +146,38 @@ def without_suffix(text: str) -> list[str]:
 def number(text: str) -> list[str]:
     """Return the number that an id is. There is none for other ids."""
     return [repr(float(text))] if _NUMBER.fullmatch(text) else []
+
+
+def without_zeros(text: str) -> list[str]:
+    """Return an id without zeros at the start of its numbers: S1 for S001."""
+    return [re.sub(r"(?<![0-9])0+(?=[0-9])", "", text)]
+
+
+def without_letters(text: str) -> list[str]:
+    """Return the number of an id that consists of letters and a number. There is none for other ids."""
+    found = re.fullmatch(r"[^\W\d_]+[ ]?(\d+)", text)
+    return [found[1]] if found else []
+
+
+def date_of(text: str) -> list[str]:
+    """Return the day and month of a date, or the month and year. There are none for other ids."""
+    found = _DATE.fullmatch(text)
+    if not found:
+        return []
+    day, month = found["day"] or found["day2"], found["month"] or found["month2"]
+    return [_pair(day or found["day3"], _MONTHS.index(month[:3].lower()) + 1 if month else found["month3"])]
+
+
+def pair_of(text: str) -> list[str]:
+    """Return the two numbers of an id that a spreadsheet takes for a date, such as 1-2 or MAR1."""
+    if found := re.fullmatch(r"(\d{1,2})[-/.](\d{1,4})", text):
+        return [_pair(found[1], found[2])]
+    found = re.fullmatch(rf"({'|'.join(_MONTHS)})[a-z]{{0,6}}[-. ]?(\d{{1,2}})", text, re.IGNORECASE)
+    return [_pair(found[2], _MONTHS.index(found[1].lower()) + 1)] if found else []
+
+
+def _pair(first: str, second: str | int) -> str:
+    return "-".join(map(str, sorted((int(first), int(second)))))
 
 
 def hash_in(text: str) -> list[str]:

@@ -1,11 +1,10 @@
 """Explain why ids do not match: changes that editors, spreadsheets and pipelines make to them."""
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aam_schemas.common.text import shorten
-from aam_schemas.vocabulary import fold, is_sequence
+from aam_schemas.vocabulary import is_sequence
 from aamprep.study import id_forms as forms
 from aamprep.study.id_forms import Forms
 
@@ -14,34 +13,63 @@ _LONGEST = 2000
 _MOST_CHARACTERS = 1 << 25
 """Number of characters of the ids that are compared, plus 50 for each id: half a million short ids."""
 
-_R = "R's make.names had not changed"
-Change = tuple[str, Forms, Forms]
-"""Condition, and the forms of both ids that would be equal."""
 
+@dataclass(frozen=True)
+class Change:
+    """A change of ids that a program makes."""
+
+    condition: str
+    """Condition under which ids would match."""
+    here: Forms
+    there: Forms
+    """Forms of ids of the table and of the other file that would be equal."""
+    needs: Callable[[str], bool] = bool
+    """Whether a character allows for this change. It is not tried if no id has such a character."""
+
+
+def _both(condition: str, form: Forms, needs: Callable[[str], bool] = bool) -> Change:
+    return Change(condition, form, form, needs)
+
+
+def _is_special(character: str) -> bool:
+    return not character.isascii()
+
+
+_R = "R's make.names had not changed"
+_R_DOES = "(X before digits, dots for other characters)"
+_DATES = "a spreadsheet had not made dates"
 SPELLINGS: tuple[Change, ...] = (
-    ("accents were written alike (Unicode NFC)", forms.composed, forms.composed),
-    ("invisible characters were removed", forms.visible, forms.visible),
-    ("quotes around ids were removed", forms.unquoted, forms.unquoted),
-    ("dashes, quotes and letters that look alike were the same", forms.look_alike, forms.look_alike),
-    (f"{_R} the table's ids (X before digits, dots for other characters)", forms.without_x, forms.r_names),
-    (f"{_R} the other ids (X before digits, dots for other characters)", forms.r_names, forms.without_x),
-    ("annotations such as ;size=1 were removed", forms.without_annotation, forms.without_annotation),
-    ("blanks were ignored", forms.no_blanks, forms.no_blanks),
-    ("case were ignored", forms.no_case, forms.no_case),
+    _both("accents were written alike (Unicode NFC)", forms.composed, _is_special),
+    _both("invisible characters were removed", forms.visible, _is_special),
+    _both("quotes around ids were removed", forms.unquoted, forms.QUOTES.__contains__),
+    _both("dashes, quotes and letters that look alike were the same", forms.look_alike, _is_special),
+    _both("UTF-8 had not been read in another encoding", forms.decoded, _is_special),
+    _both("escapes such as %20 and &amp; were resolved", forms.unescaped, "%&".__contains__),
+    Change(f"{_R} the table's ids {_R_DOES}", forms.without_x, forms.r_names),
+    Change(f"{_R} the other ids {_R_DOES}", forms.r_names, forms.without_x),
+    _both("annotations such as ;size=1 were removed", forms.without_annotation, ";".__contains__),
+    _both("blanks were ignored", forms.no_blanks, str.isspace),
+    _both("case were ignored", forms.no_case),
+    _both("accents were ignored", forms.unaccented, _is_special),
 )
 """Changes after which an id says as much as before, the most specific first."""
 
 _CHANGES: tuple[Change, ...] = (
     *SPELLINGS,
-    ("numbers had not lost their zeros, as they do in spreadsheets", forms.number, forms.number),
-    ("text from the first blank, | or ; on were removed", forms.cut, forms.cut),
-    ("dots, dashes, underscores and blanks were ignored", forms.no_punctuation, forms.no_punctuation),
-    ("the prefix were taken off the table's ids", forms.without_prefix, forms.same),
-    ("the prefix were taken off the other ids", forms.same, forms.without_prefix),
-    ("the suffix were taken off the table's ids", forms.without_suffix, forms.same),
-    ("the suffix were taken off the other ids", forms.same, forms.without_suffix),
-    ("only the hashes within ids counted", forms.hash_in, forms.hash_in),
-    ("only letters and digits counted, in either case", forms.letters_and_digits, forms.letters_and_digits),
+    _both("numbers had not lost their zeros, as they do in spreadsheets", forms.number, str.isdigit),
+    _both("leading zeros were ignored", forms.without_zeros, "0".__contains__),
+    Change(f"{_DATES} of the table's ids", forms.date_of, forms.pair_of, str.isdigit),
+    Change(f"{_DATES} of the other ids", forms.pair_of, forms.date_of, str.isdigit),
+    _both("text from the first blank, | or ; on were removed", forms.cut),
+    _both("dots, dashes, underscores and blanks were ignored", forms.no_punctuation),
+    Change("the prefix were taken off the table's ids", forms.without_prefix, forms.same),
+    Change("the prefix were taken off the other ids", forms.same, forms.without_prefix),
+    Change("the suffix were taken off the table's ids", forms.without_suffix, forms.same),
+    Change("the suffix were taken off the other ids", forms.same, forms.without_suffix),
+    Change("the letters were taken off the table's ids", forms.without_letters, forms.same, str.isdigit),
+    Change("the letters were taken off the other ids", forms.same, forms.without_letters, str.isdigit),
+    _both("only the hashes within ids counted", forms.hash_in, str.isdigit),
+    _both("only letters and digits counted, in either case", forms.letters_and_digits),
 )
 """All common changes of ids, the most specific first.
 
@@ -79,30 +107,6 @@ def mismatch_hint(here: Sequence[str], there: Sequence[str]) -> str:
     return str(nearest(here, there))
 
 
-def named_by_hash(ids: Iterable[str], sequences: Mapping[str, str]) -> str:
-    """Return how many ids are hashes of sequences with other names, as text. Empty if there are none.
-
-    Parameters
-    ----------
-    ids : iterable of str
-    sequences : mapping of str to str
-        Sequences by their other names.
-    """
-    wanted = {found: name for name in ids for found in forms.hash_in(name)}
-    for kind in ("md5", "sha1", "sha256") if wanted else ():
-        digests = ((name, _digest(kind, sequence)) for name, sequence in sequences.items())
-        found = [(wanted[digest], name) for name, digest in digests if digest in wanted]
-        if found:
-            hashed, name = (shorten(repr(each)) for each in found[0])
-            condition = f"if sequences were named by their {kind.upper()}"
-            return f"{len(found):,} would match {condition}: {hashed} is that of {name}"
-    return ""
-
-
-def _digest(kind: str, sequence: str) -> str:
-    return hashlib.new(kind, fold(sequence).encode(), usedforsecurity=False).hexdigest()
-
-
 def nearest(here: Sequence[str], there: Sequence[str], changes: Sequence[Change] = _CHANGES) -> Nearest:
     """Return the change that explains most of the ids that do not match. See `mismatch_hint`."""
     both = {*here}.intersection(there)
@@ -111,12 +115,13 @@ def nearest(here: Sequence[str], there: Sequence[str], changes: Sequence[Change]
     there = _first([name for name in there if name not in both]) if here else []
     best: list[tuple[str, str]] = []
     best_change = ""
-    for change, form_here, form_there in changes:
+    characters = set[str]().union(*here, *there)
+    for change in changes:
         if len(best) == min(len(here), len(there)):
             break
-        pairs = _pairs(here, there, form_here, form_there)
+        pairs = _pairs(here, there, change) if any(map(change.needs, characters)) else []
         if len(pairs) > len(best):
-            best, best_change = pairs, change
+            best, best_change = pairs, change.condition
     return Nearest(len(best), f"if {best_change}: {_example(*best[0])}") if best else Nearest()
 
 
@@ -143,14 +148,12 @@ def _first(ids: Sequence[str]) -> list[str]:
     return chosen
 
 
-def _pairs(
-    here: Sequence[str], there: Sequence[str], form_here: Forms, form_there: Forms
-) -> list[tuple[str, str]]:
+def _pairs(here: Sequence[str], there: Sequence[str], change: Change) -> list[tuple[str, str]]:
     """Match ids by their forms. Every id there is matched once, so that chance matches do not add up."""
-    candidates = {form: name for name in reversed(there) for form in form_there(name) if form}
+    candidates = {form: name for name in reversed(there) for form in change.there(name) if form}
     pairs: dict[str, str] = {}
     for name in here:
-        match = next((candidates[form] for form in form_here(name) if form in candidates), None)
+        match = next((candidates[form] for form in change.here(name) if form in candidates), None)
         if match is not None:
             pairs.setdefault(match, name)
     return [(ours, theirs) for theirs, ours in pairs.items()]

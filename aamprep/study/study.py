@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aam_schemas.common.text import shorten
 from aam_schemas.manifest import InputFile
-from aam_schemas.vocabulary import fold, is_sequence
 from aamprep.arrays import Int64Array
 from aamprep.read.files import read_files
 from aamprep.read.source import InputPath, Limits
@@ -15,7 +15,7 @@ from aamprep.read.types import CountTable, Distances, Metadata, Sequences, Taxon
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from aamprep.study.feature_sequences import NoSequence, check_sequences, resolve
-from aamprep.study.id_mismatches import mismatch_hint, named_by_hash
+from aamprep.study.sequence_mismatches import name_hint
 from aamprep.study.transposed import Names, describes_features
 from aamprep.tree.branches import find_tips
 
@@ -45,6 +45,10 @@ class Asvs:
     """Feature ids of each sequence, in order of appearance. The first is the name of the ASV."""
     taxa: tuple[str, ...] | None
     """Taxon of each sequence, empty if unknown. None without a taxonomy."""
+
+    def by_name(self) -> dict[str, str]:
+        """Return the sequences by the names of the ASVs."""
+        return {ids[0]: sequence for ids, sequence in zip(self.ids, self.sequences, strict=True)}
 
     @property
     def sequence_length(self) -> int:
@@ -165,15 +169,9 @@ def _check_taxonomy(asvs: Asvs, taxonomy: Taxonomy | None, findings: Findings) -
     """Report a taxonomy that has none of the ASVs."""
     if taxonomy is None or not taxonomy.by_id or any(asvs.taxa or ()):
         return
-    ids, others = [ids[0] for ids in asvs.ids], list(taxonomy.by_id)
-    number = len({fold(name) for name in others if is_sequence(name)}.intersection(asvs.sequences))
-    hint = f"{number:,} would match if features were named by their sequences, as in the taxonomy"
-    if not number:
-        hint = named_by_hash(others, dict(zip(ids, asvs.sequences, strict=True))) or mismatch_hint(
-            ids, others
-        )
-    hint = hint or f"its ids are such as {others[0]!r}"
-    findings.add(rules.OTHER_TAXONOMY, taxonomy.source.name, f"none of {len(ids):,} ASVs; {hint}")
+    hint = name_hint(asvs.by_name(), taxonomy.by_id)
+    hint = hint or f"its ids are such as {shorten(next(iter(taxonomy.by_id)))!r}"
+    findings.add(rules.OTHER_TAXONOMY, taxonomy.source.name, f"none of {len(asvs.ids):,} ASVs; {hint}")
 
 
 def match_tips(asvs: Asvs, tree: Tree | None, findings: Findings) -> Int64Array | None:
@@ -198,9 +196,7 @@ def match_tips(asvs: Asvs, tree: Tree | None, findings: Findings) -> Int64Array 
     if not (tip_of_asv < 0).all():
         return tip_of_asv
     tip = next(iter(tree.tips), "")
-    ids = [ids[0] for ids in asvs.ids]
-    hint = named_by_hash(tree.tips, dict(zip(ids, asvs.sequences, strict=True)))
-    hint = hint or mismatch_hint(ids, list(tree.tips)) or f"its tips have names such as {tip!r}"
+    hint = name_hint(asvs.by_name(), tree.tips) or f"its tips have names such as {tip!r}"
     value = f"none of {len(tip_of_asv):,} ASVs; {hint}"
     findings.add(rules.NO_ASV_IN_TREE, tree.source.name, value)
     return None

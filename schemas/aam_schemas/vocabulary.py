@@ -37,12 +37,18 @@ _TOKEN_OF_BYTE = _token_of_byte()
 _LETTER_OF_TOKEN = np.frombuffer(b".ACGT^?N", dtype=np.uint8)
 _IS_BASE = np.isin(np.arange(256), (A, C, G, T, N))
 
+_COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
 _NO_CODE = re.compile(f"[^{NUCLEOTIDE_CODES}{NUCLEOTIDE_CODES.lower()}]")
 
 
 def fold(sequence: str) -> str:
     """Return a sequence in upper case, with T for U."""
     return sequence.upper().replace("U", "T")
+
+
+def reverse_complement(sequence: str) -> str:
+    """Return the reverse complement of a sequence in IUPAC codes, in upper case with T for U."""
+    return sequence.translate(_COMPLEMENT)[::-1]
 
 
 def first_invalid_position(sequence: str) -> int | None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aamprep.checks.orientation import in_both_orientations, reverse_complement, unlike_others
+from aam_schemas.vocabulary import reverse_complement
+from aamprep.checks.orientation import in_both_orientations, unlike_others
 from tests.helpers.paths import RealData
 from tests.helpers.studies import Programs, random_counts, random_sequences, write_table
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skbio import DNA
 
 import aamprep
 from aamprep.rules import tables as rules
@@ -258,8 +259,25 @@ def test_a_taxonomy_of_sequences_for_features_with_other_names_is_told(tmp_path:
     assert study is not None
     assert only(findings) == (
         "taxonomy-of-other-features",
-        "none of 6 ASVs; 6 would match if features were named by their sequences, as in the taxonomy",
+        "none of 6 ASVs; 6 would match if ASVs were named by their sequences",
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda sequence: sequence[:35], "trimmed to their first 35 bases"),
+        (lambda sequence: sequence + "ACG", "trimmed to their first 40 bases"),
+        (lambda sequence: str(DNA(sequence).reverse_complement()), "turned round (reverse complement)"),
+    ],
+)
+def test_a_tree_of_other_sequences_is_explained(
+    tmp_path: Path, change: Callable[[str], str], words: str
+) -> None:
+    tips = ",".join(f"{change(sequence)}:1" for sequence in SEQUENCES)
+    _, findings = study_of(tmp_path, SEQUENCES, {"tree": f"(({tips}):1,other:1);"})
+    assert only(findings)[0] == "tree-of-other-asvs"
+    assert f"6 would match if sequences were {words}" in only(findings)[1]
 
 
 def test_taxa_as_feature_ids_are_told_with_any_rep_seqs(tmp_path: Path) -> None:

@@ -1,8 +1,13 @@
 """Explanations for ids that do not match: a change of all ids is told as the cause."""
 
+import calendar
+import html
+import re
 import unicodedata
 from collections.abc import Callable
+from datetime import date
 from hashlib import md5, sha256
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -49,6 +54,14 @@ def blanks(draw: Draw, name: str) -> str:
     return name[:place] + " " + name[place:]
 
 
+def as_date(draw: Draw, name: str) -> str:
+    """Return what a spreadsheet makes of 1-2 or MAR1."""
+    month, day = ("3", name[3:]) if name.startswith("MAR") else name.split("-")
+    word = calendar.month_abbr[int(month)]
+    iso = f"2024-{int(month):02}-{int(day):02}"
+    return one_of(draw, [f"{day}-{word}", f"{int(day):02}-{word}", f"{word}-{day}", iso, f"{iso} 00:00:00"])
+
+
 CHANGES: dict[str, tuple[st.SearchStrategy[str], Change]] = {
     "accents": (
         WORDS.flatmap(lambda word: st.sampled_from("éñüåç각ộ").map(lambda letter: word + letter)),
@@ -69,7 +82,29 @@ CHANGES: dict[str, tuple[st.SearchStrategy[str], Change]] = {
         lambda draw, name: name + one_of(draw, [";size=7", ";size=12;", ";sample=b;size=3;", ";ee=0.3"]),
     ),
     "blanks were": (WORDS, blanks),
-    "zeros": (
+    "another encoding": (
+        WORDS.flatmap(lambda word: st.sampled_from("éñüåø°µ").map(lambda letter: word + letter)),
+        lambda _, name: name.encode().decode("latin-1"),
+    ),
+    "escapes": (
+        WORDS.map(lambda word: f"{word} & b"),
+        lambda draw, name: one_of(draw, [quote(name), html.escape(name)]),
+    ),
+    "accents were ignored": (
+        WORDS.flatmap(lambda word: st.sampled_from("éñüåç").map(lambda letter: word + letter)),
+        lambda _, name: name[:-1] + unicodedata.normalize("NFD", name)[-2],
+    ),
+    "leading zeros": (
+        st.integers(1, 99).map("s{}".format) | st.integers(1, 99).map("gut-{}b".format),
+        lambda _, name: re.sub(r"(\d+)", lambda found: found[1].zfill(4), name),
+    ),
+    "dates": (
+        st.dates(date(2024, 1, 13), date(2024, 12, 31)).map(lambda day: f"{day.month}-{day.day}")
+        | st.integers(1, 31).map("MAR{}".format),
+        lambda draw, name: as_date(draw, name),
+    ),
+    "the letters": (st.integers(1, 999).map(str), lambda draw, name: one_of(draw, ["S", "Sample"]) + name),
+    "lost their zeros": (
         st.integers(1, 999).map(str) | st.integers(1, 999).map("1.{}1".format),
         lambda draw, name: name + one_of(draw, ["0", "00"]) if "." in name else f"00{name}",
     ),
@@ -128,6 +163,11 @@ def test_a_change_of_all_ids_is_named_as_the_cause(words: str, data: st.DataObje
         (["1-A", "gut é"], ["X1.A", "gut..."], ["2 would match", "make.names", "the other ids"]),
         (["S1"], ["S1_S7_L001_R1.fastq.gz"], ["1 would match", "suffix", "the other ids"]),
         (["Probe é"], ["Probe e\u0301"], ["'Probe \\xe9' is 'Probe e\\u0301' there"]),
+        (["Müller"], ["MÃ¼ller"], ["1 would match", "another encoding"]),
+        (["S001", "S010"], ["S1", "S10"], ["2 would match", "leading zeros"]),
+        (["1-2", "MAR1"], ["2-Jan", "1-Mar"], ["2 would match", "dates of the other ids"]),
+        (["1", "2"], ["sa1", "sa2"], ["2 would match", "letters", "the other ids"]),
+        (["1", "2"], ["1.0", "2.0"], ["2 would match", "zeros, as they do in spreadsheets"]),
         (["µ1", "S–1"], ["\u03bc1", "S-1"], ["2 would match", "look alike", "'\\xb51' is '\\u03bc1'"]),
     ],
 )

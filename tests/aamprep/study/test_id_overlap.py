@@ -108,3 +108,11 @@ def test_sample_ids_in_another_column_are_told(tmp_path: Path, run: Programs) ->
     assert findings_of(run, table)["metadata-of-other-samples"] == (
         "none of 4 samples; 3 are in column 'name', but the ids must be in the first column"
     )
+
+
+def test_transposed_metadata_are_told(tmp_path: Path, run: Programs) -> None:
+    table = study_with(tmp_path)
+    (tmp_path / "metadata.tsv").write_text("id\tS0\tS1\tS2\tS3\nage\t7\t8\t9\t6\nsex\tf\tm\tf\tm\n")
+    assert findings_of(run, table)["metadata-of-other-samples"] == (
+        "none of 4 samples; 4 are names of columns: the metadata are transposed"
+    )
