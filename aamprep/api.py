@@ -16,7 +16,7 @@ unreadable table is reported at once.
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,7 @@ from aamprep.rules.findings import Findings
 from aamprep.shards.shard_set import ShardSet
 from aamprep.shards.stored import StoredSet
 from aamprep.study.discover import CONVENTIONAL_NAMES, find_file_beside
+from aamprep.study.split_ids import SplitIdsLike, read_split_lists
 from aamprep.study.study import Paths, Study
 from aamprep.study.transposed import why_transposed
 from aamprep.tree.midpoint import root_at_midpoint, to_newick
@@ -161,6 +162,7 @@ def shard(
     min_reads: float = 0,
     where: str | Sequence[str] = (),
     split_by: str | None = None,
+    split_ids: "SplitIdsLike | None" = None,
     seed: int = 0,
     prefix_samples: bool = False,
     strict: bool = False,
@@ -191,6 +193,9 @@ def shard(
         Keep only samples whose metadata fulfill all conditions, such as `body-site=gut` and `age<10`.
     split_by : str, optional
         Metadata column, such as a subject. Samples with the same value go to the same split.
+    split_ids : mapping of str to path or sequence of str, optional
+        For each split (`train`, `validation`, `test`), the ids of its samples, or a text file with one id per
+        line. Samples in no list are left out.
     seed : int
         Random seed of rarefaction and random selection.
     strict : bool
@@ -210,6 +215,8 @@ def shard(
     InvalidStudyError
         If a file cannot be used, no valid sample is left, or data are rejected and `strict` is set. Nothing
         is written. The `report` of the error gives the reasons. docs/rules.md says what each error causes.
+    InvalidDataError
+        If a list of samples is invalid, or no sample is in one.
     UsageError
         If a file does not exist, the output exists, or an argument is invalid.
     """
@@ -219,6 +226,7 @@ def shard(
         select=str(select),
         seed=seed,
         split_by=split_by,
+        split_ids=bool(split_ids),
         missing_from_tree=str(missing_from_tree),
         min_prevalence=min_prevalence,
         min_reads=min_reads,
@@ -231,9 +239,11 @@ def shard(
         "distances": distances,
     }
     output = Path(output)
-    target = OutputFolder(output, SHARD_SET, overwrite, given_paths(tables, *beside.values()))
+    given = given_paths(tables, *beside.values(), *(split_ids or {}).values())
+    target = OutputFolder(output, SHARD_SET, overwrite, given)
     check_target(target)
     check_choices(choices)
+    split_lists = read_split_lists(split_ids or {})
     title, study, findings = _read(tables, beside, budget, isolate)
     if study is None:
         raise InvalidStudyError("the files cannot be used together", Report(title, findings))
@@ -241,7 +251,10 @@ def shard(
     from aamprep.shards.build import write_shards
 
     conditions = [where] if isinstance(where, str) else list(where)
-    pipeline = make_pipeline(study, choices, findings, prefix_samples=prefix_samples, where=conditions)
+    study = replace(study, inputs=(*study.inputs, *(each.input for each in split_lists if each.input)))
+    pipeline = make_pipeline(
+        study, choices, findings, prefix_samples=prefix_samples, where=conditions, split_lists=split_lists
+    )
     with published_folder(target) as folder:
         command = command or f"aamprep.shard({title!r}, ...)"
         written = _write(pipeline, partial(write_shards, pipeline, folder, command))

@@ -124,12 +124,13 @@ def check_samples(summary: Summary, rarefied: bool, findings: Findings) -> None:
 
 
 def check_splits(manifest: Manifest, findings: Findings) -> None:
-    """Report splits without samples. With `split_by`, few large groups can leave a split empty."""
-    column = manifest.choices.split_by
+    """Report splits without samples. Few large groups, or lists of samples, can leave a split empty."""
+    choices = manifest.choices
+    where = "lists of samples" if choices.split_ids else choices.split_by and f"column {choices.split_by}"
     splits = {split: manifest.num_rows(split) for split in SPLITS}
-    if column is not None and not all(splits.values()):
+    if where and not all(splits.values()):
         value = ", ".join(f"{number:,} {split}" for split, number in splits.items())
-        findings.add(rules.NO_SAMPLE_IN_SPLIT, f"column {column}", value)
+        findings.add(rules.NO_SAMPLE_IN_SPLIT, where, value)
 
 
 def _check_names(study: Study, findings: Findings) -> None:

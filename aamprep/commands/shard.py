@@ -54,6 +54,14 @@ def shard(
             help="Metadata column, such as a subject. Samples with the same value go to the same split."
         ),
     ] = None,
+    split_ids: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SPLIT=FILE",
+            help="Samples of a split (train, validation or test): a text file with one sample id per line. "
+            "Give the option once for each split. Samples in no list are left out.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of rarefaction and random selection.")] = 0,
     prefix_samples: options.PrefixSamples = False,
     strict: options.Strict = False,
@@ -67,6 +75,7 @@ def shard(
     from aamprep.commands.output import files_beside, options_named, print_report, refuse
     from aamprep.report.report import InvalidStudyError
     from aamprep.study.discover import find_tables
+    from aamprep.study.split_ids import parse_split_options
 
     beside = options.Beside(
         (rep_seqs, no_rep_seqs),
@@ -91,6 +100,7 @@ def shard(
                 min_reads=min_reads,
                 where=where or [],
                 split_by=split_by,
+                split_ids=parse_split_options(split_ids or []),
                 seed=seed,
                 prefix_samples=prefix_samples,
                 strict=strict,

@@ -37,7 +37,7 @@ def common_choices(
     if len(set(depths.values())) > 1:
         words = "; ".join(f"{name}: {depth or 'not rarefied'}" for name, depth in depths.items())
         findings.add(rules.MERGE_DEPTHS, words)
-    for field in ("select", "split_by", "seed", "min_prevalence", "min_reads"):
+    for field in ("select", "split_by", "split_ids", "seed", "min_prevalence", "min_reads"):
         values = {name: getattr(each, field) for name, each in choices.items()}
         if len(set(values.values())) > 1:
             words = ", ".join(f"{value} in {name}" for name, value in values.items())
@@ -49,6 +49,7 @@ def common_choices(
         select=first.select if len({each.select for each in all_choices}) == 1 else MIXED,
         rarefy_depth=first.rarefy_depth if len(set(depths.values())) == 1 else None,
         split_by=first.split_by if len({each.split_by for each in all_choices}) == 1 else None,
+        split_ids=all(each.split_ids for each in all_choices),
         missing_from_tree=first.missing_from_tree if all_in_tree and len(missing) == 1 else "keep",
         min_prevalence=min(each.min_prevalence for each in all_choices),
         min_reads=min(each.min_reads for each in all_choices),

@@ -27,6 +27,7 @@ from aamprep.read.types import CountTable
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Rule
+from aamprep.study.split_ids import SplitList, assign_splits
 from aamprep.study.study import Study
 from aamprep.study.where import failing_samples
 
@@ -59,6 +60,8 @@ class SamplePipeline:
     previous: Previous = field(default_factory=Previous)
     left_out: dict[str, str] = field(default_factory=dict)
     """Samples that the conditions exclude, with the reason (see `aamprep.study.where`)."""
+    split_ids: dict[str, str] | None = None
+    """Split of each listed sample, by the id under which it is written. None if no lists were given."""
 
     def blocks(self) -> Iterator[pa.Table]:
         """Yield the prepared samples of all tables in order. Rejected samples are left out and recorded.
@@ -117,7 +120,15 @@ class SamplePipeline:
 
     def _reject_unwanted(self, block: Block) -> Block:
         reasons = np.array([self.left_out.get(i, "") for i in block.sample_ids], dtype=object)
-        return self._reject(block, _is_in(block, self.left_out), rules.NOT_ASKED_FOR, reasons)
+        block = self._reject(block, _is_in(block, self.left_out), rules.NOT_ASKED_FOR, reasons)
+        return self._reject(block, self.is_unlisted(block), rules.SAMPLE_IN_NO_LIST)
+
+    def is_unlisted(self, block: Block) -> BoolArray:
+        """Return which samples are in no list of a split. None are if no lists were given."""
+        split_ids, ids = self.split_ids, block.sample_ids
+        if split_ids is None:
+            return np.zeros(len(ids), dtype=bool)
+        return np.array([self.name(block.study, i) not in split_ids for i in ids], dtype=bool)
 
     def _reject_invalid_ids(self, block: Block, invalid: dict[str, Rule]) -> Block:
         """Reject samples whose ids are invalid. The reader has reported the ids of a table by itself."""
@@ -170,9 +181,12 @@ class SamplePipeline:
 
     def _to_table(self, block: Block, depth_before: dict[str, float], split_keys: dict[str, str]) -> pa.Table:
         keep = within_limit(block, self.choices.token_limit)
-        split = [self.previous.split.get(i) or split_of(split_keys.get(i, i)) for i in block.sample_ids]
         kept, dropped = block.keep_entries(keep), block.keep_entries(~keep)
         ids = [self.name(block.study, i) for i in block.sample_ids]
+        if self.split_ids is not None:
+            split = [self.split_ids[name] for name in ids]
+        else:
+            split = [self.previous.split.get(i) or split_of(split_keys.get(i, i)) for i in block.sample_ids]
         columns = {
             "sample_id": pa.array(ids, pa.string()),
             "study": pa.array([block.study] * len(ids), pa.string()),
@@ -207,7 +221,13 @@ class SamplePipeline:
 
 
 def make_pipeline(
-    study: Study, choices: Choices, findings: Findings, *, prefix_samples: bool, where: Sequence[str] = ()
+    study: Study,
+    choices: Choices,
+    findings: Findings,
+    *,
+    prefix_samples: bool,
+    where: Sequence[str] = (),
+    split_lists: Sequence[SplitList] = (),
 ) -> SamplePipeline:
     """Return the pipeline of a study. The choices are checked against the study first.
 
@@ -221,11 +241,15 @@ def make_pipeline(
         Whether to name samples `STUDY.SAMPLE`.
     where : sequence of str
         Conditions that the metadata of samples must fulfill (see `aamprep.study.where`).
+    split_lists : sequence of SplitList
+        Lists of samples for each split. Others are left out.
 
     Raises
     ------
     ParameterError
         If a metadata column does not exist, or ASVs missing from the tree are to be treated without a tree.
+    InvalidDataError
+        If no sample is in a list.
     """
     columns = list(study.metadata.columns) if study.metadata else []
     if choices.split_by is not None and choices.split_by not in columns:
@@ -241,7 +265,11 @@ def make_pipeline(
         )
     sample_ids = (sample_id for table in study.tables for sample_id in table.sample_ids)
     unwanted = failing_samples(list(where), study.metadata, sample_ids)
-    return SamplePipeline(study, choices, prefix_samples, Rejected(findings), left_out=unwanted)
+    pipeline = SamplePipeline(study, choices, prefix_samples, Rejected(findings), left_out=unwanted)
+    if not split_lists:
+        return pipeline
+    samples = ((table.study, sample_id) for table in study.tables for sample_id in table.sample_ids)
+    return replace(pipeline, split_ids=assign_splits(split_lists, samples, pipeline.name, findings))
 
 
 def _filter_asvs(pipeline: SamplePipeline, invalid_ids: list[dict[str, Rule]]) -> BoolArray:
@@ -279,6 +307,7 @@ def _totals(
         for whole in blocks(table, asv_of_feature):
             left_out = _is_in(whole, table.with_bad_counts | invalid.keys() | pipeline.left_out.keys())
             left_out[whole.row[_is_bad(whole.count)]] = True
+            left_out |= pipeline.is_unlisted(whole)
             block = whole.keep_samples(~left_out)
             prevalence += np.bincount(block.asv, minlength=num_asvs)
             reads += np.bincount(block.asv, weights=block.count, minlength=num_asvs)

@@ -43,6 +43,7 @@ class Need(Enum):
     ARTIFACT = "no QIIME 2 artifact was given"
     FILTER = "no such filter was given"
     SPLIT_BY = "no column to split by was given"
+    SPLIT_IDS = "no lists of samples for each split were given"
     RAREFACTION = "no rarefaction depth was given"
 
 

@@ -926,10 +926,25 @@ SPLIT_BY_EMPTY = warning(
     "metadata.tsv: column host_subject_id: 124 of 952 samples, such as 11884.A1",
     needs=Need.SPLIT_BY,
 )
+SPLIT_ID_UNKNOWN = warning(
+    "split-id-unknown",
+    "every id in a list of --split-ids is that of a sample",
+    "spell it as in the table, or remove it from the list",
+    "train.txt: 3 of 80 ids, such as s1; 3 would match if case were ignored: 'S1' is 's1' there",
+    needs=Need.SPLIT_IDS,
+)
+SAMPLE_IN_NO_LIST = warning(
+    "sample-in-no-list",
+    "every sample is in a list of --split-ids",
+    "add the sample to the list of a split; until then it is left out",
+    "table.biom: sample S1",
+    needs=Need.SPLIT_IDS,
+)
 NO_SAMPLE_IN_SPLIT = warning(
     "split-without-samples",
-    "with --split-by, train, validation and test each have samples",
-    "choose a column with more values, so that every split gets some, or leave --split-by out",
+    "with --split-by or --split-ids, train, validation and test each have samples",
+    "choose a column with more values, so that every split gets some, or leave --split-by out; or list samples for "
+    "every split: training needs train and validation, and `aammodel evaluate` uses test",
     "column subject: 34 train, 0 validation, 0 test",
     needs=Need.SPLIT_BY,
 )

@@ -93,6 +93,8 @@ class Choices:
     rarefy_depth: int | None = None
     seed: int = 0
     split_by: str | None = None
+    split_ids: bool = False
+    """Whether lists say which samples are in which split."""
     missing_from_tree: str = "keep"
     min_prevalence: int = 1
     min_reads: float = 0.0
@@ -138,8 +140,10 @@ class Manifest:
         """Return the manifest as JSON. Equal manifests give equal bytes."""
         document = asdict(self)
         # A manifest of an older version lacks these fields. It must keep its hash, which runs refer to.
+        # A set without lists of samples has the same bytes as before there were such lists.
         for values, name in [
             (document, "tokens_sha256"),
+            (document["choices"], "split_ids"),
             *((f, "row_group_sha256") for f in document["files"]),
         ]:
             if not values[name]:
@@ -292,6 +296,8 @@ def _choice_problems(manifest: Manifest) -> Iterator[str]:
     if choices.missing_from_tree not in MISSING_FROM_TREE:
         value, known = shorten(repr(choices.missing_from_tree), 80), ", ".join(MISSING_FROM_TREE)
         yield f"choices.missing_from_tree is {value}, not one of {known}"
+    if choices.split_ids and choices.split_by is not None:
+        yield "choices.split_ids and choices.split_by exclude each other"
     for name, number in (("min_prevalence", choices.min_prevalence), ("min_reads", choices.min_reads)):
         if number < 0:
             yield f"choices.{name} is {number}, which is negative"
