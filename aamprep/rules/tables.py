@@ -943,8 +943,8 @@ SAMPLE_IN_NO_LIST = warning(
 NO_SAMPLE_IN_SPLIT = warning(
     "split-without-samples",
     "with --split-by or --split-ids, train, validation and test each have samples",
-    "choose a column with more values, so that every split gets some, or leave --split-by out; or list samples "
-    "for every split: training needs train and validation, and `aammodel evaluate` uses test",
+    "choose a column with more values, so that every split gets some, or leave --split-by out; or list "
+    "samples for each split: training needs train and validation, and `aammodel evaluate` uses test",
     "column subject: 34 train, 0 validation, 0 test",
     needs=Need.SPLIT_BY,
 )
