@@ -62,7 +62,7 @@ class CrossvalOptions:
 
 
 @dataclass(frozen=True)
-class _Study:
+class LabelledStudy:
     """The labelled samples of a shard set."""
 
     shards: ShardSet
@@ -101,14 +101,14 @@ def crossval(
         If the shards are damaged.
     """
     methods = choose_methods(options.methods)
-    study = _open_study(shards, options)
+    study = open_study(shards, options)
     suspects = [] if study.groups is not None else suspected_groups(study.metadata, options.target)
     if not suspects:
-        inputs = _inputs(study, study.groups, model, token_limit)
+        inputs = inputs_of(study, study.groups, model, token_limit)
         return _run(study, methods, inputs, _folds(study, options), options, on_progress)
     column = suspects[0]
     groups = study.metadata.columns[column].as_text()
-    inputs = _inputs(study, groups, model, token_limit)
+    inputs = inputs_of(study, groups, model, token_limit)
     plain = replace(options, permutations=0)
     random = _run(study, methods, inputs, _folds(study, options), plain, on_progress)
     name = shorten(column, 80)
@@ -124,7 +124,16 @@ def crossval(
     return replace(grouped, warnings=(warning, *grouped.warnings), ungrouped=random)
 
 
-def _open_study(shards: ShardSet, options: CrossvalOptions) -> _Study:
+def open_study(shards: ShardSet, options: CrossvalOptions) -> LabelledStudy:
+    """Return the labelled samples of a shard set, with target and groups.
+
+    Raises
+    ------
+    UsageError
+        If there is no such column, or nothing can be predicted.
+    InvalidDataError
+        If the shards are damaged.
+    """
     shards.check_split(None)
     reader = SampleReader(shards, columns_of_samples(shards))
     samples = reader.read(shards.row_groups)
@@ -137,12 +146,12 @@ def _open_study(shards: ShardSet, options: CrossvalOptions) -> _Study:
     target = make_target(column, options.task, groups)
     kept = [samples[row] for row in target.rows]
     ids = [sample.sample_id for sample in kept]
-    return _Study(
+    return LabelledStudy(
         shards, kept, metadata.in_order(ids), target, None if groups is None else groups[target.rows]
     )
 
 
-def _folds(study: _Study, options: CrossvalOptions) -> Folds:
+def _folds(study: LabelledStudy, options: CrossvalOptions) -> Folds:
     target, groups = study.target, study.groups
     if options.leave_out is not None and groups is not None:
         return left_out_folds(groups, options.leave_out)
@@ -152,9 +161,13 @@ def _folds(study: _Study, options: CrossvalOptions) -> Folds:
     return random_folds(target, options.num_folds, options.repeats, options.seed)
 
 
-def _inputs(
-    study: _Study, groups: npt.NDArray[np.object_] | None, model: AamModel | None, token_limit: int | None
+def inputs_of(
+    study: LabelledStudy,
+    groups: npt.NDArray[np.object_] | None,
+    model: AamModel | None,
+    token_limit: int | None,
 ) -> Inputs:
+    """Return the inputs of methods for the samples of a study. Columns that tell the target are left out."""
     others = {
         name: column
         for name, column in study.metadata.columns.items()
@@ -171,7 +184,7 @@ def _inputs(
     )
 
 
-def _restated_note(study: _Study) -> list[str]:
+def _restated_note(study: LabelledStudy) -> list[str]:
     columns = study.metadata.columns
     names = [
         shorten(name, 80)
@@ -194,7 +207,7 @@ def _untrained(model: AamModel) -> AamModel:
 
 
 def _run(
-    study: _Study,
+    study: LabelledStudy,
     methods: dict[str, Method],
     inputs: Inputs,
     folds: Folds,
