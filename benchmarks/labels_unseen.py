@@ -3,8 +3,8 @@
 Clades with a quarter of the ASVs of ibd-2538 are held out (as in `transfer.py`). Each sample becomes two: one
 with the other ASVs, one with the held-out ones. A model is pretrained on the first kind. Each method learns
 labels from samples of the first kind, and predicts those of the second kind, of other subjects. A forest on
-ASVs is at chance by construction. The rivals are ridge on 6-mers, and kernels on UniFrac, which need a tree of
-all ASVs.
+ASVs is at chance by construction. The rivals are ridge on 6-mers, and kernels on UniFrac, which need a
+tree of all ASVs.
 
     python benchmarks/labels_unseen.py                        # one draw of clades, about 10 minutes
     python benchmarks/labels_unseen.py --draws 3 --objective embedding_distance=0.3
