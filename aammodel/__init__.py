@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from aammodel.objectives.base import Objective
     from aammodel.objectives.registry import register as register_objective
     from aammodel.reports.compare import compare
+    from aammodel.workflows.embed import EmbeddedAsvs, EmbeddedSamples
 
     __version__: str
 
@@ -39,6 +40,8 @@ __all__ = [
     "AamEmbedder",
     "AamError",
     "Crossval",
+    "EmbeddedAsvs",
+    "EmbeddedSamples",
     "Embeddings",
     "Evaluation",
     "InvalidDataError",
@@ -68,6 +71,8 @@ _MODULES = {
     "AamEmbedder": "aammodel.embedder",
     "AamError": "aam_schemas.common.errors",
     "Crossval": "aammodel.cross_validation.result",
+    "EmbeddedAsvs": "aammodel.workflows.embed",
+    "EmbeddedSamples": "aammodel.workflows.embed",
     "Embeddings": "aammodel.evaluation.embed",
     "Evaluation": "aammodel.evaluation.evaluate",
     "InvalidDataError": "aam_schemas.common.errors",

@@ -10,8 +10,9 @@ terminal and in a notebook.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -29,7 +30,6 @@ from aammodel.config.train import TrainConfig
 from aammodel.data.shards import ShardSet
 from aammodel.distances.metrics import METRICS
 from aammodel.evaluation.distances import predicted_matrix
-from aammodel.evaluation.embed import Embeddings, sample_embeddings
 from aammodel.evaluation.evaluate import Evaluation
 from aammodel.evaluation.evaluate import evaluate as evaluate_model
 from aammodel.labels.target import Task
@@ -40,11 +40,21 @@ from aammodel.runs.config_file import read_config_of, read_results
 from aammodel.runs.kinds import RUN
 from aammodel.runs.load import check_fits, load_preparation, load_run, token_limit_of_training
 from aammodel.runs.metrics_log import Row, read_metrics
+from aammodel.runs.training_asvs import TrainingAsvs, read_training_asvs
 from aammodel.training.device import pick_device
 from aammodel.training.setup import Plan, make_plan, make_trainer
 from aammodel.workflows import pretrain as pretraining
 from aammodel.workflows.distance_matrix import all_pairs
-from aammodel.workflows.prepared import open_any_shards, open_data
+from aammodel.workflows.embed import (
+    EmbeddedAsvs,
+    EmbeddedSamples,
+    ToEmbed,
+    embed_asvs,
+    embed_samples,
+    provenance_of,
+)
+from aammodel.workflows.fit import measure_fit
+from aammodel.workflows.prepared import is_table, name_of, open_any_shards, open_data
 
 if TYPE_CHECKING:
     from skbio import DistanceMatrix
@@ -391,7 +401,20 @@ class Model:
     source: Path
     """Where it was loaded from."""
 
-    def embed(self, data: Any, *, split: str | None = None, **files: Any) -> Embeddings:
+    @cached_property
+    def training_asvs(self) -> TrainingAsvs | None:
+        """Which ASVs the training samples had; None if the run did not keep this."""
+        return read_training_asvs(self.source)
+
+    def embed(
+        self,
+        data: Any,
+        *,
+        split: str | None = None,
+        token_limit: int | None = None,
+        with_features: bool = True,
+        **files: Any,
+    ) -> EmbeddedSamples:
         """Embed samples.
 
         The rows are in the order of the table, or of the shards. Samples of a table that cannot be prepared,
@@ -403,13 +426,19 @@ class Model:
             As described at the top of `aammodel.api`.
         split : {"train", "validation", "test"}, optional
             By default the samples of all splits.
+        token_limit : int, optional
+            Largest number of ASVs per sample; by default as the model was trained, or as the shards have.
+        with_features : bool
+            Whether to keep the distance features, which take 50 times as much memory as the embedding.
         **files
-            What goes with a table, as for `aamprep.shard`: `rep_seqs`, `metadata`, `taxonomy`.
+            What goes with a table, as for `aamprep.shard`: `rep_seqs`, `metadata`, `taxonomy`. Shards take
+            `metadata` alone, the path of metadata that came later.
 
         Returns
         -------
-        Embeddings
-            `sample_ids`, `embedding` (one row per sample, as wide as the model) and `distance_features`.
+        EmbeddedSamples
+            `sample_ids`, `embedding` (one row per sample, as wide as the model) and `distance_features`, with
+            `frame()`, `plot()` and `write()`. `fit` tells how the samples differ from those of training.
 
         Raises
         ------
@@ -419,14 +448,67 @@ class Model:
         InvalidDataError
             If the shards are damaged, or the table is invalid.
         """
+        later = None if is_table(data) else files.pop("metadata", None)
+        with self.prepared(data, split, token_limit, files) as todo:
+            return embed_samples(todo, later, with_features)
+
+    def embed_asvs(self, data: Any, *, split: str | None = None, **files: Any) -> EmbeddedAsvs:
+        """Embed ASVs, each on its own. The embedding of an ASV is the same in every sample.
+
+        Parameters
+        ----------
+        data, split, **files
+            As for `embed`. With a split, only the ASVs of its samples are embedded.
+
+        Returns
+        -------
+        EmbeddedAsvs
+            `asv_ids`, `sequences` and `embedding`, with `frame()` and `write()`.
+
+        Raises
+        ------
+        UsageError, InvalidDataError
+            As `embed`.
+        """
+        with self.prepared(data, split, None, files) as todo:
+            return embed_asvs(todo)
+
+    @contextmanager
+    def prepared(
+        self, data: Any, split: str | None, token_limit: int | None, files: Mapping[str, Any]
+    ) -> Iterator[ToEmbed]:
+        """Prepare samples for this model, and log how they differ from those that it was trained on.
+
+        Parameters
+        ----------
+        data, split, token_limit
+            As for `embed`.
+        files : mapping
+            What goes with a table.
+
+        Yields
+        ------
+        ToEmbed
+            The shards of a table exist as long as the block lasts.
+
+        Raises
+        ------
+        UsageError, InvalidDataError
+            As `embed`.
+        """
         _check_split(split)
-        with open_data(data, self.preparation, files) as opened:
-            limit = self._check(opened.shards)
-            found = sample_embeddings(self.network, opened.shards, split, limit)
-        if opened.table_ids is None:
-            return found
-        has_row = set(found.sample_ids)
-        return found.in_order([sample_id for sample_id in opened.table_ids if sample_id in has_row])
+        preparation, name = self.preparation, name_of(data)
+        if token_limit is not None and preparation is not None and is_table(data):
+            preparation = replace(preparation, token_limit=token_limit)
+        with open_data(data, preparation, files) as opened:
+            shards = opened.shards
+            limit = self.limit_for(shards) if token_limit is None else shards.resolve_token_limit(token_limit)
+            check_fits(self.network, shards, limit, name)
+            fit = measure_fit(shards, self.preparation, self.training_asvs, split, limit)
+            for sentence in fit.sentences():
+                LOGGER.warning("%s: %s", name, sentence)
+            provenance = provenance_of(self.source, name)
+            yield ToEmbed(self.network, shards, split, limit, fit, provenance, opened.table_ids)
 
     def distances(
         self, data: Any, *, target: str | None = None, split: str | None = None, **files: Any
@@ -508,12 +590,6 @@ class Model:
         number = sum(parameter.numel() for parameter in self.network.parameters())
         targets = ", ".join(self.network.config.targets)
         return f"<Model {self.source}: {number:,} parameters, trained on {targets}>"
-
-    def _check(self, shards: ShardSet) -> int:
-        limit = self.limit_for(shards)
-        check_fits(self.network, shards, limit)
-        self._log_mismatches(shards)
-        return limit
 
     def _log_never_learned(self, targets: Sequence[str]) -> None:
         """Warn of distances that need a tree, if the model was trained without one."""

@@ -10,6 +10,7 @@ from aam_schemas.common.program import make_program
 from aammodel.commands.compare import compare
 from aammodel.commands.crossval import crossval
 from aammodel.commands.distances import distances
+from aammodel.commands.embed import embed
 from aammodel.commands.evaluate import evaluate
 from aammodel.commands.import_ import import_
 from aammodel.commands.plan import plan
@@ -22,7 +23,7 @@ app = make_program(
     # `import` is a keyword of Python, so the function has another name than the command.
     {
         command.__name__: command
-        for command in (pretrain, evaluate, crossval, distances, compare, plan, trace, tune)
+        for command in (pretrain, evaluate, crossval, embed, distances, compare, plan, trace, tune)
     }
     | {"import": import_},
 )

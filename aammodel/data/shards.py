@@ -196,6 +196,27 @@ class ShardSet:
         with self.open(ASVS_FILE) as file:
             return str(file.read(["asv_id"])["asv_id"][row].as_py())
 
+    def asv_groups(self) -> Iterator[tuple[list[str], list[str], npt.NDArray[np.uint8]]]:
+        """Yield the ids, sequences and tokens of all ASVs, also of those that no sample keeps.
+
+        Yields
+        ------
+        ids, sequences : list of str
+            Those of a row group of asvs.parquet.
+        tokens : ndarray of uint8, shape (rows, L)
+
+        Raises
+        ------
+        InvalidDataError
+            If asvs.parquet is damaged, or an ASV is invalid.
+        """
+        with self.open(ASVS_FILE) as file:
+            for number in range(file.num_row_groups):
+                table = file.read_row_groups([number], ["asv_id", "sequence", "tokens"])
+                tokens = self._as_tokens(table["tokens"])
+                self._check_tokens(tokens)
+                yield table["asv_id"].to_pylist(), table["sequence"].to_pylist(), tokens
+
     @cached_property
     def distance_matrix(self) -> npt.NDArray[np.floating]:
         """The precomputed distances of all samples, shape (samples, samples), memory-mapped.
@@ -285,17 +306,21 @@ class ShardSet:
 
     def _read_tokens(self) -> npt.NDArray[np.uint8]:
         """Read the tokens of the kept ASVs, checked against the contract of `aam_schemas.tables`."""
-        length, number = self.manifest.sequence_length, self.manifest.num_kept_asvs
+        number = self.manifest.num_kept_asvs
         with self.open(ASVS_FILE) as file:
             before = np.cumsum([0, *file.listed.row_group_rows[:-1]])
             column = file.read_row_groups(np.flatnonzero(before < number).tolist(), ["tokens"])["tokens"]
-        values = column.combine_chunks().flatten()
+        tokens = self._as_tokens(column)[:number]
+        self._check_tokens(tokens)
+        return tokens
+
+    def _as_tokens(self, column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
+        length, values = self.manifest.sequence_length, column.combine_chunks().flatten()
         if values.null_count or len(values) != len(column) * length:
             raise _wrong_tokens(
                 f"column tokens does not have {length} values for each ASV", str(self.folder / ASVS_FILE)
             )
-        tokens: npt.NDArray[np.uint8] = values.to_numpy().reshape(len(column), length)[:number]
-        self._check_tokens(tokens)
+        tokens: npt.NDArray[np.uint8] = values.to_numpy().reshape(len(column), length)
         return tokens
 
     def _check_tokens(self, tokens: npt.NDArray[np.uint8]) -> None:

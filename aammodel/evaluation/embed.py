@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import torch
 
 from aam_schemas.common.text import truncate_list
 from aam_schemas.shards import SPLITS
-from aammodel.data.collate import arrange_slots
+from aammodel.data.collate import Slots, arrange_slots
 from aammodel.data.order import Order
 from aammodel.data.samples import SampleReader
 from aammodel.data.shards import ShardSet
@@ -92,21 +93,65 @@ class AsvCache:
         )
 
     @torch.no_grad()
+    def embed_in_samples(self, samples: Sequence[Sample], token_limit: int) -> npt.NDArray[np.float32]:
+        """Return the embedding of each ASV of each sample, after the sample transformer.
+
+        Parameters
+        ----------
+        samples : sequence of Sample
+            A few samples: they are computed together.
+        token_limit : int
+            Maximum number of ASVs per sample.
+
+        Returns
+        -------
+        ndarray of float32, shape (ASVs of all samples, D)
+            The ASVs of the first sample in its order, then those of the second, and so on.
+        """
+        slots = arrange_slots(samples, token_limit, len(self._tokens))
+        on_device = self._on_device(self._embedding_of(slots), slots.slot, slots.count, slots.is_real)
+        in_sample = self.model.sample_encoder.encode(*on_device).cpu().numpy()
+        return np.asarray(in_sample[slots.is_real], dtype=np.float32)
+
+    @torch.no_grad()
     def _encode(self) -> None:
         for start in range(0, len(self.asv_rows), ASVS_AT_ONCE):
             chunk = slice(start, start + ASVS_AT_ONCE)
-            tokens = torch.from_numpy(self._tokens[self.asv_rows[chunk]])
-            self.embedding[chunk] = self.model.encode_asvs(tokens.to(self.model.device)).cpu().numpy()
+            self.embedding[chunk] = asv_embeddings(self.model, self._tokens[self.asv_rows[chunk]])
 
     def _embed_together(self, samples: Sequence[Sample], token_limit: int) -> SampleEmbeddings:
         slots = arrange_slots(samples, token_limit, len(self._tokens))
+        arrays = (self._tokens[slots.asv_row], slots.slot, slots.count, slots.is_real)
+        return self.model.embed_samples(*self._on_device(self._embedding_of(slots), *arrays))
+
+    def _embedding_of(self, slots: Slots) -> npt.NDArray[np.float32]:
         is_encoded = np.isin(slots.asv_row, self.asv_rows)
         if not is_encoded.all():
             missing = truncate_list(slots.asv_row[~is_encoded])
             raise ValueError(f"rows of asvs.parquet that were not encoded: {missing}")
-        embedding = self.embedding[np.searchsorted(self.asv_rows, slots.asv_row)]
-        arrays = (embedding, self._tokens[slots.asv_row], slots.slot, slots.count, slots.is_real)
-        return self.model.embed_samples(*(torch.from_numpy(array).to(self.model.device) for array in arrays))
+        return self.embedding[np.searchsorted(self.asv_rows, slots.asv_row)]
+
+    def _on_device(self, *arrays: npt.NDArray[Any]) -> list[torch.Tensor]:
+        return [torch.from_numpy(array).to(self.model.device) for array in arrays]
+
+
+@torch.no_grad()
+def asv_embeddings(model: AamModel, tokens: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return the embedding of each ASV on its own, which is the same in every sample.
+
+    Parameters
+    ----------
+    model : AamModel
+        In evaluation mode.
+    tokens : ndarray of uint8, shape (U, L)
+        Token ids of the ASVs, `ASVS_AT_ONCE` at most.
+
+    Returns
+    -------
+    ndarray of float32, shape (U, D)
+    """
+    embedding = model.encode_asvs(torch.from_numpy(tokens).to(model.device))
+    return np.asarray(embedding.cpu().numpy(), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -128,7 +173,11 @@ class Embeddings:
 
 
 def sample_embeddings(
-    model: AamModel, shards: ShardSet, split: str | None = None, token_limit: int | None = None
+    model: AamModel,
+    shards: ShardSet,
+    split: str | None = None,
+    token_limit: int | None = None,
+    with_features: bool = True,
 ) -> Embeddings:
     """Return the embeddings of the samples of a shard set.
 
@@ -142,6 +191,9 @@ def sample_embeddings(
         Split of the samples. By default, the samples of all splits are embedded.
     token_limit : int, optional
         Maximum number of ASVs per sample. By default, it is that of the shards.
+    with_features : bool
+        Whether to keep the distance features, which take 50 times as much memory as the embedding. Without
+        them, `distance_features` has no column.
 
     Returns
     -------
@@ -155,33 +207,48 @@ def sample_embeddings(
         If a file is damaged, or a sample is invalid.
     """
     limit = shards.resolve_token_limit(token_limit)
-    splits = [name for name in SPLITS if split in (None, name) and shards.manifest.num_rows(name)]
-    cache = AsvCache(model, shards, _asvs_of(shards, splits, limit))
+    splits = filled_splits(shards, split)
+    cache = AsvCache(model, shards, asvs_of(shards, splits, limit))
     ids: list[str] = []
     # Without samples, the arrays are empty but have the right widths.
-    parts = [cache.embed([], limit)]
-    for samples in _in_order(shards, splits):
+    num_features = model.num_features if with_features else 0
+    embeddings = [np.zeros((0, model.config.width), np.float32)]
+    features = [np.zeros((0, num_features), np.float32)]
+    for samples in samples_in_order(shards, splits):
         ids += [sample.sample_id for sample in samples]
-        parts.append(cache.embed(samples, limit))
-    return Embeddings(
-        sample_ids=tuple(ids),
-        embedding=np.concatenate([part.embedding.cpu().numpy() for part in parts]),
-        distance_features=np.concatenate([part.distance_features.cpu().numpy() for part in parts]),
-    )
+        part = cache.embed(samples, limit)
+        embeddings.append(part.embedding.cpu().numpy())
+        features.append(part.distance_features[:, :num_features].cpu().numpy())
+    return Embeddings(tuple(ids), np.concatenate(embeddings), np.concatenate(features))
 
 
-def _asvs_of(shards: ShardSet, splits: Sequence[str], token_limit: int) -> npt.NDArray[np.integer]:
+def filled_splits(shards: ShardSet, split: str | None) -> list[str]:
+    """Return the splits that have samples: all of them, or the given one."""
+    return [name for name in SPLITS if split in (None, name) and shards.manifest.num_rows(name)]
+
+
+def asvs_of(shards: ShardSet, splits: Sequence[str], token_limit: int) -> npt.NDArray[np.integer]:
     """Return the rows of the ASVs that the samples of some splits keep."""
     is_used = np.zeros(shards.manifest.num_kept_asvs, dtype=np.bool_)
-    for samples in _in_order(shards, splits):
+    for samples in samples_in_order(shards, splits):
         for sample in samples:
             is_used[sample.asv[:token_limit]] = True
     return np.flatnonzero(is_used)
 
 
-def _in_order(shards: ShardSet, splits: Sequence[str]) -> Iterator[list[Sample]]:
-    """Yield the samples of some splits, a few at a time, in the order of the manifest."""
-    reader = SampleReader(shards)
+def samples_in_order(
+    shards: ShardSet, splits: Sequence[str], columns: tuple[str, ...] = ()
+) -> Iterator[list[Sample]]:
+    """Yield the samples of some splits, `SAMPLES_AT_ONCE` at most, in the order of the manifest.
+
+    Parameters
+    ----------
+    shards : ShardSet
+    splits : sequence of str
+    columns : tuple of str
+        Columns to read, as for `SampleReader`.
+    """
+    reader = SampleReader(shards, columns)
     for split in splits:
         samples = reader.read_split(split, Order(shards.group_rows(split), seed=0, shuffled=False))
         while batch := list(islice(samples, SAMPLES_AT_ONCE)):

@@ -45,7 +45,7 @@ RUN = FolderKind(
     entries={
         re.escape(_CONFIG_FILE): JSON,
         r"metrics\.jsonl": JSON,
-        r"model\.safetensors": SAFETENSORS,
+        r"(model|training-asvs)\.safetensors": SAFETENSORS,
         r"results\.json": JSON,
         r"report\.html": HTML,
         r"losses\.png": PNG,

@@ -164,7 +164,9 @@ def _model_path(run: Path) -> Path:
     return path if run.is_dir() else path.resolve()
 
 
-def check_fits(model: AamModel, shards: ShardSet, token_limit: int | None = None) -> None:
+def check_fits(
+    model: AamModel, shards: ShardSet, token_limit: int | None = None, name: str | None = None
+) -> None:
     """Raise an error if a model cannot process the samples of shards.
 
     Parameters
@@ -173,6 +175,8 @@ def check_fits(model: AamModel, shards: ShardSet, token_limit: int | None = None
     shards : ShardSet
     token_limit : int or None
         Maximum number of ASVs in a sample, if it is below the limit of the shards.
+    name : str, optional
+        Name of the samples in messages. By default, the folder of the shards.
 
     Raises
     ------
@@ -181,21 +185,21 @@ def check_fits(model: AamModel, shards: ShardSet, token_limit: int | None = None
     InvalidDataError
         If an ASV has an ambiguity code, and the model has no token for it.
     """
-    config = model.config
+    config, where = model.config, name or str(shards.folder)
     # One token is START.
     supported, longest = config.sequence_length - 1, shards.manifest.sequence_length - 1
     if longest > supported:
         raise UsageError(
-            f"these shards have ASVs of up to {longest} bases, and the model has positions for {supported}",
-            str(shards.folder),
-            "trim the sequences to the length of the training samples' sequences, and shard them again",
+            f"these samples have ASVs of up to {longest} bases, and the model has positions for {supported}",
+            where,
+            f"trim the sequences to {supported} bases, if that is the same region, and prepare them again",
         )
     limit = min(token_limit or shards.manifest.choices.token_limit, shards.manifest.choices.token_limit)
     if 0 < config.slot_positions < limit:
         raise UsageError(
-            f"these shards have samples of up to {limit} ASVs, and the model has positions for "
+            f"there are samples of up to {limit} ASVs, and the model has positions for "
             f"{config.slot_positions}",
-            str(shards.folder),
+            where,
             f"shard the table again with --token-limit {config.slot_positions}",
         )
     if config.vocabulary_size <= vocabulary.N:

@@ -1,7 +1,6 @@
 """Check the output of `aammodel distances` before the distances are computed."""
 
 import io
-import os
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -9,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
-from aam_schemas.common.folders import HDF5, read_start
+from aam_schemas.common.folders import HDF5
 from aam_schemas.common.ids import has_control, lost_in_text
 from aam_schemas.common.json_files import open_regular
-from aam_schemas.common.publish import refuse_within
+from aammodel.workflows.output_file import check_output_file, start_of
 
 SUFFIXES = (".tsv", ".h5", ".hdf5", ".npy")
 
@@ -49,24 +48,10 @@ def check_output(path: Path, overwrite: bool, shards: Path) -> None:
     ------
     UsageError
     """
-    if not path.absolute().parent.is_dir():
-        raise UsageError("there is no such folder", str(path.parent), "create it, or choose another --output")
-    refuse_within(path, (shards,))
-    for file in (path, ids_file(path)) if path.suffix == ".npy" else (path,):
-        if file.is_dir():
-            raise UsageError("this output is a folder, not a file", str(file), "choose another with --output")
-        if not os.path.lexists(file):
-            continue
-        if not overwrite:
-            raise UsageError(
-                "this file exists already", str(file), "choose another --output, or add --overwrite"
-            )
-        if not (_lists_ids(file, path) if file != path else _holds_distances(path)):
-            raise UsageError(
-                "this file is not replaced: its content does not show that `aammodel distances` wrote it",
-                str(file),
-                "choose another --output, or remove it yourself",
-            )
+    command = "aammodel distances"
+    check_output_file(path, overwrite, (shards,), _holds_distances, command)
+    if path.suffix == ".npy":
+        check_output_file(ids_file(path), overwrite, (shards,), lambda file: _lists_ids(file, path), command)
 
 
 def check_ids(path: Path, sample_ids: Sequence[str], *, comments: bool = False) -> None:
@@ -97,9 +82,9 @@ def _holds_distances(path: Path) -> bool:
     if path.suffix == ".npy":
         return _rows_of_npy(path) is not None
     if path.suffix in (".h5", ".hdf5"):
-        start = _start(path)
+        start = start_of(path)
         return start.startswith(HDF5) and b"order\0" in start and b"matrix\0" in start
-    header, _, rest = _start(path).partition(b"\n")
+    header, _, rest = start_of(path).partition(b"\n")
     ids, row = header.split(b"\t")[1:], rest.split(b"\t")
     # After the names of the columns, the first row has the first id, or a sample and its number.
     return header.startswith(b"\t") and (not rest or row[0] == ids[0] or len(ids) == 1)
@@ -107,7 +92,7 @@ def _holds_distances(path: Path) -> bool:
 
 def _rows_of_npy(path: Path) -> int | None:
     """Return the number of rows of a matrix of ours. None if a file holds another array, or none."""
-    start = io.BytesIO(_start(path))
+    start = io.BytesIO(start_of(path))
     try:
         version = np.lib.format.read_magic(start)
         if version != (1, 0):
@@ -129,13 +114,6 @@ def _lists_ids(file: Path, path: Path) -> bool:
             return sum(1 for _ in islice(lines, rows + 1)) == rows
     except InvalidDataError:
         return False
-
-
-def _start(path: Path) -> bytes:
-    try:
-        return read_start(path, 1 << 16)
-    except OSError:
-        return b""
 
 
 def ids_file(path: Path) -> Path:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
+from aam_schemas.common.publish import interrupted
 from aam_schemas.common.temporary import temporary_folder
 from aam_schemas.common.text import shorten
 from aam_schemas.manifest import MANIFEST_FILE
@@ -91,6 +92,7 @@ def open_data(
     """
     given = {name: value for name, value in (files or {}).items() if value is not None}
     if not is_table(data):
+        _check_exists(data)
         if given:
             raise UsageError(
                 "shards were given, which were prepared already", ", ".join(given), "leave these out"
@@ -117,6 +119,19 @@ def open_data(
                 )
                 _LOGGER.warning("%s, which %s", text, reason)
         yield opened
+
+
+def _check_exists(data: Any) -> None:
+    """Refuse a path of nothing, which might have been a table."""
+    if not isinstance(data, str | os.PathLike):
+        return
+    location = parse_location(os.fspath(data))
+    if isinstance(location, Path) and not location.exists() and interrupted(location) is None:
+        raise UsageError(
+            "there is no such file or folder",
+            os.fspath(data),
+            "give a BIOM table, a QIIME 2 artifact, or a folder that `aamprep shard` wrote",
+        )
 
 
 def is_table(data: Any) -> bool:
@@ -176,6 +191,45 @@ def _are_tables(values: Sequence[Any]) -> bool:
     from aamprep.counts import counts_of
 
     return all(isinstance(value, str | os.PathLike) or counts_of(value) is not None for value in values)
+
+
+def files_beside(table: str | Path, given: Mapping[str, Path | None]) -> dict[str, Path]:
+    """Return the files that go with a table: the given ones, or those of conventional names beside it.
+
+    Parameters
+    ----------
+    table : path
+    given : mapping of str to Path or None
+        Files by role, such as `metadata`. Roles that are missing are not looked for.
+
+    Raises
+    ------
+    UsageError
+        If a given file does not exist, or several files beside the table fit one role.
+    """
+    from aamprep.errors import ParameterError
+    from aamprep.study.discover import find_file_beside
+
+    found = {}
+    for role, path in given.items():
+        if path is not None and not path.exists():
+            option = "--" + role.replace("_", "-")
+            raise UsageError("there is no such file", f"{option} {path}", "check the path")
+        try:
+            file = path or find_file_beside(role, [Path(table)])
+        except ParameterError as error:
+            raise error.as_option() from None
+        if file is not None:
+            found[role] = file
+    return found
+
+
+def name_of(data: Any) -> str:
+    """Return what to call shards or a table in messages: the path, or the type of an object."""
+    if isinstance(data, str | os.PathLike):
+        return os.fspath(data)
+    path = getattr(data, "path", None) or getattr(data, "folder", None)
+    return f"the given {type(data).__name__}" if path is None else str(path)
 
 
 def _choices(preparation: Preparation, given: Mapping[str, Any]) -> dict[str, Any]:

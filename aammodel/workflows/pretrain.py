@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from aam_schemas.common.owner import OwnedFolder, owned
-from aam_schemas.common.publish import OutputFolder, published_folder
+from aam_schemas.common.publish import OutputFolder, published_folder, replace_file
 from aammodel.data.remote import ShardLocation
 from aammodel.diagnostics.stop import stop_at_non_finite
 from aammodel.distributed.ranks import Ranks, joined
@@ -28,6 +28,7 @@ from aammodel.runs.config_file import CONFIG_FILE, read_config_of
 from aammodel.runs.kinds import RUN
 from aammodel.runs.load import load_run
 from aammodel.runs.progress import Progress
+from aammodel.runs.training_asvs import TRAINING_ASVS_FILE, find_training_asvs, read_training_asvs
 from aammodel.training.setup import Plan, make_trainer, shortcomings, validation_stream
 from aammodel.training.trainer import Trainer
 from aammodel.workflows.resume import Resumed, read_plan, record_changes
@@ -128,6 +129,8 @@ def begin_run(plan: Plan, run: Path, overwrite: bool) -> Iterator[None]:
         with published_folder(target) as folder:
             content = json.dumps(plan.as_dict(), indent=2, ensure_ascii=False) + "\n"
             (folder / CONFIG_FILE).write_text(content, encoding="utf-8")
+            seen = find_training_asvs(plan.shards, plan.train)
+            (folder / TRAINING_ASVS_FILE).write_bytes(bytes(seen.file()))
             ownership = OwnedFolder(folder)
             stack.callback(ownership.release)
         ownership.renamed(run.absolute())
@@ -144,7 +147,17 @@ def _update_run(run: Path, resumed: Resumed, step: int, is_over: bool) -> None:
         if resumed.changes:
             _LOGGER.info("%s: these differ from the original run: %s", run, ", ".join(resumed.changes))
         _LOGGER.info("%s: resuming after step %s", run, step)
+        if resumed.changes:
+            _add_training_asvs(run, resumed.plan)
     record_changes(run, resumed, step)
+
+
+def _add_training_asvs(run: Path, plan: Plan) -> None:
+    """Add the ASVs of a changed plan, such as those of other shards, to the ASVs that the run has seen."""
+    seen = read_training_asvs(run)
+    if seen is not None:  # a run of an earlier version has no file, and its former ASVs are not known
+        seen = seen.with_others(find_training_asvs(plan.shards, plan.train))
+        replace_file(run / TRAINING_ASVS_FILE, *seen.file().parts)
 
 
 def _train(plan: Plan, trainer: Trainer) -> Outcome:

@@ -161,6 +161,10 @@ class Preparation:
         other = Preparation.from_shards(manifest)
         found = [*self._lengths(other), *self._choices(other)]
         if tokens is not None and len(tokens) and self.region is not None:
+            longest = int(_num_bases(tokens).max())
+            if longest < self.region.shortest:
+                least = self.region.shortest
+                found.append(f"ASVs have at most {longest} bases; the model's had at least {least}")
             found += region_mismatches(self.region, tokens)
         return found
 

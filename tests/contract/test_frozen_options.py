@@ -57,7 +57,7 @@ def test_options_are_those_of_before() -> None:
         found[program] = parameters(group, app.registered_callback.callback)
         for each in app.registered_commands:
             found[f"{program} {each.name}"] = parameters(group.commands[each.name], each.callback)
-    assert len(found) == 19
+    assert len(found) == 20
     assert found == kept("options.json", found)
 
 

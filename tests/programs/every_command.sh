@@ -44,6 +44,10 @@ run aammodel compare run run --report compare.html
 run aammodel distances shards --output unweighted.tsv
 run aammodel distances shards --output weighted.h5 --metric weighted_unifrac
 run aammodel distances shards --output faith.tsv --metric faith_pd
+run aammodel embed shards --model run --output samples.parquet
+run aammodel embed other/table.biom --model run --output samples.tsv
+run aammodel embed shards --model run --output asvs.tsv --asvs
+run aammodel embed shards --model run --output asvs-in-samples.parquet --asvs-in-samples
 run aammodel crossval shards --target habitat --target age --from run --draws 20
 run aammodel trace shards --config tiny.toml
 run aammodel tune shards --config tiny.toml --steps 10 --memory 1GB

@@ -25,7 +25,8 @@ from aam_schemas.common.surroundings import (
 )
 
 SINGLE_FILE_OPTIONS = (
-    "--rep-seqs", "--tree", "--metadata", "--taxonomy", "--distances", "--config", "--resume", "--output"
+    "--rep-seqs", "--tree", "--metadata", "--taxonomy", "--distances", "--config", "--resume", "--output",
+    "--model",
 )  # fmt: skip
 """Options that take one file or folder."""
 

@@ -1,0 +1,145 @@
+"""Write embeddings as Parquet or as tab-separated text, one row per sample or ASV, and recognize such files.
+
+The columns with names come first, then `aam_0`, `aam_1` and so on, float32. Text has as many digits as give
+the same float32 back. In text, ids with quotes are quoted as pandas, R, QIIME 2 and spreadsheets read them.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aam_schemas.common.errors import UsageError
+from aam_schemas.common.folders import PARQUET
+from aam_schemas.common.publish import published_file
+from aammodel.workflows.output_file import check_output_file, start_of
+
+TABLE_SUFFIXES = (".parquet", ".tsv")
+ROWS_PER_GROUP = 4096
+"""Rows of a row group of a Parquet file."""
+_KEY = b"aam"
+"""Key in the footer of a Parquet file. Its value is JSON: model, command, versions."""
+_HEADER = re.compile(rb"(sample_id|asv_id\tsequence|sample_id\tasv_id\tcount)\taam_0[\t\n]")
+
+
+def check_embedding_file(path: Path, overwrite: bool, inputs: Iterable[Path]) -> None:
+    """Refuse an output for a table of embeddings that has an unknown suffix or may not be written.
+
+    Parameters
+    ----------
+    path : Path
+    overwrite : bool
+        Whether a file of embeddings may be replaced.
+    inputs : iterable of Path
+        Files and folders that are read.
+
+    Raises
+    ------
+    UsageError
+    """
+    if path.suffix not in TABLE_SUFFIXES:
+        raise UsageError(
+            f"the suffix {path.suffix!r} is not a format of this table",
+            str(path),
+            "name it embedding.parquet, or embedding.tsv for text",
+        )
+    check_output_file(path, overwrite, inputs, holds_embeddings, "aammodel embed")
+
+
+def holds_embeddings(path: Path) -> bool:
+    """Return whether a regular file is a table of embeddings, as its suffix says."""
+    start = start_of(path)
+    if path.suffix == ".tsv":
+        return _HEADER.match(start) is not None
+    if not start.startswith(PARQUET):
+        return False
+    try:
+        metadata = pq.read_schema(path).metadata
+    except (OSError, pa.ArrowException):
+        return False
+    return metadata is not None and _KEY in metadata
+
+
+def table_of(columns: Mapping[str, Any], embedding: npt.NDArray[np.float32]) -> pa.Table:
+    """Return named columns, then a column of float32 for each dimension.
+
+    Parameters
+    ----------
+    columns : mapping of str to sequence
+    embedding : ndarray of float32, shape (rows, D)
+    """
+    text = {
+        name: pa.array(values, None if name == "count" else pa.string()) for name, values in columns.items()
+    }
+    numbers = {
+        f"aam_{index}": pa.array(column) for index, column in enumerate(np.ascontiguousarray(embedding.T))
+    }
+    return pa.table({**text, **numbers})
+
+
+def write_rows(path: Path, tables: Iterable[pa.Table], provenance: Mapping[str, Any]) -> int:
+    """Write tables with the same columns, one after another, and publish the file when it is whole.
+
+    Parameters
+    ----------
+    path : Path
+        Its suffix is one of `TABLE_SUFFIXES`.
+    tables : iterable of pyarrow.Table
+        At least one. Only one is in memory at a time.
+    provenance : mapping
+        Stored in the footer of a Parquet file.
+
+    Returns
+    -------
+    int
+        Number of rows.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be written.
+    """
+    number, remaining = 0, iter(tables)
+    first = next(remaining)
+    with (
+        published_file(path) as temporary,
+        _writer(path.suffix, temporary, first.schema, provenance) as append,
+    ):
+        for table in chain([first], remaining):
+            append(table)
+            number += len(table)
+    return number
+
+
+@contextmanager
+def _writer(
+    suffix: str, path: Path, schema: pa.Schema, provenance: Mapping[str, Any]
+) -> Iterator[Callable[[pa.Table], None]]:
+    """Open a file, and yield a function that appends a table to it."""
+    if suffix == ".tsv":
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+            writer.writerow(schema.names)
+            yield lambda table: writer.writerows(_cells(table))
+        return
+    text = json.dumps(provenance, ensure_ascii=False, allow_nan=False)
+    with pq.ParquetWriter(path, schema.with_metadata({_KEY: text.encode()}), compression="zstd") as parquet:
+        yield lambda table: parquet.write_table(table, ROWS_PER_GROUP)
+
+
+def _cells(table: pa.Table) -> Iterator[tuple[str, ...]]:
+    # `str` writes a number of float32 or float64 with as many digits as its type needs.
+    columns = (
+        column.to_pylist() if pa.types.is_string(column.type) else map(str, column.to_numpy())
+        for column in table.columns
+    )
+    return zip(*columns, strict=True)
