@@ -46,8 +46,8 @@ def _print(comparison: "Comparison") -> None:
         console.print(
             _table("Differences in configuration", comparison.runs, as_rows(comparison.differences))
         )
-    else:
-        console.print("These runs have the same configuration.")
+    if comparison.conclusion:
+        print(comparison.conclusion)
 
 
 def _table(title: str, runs: tuple[str, ...], rows: list[list[str]]) -> "Table":

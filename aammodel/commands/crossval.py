@@ -67,7 +67,7 @@ def crossval(
     check_address_space(_ADDRESS_SPACE)
     # The options are checked before these imports, which take seconds.
     from aammodel.api import crossval as run
-    from aammodel.cross_validation.files import CROSSVAL, folder_name, write_crossval
+    from aammodel.cross_validation.files import CROSSVAL, folder_names, write_crossval
 
     inputs = [Path(shards), *(path for path in (metadata, model) if path is not None)]
     target_folder = OutputFolder(output, CROSSVAL, overwrite, tuple(inputs))
@@ -92,9 +92,10 @@ def crossval(
         )
         for name in target
     }
+    folders = folder_names(list(results))
     with published_folder(target_folder) as folder:
         for name, result in results.items():
-            place = folder if len(results) == 1 else folder / folder_name(name)
+            place = folder if len(results) == 1 else folder / folders[name]
             place.mkdir(exist_ok=True)
             write_crossval(result, place)
     if json:

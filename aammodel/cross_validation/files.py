@@ -5,8 +5,10 @@ Formats: https://github.com/qiime2/q2-sample-classifier, `q2_sample_classifier/_
 `class_probabilities.tsv` is `SampleData[Probabilities]`, and `importance.tsv` is `FeatureData[Importance]`.
 """
 
+import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +44,8 @@ _FILES: dict[str, bytes | None] = {
     r"folds\.tsv": b"id\trepeat\tfold",
     r"predictions\.parquet": b"PAR1",
 }
+_LONGEST_NAME = 60
+"""Characters of a target in the name of its folder."""
 _FOLDER = r"target-[\w.-]+"
 CROSSVAL = FolderKind(
     "the output of crossval",
@@ -50,9 +54,19 @@ CROSSVAL = FolderKind(
 )
 
 
-def folder_name(target: str) -> str:
-    """Return the name of the folder of one target among several, without special characters."""
-    return "target-" + re.sub(r"[^\w.-]", "_", target, flags=re.ASCII)
+def folder_names(targets: Sequence[str]) -> dict[str, str]:
+    """Return the name of the folder of each of several targets, without special characters.
+
+    Targets that differ have folders that differ, also where a file system ignores case.
+    """
+    plain = {target: re.sub(r"[^\w.-]", "_", target, flags=re.ASCII)[:_LONGEST_NAME] for target in targets}
+    uses = Counter(name.lower() for name in plain.values())
+    return {
+        target: f"target-{name}"
+        if name == target and uses[name.lower()] == 1
+        else f"target-{name}-{hashlib.sha256(target.encode()).hexdigest()[:8]}"
+        for target, name in plain.items()
+    }
 
 
 def write_crossval(result: Crossval, folder: Path) -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from aam_schemas.common.text import shorten
 from aammodel.cross_validation.scores import Interval, score_words
 from aammodel.methods.registry import sees_microbes, uses_model, words_of
-from aammodel.reports.curves import STYLE
+from aammodel.reports.curves import STYLE, as_label
 from aammodel.sample import Float64Array
 
 MODEL_COLOR, BASELINE_COLOR, NOTHING_COLOR = "#c2410c", "#1f5673", "#8a8f98"
@@ -35,7 +35,7 @@ def draw_methods(found: Mapping[str, Interval], score: str) -> Figure:
         for row, (name, interval) in enumerate(found.items()):
             axes.plot([interval.low, interval.high], [row, row], color=_color(name), linewidth=2)
             axes.plot([interval.value], [row], marker=_marker(name), color=_color(name), markersize=6)
-        axes.set_yticks(range(len(found)), [_plain(words_of(name)) for name in found])
+        axes.set_yticks(range(len(found)), [as_label(words_of(name)) for name in found])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(f"{score_words(score)} with 95 % interval")
@@ -54,7 +54,7 @@ def draw_confusion(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Fig
         axes.imshow(shares, cmap="cividis", vmin=0, vmax=1)
         axes.grid(visible=False)
         if len(classes) <= _MOST_CLASSES:
-            names = [_plain(shorten(name, 24)) for name in classes]
+            names = [as_label(shorten(name, 24)) for name in classes]
             axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
             axes.set_yticks(range(len(names)), names)
             for row, column in np.ndindex(counts.shape):
@@ -77,14 +77,9 @@ def draw_numbers(true: Float64Array, predicted: Float64Array, column: str) -> Fi
         )
         ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
         axes.plot(ends, ends, color=NOTHING_COLOR, linewidth=1, linestyle="--")
-        axes.set_xlabel(f"true {_plain(shorten(column, 40))}")
+        axes.set_xlabel(f"true {as_label(shorten(column, 40))}")
         axes.set_ylabel("predicted")
     return figure
-
-
-def _plain(text: str) -> str:
-    """Return text that matplotlib does not read as mathematics."""
-    return text.replace("$", r"\$")
 
 
 def _color(name: str) -> str:

@@ -155,7 +155,7 @@ def reporting_network_errors(path: RemotePath) -> Iterator[None]:
         raise UsageError(
             f"the file cannot be read from the server: {str(reason) or type(reason).__name__}",
             str(path),
-            "check the URL, the network and your permissions, then resume the run with --resume",
+            "check the URL, the network and your permissions, then start again, or resume the run",
         ) from error
 
 
@@ -196,7 +196,7 @@ def _fetch(path: RemotePath, start: int, stop: int | None, most: int) -> bytes:
             raise UsageError(
                 f"the server is too slow: {transfer.received:,} bytes in {time.monotonic() - begun:.0f} s",
                 str(path),
-                f"check the network and the server, then resume the run with --resume, {_COPY}",
+                f"check the network and the server, then start again, or resume the run, {_COPY}",
             )
         transfer.is_over.wait(seconds)
     if transfer.error is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from aam_schemas.common.errors import NonFiniteError
+from aam_schemas.common.text import as_argument
 from aammodel.batch import Batch
 from aammodel.diagnostics.batch_checks import check_batch
 from aammodel.diagnostics.nonfinite import NonFiniteOrigin, run_instrumented
@@ -53,7 +54,8 @@ def stop_at_non_finite(stepper: Stepper, batches: list[Batch], step: int, run: P
     raise NonFiniteError(
         str(first),
         str(run),
-        f"inspect every module with `aammodel trace --batch {path}`; often a smaller learning rate helps",
+        f"inspect every module with `aammodel trace --batch {as_argument(path)}`; often a smaller learning "
+        "rate helps",
     )
 
 

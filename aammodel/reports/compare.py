@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from aam_schemas.common.html import embedded_png, page, png, table
 from aam_schemas.common.publish import replace_file
 from aam_schemas.common.text import format_number, shorten
 from aammodel.distances.metrics import METRICS
-from aammodel.objectives.registry import loss_labels
+from aammodel.objectives.registry import loss_defining_keys, loss_labels
 from aammodel.reports.curves import RUN_COLORS, draw_runs
 from aammodel.reports.run_report import RESULTS_FILE, flatten, results_of
 from aammodel.runs.config_file import read_config_of, read_results
@@ -42,6 +43,21 @@ class Comparison:
     """Best validation losses, r of each target, steps, minutes and so on, by name. A value per run, which is
     None if it is not known yet."""
 
+    @property
+    def conclusion(self) -> str:
+        """What the differences mean for the losses, for people."""
+        if len(self.runs) == 1:
+            return "There is one run: name others to compare it with."
+        if not self.differences:
+            return "These runs have the same configuration."
+        keys = {name.split(".")[1] for name in self.differences if name.startswith("train.")}
+        changed = sorted(keys & loss_defining_keys())
+        if "shards.manifest_sha256" in self.differences:
+            changed.append("shards")
+        return (
+            f"Their losses cannot be compared, since these differ: {', '.join(changed)}." if changed else ""
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return the comparison as `--json` prints it."""
         return asdict(self)
@@ -60,7 +76,7 @@ def read_run(folder: Path) -> Run:
     config = read_config_of(folder)
     rows = read_metrics(folder)
     if not rows:
-        raise UsageError("this run has no metrics yet", str(folder), "wait for its first step")
+        raise UsageError("this run has no metrics yet", str(folder), "wait for its first step, or resume it")
     results = results_of(rows, [], config.get("changes", []))
     stored = read_results(folder / RESULTS_FILE)
     if stored is not None:
@@ -122,14 +138,15 @@ def as_rows(values: dict[str, list[Any]]) -> list[list[str]]:
 def as_page(comparison: Comparison, runs: Sequence[Run]) -> bytes:
     """Return the HTML page of a comparison: tables, and plots with the curves of all runs."""
     names = _short_names(comparison.runs)
-    # `table` turns a leading color into a colored square, which serves as the legend of the curves.
-    keys = [f"{RUN_COLORS[n % len(RUN_COLORS)]} {name}" for n, name in enumerate(names)]
+    # The colors are the legend of the curves.
+    colors = {n: RUN_COLORS[(n - 1) % len(RUN_COLORS)] for n in range(1, len(names) + 1)}
     figure = draw_runs({name: run.rows for name, run in zip(names, runs, strict=True)})
-    parts = ["<h2>Results</h2>", table(as_rows(comparison.results), ["", *keys])]
+    parts = ["<h2>Results</h2>", table(as_rows(comparison.results), ["", *names], colors)]
     parts += ["<h2>Losses and learning rate</h2>", embedded_png(png(figure), "losses of all runs")]
     parts += ["<h2>Differences in configuration</h2>"]
-    same = "<p>None. These runs have the same configuration.</p>"
-    parts += [table(as_rows(comparison.differences), ["", *keys]) if comparison.differences else same]
+    parts += [f"<p>{escape(comparison.conclusion)}</p>"] if comparison.conclusion else []
+    if comparison.differences:
+        parts += [table(as_rows(comparison.differences), ["", *names], colors)]
     return page(f"{len(names)} runs compared", parts)
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from aam_schemas.common.cli import visible
 from aammodel.objectives.registry import loss_labels
 from aammodel.runs.metrics_log import Row, column
 
@@ -50,6 +51,15 @@ class Lines:
     validation_color: str = VALIDATION_COLOR
 
 
+def as_label(name: str) -> str:
+    """Return a name as matplotlib shows it unchanged.
+
+    Text between two `$` would be mathematics, and the legend leaves out labels that begin with `_`.
+    """
+    text = visible(name).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 def draw_run(rows: list[Row]) -> Figure:
     """Return a figure with a panel per loss, for training and validation, and one for the learning rate."""
     return _draw([Lines(rows)])
@@ -59,7 +69,7 @@ def draw_runs(runs: dict[str, list[Row]]) -> Figure:
     """Return a figure in which each panel shows all runs: training losses faint, validation with dots."""
     colors = [RUN_COLORS[n % len(RUN_COLORS)] for n in range(len(runs))]
     each = zip(runs.items(), colors, strict=True)
-    return _draw([Lines(rows, label, color, color) for (label, rows), color in each])
+    return _draw([Lines(rows, as_label(label), color, color) for (label, rows), color in each])
 
 
 def _draw(runs: list[Lines]) -> Figure:

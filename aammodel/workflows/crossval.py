@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from aam_schemas.common.errors import UsageError
-from aam_schemas.common.text import shorten, truncate_list
+from aam_schemas.common.text import as_argument, shorten, truncate_list
 from aam_schemas.shards import ASVS_FILE
 from aammodel.cross_validation.files import lost_ids
 from aammodel.cross_validation.fit import Predictions, predict_all, predict_method
@@ -116,7 +116,7 @@ def crossval(
         f"column {name} has {len(set(groups.tolist())):,} values for {len(groups):,} samples, so samples "
         "look grouped, but no grouping was asked for. With random folds, a method can recognize the group "
         "instead of the target. Both figures are shown. "
-        f"Set --group-by {name}, or another column, to settle it."
+        f"Set --group-by {as_argument(column)}, or another column, to settle it."
     )
     number = min(options.num_folds, len(set(groups.tolist())))
     folds = grouped_folds(study.target, groups, column, number, options.repeats, options.seed)

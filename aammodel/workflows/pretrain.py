@@ -19,6 +19,7 @@ from typing import Any
 
 from aam_schemas.common.owner import OwnedFolder, owned
 from aam_schemas.common.publish import OutputFolder, published_folder, replace_file
+from aam_schemas.common.text import as_argument
 from aammodel.data.remote import ShardLocation
 from aammodel.diagnostics.stop import stop_at_non_finite
 from aammodel.distributed.ranks import Ranks, joined
@@ -166,7 +167,8 @@ def _train(plan: Plan, trainer: Trainer) -> Outcome:
     if trainer.stop_signal:
         if trainer.ranks.is_main:
             step, run = trainer.progress.step, trainer.run
-            _LOGGER.info("stopped after step %s; to resume: aammodel pretrain --resume %s", step, run)
+            resumed = f"aammodel pretrain --resume {as_argument(run)}"
+            _LOGGER.info("stopped after step %s; to resume: %s", step, resumed)
         trainer.ranks.wait()
         return _outcome(trainer)
     return _outcome(trainer, finish_run(plan, trainer) if trainer.ranks.is_main else [], is_trained=True)

@@ -186,7 +186,7 @@ def _ids(facts: dict[str, Any]) -> str:
         lists = [overlap[name] for name in ("both", "only_here", "only_there")]
         counts = [f"{ids['count']:,}{_example(ids['first_ids'])}" for ids in lists]
         noun = overlap["noun"]
-        label = f"{noun[0].upper()}{noun[1:]} of the table and of {overlap['there']}"
+        label = escape(f"{noun[0].upper()}{noun[1:]} of the table and of {overlap['there']}")
         rows.append(([label, *counts], ""))
     heads = ("ids", "in both", "only in the table", "only in the other file")
     return "<h2>Ids</h2>\n" + _table(heads, rows) if rows else ""

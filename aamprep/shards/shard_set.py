@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from aam_schemas.common.errors import InvalidDataError, UsageError
+from aam_schemas.common.text import as_argument
 from aam_schemas.manifest import Manifest, ShardFile, read_manifest
 from aam_schemas.shards import (
     ASVS_FILE,
@@ -155,7 +156,7 @@ class ShardSet:
         return ids
 
     def _invalid(self, name: str, problem: str) -> InvalidDataError:
-        fix = f"list all problems with `aamprep verify {self.path}`, then make the shards again"
+        fix = f"list all problems with `aamprep verify {as_argument(self.path)}`, then make the shards again"
         return InvalidDataError(problem, str(self.path / name), fix)
 
     def __len__(self) -> int:

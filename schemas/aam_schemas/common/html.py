@@ -2,7 +2,8 @@
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -80,14 +81,26 @@ def cards(figures: Iterable[tuple[str, str, str]]) -> str:
     return f'<section class="cards">{"".join(shown)}</section>'
 
 
-def table(rows: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> str:
+def table(
+    rows: Iterable[Sequence[str]], heads: Sequence[str] = (), colors: Mapping[int, str] | None = None
+) -> str:
     """Return the HTML of a table whose first column is a heading.
 
-    A heading that starts with a color (`#1f5673 name`) gets a color key.
+    Parameters
+    ----------
+    rows : iterable of sequence of str
+    heads : sequence of str
+        Headings of the columns.
+    colors : mapping of int to str, optional
+        Color of the key before the heading of a column, such as `#1f5673`, by the number of the column.
     """
-    head = f"<tr>{''.join(f'<th>{_cell(title)}</th>' for title in heads)}</tr>" if heads else ""
+    keys = {
+        number: f'<i class="key" style="background: {color}"></i>' for number, color in (colors or {}).items()
+    }
+    titles = (f"<th>{keys.get(number, '')}{escape(title)}</th>" for number, title in enumerate(heads))
+    head = f"<tr>{''.join(titles)}</tr>" if heads else ""
     lines = (
-        f"<tr><th>{_cell(first)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
+        f"<tr><th>{escape(first)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
         for first, *rest in rows
     )
     return f'<div class="sheet"><table>{head}{"".join(lines)}</table></div>'
@@ -96,8 +109,11 @@ def table(rows: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> str:
 def png(figure: "Figure") -> bytes:
     """Return a figure as PNG. Equal figures give equal bytes."""
     buffer = io.BytesIO()
-    # By default matplotlib writes its version into the file.
-    figure.savefig(buffer, dpi=150, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        # Characters that the font lacks, of a name for example, are drawn as boxes.
+        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
+        # By default matplotlib writes its version into the file.
+        figure.savefig(buffer, dpi=150, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -105,10 +121,3 @@ def embedded_png(content: bytes, name: str) -> str:
     """Return the HTML of a PNG that is embedded in the page."""
     data = base64.b64encode(content).decode()
     return f'<figure><img alt="{escape(name)}" src="data:image/png;base64,{data}"></figure>'
-
-
-def _cell(text: str) -> str:
-    if not text.startswith("#"):
-        return escape(text)
-    color, _, name = text.partition(" ")
-    return f'<i class="key" style="background: {escape(color)}"></i>{escape(name)}'

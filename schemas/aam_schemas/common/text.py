@@ -1,6 +1,7 @@
 """Lists and numbers in messages, the same everywhere."""
 
 import math
+import shlex
 from collections.abc import Iterable
 from itertools import islice
 
@@ -27,6 +28,11 @@ def shorten(value: object, most: int = MOST_SHOWN) -> str:
         return text
     end = most // 4
     return f"{text[: most - end]}...{text[len(text) - end :]} ({len(text):,} characters)"
+
+
+def as_argument(value: object) -> str:
+    """Return a path or name as an argument that can be pasted into a shell."""
+    return shlex.quote(str(value))
 
 
 def truncate_list(items: Iterable[object], most: int = MOST_NAMED, separator: str = ", ") -> str:

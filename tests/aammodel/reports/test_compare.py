@@ -1,6 +1,8 @@
 """`aammodel compare` and the report of a run: correct figures, reproducible bytes, no network."""
 
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,54 @@ def test_runs_with_the_same_configuration(run: Programs, tmp_path: Path) -> None
     ran = run("aammodel", "compare", write_run(tmp_path / "a"), write_run(tmp_path / "b"))
     assert ran.code == 0
     assert "the same configuration" in ran.out
+    ran = run("aammodel", "compare", tmp_path / "a")
+    assert "There is one run" in ran.out
+    assert "same configuration" not in ran.out
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        ({"learning_rate": 0.2}, ""),
+        ({"seed": 1}, ""),
+        ({"nucleotide_weight": 0.5}, "nucleotide_weight"),
+        ({"targets": {"braycurtis": 1.0}}, "targets"),
+    ],
+)
+def test_losses_that_cannot_be_compared_are_named(
+    run: Programs, tmp_path: Path, train: dict[str, Any], words: str
+) -> None:
+    first = write_run(tmp_path / "a", targets={"unweighted_unifrac": 1.0}, nucleotide_weight=1.0)
+    other = {"targets": {"unweighted_unifrac": 1.0}, "nucleotide_weight": 1.0} | train
+    ran = run("aammodel", "compare", first, write_run(tmp_path / "b", **other))
+    found = f"cannot be compared, since these differ: {words}." in ran.out
+    assert found == bool(words)
+
+
+ODD_NAMES = ["_run", "$x$", "$", "<script>alert(1)</script>", "#aa0000 x", "[bold]x", "{}", "%s", "a\\$b$"]
+
+
+def test_curves_have_the_name_of_every_run(tmp_path: Path) -> None:
+    rows = read_run(write_run(tmp_path / "run")).rows
+    figure = draw_runs(dict.fromkeys(ODD_NAMES, rows))
+    for axes in figure.axes[:-1]:
+        legend = axes.get_legend()
+        assert legend is not None
+        texts = legend.get_texts()
+        assert len(texts) == len(ODD_NAMES)
+        for text, name in zip(texts, ODD_NAMES, strict=True):
+            shown, is_math = text._preprocess_math(text.get_text())
+            assert (shown.strip(), is_math) == (name, False)
+
+
+def test_the_page_has_the_name_of_every_run(tmp_path: Path, run: Programs) -> None:
+    runs = [write_run(tmp_path / name.replace("/", "|")) for name in ODD_NAMES]
+    ran = run("aammodel", "compare", *runs, "--report", tmp_path / "page.html")
+    assert ran.code == 0, ran.err
+    page = (tmp_path / "page.html").read_text()
+    assert "<script" not in page
+    headings = re.findall(r"<th><i class=\"key\" style=\"background: #[0-9a-f]{6}\"></i>(.*?)</th>", page)
+    assert [html.unescape(name) for name in headings[: len(runs)]] == [path.name for path in runs]
 
 
 @pytest.mark.parametrize(
