@@ -14,8 +14,9 @@ from tests.helpers.studies import Programs
 
 # `make test` tries the same examples every time, so a failure can be repeated. `make fuzz` draws new ones,
 # and repeats each test until its part of the time is over.
-settings.register_profile("default", derandomize=True)
-settings.register_profile("fuzz", max_examples=100, derandomize=False)
+# There are no deadlines, since any example can be slow on a busy machine.
+settings.register_profile("default", derandomize=True, deadline=None)
+settings.register_profile("fuzz", max_examples=100, derandomize=False, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 FUZZ_SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 

@@ -1,4 +1,7 @@
-"""FASTA: each entry is a line with `>` and an id, which ends at the first blank, then lines of sequence."""
+"""FASTA: each entry is a line with `>` and an id, which ends at the first blank, then lines of sequence.
+
+Lines that begin with a semicolon are comments.
+"""
 
 import re
 from collections.abc import Iterator
@@ -11,6 +14,7 @@ from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 
 _LONE_RETURN = re.compile(r"\r(?!\n)")
+_COMMENT = re.compile(r"^;[^\n]*", re.MULTILINE)
 _PIECE = 1 << 20
 """Number of characters of a sequence that are split at blanks together."""
 
@@ -37,6 +41,7 @@ def parse_fasta(text: str, where: str, findings: Findings) -> dict[str, str]:
     """
     # Old Macs ended lines with a carriage return alone.
     text = _LONE_RETURN.sub("\n", text) if "\r" in text else text
+    text = _COMMENT.sub("", text) if text.startswith(";") or "\n;" in text else text
     first_line: dict[str, int] = {}
     sequences: dict[str, str] = {}
     ambiguous: set[str] = set()

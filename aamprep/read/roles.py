@@ -3,10 +3,12 @@
 This runs in the process that reads (`aamprep.read.child`), so it imports no heavy library.
 """
 
+import re
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
+from aam_schemas.vocabulary import is_sequence
 from aamprep.read.biom.table import spool_table
 from aamprep.read.content import write_content
 from aamprep.read.distances import parse_distances, read_hdf5, read_npy
@@ -85,6 +87,8 @@ def _content(source: Source, role: str, findings: Findings, limits: Limits) -> t
     if source.kind not in _KINDS[role]:
         if role.startswith("tree") and (name := _tree_format(source)):
             raise RefusedError(rules.TREE_FORMAT, source.name, name)
+        if role == "rep-seqs" and (name := _sequence_format(source)):
+            raise RefusedError(rules.FASTA_OTHER_FORMAT, source.name, name)
         needed = " or ".join(sorted(_KINDS[role], reverse=True))
         raise RefusedError(rules.FILE_KIND, source.name, f"{source.kind}; {needed} or an artifact is needed")
     kind = f"{source.kind}, {source.packing}" if source.packing else str(source.kind)
@@ -95,6 +99,23 @@ def _tree_format(source: Source) -> str:
     """Return NEXUS or PhyloXML if a file has one of these formats."""
     start = read_head(source.path).lstrip(b"\xef\xbb\xbf \r\n\t").lower()
     return "NEXUS" if start.startswith(b"#nexus") else "PhyloXML" if b"<phyloxml" in start[:2000] else ""
+
+
+def _sequence_format(source: Source) -> str:
+    """Return the name of another format of sequences, if a file has one."""
+    text = read_head(source.path).decode(errors="replace").lstrip("\ufeff \r\n\t")
+    lines = re.split("\r\n|\r|\n", text)
+    # The first line can be a header.
+    cells = lines[min(1, len(lines) - 1)].split("\t")
+    if lines[0].startswith("@") and any(line.startswith("+") for line in lines[1:4]):
+        return "FASTQ"
+    if len(cells) > 1 and is_sequence(cells[1].strip('"')):
+        return "a table of ids and sequences"
+    return next((name for start, name in _STARTS.items() if lines[0].upper().startswith(start)), "")
+
+
+_STARTS = {"LOCUS": "GenBank", "CLUSTAL": "Clustal", "# STOCKHOLM": "Stockholm", "#NEXUS": "NEXUS"}
+"""Names of formats of sequences, by the first characters in upper case."""
 
 
 def _sequences(text: str, where: str, folder: Path, findings: Findings) -> None:

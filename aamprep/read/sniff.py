@@ -104,7 +104,8 @@ def _sniff_text(text: bytes, tail: bytes) -> Kind:
         return Kind.HTML
     if text.startswith(b"{"):
         return Kind.BIOM_JSON if _BIOM_JSON_KEY.search(text + tail) else Kind.JSON
-    if text.startswith(b">"):
+    # The first FASTA program put comments in front, behind a semicolon.
+    if text.startswith(b">") or (text.startswith(b";") and re.search(rb"[\r\n]>", text)):
         return Kind.FASTA
     if _NEWICK.match(text):
         return Kind.NEWICK

@@ -369,6 +369,15 @@ FASTA_FORMAT = error(
     needs=Need.REP_SEQS,
     effect=Effect.TEXT,
 )
+FASTA_OTHER_FORMAT = error(
+    "fasta-other-format",
+    "rep-seqs are FASTA or a QIIME 2 artifact, not FASTQ, GenBank, an alignment format or a table",
+    "convert FASTQ: `awk 'NR % 4 == 1 {print \">\" substr($0, 2)} NR % 4 == 2' FILE > NEW`; a table of ids "
+    'and sequences: `awk -F \'\\t\' \'{gsub(/"/, ""); print ">" $1 "\\n" $2}\' FILE > NEW`; or export the '
+    "unaligned sequences as FASTA from the program that wrote them",
+    "rep-seqs.fasta: FASTQ",
+    needs=Need.REP_SEQS,
+)
 FASTA_ID_EMPTY = error(
     "fasta-id-empty",
     "every sequence has an id directly after '>'",

@@ -411,7 +411,7 @@ BROKEN: dict[str, Broken] = {
     "count-infinite": left_out(counts_with(S1=np.inf), samples=S1),
     "count-too-large": left_out(counts_with(S1=2.0**54), samples=S1),
     "count-not-finite": left_out(counts_of_a1_without_sequence(), samples=S1, features=A1),
-    "fasta-format": left_out(artifact("rep_seqs", "FeatureData[Sequence]", DNA, "; a comment\n" + FASTA)),
+    "fasta-format": left_out(artifact("rep_seqs", "FeatureData[Sequence]", DNA, "stray text\n" + FASTA)),
     "fasta-id-empty": left_out(edited("rep-seqs.fasta", ">a1", ">"), features=A1),
     "fasta-id-duplicate": left_out(edited("rep-seqs.fasta", ">a5", f">a1\n{'ACGT' * 8}\n>a5"), features=A1),
     "fasta-sequence-empty": left_out(with_sequence(""), features=A1),
@@ -444,6 +444,7 @@ BROKEN: dict[str, Broken] = {
         without("rep-seqs.fasta", lambda f: table(f, features=[f"{n:032x}" for n in range(6)]))
     ),
     "ids-are-not-sequences": Broken(without("rep-seqs.fasta")),
+    "fasta-other-format": Broken(content_of("rep-seqs.fasta", "@a0\nACGT\n+\nIIII\n")),
     "rep-seqs-of-other-features": Broken(lambda f: table(f, features=[f"b{n}" for n in range(6)])),
     "table-transposed": Broken(lambda f: table(f, COUNTS.T, samples=NAMES, features=SAMPLES)),
     "no-features": Broken(no_features),

@@ -26,6 +26,8 @@ def read(folder: Path, content: bytes) -> tuple[Sequences | None, list[tuple[str
         b">a first\nACGT\nacgu\n>b\nNNN\n",
         b">a\r\nACGT\r\nacgu\r\n>b\r\nNNN",
         b"\n\n>a\tx\nACGTacgu\n\n\n>b \nNN\n N\n",
+        b"; a comment\n>a\nACGT\n;masked\nacgu\n;\n>b\nNNN\n",
+        b";one\r\n;two\r\n>a\r\nACGTacgu\r\n; >c\r\n>b\r\nNNN\r\n",
         gzip.compress(b">a\nACGTacgu\n>b\nNNN\n", mtime=0),
     ],
 )

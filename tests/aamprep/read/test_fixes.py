@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from aamprep.read import read_metadata, read_table, read_tree
+from aamprep.read import read_metadata, read_sequences, read_table, read_tree
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Rule
@@ -91,6 +91,33 @@ def test_trees_of_other_formats_are_named(tmp_path: Path, text: str, name: str) 
     findings = Findings()
     assert read_tree(tmp_path / "FILE", findings, isolate=False) is None
     assert (findings[0].rule, findings[0].value) == (rules.TREE_FORMAT, name)
+
+
+BASES = "ACGTTGCA" * 5
+FASTQ = f"@a x\n{BASES}\n+\n{'@' * 40}\n@b\n{BASES[1:]}\n+b\n{'+' * 39}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "command"),
+    [
+        (FASTQ, "FASTQ", 1),
+        (f"id\tsequence\na\t{BASES}\nb\t{BASES[1:]}\n", "a table of ids and sequences", 3),
+        (f'"a"\t"{BASES}"\n"b"\t"{BASES[1:]}"\n', "a table of ids and sequences", 3),
+        ("LOCUS       a 8 bp\nORIGIN\n        1 acgtacgt\n//\n", "GenBank", 0),
+        ("CLUSTAL W (1.82) multiple sequence alignment\n\na AC-GT\n", "Clustal", 0),
+        ("# STOCKHOLM 1.0\na AC-GT\n//\n", "Stockholm", 0),
+    ],
+)
+def test_sequences_of_other_formats_are_named(tmp_path: Path, text: str, name: str, command: int) -> None:
+    (tmp_path / "FILE").write_text(text)
+    findings = Findings()
+    assert read_sequences(tmp_path / "FILE", findings, isolate=False) is None
+    assert [(finding.rule, finding.value) for finding in findings] == [(rules.FASTA_OTHER_FORMAT, name)]
+    if command:
+        fix = rules.FASTA_OTHER_FORMAT.fix.split("`")[command]
+        subprocess.run(fix, cwd=tmp_path, check=True, shell=True)
+        sequences = read_sequences(tmp_path / "NEW", Findings(), isolate=False)
+        assert {"a": BASES, "b": BASES[1:]}.items() <= sequences.by_id.items()
 
 
 @pytest.mark.parametrize(("mark", "name"), [(",", "commas"), (";", "semicolons"), ("   ", "blanks")])
