@@ -20,7 +20,7 @@ from aamprep.merging.choices import common_choices
 from aamprep.merging.metadata import StoredMetadata, unite_metadata
 from aamprep.prepare.pipeline import Previous, SamplePipeline
 from aamprep.prepare.rejected import Rejected
-from aamprep.read.biom.spool import TableWriter, load
+from aamprep.read.biom.spool import TableWriter, load_arrays
 from aamprep.read.types import CountTable, Metadata, Tree
 from aamprep.rules import shards as rules
 from aamprep.rules.findings import Findings
@@ -129,6 +129,7 @@ def _tables(shards: StoredSet, findings: Findings) -> Iterator[CountTable]:
     """Yield one table on disk for each study of a set, with its samples in manifest order."""
     names, studies = _numbered(shards.head["study"])
     num_asvs = shards.head["num_asvs"].to_numpy().astype(np.int64)
+    feature_ids = tuple(_feature_ids(shards))
     ids = np.array(shards.sample_ids, dtype=object)
     with temporary_folder() as folder:
         writers = []
@@ -136,19 +137,29 @@ def _tables(shards: StoredSet, findings: Findings) -> Iterator[CountTable]:
             study_folder, mine = folder / str(number), studies == number
             study_folder.mkdir()
             indptr = np.concatenate([[0], np.cumsum(num_asvs[mine])])
-            writers.append(TableWriter(study_folder, ids[mine].tolist(), _feature_ids(shards), indptr))
+            writers.append(TableWriter(study_folder, ids[mine].tolist(), feature_ids, indptr))
         num_read = 0
         for samples in shards.sample_batches():
             batch = entries(samples)
             study_of_entry = studies[num_read + batch.row]
-            for number, writer in enumerate(writers):
-                mine = study_of_entry == number
-                writer.write(batch.asv[mine], batch.count[mine])
+            by_study = np.argsort(study_of_entry, kind="stable")
+            present, starts = np.unique(study_of_entry[by_study], return_index=True)
+            for number, mine in zip(present, np.split(by_study, starts)[1:], strict=True):
+                writers[number].write(batch.asv[mine], batch.count[mine])
             num_read += len(samples)
         for study, writer in zip(names, writers, strict=True):
-            writer.finish(shards.name, findings)
-            # The arrays are memory-mapped, so they stay readable after the folder is deleted.
-            yield CountTable(source=shards.source, study=study, in_order=True, **load(writer.folder))
+            bad = writer.end(shards.name, findings)
+            # All tables of a set share the names of its ASVs: with a copy each, many studies would take
+            # gigabytes. The arrays are memory-mapped, so they stay readable after the folder is deleted.
+            yield CountTable(
+                source=shards.source,
+                study=study,
+                sample_ids=tuple(writer.sample_ids),
+                feature_ids=feature_ids,
+                with_bad_counts=frozenset(bad),
+                in_order=True,
+                **load_arrays(writer.folder),
+            )
 
 
 def _numbered(words: pa.ChunkedArray) -> tuple[list[str], Int64Array]:
@@ -172,13 +183,19 @@ def _feature_sequences(shards: StoredSet) -> list[str]:
 
 def _unite_asvs(sets: list[StoredSet], tables: tuple[CountTable, ...]) -> tuple[Asvs, tuple[Int64Array, ...]]:
     """Merge ASVs by sequence. Each keeps all its names, and the taxon of the first set that has one."""
-    of_folder = {shards.name: _feature_sequences(shards) for shards in sets}
-    asvs, asv_of_feature = collect_asvs(tables, [of_folder[table.path] for table in tables], None)
+    # The tables of a set have the same features, so one of them stands for all.
+    table_of_set = {table.path: table for table in tables}
+    sequences = {shards.name: _feature_sequences(shards) for shards in sets}
+    asvs, rows = collect_asvs(list(table_of_set.values()), [sequences[name] for name in table_of_set], None)
+    rows_of_set = dict(zip(table_of_set, rows, strict=True))
+    asv_of_feature = tuple(rows_of_set[table.path] for table in tables)
     taxon: dict[str, str] = {}
     for shards in sets:
         if "taxon" in shards.asvs.column_names:
             known = zip(shards.asvs["sequence"].to_pylist(), shards.asvs["taxon"].to_pylist(), strict=True)
-            taxon = {sequence: name for sequence, name in known if name} | taxon
+            for sequence, name in known:
+                if name:
+                    taxon.setdefault(sequence, name)
     if not taxon:
         return asvs, asv_of_feature
     taxa = tuple(taxon.get(sequence, "") for sequence in asvs.sequences)

@@ -32,6 +32,7 @@ class SplitWriter:
     sample_ids: list[str] = field(default_factory=list)
     """Ids of the samples added so far."""
     _waiting: list[pa.Table] = field(default_factory=list)
+    _waiting_bytes: int = 0
     _paths: list[Path] = field(default_factory=list)
     _writer: pq.ParquetWriter | None = None
     _file_bytes: int = 0
@@ -40,7 +41,8 @@ class SplitWriter:
         """Add samples. Complete row groups are written to disk, and the rest waits for more samples."""
         self.sample_ids.extend(samples["sample_id"].to_pylist())
         self._waiting.append(samples)
-        if sum(table.nbytes for table in self._waiting) < ROW_GROUP_BYTES:
+        self._waiting_bytes += samples.nbytes
+        if self._waiting_bytes < ROW_GROUP_BYTES:
             return
         waiting = pa.concat_tables(self._waiting)
         rows = rows_per_group(waiting)
@@ -48,6 +50,7 @@ class SplitWriter:
         for start in range(0, whole, rows):
             self._write_group(waiting.slice(start, rows))
         self._waiting = [waiting.slice(whole)]
+        self._waiting_bytes = self._waiting[0].nbytes
 
     def close(self) -> list[str]:
         """Write the remaining samples, and give the files their final names.

@@ -29,6 +29,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }
 _OPERATOR = "|".join(_COMPARE)
 _COMPARISON = re.compile(rf"(.+?)\s*({_OPERATOR})\s*(.*)", re.DOTALL)
+_REST = re.compile(rf"\s*({_OPERATOR})\s*(.*)", re.DOTALL)
 _WHERE = "where"
 _VALUES_SHOWN = 10
 
@@ -147,12 +148,13 @@ def _why_categorical(metadata: Metadata, column: str) -> str:
 
 def _split(text: str, metadata: Metadata) -> tuple[str, str, str]:
     """Return the column, operator and value of a condition."""
+    text = text.strip()
     # Long names first: `x=y` may be a column, too.
-    for column in sorted(metadata.columns, key=len, reverse=True):
-        match = re.fullmatch(rf"\s*{re.escape(column)}\s*({_OPERATOR})\s*(.*?)\s*", text, re.DOTALL)
+    for column in sorted(filter(text.startswith, metadata.columns), key=len, reverse=True):
+        match = _REST.fullmatch(text, len(column))
         if match:
             return column, match[1], match[2]
-    match = _COMPARISON.fullmatch(text.strip())
+    match = _COMPARISON.fullmatch(text)
     if not match:
         fix = "write COLUMN=VALUE, or with !=, <, <=, > or >="
         raise ParameterError("this is not a comparison", _WHERE, fix, repr(text))

@@ -40,6 +40,8 @@ class SampleCheck:
     """Splits of these samples."""
     is_complete: bool = True
     """Whether every sample so far could be read and satisfies its schema."""
+    _earlier: set[str] = field(default_factory=set)
+    """The same ids, to find those that occur twice."""
 
     def __post_init__(self) -> None:
         manifest = self.check.manifest
@@ -67,13 +69,12 @@ class SampleCheck:
     def _check_file(self, file: ShardFile) -> None:
         name = file.name
         if name in self.check.intact:
-            seen = set(self.sample_ids)
             for samples in self.check.read(name):
                 ids = samples["sample_id"].to_pylist()
                 self._check_batch(name, samples, ids)
-                is_duplicate = np.array([sample_id in seen for sample_id in ids], dtype=bool)
+                is_duplicate = np.array([sample_id in self._earlier for sample_id in ids], dtype=bool)
                 self.check.add_some(rules.SAMPLE_TWICE, name, ids, is_duplicate, "sample")
-                seen.update(ids)
+                self._earlier.update(ids)
                 self.sample_ids += ids
                 self.splits += [file.split] * len(ids)
         self.is_complete &= name in self.check.intact

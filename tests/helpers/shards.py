@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aam_schemas.manifest import write_manifest
-from aam_schemas.shards import write_parquet
+from aam_schemas.manifest import read_manifest, write_manifest
+from aam_schemas.shards import SPLITS, samples_file, write_parquet
 from aammodel.data.shards import ShardSet, open_shards
 from aamprep.shards.write import describe
 from tests.helpers.studies import Programs, random_counts, random_newick, random_sequences, write_table
@@ -78,3 +78,22 @@ def rewrite(shards: ShardSet, name: str, column: str, values: pa.Array) -> Shard
     # As other tools may write it: without hashes of the tokens.
     write_manifest(shards.folder, replace(shards.manifest, files=files, tokens_sha256=""))
     return open_shards(shards.folder)
+
+
+def divide_samples(folder: Path, rows: int) -> Path:
+    """Divide the sample files of a shard set into files of some rows each, as another tool might."""
+    manifest = read_manifest(folder)
+    files = [file for file in manifest.files if not file.split]
+    for split in SPLITS:
+        listed = manifest.sample_files(split)
+        tables = [pq.read_table(folder / file.name) for file in listed]
+        for file in listed:
+            (folder / file.name).unlink()
+        table = pa.concat_tables(tables) if tables else pa.table({})
+        starts = range(0, len(table), rows)
+        for index, start in enumerate(starts):
+            path = folder / samples_file(split, index, len(starts))
+            write_parquet(table.slice(start, rows), path)
+            files.append(describe(path, split))
+    write_manifest(folder, replace(manifest, files=tuple(files)))
+    return folder

@@ -6,6 +6,7 @@ file.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,17 @@ class TableWriter:
     ----------
     folder : Path
         Empty folder.
-    sample_ids, feature_ids : list of str
+    sample_ids, feature_ids : sequence of str
     indptr : ndarray of int64, shape (samples + 1,)
         Offsets of the samples. They start at 0 and never decrease.
     """
 
     def __init__(
-        self, folder: Path, sample_ids: list[str], feature_ids: list[str], indptr: npt.NDArray[np.int64]
+        self,
+        folder: Path,
+        sample_ids: list[str],
+        feature_ids: Sequence[str],
+        indptr: npt.NDArray[np.int64],
     ) -> None:
         self.folder, self.indptr = folder, indptr
         self.sample_ids, self.feature_ids = sample_ids, feature_ids
@@ -72,17 +77,21 @@ class TableWriter:
         self._written += len(count)
 
     def finish(self, where: str, findings: Findings) -> None:
-        """Write the ids, and add a finding for each sample with invalid counts."""
+        """End the table, and write the ids."""
+        bad = self.end(where, findings)
+        ids = {"samples": self.sample_ids, "features": self.feature_ids, "with_bad_counts": bad}
+        (self.folder / "ids.json").write_text(json.dumps(ids), encoding="utf-8")
+
+    def end(self, where: str, findings: Findings) -> list[str]:
+        """Close the files, add a finding for each sample with invalid counts, and return their ids."""
         self.close()
         for (rule, sample), (first, number) in self._invalid.items():
             more = f" and {number - 1:,} more" if number > 1 else ""
             findings.add(rule, f"{where}: sample {self.sample_ids[sample]}", first + more)
-        bad = sorted({self.sample_ids[sample] for _, sample in self._invalid})
-        ids = {"samples": self.sample_ids, "features": self.feature_ids, "with_bad_counts": bad}
-        (self.folder / "ids.json").write_text(json.dumps(ids), encoding="utf-8")
+        return sorted({self.sample_ids[sample] for _, sample in self._invalid})
 
     def close(self) -> None:
-        """Close the files. `finish` closes them, too."""
+        """Close the files. `end` and `finish` close them, too."""
         self._feature.close()
         self._count.close()
 
@@ -111,6 +120,13 @@ def load(folder: Path) -> dict[str, Any]:
         "sample_ids": tuple(ids["samples"]),
         "feature_ids": tuple(ids["features"]),
         "with_bad_counts": frozenset(ids["with_bad_counts"]),
+        **load_arrays(folder),
+    }
+
+
+def load_arrays(folder: Path) -> dict[str, npt.NDArray[Any]]:
+    """Map `indptr`, `feature` and `count` of a finished table into memory."""
+    return {
         "indptr": np.load(folder / "indptr.npy"),
         "feature": map_array(folder / "feature.npy"),
         "count": map_array(folder / "count.npy"),

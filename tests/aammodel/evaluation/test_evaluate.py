@@ -91,7 +91,7 @@ def test_the_token_limit_is_that_of_the_run(run: Programs, tmp_path: Path) -> No
     folders = (tmp_path / "run", max((tmp_path / "run" / "checkpoints").iterdir()))
     calls = [(folder, (), "(as the run was trained)", 3) for folder in folders]
     calls += [(tmp_path / "run" / "model.safetensors", (), "(as the run was trained)", 3)]
-    calls += [(tmp_path / "run", ("--token-limit", 4), "(--token-limit)", 4)]
+    calls += [(tmp_path / "run", ("--token-limit", 4), "(--token-limit; the run was trained with 3)", 4)]
     for number, (where, more, words, limit) in enumerate(calls):
         output = tmp_path / f"found-{number}"
         options = ("--split", "validation", "--output", output, *more)
