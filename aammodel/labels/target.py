@@ -101,7 +101,7 @@ def _regression(column: Column, is_given: npt.NDArray[np.bool_], notes: list[str
             f"column {shorten(repr(column.name), 80)} holds text such as {shorten(repr(example), 80)}, "
             "which cannot be regressed",
             "--task regression",
-            "set --task classification, or choose a column of numbers",
+            "set --task classification, or give --metadata FILE in which cells without a number are empty",
         )
     values = column.values[is_given]
     _check_not_constant(column, values)

@@ -36,7 +36,8 @@ def read_config_of(run: Path) -> dict[str, Any]:
     """
     path = run / CONFIG_FILE
     if not path.is_file():
-        raise UsageError(f"this is not a run folder: it has no {CONFIG_FILE}", str(run), "give a run folder")
+        fix = "give a folder that `aammodel pretrain` wrote"
+        raise UsageError(f"this is not a run folder: it has no {CONFIG_FILE}", str(run), fix)
     config = _read_object(path, _FIX)
     if "imported" in config:
         raise UsageError(

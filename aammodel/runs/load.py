@@ -158,7 +158,9 @@ def _model_path(run: Path) -> Path:
         raise UsageError(
             f"there is no trained model here: {MODEL_FILE} is missing",
             str(run),
-            "this is a shard set: give the run first" if is_shards else "give a run folder",
+            "this is a shard set: give a run, for instance `aammodel evaluate RUN SHARDS`"
+            if is_shards
+            else "give a folder that `aammodel pretrain` wrote, or a model file",
         )
     # A file that is named itself may be a link, as in the caches of download tools.
     return path if run.is_dir() else path.resolve()
@@ -186,24 +188,47 @@ def check_fits(
         If an ASV has an ambiguity code, and the model has no token for it.
     """
     config, where = model.config, name or str(shards.folder)
-    # One token is START.
-    supported, longest = config.sequence_length - 1, shards.manifest.sequence_length - 1
-    if longest > supported:
-        raise UsageError(
-            f"these samples have ASVs of up to {longest} bases, and the model has positions for {supported}",
-            where,
-            f"trim the sequences to {supported} bases, if that is the same region, and prepare them again",
-        )
+    if shards.manifest.sequence_length > config.sequence_length:
+        raise asvs_too_long(shards, config.sequence_length, where)
     limit = min(token_limit or shards.manifest.choices.token_limit, shards.manifest.choices.token_limit)
     if 0 < config.slot_positions < limit:
         raise UsageError(
             f"there are samples of up to {limit} ASVs, and the model has positions for "
             f"{config.slot_positions}",
             where,
-            f"shard the table again with --token-limit {config.slot_positions}",
+            f"add --token-limit {config.slot_positions}, or shard the table again with it",
         )
     if config.vocabulary_size <= vocabulary.N:
         _check_bases(shards, config.vocabulary_size)
+
+
+def asvs_too_long(shards: ShardSet, sequence_length: int, where: str) -> UsageError:
+    """Return the error for ASVs with more bases than a model has positions for.
+
+    Parameters
+    ----------
+    shards : ShardSet
+    sequence_length : int
+        Number of tokens that the model accepts, with START.
+    where : str
+        Name of the samples.
+    """
+    is_longer = (shards.tokens[:, sequence_length:] != vocabulary.PAD).any(axis=1)
+    longest, supported, number = (
+        shards.manifest.sequence_length - 1,
+        sequence_length - 1,
+        int(is_longer.sum()),
+    )
+    trim = (
+        f"if it is the same region, trim the reads to {supported} bases before denoising (in QIIME 2, "
+        "--p-trim-length of deblur or --p-trunc-len of dada2), and prepare the samples again"
+    )
+    return UsageError(
+        f"these samples have ASVs of up to {longest} bases, and the model has positions for {supported} "
+        f"({number:,} of {len(is_longer):,} ASVs are longer)",
+        where,
+        trim if number == len(is_longer) else f"remove these ASVs from the table; or, {trim}",
+    )
 
 
 def _check_bases(shards: ShardSet, vocabulary_size: int) -> None:

@@ -158,7 +158,7 @@ def _check_large_enough(key: str, chosen: int, required: int) -> None:
         raise UsageError(
             f"{key} must be at least {required} for these samples, and is {chosen}",
             "[model]",
-            "leave it out, or correct the configuration",
+            f"leave it out, or set it to {required} or more",
         )
 
 

@@ -27,6 +27,9 @@ from aammodel.nn.model import AamModel
 from aammodel.sample import Sample
 from aammodel.workflows.labels import metadata_of
 
+_FEW_UNITS = 20
+"""With fewer samples or groups, the intervals of the bootstrap are said to be too narrow."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CrossvalOptions:
@@ -184,6 +187,15 @@ def inputs_of(
     )
 
 
+def _few_units_note(folds: Folds) -> list[str]:
+    """Return a warning if there are too few samples, or groups, for intervals."""
+    number = len(set(folds.units.tolist()))
+    if number >= _FEW_UNITS:
+        return []
+    what = "samples" if folds.groups is None else "groups"
+    return [f"{number} {what} are few: the intervals, which come from drawing {what} again, are too narrow"]
+
+
 def _restated_note(study: LabelledStudy) -> list[str]:
     columns = study.metadata.columns
     names = [
@@ -230,7 +242,12 @@ def _run(
         asv_ids=asv_ids,
         predictions=predictions,
         scores=scores,
-        warnings=(*study.target.notes, *_restated_note(study), *lost_ids(sample_ids, asv_ids)),
+        warnings=(
+            *study.target.notes,
+            *_few_units_note(folds),
+            *_restated_note(study),
+            *lost_ids(sample_ids, asv_ids),
+        ),
     )
     if not options.permutations:
         return found

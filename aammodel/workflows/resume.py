@@ -15,6 +15,7 @@ from aammodel.data.remote import ShardLocation, parse_location
 from aammodel.data.shards import ShardSet, open_shards
 from aammodel.objectives.registry import loss_defining_keys, make_objectives
 from aammodel.runs.config_file import CONFIG_FILE, read_config_of
+from aammodel.runs.load import asvs_too_long
 from aammodel.runs.progress import Progress
 from aammodel.training.setup import Plan, adapt_to_model, check_shards
 
@@ -177,11 +178,5 @@ def _check_other_shards(shards: ShardSet, model: ModelConfig, train: TrainConfig
             f"restore the previous ones, add --allow-changes, or {_NEW_RUN}",
         )
     check_shards(shards, train)
-    # A sequence begins with the START token, which is not a base.
-    longest, accepted = shards.manifest.sequence_length - 1, model.sequence_length - 1
-    if longest > accepted:
-        raise UsageError(
-            f"these shards have ASVs of up to {longest} bases, but the model accepts at most {accepted}",
-            str(shards.folder),
-            "trim the sequences, and shard them again",
-        )
+    if shards.manifest.sequence_length > model.sequence_length:
+        raise asvs_too_long(shards, model.sequence_length, str(shards.folder))

@@ -613,8 +613,9 @@ METADATA_NOT_MISSING = error(
 METADATA_WORDS = note(
     "metadata-missing-words",
     "a missing number is an empty cell, not a word",
-    "the column was read as categorical; empty these cells, or declare the column INSDC:missing with "
-    "#q2:missing",
+    "the column was read as categorical: empty these cells. Only the words 'not applicable', 'missing', 'not "
+    "collected', 'not provided' and 'restricted access' may stay, if the column is declared INSDC:missing "
+    "with #q2:missing",
     "metadata.tsv, column 'age': 'not provided' in 12 cells",
     needs=Need.METADATA,
 )
@@ -865,8 +866,8 @@ UNRAREFIED = warning(
 NOT_IN_TREE = warning(
     "asv-not-in-tree",
     "the tree has a tip for every ASV",
-    "build the tree from the same rep-seqs, or choose --missing-from-tree: by default, the model sees the "
-    "ASV, but UniFrac does not",
+    "nothing, if they are few, as after fragment insertion: the model sees these ASVs, but UniFrac does not, "
+    "unless you choose another --missing-from-tree; if they are many, build the tree from the same rep-seqs",
     "tree.nwk: 129, such as ACGT...; 9,970 ASVs in both, 129 only in the table, 0 only in the tree",
     needs=Need.TREE,
 )

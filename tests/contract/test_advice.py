@@ -22,6 +22,8 @@ OTHERS = {
     "biom subset-table": set(),
     "cutadapt": {"--revcomp"},
     "vsearch": {"--orient"},
+    "qiime deblur denoise-16S": {"--p-trim-length"},
+    "qiime dada2 denoise-single": {"--p-trunc-len"},
     "qiime tools export": set(),
     "qiime tools peek": set(),
     "qiime feature-table filter-features": set(),

@@ -30,6 +30,10 @@ def test_a_run_loads_its_best_weights(run: Programs, tmp_path: Path) -> None:
         assert model.config.width == 16
         assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
     check_fits(load_run(tmp_path / "run"), shards)
+    few = replace(load_run(tmp_path / "run").config, slot_positions=3)
+    with pytest.raises(UsageError, match="add --token-limit 3"):
+        check_fits(AamModel(few), shards)
+    check_fits(AamModel(few), shards, token_limit=3)
     with pytest.raises(UsageError, match="up to 59 bases, and the model has positions for 58"):
         check_fits(AamModel(replace(load_run(tmp_path / "run").config, sequence_length=59)), shards)
 
@@ -62,7 +66,7 @@ def test_a_checkpoint_loads_from_any_folder(run: Programs, tmp_path: Path) -> No
 def test_a_shard_set_instead_of_a_run_is_reported(run: Programs, tmp_path: Path) -> None:
     shards = make_shards(run, tmp_path).folder
     ran = run("aammodel", "evaluate", shards, tmp_path / "run", "--output", tmp_path / "evaluation")
-    assert (ran.code, "give the run first" in ran.err) == (2, True)
+    assert (ran.code, "`aammodel evaluate RUN SHARDS`" in ran.err) == (2, True)
 
 
 def test_other_folders_are_reported(tmp_path: Path) -> None:

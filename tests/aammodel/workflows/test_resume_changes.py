@@ -126,7 +126,7 @@ def test_shards_of_longer_sequences_are_always_refused(run: Programs, begun: Pat
     make_shards(run, begun.parent / "again", "--token-limit", 7)
     ran = run("aammodel", "pretrain", begun.parent / "again" / "shards", "--resume", begun, "--allow-changes")
     assert ran.code == 2
-    assert "trim the sequences" in ran.err
+    assert "trim the reads to 32 bases" in ran.err
 
 
 @pytest.mark.parametrize(

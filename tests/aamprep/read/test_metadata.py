@@ -269,3 +269,21 @@ def test_published_metadata_is_read(
     assert findings.valid
     assert len(metadata.ids) == num_rows
     assert num_columns is None or len(metadata.columns) == num_columns
+
+
+@pytest.mark.parametrize("word", ["not provided", "missing", "NA", "nan", "Missing: Not provided", "unknown"])
+def test_the_fix_of_words_for_missing_numbers_makes_a_column_numeric(tmp_path: Path, word: str) -> None:
+    text = "sample-id\tage{directive}\nS1\t31\nS2\t{cell}\n"
+    metadata, found = read(tmp_path, text.format(directive="", cell=word))
+    assert metadata is not None
+    assert (metadata.types["age"], [code for code, _, _ in found]) == (
+        "categorical",
+        [rules.METADATA_WORDS.code],
+    )
+    emptied, found = read(tmp_path, text.format(directive="", cell=""))
+    assert emptied is not None
+    assert (emptied.types["age"], found) == ("numeric", [])
+    may_stay = f"'{word}'" in rules.METADATA_WORDS.fix
+    declared, _ = read(tmp_path, text.format(directive="\n#q2:missing\tINSDC:missing", cell=word))
+    assert declared is not None
+    assert (declared.types["age"] == "numeric") == may_stay
