@@ -17,6 +17,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from aam_schemas.common.ids import has_control
+from aam_schemas.common.text import shorten
 from aamprep.read.lines import Lines
 from aamprep.read.maxima import MOST_CELLS, MOST_COLUMNS, MOST_SAMPLES
 from aamprep.read.source import RefusedError
@@ -32,6 +33,9 @@ _WORDS_FOR_MISSING = _INSDC | {"na", "n/a", "nan", "none", "null", "unknown", "u
 
 _MOST_SHARED = 1 << 16
 """Number of distinct cells of a column that are stored once. The cells of most columns are few words."""
+
+_TITLE_SHOWN = 80
+"""Number of characters of a title in a finding."""
 
 _WHOLE = re.compile(r"[+-]?(0*(?=\d))(\d{1,400})(?:\.\d*)?", re.ASCII)
 """A number without an exponent: its leading zeros, and its other digits before the decimal point."""
@@ -59,6 +63,8 @@ class _Lengths:
 
     header: _Row
     num_rows: int = 0
+    longest: int = 0
+    """Number of filled cells of the longest row, the header included."""
     num_by_one: int = 0
     """Number of rows with one cell more than the header, trailing empty cells included."""
     too_long: "array[int]" = field(default_factory=lambda: array("q"))
@@ -69,10 +75,19 @@ class _Lengths:
     def add(self, row: _Row) -> None:
         """Count a row."""
         self.num_rows += 1
+        self.longest = max(self.longest, len(self.header.cells), len(row.cells))
         self.num_by_one += row.num_cells == self.header.num_cells + 1
         if len(row.cells) > len(self.header.cells):
             self.too_long.append(row.line)
             self.sizes.append(len(row.cells))
+
+    def refuse_late_header(self, row: _Row, where: str) -> None:
+        """Raise RefusedError if a row is the header, and the lines above it are a title."""
+        is_longer = len(row.cells) > max(self.longest, len(self.header.cells))
+        if is_longer and is_id_header(row.cells[0]) and not is_id_header(self.header.cells[0]):
+            above = shorten(repr(self.header.cells[0]), _TITLE_SHOWN)
+            value = f"{row.cells[0]!r}, below {above} in line {self.header.line}"
+            raise RefusedError(rules.METADATA_HEADER_LATE, f"{where}, line {row.line}", value)
 
     @property
     def is_header_short(self) -> bool:
@@ -325,6 +340,7 @@ def _fill_columns(
     first_line: dict[str, int] = {}
     for row in rows:
         location, name, cells = f"{where}, line {row.line}", row.cells[0], row.cells
+        lengths.refuse_late_header(row, where)
         lengths.add(row)
         if lengths.num_rows * len(columns) > MOST_CELLS:
             raise RefusedError(rules.FILE_TOO_MANY, location, f"more than {MOST_CELLS:,} cells")

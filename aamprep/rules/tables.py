@@ -571,6 +571,13 @@ METADATA_COLUMN_RENAMED = note(
     "metadata.tsv: column sample_id: metadata_sample_id in the shards",
     needs=Need.METADATA,
 )
+METADATA_HEADER_LATE = error(
+    "metadata-header-late",
+    "only comments stand above the header",
+    "remove the lines above the header, or begin each of them with `#`",
+    "metadata.tsv, line 3: 'sample-id', below 'Survey of 2019' in line 1",
+    needs=Need.METADATA,
+)
 METADATA_HEADER_SHORT = error(
     "metadata-header-short",
     "the header names every column, that of the sample ids included",

@@ -425,6 +425,7 @@ BROKEN: dict[str, Broken] = {
     "metadata-id-reserved": Broken(edited("metadata.tsv", "S1\t", "sample-id\tage\tsite\nS1\t")),
     "metadata-column-empty": Broken(edited("metadata.tsv", "age", "")),
     "metadata-column-duplicate": Broken(edited("metadata.tsv", "age", "site")),
+    "metadata-header-late": Broken(edited("metadata.tsv", "sample-id", "Survey of 2019\n\nsample-id")),
     "metadata-header-short": Broken(partial(metadata, header="age\tsite")),
     "metadata-row-length": Broken(edited("metadata.tsv", "S1\t", "S1\textra\t")),
     "metadata-directive": Broken(partial(metadata, directive="#q2:types\tnumber\tcategorical\n")),

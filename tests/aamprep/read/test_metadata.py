@@ -200,6 +200,19 @@ def test_a_file_that_is_not_metadata_is_refused(tmp_path: Path, text: str, code:
     assert [finding[0] for finding in found] == [code]
 
 
+@pytest.mark.parametrize("title", ["Survey of 2019\n", "Survey\tof 2019\n\nversion 2\n"])
+def test_lines_above_the_header_are_named_and_can_be_comments(tmp_path: Path, title: str) -> None:
+    rows = "sample-id\tage\tsite\na\t1\tgut\n"
+    metadata, found = read(tmp_path, title + rows)
+    line = title.count("\n") + 1
+    words = repr(title.split("\n")[0].split("\t")[0])
+    value = f"'sample-id', below {words} in line 1"
+    assert (metadata, found) == (None, [(rules.METADATA_HEADER_LATE.code, f", line {line}", value)])
+    comments = "".join(f"#{line}\n" if line else "\n" for line in title.splitlines())
+    metadata, found = read(tmp_path, comments + rows)
+    assert (metadata.columns, found) == ({"age": ("1",), "site": ("gut",)}, [])
+
+
 cells = st.text(st.sampled_from("ab1 .-e0\u00e9'\"#"), max_size=5)
 ids = st.lists(
     st.text(st.sampled_from("ab1.-e0_"), min_size=1, max_size=5), min_size=1, max_size=6, unique=True
