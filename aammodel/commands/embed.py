@@ -48,6 +48,15 @@ def embed(
         Path | None,
         typer.Option(help="Taxonomy of the features (.tsv, .qza).", rich_help_panel=_BESIDE),
     ] = None,
+    plot: Annotated[
+        bool,
+        typer.Option(
+            "--plot", help="Also draw the samples into a .png file beside the output: PCA and predicted PCoA."
+        ),
+    ] = False,
+    color_by: Annotated[
+        str | None, typer.Option(help="Metadata column by which the plot is colored. Implies --plot.")
+    ] = None,
     token_limit: Annotated[
         int | None,
         typer.Option(min=1, help="Maximum number of ASVs per sample. Default: as the run was trained."),
@@ -64,16 +73,22 @@ def embed(
     What does not fit the model is reported with figures, such as ASVs that training never saw.
     """
     from aam_schemas.shards import SPLITS
-    from aammodel.workflows.embedding_files import check_embedding_file
+    from aammodel.workflows.embedding_files import check_embedding_file, check_plot_file
     from aammodel.workflows.prepared import files_beside, is_table
 
     if asvs and asvs_in_samples:
         raise UsageError("give only one of the two", "--asvs and --asvs-in-samples", "run the command twice")
     if split not in (None, *SPLITS):
         raise UsageError(f"there is no split {split!r}", "--split", f"choose among: {', '.join(SPLITS)}")
+    is_plotted = plot or color_by is not None
+    if is_plotted and (asvs or asvs_in_samples):
+        raise UsageError("a plot shows samples, and ASVs are embedded", "--plot", "leave one of the two out")
     given = {"rep_seqs": rep_seqs, "metadata": metadata, "taxonomy": taxonomy}
     inputs = [Path(table_or_shards), model, *(path for path in given.values() if path is not None)]
     check_embedding_file(output, overwrite, inputs)
+    picture = output.with_suffix(".png")
+    if is_plotted:
+        check_plot_file(picture, overwrite, inputs)
     is_prepared = not is_table(table_or_shards)
     for option, path in (("--rep-seqs", rep_seqs), ("--taxonomy", taxonomy)):
         if is_prepared and path is not None:
@@ -83,7 +98,7 @@ def embed(
     from aammodel.api import load
     from aammodel.workflows.embed import asvs_in_samples as rows_in_samples
     from aammodel.workflows.embed import embed_asvs, embed_samples
-    from aammodel.workflows.embedding_files import write_rows
+    from aammodel.workflows.embedding_files import write_plot, write_rows
 
     loaded = load(model, device=device)
     files = given | {"metadata": None} if is_prepared else files_beside(table_or_shards, given)
@@ -93,7 +108,11 @@ def embed(
         elif asvs_in_samples:
             tables = rows_in_samples(todo)
         else:
-            tables = [embed_samples(todo, metadata if is_prepared else None, with_features=False).table()]
+            samples = embed_samples(todo, metadata if is_prepared else None, is_plotted, color_by)
+            tables = [samples.table()]
+            if is_plotted:
+                write_plot(picture, samples.plot(color_by))
+                say(f"plot: {picture}")
         number = write_rows(output, tables, todo.provenance)
     rows = "ASVs" if asvs else "ASVs in samples" if asvs_in_samples else "samples"
     print(f"{number:,} {rows}, {loaded.network.config.width} numbers each: {output}")

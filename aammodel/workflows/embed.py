@@ -1,7 +1,7 @@
 """Embed samples and ASVs, with names and metadata: what `aammodel embed` writes and `Model.embed` returns."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +13,8 @@ import pyarrow as pa
 from aam_schemas.common.errors import InvalidDataError, UsageError
 from aam_schemas.shards import ASVS_FILE, SPLITS
 from aammodel.data.shards import ShardSet
+from aammodel.distances.metrics import METRICS
+from aammodel.evaluation.distances import predicted_matrix
 from aammodel.evaluation.embed import (
     ASVS_AT_ONCE,
     AsvCache,
@@ -32,8 +34,11 @@ from aammodel.workflows.labels import metadata_of
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
+    from matplotlib.figure import Figure
 
 Frame = Literal["pandas", "polars"]
+MOST_PLOTTED = 2000
+"""Largest number of samples in a plot. The matrix of their distances takes 32 MB."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,44 @@ class EmbeddedSamples(Embeddings):
     def table(self) -> pa.Table:
         """Return the embeddings as an Arrow table: `sample_id`, then a column per dimension."""
         return table_of({"sample_id": self.sample_ids}, self.embedding)
+
+    def plot(self, color_by: str | None = None) -> "Figure":
+        """Draw the samples: PCA of the embedding, and PCoA of the predicted distances.
+
+        Parameters
+        ----------
+        color_by : str, optional
+            Metadata column. Numbers are drawn with a color scale, and text with a color per value.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Of `MOST_PLOTTED` samples at most, evenly spaced.
+
+        Raises
+        ------
+        UsageError
+            If there is no such column, or `embed` was called with `with_features=False`.
+        """
+        from aammodel.reports.ordination import draw_ordinations, pca, pcoa
+
+        if not self.distance_features.shape[1]:
+            raise UsageError(
+                "there are no distance features", "with_features", "embed with with_features=True"
+            )
+        values = None if color_by is None else self.metadata.column(color_by, "--color-by").values
+        rows = np.linspace(0, len(self.sample_ids) - 1, min(len(self.sample_ids), MOST_PLOTTED)).astype(int)
+        some = self.in_order([self.sample_ids[row] for row in rows])
+        target = self.model.config.targets[0]
+        words = METRICS[target].words if target in METRICS else target
+        number = f"{len(rows):,} samples"
+        if len(rows) < len(self.sample_ids):
+            number = f"{len(rows):,} of {len(self.sample_ids):,} samples"
+        found = [
+            pca(some.embedding, f"embedding: {number}"),
+            pcoa(predicted_matrix(self.model, some, target), f"predicted {words}"),
+        ]
+        return draw_ordinations(found, None if values is None else values[rows], color_by or "")
 
     def write(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the embeddings as Parquet or text, as the suffix says: `.parquet` or `.tsv`.
@@ -140,8 +183,16 @@ class ToEmbed:
         """The splits of the samples, in the order of the shards."""
         return filled_splits(self.shards, self.split)
 
+    @property
+    def sample_ids(self) -> list[str]:
+        """Ids of the samples, in the order of the shards."""
+        batches = samples_in_order(self.shards, self.splits)
+        return [sample.sample_id for samples in batches for sample in samples]
 
-def embed_samples(todo: ToEmbed, metadata: Path | None = None, with_features: bool = True) -> EmbeddedSamples:
+
+def embed_samples(
+    todo: ToEmbed, metadata: Path | None = None, with_features: bool = True, column: str | None = None
+) -> EmbeddedSamples:
     """Embed samples.
 
     Parameters
@@ -151,14 +202,22 @@ def embed_samples(todo: ToEmbed, metadata: Path | None = None, with_features: bo
         Metadata in QIIME 2's format. By default those of the shards.
     with_features : bool
         Whether to keep the distance features.
+    column : str, optional
+        Metadata column that is needed afterwards. It is looked for before the samples are embedded.
 
     Raises
     ------
     UsageError
-        If there is no such file of metadata.
+        If there is no such file of metadata, or no such column.
     InvalidDataError
         If a file is damaged, or a sample is invalid.
     """
+    found_metadata = metadata_of(todo.shards, todo.sample_ids, metadata)
+    if metadata is None and todo.table_ids is not None:
+        # The shards of a table are temporary.
+        found_metadata = replace(found_metadata, source=todo.provenance["data"])
+    if column is not None:
+        found_metadata.column(column, "--color-by")
     found = sample_embeddings(todo.model, todo.shards, todo.split, todo.token_limit, with_features)
     num_rows = todo.shards.manifest.num_rows
     split_of = dict(zip(found.sample_ids, (s for s in todo.splits for _ in range(num_rows(s))), strict=True))
@@ -169,7 +228,7 @@ def embed_samples(todo: ToEmbed, metadata: Path | None = None, with_features: bo
         embedding=found.embedding,
         distance_features=found.distance_features,
         splits=tuple(split_of[sample_id] for sample_id in found.sample_ids),
-        metadata=metadata_of(todo.shards, found.sample_ids, metadata),
+        metadata=found_metadata.in_order(found.sample_ids),
         fit=todo.fit,
         model=todo.model,
         provenance=todo.provenance,

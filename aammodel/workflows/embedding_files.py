@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +19,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aam_schemas.common.errors import UsageError
-from aam_schemas.common.folders import PARQUET
-from aam_schemas.common.publish import published_file
+from aam_schemas.common.folders import PARQUET, PNG
+from aam_schemas.common.html import png
+from aam_schemas.common.publish import published_file, replace_file
 from aammodel.workflows.output_file import check_output_file, start_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TABLE_SUFFIXES = (".parquet", ".tsv")
 ROWS_PER_GROUP = 4096
 """Rows of a row group of a Parquet file."""
 _KEY = b"aam"
 """Key in the footer of a Parquet file. Its value is JSON: model, command, versions."""
+_SOFTWARE = "aammodel embed"
 _HEADER = re.compile(rb"(sample_id|asv_id\tsequence|sample_id\tasv_id\tcount)\taam_0[\t\n]")
 
 
@@ -53,6 +58,27 @@ def check_embedding_file(path: Path, overwrite: bool, inputs: Iterable[Path]) ->
             "name it embedding.parquet, or embedding.tsv for text",
         )
     check_output_file(path, overwrite, inputs, holds_embeddings, "aammodel embed")
+
+
+def check_plot_file(path: Path, overwrite: bool, inputs: Iterable[Path]) -> None:
+    """Refuse a plot of embeddings that may not be written, as `check_embedding_file` does."""
+    check_output_file(path, overwrite, inputs, _is_plot, "aammodel embed")
+
+
+def _is_plot(path: Path) -> bool:
+    start = start_of(path)
+    return start.startswith(PNG) and b"Software\0" + _SOFTWARE.encode() in start
+
+
+def write_plot(path: Path, figure: "Figure") -> None:
+    """Write a plot as PNG, in which `check_plot_file` recognizes it.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be written.
+    """
+    replace_file(path, png(figure, _SOFTWARE))
 
 
 def holds_embeddings(path: Path) -> bool:

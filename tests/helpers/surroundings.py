@@ -37,7 +37,7 @@ CALLS = {
         "aammodel crossval shards --target site --metadata labels.tsv --method no_microbes --draws 5 "
         "--output OUT"
     ),
-    "embed": "aammodel embed shards --model run --output OUT.parquet",
+    "embed": "aammodel embed shards --model run --output OUT.parquet --plot",
     "embed, a table": "aammodel embed table.biom --model run --output OUT.tsv",
     "distances": "aammodel distances shards --output OUT.tsv",
     "compare": "aammodel compare run run --report OUT.html",

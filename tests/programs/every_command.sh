@@ -44,7 +44,7 @@ run aammodel compare run run --report compare.html
 run aammodel distances shards --output unweighted.tsv
 run aammodel distances shards --output weighted.h5 --metric weighted_unifrac
 run aammodel distances shards --output faith.tsv --metric faith_pd
-run aammodel embed shards --model run --output samples.parquet
+run aammodel embed shards --model run --output samples.parquet --color-by habitat
 run aammodel embed other/table.biom --model run --output samples.tsv
 run aammodel embed shards --model run --output asvs.tsv --asvs
 run aammodel embed shards --model run --output asvs-in-samples.parquet --asvs-in-samples

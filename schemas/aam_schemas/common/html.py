@@ -106,14 +106,14 @@ def table(
     return f'<div class="sheet"><table>{head}{"".join(lines)}</table></div>'
 
 
-def png(figure: "Figure") -> bytes:
-    """Return a figure as PNG. Equal figures give equal bytes."""
+def png(figure: "Figure", software: str | None = None) -> bytes:
+    """Return a figure as PNG, with the name of the software that drew it. Equal figures give equal bytes."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # Characters that the font lacks, of a name for example, are drawn as boxes.
         warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
         # By default matplotlib writes its version into the file.
-        figure.savefig(buffer, dpi=150, format="png", metadata={"Software": None})
+        figure.savefig(buffer, dpi=150, format="png", metadata={"Software": software})
     return buffer.getvalue()
 
 

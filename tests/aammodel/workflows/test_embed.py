@@ -16,6 +16,7 @@ import aammodel
 import aamprep
 from aam_schemas.shards import SPLITS
 from aam_schemas.vocabulary import encode
+from aammodel.workflows import embed as embedding
 from tests.helpers.names import NAMES, names, write_named_study
 from tests.helpers.studies import Programs, random_counts, random_sequences, write_table
 
@@ -286,3 +287,37 @@ def test_only_a_file_of_embeddings_is_replaced(run: Programs, study: Path, tmp_p
         assert "not replaced" in refused(run, study, study / "shards", "--output", link, "--overwrite")
     within = study / "shards" / "e.tsv"
     assert "lies within an input" in refused(run, study, study / "shards", "--output", within)
+
+
+def test_a_plot_lies_beside_the_output(run: Programs, study: Path, tmp_path: Path) -> None:
+    rows = "".join(f"S{number}\t{number}\t{'ab'[number % 2]}\n" for number in range(39))
+    (tmp_path / "later.tsv").write_text(f"sample-id\tage\tsite\n{rows}")
+    for options in (("--plot",), ("--color-by", "age"), ("--color-by", "site")):
+        output = ("--output", tmp_path / "e.tsv", "--overwrite")
+        said = embed(run, study, *output, *options, "--metadata", tmp_path / "later.tsv")
+        assert f"plot: {tmp_path / 'e.png'}" in said
+        assert (tmp_path / "e.png").read_bytes().startswith(b"\x89PNG")
+    said = refused(run, study, study / "shards", "--output", tmp_path / "o.tsv", "--color-by", "sites")
+    assert "--color-by" in said
+    later = ("--metadata", tmp_path / "later.tsv")
+    said = refused(
+        run, study, study / "shards", "--output", tmp_path / "o.tsv", "--color-by", "sites", *later
+    )
+    assert "did you mean 'site'" in said
+    both = ("--output", tmp_path / "o.tsv", "--plot", "--asvs")
+    assert "a plot shows samples" in refused(run, study, study / "shards", *both)
+    (tmp_path / "o.png").write_bytes(b"\x89PNG\r\n\x1a\n of somebody else")
+    output = ("--output", tmp_path / "o.tsv", "--plot", "--overwrite")
+    assert "o.png: this file is not replaced" in refused(run, study, study / "shards", *output)
+    assert not (tmp_path / "o.tsv").exists()
+
+
+def test_a_result_is_plotted(study: Path, model: aammodel.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = model.embed(study / "shards")
+    assert found.plot().axes[0].get_title() == "embedding: 40 samples"
+    monkeypatch.setattr(embedding, "MOST_PLOTTED", 15)
+    figure = found.plot()
+    assert figure.axes[0].get_title() == "embedding: 15 of 40 samples"
+    assert len(figure.axes[0].collections[0].get_offsets()) == 15
+    with pytest.raises(aammodel.UsageError, match="no distance features"):
+        model.embed(study / "shards", with_features=False).plot()
