@@ -32,9 +32,13 @@ def metadata_of(shards: ShardSet, sample_ids: Sequence[str], file: Path | None) 
 
     found = aamprep.read_metadata(file)
     if not set(found.ids) & set(sample_ids):
+        from aamprep.study.id_mismatches import mismatch_hint
+
+        ids = (shorten(repr(ids[0]), 80) for ids in (found.ids, sample_ids))
+        hint = mismatch_hint(sample_ids, found.ids)
+        hint = hint or "it has samples such as {}, and the shards such as {}".format(*ids)
         raise InvalidDataError(
-            f"none of its {len(found.ids):,} samples are in the shards; it has samples such as "
-            f"{shorten(repr(found.ids[0]), 80)}, and the shards such as {shorten(repr(sample_ids[0]), 80)}",
+            f"none of its {len(found.ids):,} samples are in the shards; {hint}",
             str(file),
             "give the metadata of this study, with the sample ids of the table",
         )

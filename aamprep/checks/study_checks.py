@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 
 from aam_schemas.common.counts import rounded_counts
-from aam_schemas.common.text import percent, short_number
+from aam_schemas.common.text import percent, short_number, shorten
 from aam_schemas.manifest import Manifest
 from aam_schemas.shards import SPLITS
 from aam_schemas.vocabulary import fold
@@ -21,6 +21,7 @@ from aamprep.read.types import Metadata
 from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Rule
+from aamprep.study.id_mismatches import Reason, best_of
 from aamprep.study.id_overlap import (
     Overlap,
     asvs_and_tree,
@@ -208,8 +209,7 @@ def _check_metadata(study: Study, findings: Findings) -> None:
             where = f"{overlap.file}: column {name}"
             findings.add(rules.METADATA_COLUMN_RENAMED, where, f"{stored} in the shards")
     if not overlap.both:
-        why = _features_of(overlap, study) or _other_column(study.metadata, overlap)
-        value = f"none of {len(overlap.only_here):,} samples; {why or _why_none(overlap, study)}"
+        value = f"none of {len(overlap.only_here):,} samples; {_why_none(overlap, study, study.metadata)}"
         findings.add(rules.NO_SAMPLE_IN_METADATA, overlap.file, value)
         for rule in (rules.SAMPLE_WITHOUT_METADATA, rules.METADATA_WITHOUT_SAMPLE, rules.ONE_VALUE):
             findings.skip(rule, "the metadata describe other samples")
@@ -251,34 +251,47 @@ def _check_absent(rule: Rule, overlap: Overlap, absent: tuple[str, ...], finding
     """Report ids that one of two files lacks: an example, the three counts, and a likely cause."""
     if absent:
         value = f"{len(absent):,}, such as {absent[0]}; {overlap.counts}"
-        findings.add(rule, overlap.file, value + (f"; {overlap.hint}" if overlap.hint else ""))
+        findings.add(rule, overlap.file, value + (f"; {overlap.change}" if overlap.change.number else ""))
 
 
-def _why_none(overlap: Overlap, study: Study) -> str:
-    """Return why a file has no sample of the table: it is about features, or the ids were changed."""
-    return _features_of(overlap, study) or overlap.hint or _ids_of_both(overlap)
+def _why_none(overlap: Overlap, study: Study, metadata: Metadata | None = None) -> str:
+    """Return why a file has no sample: its ids are features, were changed, or stand elsewhere in it."""
+    reasons = [_features_of(overlap, study), overlap.change]
+    if metadata:
+        # The same text elsewhere is a better reason than a change of ids. A number can be there by chance.
+        reasons.insert(1, _names_of_columns(metadata, overlap))
+        reasons.insert(2, _other_column(metadata, "categorical", overlap))
+        reasons.append(_other_column(metadata, "numeric", overlap))
+    return str(best_of(reasons)) or _ids_of_both(overlap)
 
 
-def _features_of(overlap: Overlap, study: Study) -> str:
-    """Return that a file is about features of the table, if it has their ids in place of sample ids."""
+def _features_of(overlap: Overlap, study: Study) -> Reason:
     features = {feature_id for table in study.tables for feature_id in table.feature_ids}
     number = sum(name in features for name in overlap.only_there)
     if 2 * number < min(len(features), len(overlap.only_there)) or not number:
-        return ""
-    return f"{_of(number, len(overlap.only_there), 'ids')} of {overlap.there} are features of the table"
+        return Reason()
+    ids = _of(number, len(overlap.only_there), "ids")
+    return Reason(number, f"{ids} of {overlap.there} are features of the table")
 
 
-def _other_column(metadata: Metadata, overlap: Overlap) -> str:
-    """Return where in the metadata most of the samples are, if it is not the column of ids."""
+def _names_of_columns(metadata: Metadata, overlap: Overlap) -> Reason:
+    number = len(set(overlap.only_here).intersection(metadata.columns))
+    if 2 * number < min(len(overlap.only_here), len(metadata.columns)) or not number:
+        return Reason()
+    return Reason(number, f"{number:,} are names of columns: the metadata are transposed")
+
+
+def _other_column(metadata: Metadata, column_type: str, overlap: Overlap) -> Reason:
+    """Return the column of a type that has most of the samples. One of numbers must have all of them."""
     samples = set(overlap.only_here)
-    number = len(samples.intersection(metadata.columns))
-    if 2 * number >= min(len(samples), len(metadata.columns)) > 0:
-        return f"{number:,} are names of columns: the metadata are transposed"
-    numbers = {name: len(samples.intersection(cells)) for name, cells in metadata.columns.items()}
-    name = max(numbers, key=lambda name: numbers[name], default="")
-    if not name or 2 * numbers[name] < min(len(samples), len(metadata.ids)):
-        return ""
-    return f"{numbers[name]:,} are in column {name!r}, but the ids must be in the first column"
+    best = Reason()
+    for name, cells in metadata.columns.items():
+        number = len(samples.intersection(cells)) if metadata.types[name] == column_type else 0
+        enough = len(samples) if column_type == "numeric" else min(len(samples), len(cells)) / 2
+        if number > best.number and number >= enough:
+            where = f"column {shorten(name)!r}, but the ids must be in the first column"
+            best = Reason(number, f"{number:,} are in {where}")
+    return best
 
 
 def _ids_of_both(overlap: Overlap) -> str:

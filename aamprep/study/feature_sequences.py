@@ -13,7 +13,7 @@ from aamprep.rules import tables as rules
 from aamprep.rules.findings import Findings
 from aamprep.rules.rule import Rule
 from aamprep.study.id_forms import hash_in
-from aamprep.study.id_mismatches import mismatch_hint
+from aamprep.study.id_mismatches import best_of, nearest
 from aamprep.study.sequence_mismatches import named_by_hash
 from aamprep.study.transposed import Names, why_transposed
 
@@ -55,7 +55,8 @@ def resolve(feature_id: str, sequences: Sequences | None) -> str | NoSequence:
 def _valid_sequence(sequence: str) -> str | NoSequence:
     position = first_invalid_position(sequence)
     if position is not None:
-        value = f"{sequence[position]!a} at base {position + 1}"
+        gap = ", a gap of an alignment" if sequence[position] in _GAPS else ""
+        value = f"{sequence[position]!a} at base {position + 1}{gap}"
         invalid = "".join(sorted(letter for letter in set(sequence) if first_invalid_position(letter) == 0))
         return NoSequence(rules.NOT_A_NUCLEOTIDE, "ASV", value, invalid)
     if len(sequence) > MOST_BASES:
@@ -133,7 +134,7 @@ def _about_all(invalid: Sequence[tuple[str, NoSequence]]) -> str:
     held = ", ".join(map(ascii, letters[:-1])) + (" or " if letters[1:] else "") + ascii(letters[-1])
     meaning = Counter(_meaning(why.invalid) for _, why in invalid).most_common(1)[0][0]
     name, why = invalid[0]
-    example = f"ASV {shorten(name)} has {why.value}"
+    example = f"ASV {shorten(name)} has {why.value.split(',')[0]}"
     return f"all {len(invalid):,} sequences hold {held}: {meaning}; {example}"
 
 
@@ -163,8 +164,8 @@ def _report_table(table: CountTable, sequences: Sequences | None, names: Names, 
     ids = table.feature_ids
     value = f"{len(ids):,} ids, such as {shorten(ids[0])!r}"
     if sequences is not None and 2 * sum(map(_is_taxon, ids)) <= len(ids):
-        hint = named_by_hash(ids, sequences.by_id) or mismatch_hint(ids, list(sequences.by_id))
-        hint = hint or f"its ids are such as {shorten(next(iter(sequences.by_id), ''))!r}"
+        reasons = [nearest(ids, list(sequences.by_id)), named_by_hash(ids, sequences.by_id)]
+        hint = str(best_of(reasons)) or f"its ids are such as {shorten(next(iter(sequences.by_id), ''))!r}"
         findings.add(rules.OTHER_REP_SEQS, sequences.source.name, f"none of {table.path}: {value}; {hint}")
         return
     given = f"none of them is in {sequences.source.name}" if sequences else "no rep-seqs were given"

@@ -1,6 +1,6 @@
 """Explain why ids do not match: changes that editors, spreadsheets and pipelines make to them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from aam_schemas.common.text import shorten
@@ -78,17 +78,22 @@ If two changes explain the same number of ids, the first is reported.
 
 
 @dataclass(frozen=True)
-class Nearest:
-    """The single change that explains most of the ids that do not match."""
+class Reason:
+    """Why ids do not match."""
 
     number: int = 0
     """Number of ids that it explains."""
     text: str = ""
-    """Such as `if case were ignored: 's1' is 'S1' there`. Empty if no change explains any."""
+    """Such as `2 would match if case were ignored: 's1' is 'S1' there`. Empty if no reason is known."""
 
     def __str__(self) -> str:
-        """Return the number of ids and the change as text. Empty if there is no change."""
-        return f"{self.number:,} would match {self.text}" if self.number else ""
+        """Return the text."""
+        return self.text
+
+
+def best_of(reasons: Iterable[Reason]) -> Reason:
+    """Return the reason that explains most ids, the first of several."""
+    return max(reasons, key=lambda reason: reason.number)
 
 
 def mismatch_hint(here: Sequence[str], there: Sequence[str]) -> str:
@@ -107,7 +112,7 @@ def mismatch_hint(here: Sequence[str], there: Sequence[str]) -> str:
     return str(nearest(here, there))
 
 
-def nearest(here: Sequence[str], there: Sequence[str], changes: Sequence[Change] = _CHANGES) -> Nearest:
+def nearest(here: Sequence[str], there: Sequence[str], changes: Sequence[Change] = _CHANGES) -> Reason:
     """Return the change that explains most of the ids that do not match. See `mismatch_hint`."""
     both = {*here}.intersection(there)
     # Sequences are compared in one spelling already. Without them, large trees take no time here.
@@ -122,7 +127,9 @@ def nearest(here: Sequence[str], there: Sequence[str], changes: Sequence[Change]
         pairs = _pairs(here, there, change) if any(map(change.needs, characters)) else []
         if len(pairs) > len(best):
             best, best_change = pairs, change.condition
-    return Nearest(len(best), f"if {best_change}: {_example(*best[0])}") if best else Nearest()
+    if not best:
+        return Reason()
+    return Reason(len(best), f"{len(best):,} would match if {best_change}: {_example(*best[0])}")
 
 
 def _example(ours: str, theirs: str) -> str:

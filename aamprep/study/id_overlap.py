@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from aamprep.study.id_mismatches import mismatch_hint
+from aamprep.study.id_mismatches import Reason, nearest
 from aamprep.study.study import Study
 
 
@@ -36,9 +36,9 @@ class Overlap:
         )
 
     @cached_property
-    def hint(self) -> str:
-        """Change that would make most of the unmatched ids match. Empty if there is none."""
-        return mismatch_hint(self.only_here, self.only_there)
+    def change(self) -> Reason:
+        """Change that would make most of the unmatched ids match."""
+        return nearest(self.only_here, self.only_there)
 
 
 def overlaps(study: Study) -> list[Overlap]:

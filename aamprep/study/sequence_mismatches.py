@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from aam_schemas.common.text import shorten
 from aam_schemas.vocabulary import SHORTEST_SEQUENCE_ID, fold, is_sequence, reverse_complement
 from aamprep.study.id_forms import hash_in
-from aamprep.study.id_mismatches import mismatch_hint
+from aamprep.study.id_mismatches import Reason, best_of, nearest
 
 
 def name_hint(sequences: Mapping[str, str], others: Iterable[str]) -> str:
@@ -20,30 +20,32 @@ def name_hint(sequences: Mapping[str, str], others: Iterable[str]) -> str:
         Names in the other file.
     """
     others = list(others)
-    hint = named_by_hash(others, sequences) or _named_by_sequence(sequences, others)
-    return hint or mismatch_hint(list(sequences), others)
+    changed = nearest(list(sequences), others)
+    return str(best_of([changed, named_by_hash(others, sequences), _named_by_sequence(sequences, others)]))
 
 
-def _named_by_sequence(sequences: Mapping[str, str], others: Iterable[str]) -> str:
-    """Return how many sequences are names in another file: as they are, shorter, longer or turned round."""
+def _named_by_sequence(sequences: Mapping[str, str], others: Iterable[str]) -> Reason:
+    """Return how many sequences are names in another file: as they are, turned round, shorter or longer."""
     names = {fold(name) for name in others if is_sequence(name)}
     ours = set(sequences.values())
     if not names:
-        return ""
-    if number := len(ours & names):
-        return f"{number:,} would match if ASVs were named by their sequences"
-    if number := sum(reverse_complement(sequence) in names for sequence in ours):
-        return f"{number:,} would match if sequences were turned round (reverse complement)"
+        return Reason()
     shortest = min(map(len, (*ours, *names)))
-    starts = {name[:shortest] for name in names}
-    number = sum(sequence[:shortest] in starts for sequence in ours)
-    if not number or shortest < SHORTEST_SEQUENCE_ID:
-        return ""
-    return f"{number:,} would match if sequences were trimmed to their first {shortest} bases"
+    starts = {name[:shortest] for name in names} if shortest >= SHORTEST_SEQUENCE_ID else set()
+    numbers = {
+        "ASVs were named by their sequences": len(ours & names),
+        "sequences were turned round (reverse complement)": sum(reverse_complement(s) in names for s in ours),
+        f"sequences were trimmed to their first {shortest} bases": sum(s[:shortest] in starts for s in ours),
+    }
+    return best_of(_reason(number, change) for change, number in numbers.items())
 
 
-def named_by_hash(ids: Iterable[str], sequences: Mapping[str, str]) -> str:
-    """Return how many ids are hashes of sequences with other names, as text. Empty if there are none.
+def _reason(number: int, change: str) -> Reason:
+    return Reason(number, f"{number:,} would match if {change}" if number else "")
+
+
+def named_by_hash(ids: Iterable[str], sequences: Mapping[str, str]) -> Reason:
+    """Return how many ids are hashes of sequences with other names.
 
     Parameters
     ----------
@@ -57,9 +59,9 @@ def named_by_hash(ids: Iterable[str], sequences: Mapping[str, str]) -> str:
         found = [(wanted[digest], name) for name, digest in digests if digest in wanted]
         if found:
             hashed, name = (shorten(repr(each)) for each in found[0])
-            condition = f"if sequences were named by their {kind.upper()}"
-            return f"{len(found):,} would match {condition}: {hashed} is that of {name}"
-    return ""
+            change = f"sequences were named by their {kind.upper()}: {hashed} is that of {name}"
+            return _reason(len(found), change)
+    return Reason()
 
 
 def _digest(kind: str, sequence: str) -> str:

@@ -1,7 +1,7 @@
 """A study: tables with their feature ids resolved to sequences, and the files that accompany them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,7 +115,8 @@ def read_study(
         return None
     asvs, asv_of_feature = collect_asvs(usable, resolved, taxonomy)
     _check_taxonomy(asvs, taxonomy, findings)
-    tip_of_asv = match_tips(asvs, tree, findings)
+    samples = {sample_id for table in usable for sample_id in table.sample_ids}
+    tip_of_asv = match_tips(asvs, tree, findings, samples)
     if tip_of_asv is None:
         return None
     return Study(
@@ -174,7 +175,9 @@ def _check_taxonomy(asvs: Asvs, taxonomy: Taxonomy | None, findings: Findings) -
     findings.add(rules.OTHER_TAXONOMY, taxonomy.source.name, f"none of {len(asvs.ids):,} ASVs; {hint}")
 
 
-def match_tips(asvs: Asvs, tree: Tree | None, findings: Findings) -> Int64Array | None:
+def match_tips(
+    asvs: Asvs, tree: Tree | None, findings: Findings, samples: Collection[str] = ()
+) -> Int64Array | None:
     """Find the tip of each ASV by its feature ids or its sequence.
 
     An id that several ASVs share is not used: two studies may each have an OTU1.
@@ -196,7 +199,9 @@ def match_tips(asvs: Asvs, tree: Tree | None, findings: Findings) -> Int64Array 
     if not (tip_of_asv < 0).all():
         return tip_of_asv
     tip = next(iter(tree.tips), "")
-    hint = name_hint(asvs.by_name(), tree.tips) or f"its tips have names such as {tip!r}"
+    number = sum(name in samples for name in tree.tips)
+    hint = f"{number:,} of {len(tree.tips):,} tips are samples of the table" if number else ""
+    hint = hint or name_hint(asvs.by_name(), tree.tips) or f"its tips have names such as {tip!r}"
     value = f"none of {len(tip_of_asv):,} ASVs; {hint}"
     findings.add(rules.NO_ASV_IN_TREE, tree.source.name, value)
     return None

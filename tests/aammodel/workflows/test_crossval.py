@@ -215,5 +215,8 @@ def test_metadata_that_came_later_are_read_by_the_rules_of_qiime_2(study: Path, 
     assert len(found.target.values) == 49
     assert "11 of 60 samples have no late" in found.warnings[0]
     later.write_text("id\tlate\nother\tx\n")
-    with pytest.raises(aammodel.InvalidDataError, match="none of its 1 samples are in the shards"):
+    with pytest.raises(aammodel.InvalidDataError, match="none of its 1 samples are in the shards; it has"):
+        aammodel.crossval(study / "shards", "late", metadata=later)
+    later.write_text("id\tlate\n" + "".join(f"{row[0]}_L001\t{row[1]}\n" for row in rows[1:50]))
+    with pytest.raises(aammodel.InvalidDataError, match="49 would match if the suffix were taken off"):
         aammodel.crossval(study / "shards", "late", metadata=later)

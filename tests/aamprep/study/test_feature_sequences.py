@@ -127,7 +127,7 @@ def test_one_invalid_sequence_is_told_with_its_name(tmp_path: Path) -> None:
     study, findings = study_of(tmp_path, names, {"rep_seqs": fasta(names, [*SEQUENCES[:5], "AC-GT"])})
     assert study is not None
     assert (findings[0].where.split(": ")[1], *only(findings)) == (
-        "ASV ASV5", "not-a-nucleotide", "'-' at base 3"
+        "ASV ASV5", "not-a-nucleotide", "'-' at base 3, a gap of an alignment"
     )  # fmt: skip
 
 
@@ -250,6 +250,19 @@ def test_hashes_of_sequences_with_other_names_are_told(tmp_path: Path, make: Any
     assert study is not None
     assert only(findings)[0] == "taxonomy-of-other-features"
     assert words in only(findings)[1]
+
+
+def test_hashes_that_were_changed_are_told_as_such(tmp_path: Path) -> None:
+    hashes = NAMES["hashes"]
+    _, findings = study_of(
+        tmp_path, hashes, {"rep_seqs": fasta([name.upper() for name in hashes], SEQUENCES)}
+    )
+    assert "6 would match if case were ignored" in only(findings)[1]
+
+
+def test_a_tree_of_samples_is_told(tmp_path: Path) -> None:
+    _, findings = study_of(tmp_path, SEQUENCES, {"tree": "((S1:1,S2:1):1,('10-A':1,blank:1):1);"})
+    assert only(findings) == ("tree-of-other-asvs", "none of 6 ASVs; 4 of 4 tips are samples of the table")
 
 
 def test_a_taxonomy_of_sequences_for_features_with_other_names_is_told(tmp_path: Path) -> None:

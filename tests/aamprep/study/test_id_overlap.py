@@ -116,3 +116,11 @@ def test_transposed_metadata_are_told(tmp_path: Path, run: Programs) -> None:
     assert findings_of(run, table)["metadata-of-other-samples"] == (
         "none of 4 samples; 4 are names of columns: the metadata are transposed"
     )
+
+
+def test_a_column_of_numbers_does_not_hold_the_sample_ids_by_chance(tmp_path: Path, run: Programs) -> None:
+    table = study_with(tmp_path, ["1.0", "2.0", "3.0", "4.0"], ["1", "2", "3", "4"])
+    value = findings_of(run, table)["metadata-of-other-samples"]
+    assert "4 would match if numbers had not lost their zeros" in value
+    table = study_with(tmp_path, ["u", "v", "w", "x"], ["1", "2", "3", "4"])
+    assert "the metadata such as 'u'" in findings_of(run, table)["metadata-of-other-samples"]
