@@ -126,7 +126,9 @@ def _print(plan: "Plan", document: dict[str, Any], output: Path) -> None:
     else:
         print(f"learning_rate = {document['learning_rate']:.2g}   # tested with {steps}")
     if not largest:
-        print(f"# no batch fits into {budget}: allow more memory, or lower token_limit or width")
+        peak = document["peak_bytes"].get("1")
+        used = f"a step of one sample uses {peak / 1e9:.3g} GB" if peak else "no batch fits"
+        print(f"# {used}, and the budget is {budget}: allow more --memory, or lower token_limit or width")
     else:
         _print_batch(plan, largest, document["peak_bytes"][str(largest)], budget)
     print(f"Plot of the losses: {output}/learning-rate.png. Copy these lines to [train] of a --config file.")

@@ -116,6 +116,8 @@ class Input:
     is_available: Callable[[Inputs], bool] = lambda inputs: True
     is_pairwise: bool = False
     """True for distances, which have a column for each sample."""
+    needs: str = ""
+    """What must be given so that it is available, for messages."""
 
 
 def _distance(metric: str) -> Input:
@@ -123,7 +125,11 @@ def _distance(metric: str) -> Input:
         lambda inputs: inputs.distance(metric),
         lambda inputs: METRICS[metric].is_available(inputs.shards.metric_inputs),
         is_pairwise=True,
+        needs="shards with a tree (`aamprep shard --tree`)",
     )
+
+
+_MODEL = "a model (--from RUN)"
 
 
 def _has_model(inputs: Inputs) -> bool:
@@ -143,17 +149,27 @@ def _groups(inputs: Inputs) -> npt.NDArray[np.object_]:
 INPUTS: dict[str, Input] = {
     "abundance": Input(lambda inputs: inputs.abundance),
     "kmers": Input(lambda inputs: inputs.kmers),
-    "metadata": Input(_metadata_columns, lambda inputs: len(inputs.metadata.columns) > 0),
-    "group": Input(_groups, lambda inputs: inputs.groups is not None),
+    "metadata": Input(
+        _metadata_columns,
+        lambda inputs: len(inputs.metadata.columns) > 0,
+        needs="metadata columns that do not restate the target",
+    ),
+    "group": Input(_groups, lambda inputs: inputs.groups is not None, needs="groups (--group-by COLUMN)"),
     **{name: _distance(name) for name in METRICS if name != "precomputed"},
-    "embedding": Input(lambda inputs: inputs.model_embeddings.embedding, _has_model),
+    "embedding": Input(lambda inputs: inputs.model_embeddings.embedding, _has_model, needs=_MODEL),
     "untrained_embedding": Input(
         lambda inputs: inputs.embeddings(inputs.untrained).embedding,  # type: ignore[arg-type]
         lambda inputs: inputs.untrained is not None,
+        needs=_MODEL,
     ),
-    "predicted_distance": Input(lambda inputs: inputs.predicted_distance, _has_model, is_pairwise=True),
+    "predicted_distance": Input(
+        lambda inputs: inputs.predicted_distance, _has_model, is_pairwise=True, needs=_MODEL
+    ),
     "jaccard_and_predicted": Input(
-        lambda inputs: (inputs.get("jaccard") + inputs.predicted_distance) / 2, _has_model, is_pairwise=True
+        lambda inputs: (inputs.get("jaccard") + inputs.predicted_distance) / 2,
+        _has_model,
+        is_pairwise=True,
+        needs=_MODEL,
     ),
 }
 """All inputs, by name."""

@@ -21,7 +21,7 @@ from aammodel.data.shards import ShardSet
 from aammodel.labels.groups import groups_of, suspected_groups
 from aammodel.labels.metadata import Metadata
 from aammodel.labels.target import Target, Task, make_target, restates
-from aammodel.methods.inputs import Inputs, columns_of_samples
+from aammodel.methods.inputs import INPUTS, Inputs, columns_of_samples
 from aammodel.methods.registry import METHODS, Method, choose_methods
 from aammodel.nn.model import AamModel
 from aammodel.sample import Sample
@@ -218,6 +218,15 @@ def _untrained(model: AamModel) -> AamModel:
         return AamModel(model.config).to(model.device).eval()
 
 
+def _unfitted(methods: dict[str, Method], inputs: Inputs) -> list[str]:
+    """Return a sentence for each method that was asked for and lacks its input."""
+    return [
+        f"method {name} needs {INPUTS[method.input].needs}"
+        for name, method in methods.items()
+        if not INPUTS[method.input].is_available(inputs)
+    ]
+
+
 def _run(
     study: LabelledStudy,
     methods: dict[str, Method],
@@ -226,13 +235,10 @@ def _run(
     options: CrossvalOptions,
     on_progress: Callable[[str], None],
 ) -> Crossval:
+    unfitted = _unfitted(methods, inputs) if options.methods else []
+    if len(unfitted) == len(methods):
+        raise UsageError("; ".join(unfitted), "--method", "give that, or leave --method out")
     predictions = predict_all(methods, inputs, study.target, folds, on_progress)
-    if not predictions:
-        raise UsageError(
-            "none of the methods can be used with these shards",
-            "--method",
-            "leave it out to use all that can",
-        )
     scores = score_methods(study.target, predictions, folds.units, options.num_draws, options.seed)
     sample_ids, asv_ids = tuple(sample.sample_id for sample in study.samples), _asv_ids(study.shards)
     found = Crossval(
@@ -244,6 +250,7 @@ def _run(
         scores=scores,
         warnings=(
             *study.target.notes,
+            *unfitted,
             *_few_units_note(folds),
             *_restated_note(study),
             *lost_ids(sample_ids, asv_ids),

@@ -93,8 +93,6 @@ def read_plan(
     model, previous = _read_configs(config, run / CONFIG_FILE)
     train = adapt_to_model(replace(previous, **(chosen or {})), model)
     changes = _changed_values(previous, train)
-    if changes and not allow_changes:
-        raise _refuse_changes(run, changes)
     if set(train.targets) != set(model.targets):
         raise UsageError("the targets of a run cannot be changed", str(run), _NEW_RUN)
     if _optimizer_state(train) != _optimizer_state(previous):
@@ -104,6 +102,8 @@ def read_plan(
             str(run),
             _NEW_RUN,
         )
+    if changes and not allow_changes:
+        raise _refuse_changes(run, changes)
     make_objectives(train)  # raises if an objective is not registered
     # The terms of the distance loss are in the order of the model's targets.
     train = replace(train, targets={name: train.targets[name] for name in model.targets})

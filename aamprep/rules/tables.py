@@ -35,7 +35,8 @@ FILE_LFS_POINTER = error(
 FILE_KIND = error(
     "file-kind",
     "the file has the format that its role requires",
-    "pass the right file for this role",
+    "give each file in its role: the table first, sequences with --rep-seqs, a tree with --tree, metadata "
+    "with --metadata, a taxonomy with --taxonomy, distances with --distances",
     "tree.nwk: FASTA sequences; a newick tree or a QIIME 2 artifact of one is needed",
     checked_by=_BOTH,
 )
@@ -143,7 +144,8 @@ READER_CRASHED = error(
 ARTIFACT_TYPE = error(
     "artifact-type",
     "the QIIME 2 artifact has the semantic type that its role requires",
-    "pass an artifact of the right type; `qiime tools peek` shows the type of an artifact",
+    "give each artifact in its role: a FeatureTable as the table, FeatureData[Sequence] with --rep-seqs, "
+    "Phylogeny[Rooted] with --tree, FeatureData[Taxonomy] with --taxonomy; `qiime tools peek` shows the type",
     "rep-seqs.qza: FeatureData[AlignedSequence]; FeatureData[Sequence] is needed",
     needs=Need.ARTIFACT,
     checked_by=_BOTH,
@@ -689,7 +691,8 @@ OTHER_IDS = error(
     "ids-are-not-sequences",
     "feature ids are nucleotide sequences, or names of sequences that are given as rep-seqs",
     "use the ASV table from DADA2 or Deblur, before it was collapsed to taxa or clustered into OTUs; or "
-    "give --rep-seqs",
+    "give the sequences of its features with --rep-seqs; features without one, such as metabolites or taxa "
+    "of shotgun reads, cannot be used",
     "table.qza: 98 ids, such as 'k__Bacteria;p__Firmicutes'; no rep-seqs were given",
 )
 OTHER_REP_SEQS = error(
@@ -853,7 +856,7 @@ SHALLOW = warning(
     "sample-shallow",
     "a sample has at least 1,000 reads",
     "look at these samples: blanks, and samples that failed in the laboratory, have few reads; `--where` "
-    "leaves out samples by their metadata, and `--rarefy-depth 1000` those with fewer reads",
+    "leaves out samples by their metadata, and `--rarefy-depth 1000` all with fewer reads, if others remain",
     "sample B1: 10 reads; 6 of 46 samples (13.0%) have fewer than 1,000 reads, as blanks and samples that "
     "failed in the laboratory do",
 )

@@ -184,7 +184,8 @@ def test_tune_writes_its_plot_and_both_suggestions(tiny: Plan, run: Programs, tm
     again = run("aammodel", "tune", tiny.shards.folder, *options)
     assert (again.code, "--overwrite" in again.err) == (2, True)
     poor = run("aammodel", "tune", tiny.shards.folder, *options, "--overwrite", "--memory", "1kB")
-    assert "no batch fits" in poor.out
+    assert "a step of one sample uses" in poor.out
+    assert "allow more --memory" in poor.out
 
 
 def test_the_lines_that_tune_prints_are_those_of_a_configuration(

@@ -194,6 +194,7 @@ BAD = [
     (["--target", "habitat", "--group-by", "subject", "--leave-out", "subject"], "choose one of them"),
     (["--target", "habitat", "--method", "magic"], "choose among: no_microbes"),
     (["--target", "habitat", "--metadata", "missing.tsv"], "there is no such file"),
+    (["--target", "habitat", "--method", "embedding_linear"], "needs a model (--from RUN)"),
 ]
 
 
@@ -205,6 +206,22 @@ def test_bad_input_is_answered_with_what_to_do(
     assert ran.code == 2, ran.err
     assert words in " ".join(ran.err.split())
     assert not (tmp_path / "cv").exists()
+
+
+def test_methods_that_lack_their_input_are_named(study: Path) -> None:
+    methods = ["no_microbes", "kernel_predicted", "group_mean"]
+    found = aammodel.crossval(study / "shards", "habitat", methods=methods, leave_out="coin", draws=5)
+    assert "method kernel_predicted needs a model (--from RUN)" in found.warnings
+    assert not any("group_mean" in warning for warning in found.warnings)
+
+
+def test_few_groups_are_warned_of(study: Path) -> None:
+    few = aammodel.crossval(study / "shards", "habitat", methods=["no_microbes"], leave_out="coin", draws=5)
+    assert any("2 groups are few" in warning for warning in few.warnings)
+    many = aammodel.crossval(
+        study / "shards", "habitat", methods=["no_microbes"], group_by="subject", draws=5
+    )
+    assert not any("are few" in warning for warning in many.warnings)
 
 
 def test_metadata_that_came_later_are_read_by_the_rules_of_qiime_2(study: Path, tmp_path: Path) -> None:
