@@ -88,7 +88,8 @@ def failing_samples(texts: list[str], metadata: Metadata | None, sample_ids: Ite
         )
     conditions = [parse_condition(text, metadata) for text in texts]
     row_of = {sample_id: row for row, sample_id in enumerate(metadata.ids)}
-    ids = set(sample_ids)
+    # In their order, which is that of most metadata: a set would jump to and fro in memory.
+    ids = dict.fromkeys(sample_ids)
     reasons = {}
     for sample_id in ids:
         cells = _cells(conditions, metadata, row_of.get(sample_id))

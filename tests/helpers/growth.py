@@ -15,7 +15,7 @@ FACTOR = 10
 """How many times larger the next input is."""
 MOST = 15
 """How many times the cost may grow with it. Sorting takes 12 to 13 times."""
-LEAST_SECONDS = 0.03
+LEAST_SECONDS = 0.02
 """Less time than this cannot be compared."""
 _RUNS = (4, 3, 1)
 """How often each of three sizes is measured in a round."""

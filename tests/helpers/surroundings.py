@@ -78,6 +78,10 @@ SURROUNDINGS = {
     "folder removed": Surrounding(
         'cd "$(mktemp -d)"; rmdir "$PWD"; "$@"', "the working folder cannot be accessed"
     ),
+    "packages of another project": Surrounding(
+        "folder=$(mktemp -d); mkdir $folder/schemas; touch $folder/schemas/{__init__,table,manifest}.py; "
+        'PYTHONPATH=$folder:$PYTHONPATH "$@"; code=$?; rm -r $folder; exit $code'
+    ),
     "no home": Surrounding('env -u HOME -u XDG_CACHE_HOME "$@"', "XDG_CACHE_HOME"),
     "home is no folder": Surrounding('env -u XDG_CACHE_HOME HOME=/dev/null "$@"', "XDG_CACHE_HOME"),
     "no TMPDIR": Surrounding('TMPDIR=/nonexistent "$@"', "temporary"),

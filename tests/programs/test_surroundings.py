@@ -28,6 +28,7 @@ SAMPLE = [
     ("all closed", "validate, invalid"),
     ("stdout full", "validate, invalid"),
     ("folder removed", "limits"),
+    ("packages of another project", "inspect"),
     ("warnings are errors", "simulate"),
     ("16 open files", "validate, invalid"),
 ]

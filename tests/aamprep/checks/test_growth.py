@@ -127,7 +127,7 @@ CASES = [
     Growing("taxa", 10000, of_taxa),
     Growing("rep-seqs without a feature", 10000, of_rep_seqs),
     Growing("ASVs in both orientations", 3000, of_both_orientations),
-    Growing("conditions: samples", 4000, lambda n, folder: conditions(n, 3, 3, folder)),
+    Growing("conditions: samples", 10000, lambda n, folder: conditions(n, 3, 3, folder)),
     Growing("conditions: columns", 3000, lambda n, folder: conditions(10, n, 30, folder)),
     Growing("conditions: conditions", 100, lambda n, folder: conditions(100, 30, n, folder)),
 ]
