@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-from sklearn.linear_model import ElasticNetCV, LogisticRegression
+from sklearn.linear_model import ElasticNetCV, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
@@ -28,7 +28,14 @@ from aammodel.methods.estimators import (
     KernelRegressor,
 )
 from aammodel.methods.inputs import INPUTS
-from aammodel.methods.transformers import Categories, Clr, DistanceKernel, FilledDistances, PrevalenceFilter
+from aammodel.methods.transformers import (
+    Categories,
+    Clr,
+    DistanceKernel,
+    FilledDistances,
+    PrevalenceFilter,
+    PrincipalComponents,
+)
 
 Splits = Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]
 """Training and test rows of the inner folds, in which hyperparameters are chosen."""
@@ -114,6 +121,16 @@ def _clr(task: Task, inner: Splits) -> Any:
     return _linear(task, inner, PrevalenceFilter(), Clr())
 
 
+def _components(task: Task, inner: Splits) -> Any:
+    """Return a linear model of the principal components, whose number and penalty are chosen."""
+    is_classification = task == "classification"
+    last = LogisticRegression(class_weight="balanced", max_iter=500) if is_classification else Ridge()
+    penalties = [1e-3, 1e-2, 1e-1, 1.0] if is_classification else [1.0, 10.0, 100.0, 1000.0]
+    name = "logisticregression__C" if is_classification else "ridge__alpha"
+    grid: dict[str, list[Any]] = {"principalcomponents__most": [16, 64, 256], name: penalties}
+    return _search(make_pipeline(PrincipalComponents(), last), grid, task, inner)
+
+
 def _kernel_ridge(kernel: str, *before: Any) -> Callable[[Task, Splits], Any]:
     def make(task: Task, inner: Splits) -> Any:
         is_classification = task == "classification"
@@ -163,7 +180,7 @@ METHODS: dict[str, Method] = {
         for name, words in _DISTANCES.items()
     },
     "kmer_ridge": Method("ridge on 6-mers", "kmers", _kernel_ridge("linear", StandardScaler())),
-    "embedding_linear": Method("linear on the embedding", "embedding", _linear, is_baseline=False),
+    "embedding_linear": Method("linear on the embedding", "embedding", _components, is_baseline=False),
     "embedding_kernel": Method(
         "kernel ridge on the embedding",
         "embedding",
@@ -180,7 +197,7 @@ METHODS: dict[str, Method] = {
         "kernel ridge on Jaccard and predicted distances", "jaccard_and_predicted", _KERNEL, is_baseline=False
     ),
     "untrained_linear": Method(
-        "linear on the embedding of an untrained model", "untrained_embedding", _linear
+        "linear on the embedding of an untrained model", "untrained_embedding", _components
     ),
 }
 """All methods, by name, in the order of tables."""

@@ -25,7 +25,7 @@ from aammodel.methods import registry
 from aammodel.methods.estimators import GroupMedian, KernelClassifier
 from aammodel.methods.inputs import INPUTS, Inputs, columns_of_samples
 from aammodel.methods.registry import METHODS, Method
-from aammodel.methods.transformers import Clr, DistanceKernel
+from aammodel.methods.transformers import Clr, DistanceKernel, PrincipalComponents
 
 TABLE_METHODS = [
     name for name, method in METHODS.items() if method.is_baseline and name != "untrained_linear"
@@ -96,6 +96,18 @@ def test_no_method_leaks(
     assert not leaks(lambda inputs, target: METHODS[name], inputs, targets[target])
 
 
+@pytest.mark.parametrize("target", ["habitat", "age"])
+@pytest.mark.parametrize("name", ["embedding_linear", "embedding_kernel", "embedding_forest"])
+def test_no_method_of_an_embedding_leaks(
+    study: tuple[Inputs, dict[str, Target]], name: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "NUM_TREES", 5)
+    inputs, targets = study
+    embedding = np.random.default_rng(0).normal(size=(len(inputs.samples), 20)) + 1
+    with_embedding = replace(inputs, _made={"embedding": embedding})
+    assert not leaks(lambda inputs, target: METHODS[name], with_embedding, targets[target])
+
+
 class Fitted(BaseEstimator):
     """Wraps a step that was fitted to all samples, and is not fitted again in a fold."""
 
@@ -129,6 +141,11 @@ def leaky(kind: str, inputs: Inputs, target: Target) -> Method:
         scaler = StandardScaler().fit(dense)
         return _method(
             "abundance", lambda: make_pipeline(_Dense(), Fitted(scaler), KernelClassifier("linear"))
+        )
+    if kind == "components":
+        components = PrincipalComponents(5).fit(dense)
+        return _method(
+            "abundance", lambda: make_pipeline(_Dense(), Fitted(components), KernelClassifier("linear"))
         )
     if kind == "scale of a kernel":
         kernel = DistanceKernel().fit(inputs.get("jaccard"))
@@ -183,6 +200,7 @@ KINDS = [
     ("filter by label", "habitat"),
     ("pseudocount", "habitat"),
     ("scale", "habitat"),
+    ("components", "habitat"),
     ("scale of a kernel", "habitat"),
     ("categories", "age"),
     ("class weights", "habitat"),
