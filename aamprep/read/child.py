@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from aam_schemas.common.errors import UsageError
+from aamprep.read.foreign import refuse_foreign
 from aamprep.read.identify import identify
 from aamprep.read.roles import read_role
 from aamprep.read.source import Limits, RefusedError, open_source
@@ -71,6 +72,7 @@ def answer(job: Job, limits: Limits) -> Answer:
     try:
         source = open_source(Path(job.path), job.name, limits)
         facts |= {"kind": str(source.kind), "bytes": source.bytes, "sha256": source.sha256}
+        refuse_foreign(source)
         if job.role == "unknown":
             facts["role"], facts["header"] = identify(source, limits)
         if facts["role"]:

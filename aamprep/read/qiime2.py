@@ -161,6 +161,8 @@ def _member_for(role: str, semantic_type: str, where: str) -> str:
     accepted = _MEMBERS[role]
     if plain in accepted:
         return accepted[plain]
+    if plain == "Visualization":
+        raise RefusedError(rules.ARTIFACT_VISUALIZATION, where, plain)
     if role == "table" and plain.startswith("FeatureTable["):
         raise RefusedError(rules.ARTIFACT_NOT_COUNTS, where, plain)
     if role == "tree" and plain == "Phylogeny[Unrooted]":

@@ -29,7 +29,7 @@ _KINDS = {
     "tree to root": {Kind.NEWICK},
     "metadata": {Kind.TSV, Kind.TEXT},
     "distances": {Kind.TSV},
-    "taxonomy": {Kind.TSV},
+    "taxonomy": {Kind.TSV, Kind.TEXT},
 }
 """Accepted text formats for each role, besides artifacts."""
 
@@ -107,14 +107,12 @@ def _sequence_format(source: Source) -> str:
     lines = re.split("\r\n|\r|\n", text)
     # The first line can be a header.
     cells = lines[min(1, len(lines) - 1)].split("\t")
-    if lines[0].startswith("@") and any(line.startswith("+") for line in lines[1:4]):
-        return "FASTQ"
     if len(cells) > 1 and is_sequence(cells[1].strip('"')):
         return "a table of ids and sequences"
     return next((name for start, name in _STARTS.items() if lines[0].upper().startswith(start)), "")
 
 
-_STARTS = {"LOCUS": "GenBank", "CLUSTAL": "Clustal", "# STOCKHOLM": "Stockholm", "#NEXUS": "NEXUS"}
+_STARTS = {"CLUSTAL": "Clustal", "# STOCKHOLM": "Stockholm", "#NEXUS": "NEXUS"}
 """Names of formats of sequences, by the first characters in upper case."""
 
 

@@ -43,13 +43,14 @@ FILE_KIND = error(
 FILE_TEXT_TABLE = error(
     "file-text-table",
     "the table is a BIOM file or a QIIME 2 artifact, not text",
-    "convert it: `biom convert -i table.txt -o table.biom --to-hdf5 --table-type 'OTU table'`",
+    "convert it: `biom convert -i FILE -o table.biom --to-hdf5 --table-type 'OTU table'`",
     "table.txt: tab-separated text",
 )
 TEXT_MATRIX = error(
     "file-text-matrix",
     "the table is a BIOM file or a QIIME 2 artifact, not text with a row per feature",
-    "convert it (for commas, write ',' in place of '\\t'): `python -c \"import biom, pandas as pd; "
+    "convert it (for commas, write ',' in place of '\\t', for semicolons ';'): `python -c \"import biom, "
+    "pandas as pd; "
     "t = pd.read_csv('FILE', sep='\\t', index_col=0); open('table.biom', 'w').write("
     "biom.Table(t.values, t.index.map(str), t.columns).to_json('pandas'))\"`",
     "otus.txt: 98 columns after the row names, such as 'S1'",
@@ -57,7 +58,8 @@ TEXT_MATRIX = error(
 TEXT_SAMPLES = error(
     "file-text-samples",
     "the table is a BIOM file or a QIIME 2 artifact, not text with a row per sample, such as DADA2's seqtab",
-    "convert it (for commas, write ',' in place of '\\t'): `python -c \"import biom, pandas as pd; "
+    "convert it (for commas, write ',' in place of '\\t', for semicolons ';'): `python -c \"import biom, "
+    "pandas as pd; "
     "t = pd.read_csv('FILE', sep='\\t', index_col=0).T; open('table.biom', 'w').write("
     "biom.Table(t.values, t.index, t.columns.map(str)).to_json('pandas'))\"`",
     "seqtab.txt: its columns are sequences",
@@ -69,6 +71,73 @@ TEXT_MOTHUR = error(
     "dtype={'Group': str}).set_index('Group').drop(columns=['label', 'numOtus']).T; "
     "open('table.biom', 'w').write(biom.Table(t.values, t.index, t.columns).to_json('pandas'))\"`",
     "final.shared: label, Group, numOtus",
+)
+FILE_ARCHIVE = error(
+    "file-archive",
+    "the file is a data file, not an archive of files",
+    "unpack it (`unzip FILE`, `tar -xf FILE`, or the program that packed it), and give the file within; "
+    "files "
+    "compressed with gzip, bzip2 or xz need not be unpacked",
+    "study.zip: zip archive with 'study/table.biom' and 2 more",
+    checked_by=_BOTH,
+)
+FILE_SPREADSHEET = error(
+    "file-spreadsheet",
+    "the file is not a workbook of a spreadsheet program",
+    'convert it with pandas, and openpyxl for .xlsx, odfpy for .ods or xlrd for .xls: `python -c "import '
+    "pandas "
+    "as pd; pd.read_excel('FILE', dtype=str, keep_default_na=False).to_csv('metadata.tsv', sep='\\t', "
+    'index=False)"`; if it is a table of counts, give this text, and the error on it has the next command',
+    "metadata.xlsx: Excel workbook (.xlsx)",
+    checked_by=_BOTH,
+)
+FILE_PARQUET = error(
+    "file-parquet",
+    "the file is not Parquet",
+    'convert metadata (without `index=False` if the ids are the index): `python -c "import pandas as pd; '
+    "pd.read_parquet('FILE').to_csv('metadata.tsv', sep='\\t', index=False)\"`; convert counts with a row "
+    "per "
+    "sample and the ids as the index: `python -c \"import biom, pandas as pd; t = pd.read_parquet('FILE').T; "
+    "open('table.biom', 'w').write(biom.Table(t.values, t.index.map(str), "
+    "t.columns.map(str)).to_json('pandas'))\"`",
+    "table.parquet: Parquet",
+    checked_by=_BOTH,
+)
+FILE_ANNDATA = error(
+    "file-anndata",
+    "the file is not of AnnData or Loom",
+    'convert the counts with anndata (`anndata.io.read_loom` for Loom): `python -c "import anndata, biom; '
+    "a = anndata.read_h5ad('FILE'); open('table.biom', 'w').write(biom.Table(a.X.T, a.var_names, a.obs_names)"
+    ".to_json('anndata'))\"`; `a.obs.to_csv('metadata.tsv', sep='\\t')` writes the metadata",
+    "study.h5ad: AnnData (.h5ad)",
+    checked_by=_BOTH,
+)
+FILE_R_DATA = error(
+    "file-r-data",
+    "the file is not R's own format (RDS, RData)",
+    "convert it in R: `x <- readRDS('FILE'); write.table(x, 'FILE.tsv', sep='\\t', quote=FALSE, "
+    "col.names=NA)` for "
+    "metadata, and for a table of counts, where the error on the text has the next command; "
+    "`ape::write.tree(x, 'tree.nwk')` for a tree; for RData, `load('FILE')` in place of `readRDS`",
+    "seqtab.rds: data of R (RDS or RData)",
+    checked_by=_BOTH,
+)
+FILE_FASTQ = error(
+    "file-fastq",
+    "the file is not FASTQ",
+    "reads of a sequencer are denoised first, with DADA2 or Deblur; if these are the sequences of ASVs, "
+    "convert them: `awk 'NR % 4 == 1 {print \">\" substr($0, 2)} NR % 4 == 2' FILE > rep-seqs.fasta`",
+    "rep-seqs.fastq: FASTQ",
+    checked_by=_BOTH,
+)
+FILE_FLAT = error(
+    "file-genbank-embl",
+    "the file is not a flat file of GenBank or EMBL",
+    "convert the sequences ('embl' in place of 'genbank' for EMBL): `python -c \"from skbio import DNA, io; "
+    "print(*('>' + s.metadata['LOCUS']['locus_name'] + '\\n' + str(s) for s in io.read('FILE', 'genbank', "
+    "constructor=DNA)), sep='\\n')\" > rep-seqs.fasta`",
+    "sequences.gb: GenBank flat file",
+    checked_by=_BOTH,
 )
 FILE_UNREADABLE = error(
     "file-unreadable",
@@ -126,7 +195,9 @@ FILE_AMBIGUOUS = error(
 FILE_ENCODING = error(
     "file-encoding",
     "text is encoded as UTF-8",
-    "save the file as UTF-8 (in a spreadsheet: 'CSV UTF-8' or 'Tab delimited, UTF-8')",
+    "convert it: `iconv -f UTF-16 -t UTF-8 FILE > NEW`; Excel calls UTF-16 'Unicode text', and text from "
+    "Windows "
+    "is often `WINDOWS-1252`",
     "metadata.tsv, line 17: byte 0xeb",
     checked_by=_BOTH,
 )
@@ -147,6 +218,15 @@ ARTIFACT_TYPE = error(
     "give each artifact in its role: a FeatureTable as the table, FeatureData[Sequence] with --rep-seqs, "
     "Phylogeny[Rooted] with --tree, FeatureData[Taxonomy] with --taxonomy; `qiime tools peek` shows the type",
     "rep-seqs.qza: FeatureData[AlignedSequence]; FeatureData[Sequence] is needed",
+    needs=Need.ARTIFACT,
+    checked_by=_BOTH,
+)
+ARTIFACT_VISUALIZATION = error(
+    "artifact-visualization",
+    "the QIIME 2 file is an artifact (.qza), not a visualization (.qzv)",
+    "a visualization is for people: give the artifact that it shows, whose UUID is in its provenance "
+    "(https://view.qiime2.org)",
+    "table.qzv: Visualization",
     needs=Need.ARTIFACT,
     checked_by=_BOTH,
 )
@@ -373,11 +453,11 @@ FASTA_FORMAT = error(
 )
 FASTA_OTHER_FORMAT = error(
     "fasta-other-format",
-    "rep-seqs are FASTA or a QIIME 2 artifact, not FASTQ, GenBank, an alignment format or a table",
-    "convert FASTQ: `awk 'NR % 4 == 1 {print \">\" substr($0, 2)} NR % 4 == 2' FILE > NEW`; a table of ids "
-    'and sequences: `awk -F \'\\t\' \'{gsub(/"/, ""); print ">" $1 "\\n" $2}\' FILE > NEW`; or export the '
+    "rep-seqs are FASTA or a QIIME 2 artifact, not an alignment format or a table",
+    "convert a table of ids and sequences: "
+    '`awk -F \'\\t\' \'{gsub(/"/, ""); print ">" $1 "\\n" $2}\' FILE > NEW`; or export the '
     "unaligned sequences as FASTA from the program that wrote them",
-    "rep-seqs.fasta: FASTQ",
+    "rep-seqs.fasta: Clustal",
     needs=Need.REP_SEQS,
 )
 FASTA_ID_EMPTY = error(
@@ -665,10 +745,24 @@ DISTANCES_VALUE = error(
 TAXONOMY_FORMAT = error(
     "taxonomy-format",
     "a taxonomy is a tab-separated table of feature ids and taxa",
-    "save it as tab-separated text with the header 'Feature ID', 'Taxon'",
+    "convert it (for semicolons, write ';' in place of ','): `python -c \"import pandas as pd; "
+    "pd.read_csv('FILE', "
+    "sep=',', dtype=str, keep_default_na=False).to_csv('taxonomy.tsv', sep='\\t', index=False)\"`; the "
+    "first columns "
+    "are 'Feature ID' and 'Taxon'",
     "taxonomy.tsv, line 4: 1 cell",
     needs=Need.TAXONOMY,
     effect=Effect.TAXON,
+)
+TAXONOMY_RANKS = error(
+    "taxonomy-rank-columns",
+    "a taxonomy has one column of taxa, such as 'k__Bacteria; p__Firmicutes', not a column for each rank",
+    "join the ranks (for commas, write ',' in place of '\\t', for semicolons ';'): `python -c \"import "
+    "pandas as pd; pd.read_csv('FILE', "
+    "sep='\\t', index_col=0, dtype=str, keep_default_na=False).agg('; '.join, axis=1).rename('Taxon')"
+    ".rename_axis('Feature ID').to_csv('taxonomy.tsv', sep='\\t')\"`",
+    "taxa.tsv, line 1: Kingdom, Phylum, Class",
+    needs=Need.TAXONOMY,
 )
 TAXONOMY_ID = error(
     "taxonomy-id",

@@ -120,6 +120,17 @@ def content_of(name: str, content: str | bytes) -> Break:
     return change
 
 
+def anndata_file(name: str) -> Break:
+    """Replace a file by HDF5 with the parts of an AnnData."""
+
+    def change(folder: Path) -> None:
+        with h5py.File(folder / name, "w") as file:
+            for part in ("X", "obs", "var"):
+                file.create_group(part)
+
+    return change
+
+
 def edited(name: str, old: str, new: str) -> Break:
     """Replace text in a file."""
 
@@ -353,6 +364,14 @@ TREES: dict[str, Break] = {
         "tree.nwk", f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n"
     ),
     "file-kind": content_of("tree.nwk", ">a0\nACGT\n"),
+    "file-archive": content_of("tree.nwk", b"7z\xbc\xaf\x27\x1c" + bytes(60)),
+    "file-spreadsheet": content_of("tree.nwk", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(60)),
+    "file-parquet": content_of("tree.nwk", b"PAR1" + bytes(60)),
+    "file-anndata": anndata_file("tree.nwk"),
+    "file-r-data": content_of("tree.nwk", gzip.compress(b"RDX3\nX\n" + bytes(60))),
+    "file-fastq": content_of("tree.nwk", "@a0\nACGT\n+\nIIII\n"),
+    "file-genbank-embl": content_of("tree.nwk", "LOCUS       a0   4 bp    DNA\nORIGIN\n        1 acgt\n//\n"),
+    "artifact-visualization": artifact("tree", "Visualization", "data/index.html", "<html>"),
     "file-unreadable": both(
         without("tree.nwk"),
         lambda folder: {"tree": Path(str(folder / "tree.nwk.gz"))},
@@ -440,12 +459,13 @@ BROKEN: dict[str, Broken] = {
     "distances-value": Broken(content_of("distances.tsv", MATRIX.replace("0.5", "1e39"))),
     "distances-of-other-samples": Broken(content_of("distances.tsv", MATRIX.replace("S", "T"))),
     "taxonomy-format": left_out(edited("taxonomy.tsv", f"a1\t{TAXA['a1']}", "a1"), taxa=A1),
+    "taxonomy-rank-columns": Broken(content_of("taxonomy.tsv", "id\tKingdom\tPhylum\na1\tA\tB\n")),
     "taxonomy-id": left_out(edited("taxonomy.tsv", "a5\t", "a1\tk__Archaea\na5\t"), taxa=A1),
     "ids-are-hashes": Broken(
         without("rep-seqs.fasta", lambda f: table(f, features=[f"{n:032x}" for n in range(6)]))
     ),
     "ids-are-not-sequences": Broken(without("rep-seqs.fasta")),
-    "fasta-other-format": Broken(content_of("rep-seqs.fasta", "@a0\nACGT\n+\nIIII\n")),
+    "fasta-other-format": Broken(content_of("rep-seqs.fasta", "CLUSTAL W\n\na0 AC-GT\n")),
     "rep-seqs-of-other-features": Broken(lambda f: table(f, features=[f"b{n}" for n in range(6)])),
     "table-transposed": Broken(lambda f: table(f, COUNTS.T, samples=NAMES, features=SAMPLES)),
     "no-features": Broken(no_features),

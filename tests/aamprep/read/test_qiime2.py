@@ -280,7 +280,7 @@ def _with_flag(header: bytes, offset: int) -> bytes:
 def test_a_zip_that_is_not_an_artifact_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.qza", "w") as archive:
         archive.writestr("../../etc/passwd", "x")
-    assert codes(read_table, tmp_path / "a.qza") == (None, [rules.FILE_KIND.code])
+    assert codes(read_table, tmp_path / "a.qza") == (None, [rules.FILE_ARCHIVE.code])
 
 
 def zip_bomb(folder: Path) -> Path:
