@@ -47,6 +47,14 @@ def pretrain(
             help="Further task for the embedding: embedding_distance, faith_pd or richness. Repeatable.",
         ),
     ] = None,
+    best_metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRIC",
+            help="Validation metric that chooses the weights to keep, such as distance_loss or "
+            "unweighted_unifrac_r. Default: loss.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(help="Random seed for initial weights, sample order and masking. Default: 0."),
@@ -76,6 +84,7 @@ def pretrain(
         "token_limit": token_limit,
         "targets": _targets(target) if target else None,
         "objectives": _weights(objective, "--objective", _OBJECTIVE_WEIGHT) if objective else None,
+        "best_metric": best_metric,
         "seed": seed,
         "device": device,
         "precision": precision,

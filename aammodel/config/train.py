@@ -75,7 +75,11 @@ class LengthConfig(_Part):
     epochs: int = 50
     """Number of passes over the training samples. It is not used if `max_steps` is given."""
     patience: int = 10
-    """Training stops early after this many validations in a row without a lower loss."""
+    """Training stops early after this many validations in a row that are not better than the best."""
+    best_metric: str = "loss"
+    """Metric of the validation samples that chooses the weights to keep: `loss`, that of an objective such as
+    `distance_loss`, or the correlation of a target such as `unweighted_unifrac_r`. Early stopping and the
+    plateau schedule follow it, too."""
     seed: int = 0
     """Random seed for initial weights, sample order, masking and dropout."""
 

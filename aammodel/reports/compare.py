@@ -77,7 +77,7 @@ def read_run(folder: Path) -> Run:
     rows = read_metrics(folder)
     if not rows:
         raise UsageError("this run has no metrics yet", str(folder), "wait for its first step, or resume it")
-    results = results_of(rows, [], config.get("changes", []))
+    results = results_of(rows, [], config)
     stored = read_results(folder / RESULTS_FILE)
     if stored is not None:
         results["targets"] = stored["targets"]

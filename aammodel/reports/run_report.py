@@ -15,6 +15,7 @@ from aammodel.evaluation.distances import Prediction
 from aammodel.objectives.registry import loss_labels
 from aammodel.reports.curves import VALIDATION_COLOR, draw_run
 from aammodel.runs.metrics_log import Row, column, comparable, read_metrics
+from aammodel.training.best_metric import is_correlation, label_of
 
 REPORT_FILE, RESULTS_FILE = "report.html", "results.json"
 
@@ -48,7 +49,7 @@ def write_report(run: Path, config: dict[str, Any], predictions: list[Prediction
         The page.
     """
     rows = read_metrics(run)
-    results = results_of(rows, predictions, config.get("changes", []))
+    results = results_of(rows, predictions, config)
     replace_file(run / RESULTS_FILE, (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
     parts = [cards(_figures(results)), "<h2>Losses and learning rate</h2>"]
     parts.append(_save_plot(draw_run(rows), run / "losses.png"))
@@ -71,9 +72,7 @@ def remove_report(run: Path) -> None:
         (run / name).unlink(missing_ok=True)
 
 
-def results_of(
-    rows: list[Row], predictions: list[Prediction], changes: list[dict[str, Any]]
-) -> dict[str, Any]:
+def results_of(rows: list[Row], predictions: list[Prediction], config: dict[str, Any]) -> dict[str, Any]:
     """Return the best validation losses of a run, the quality of its distances, and its time and memory.
 
     Parameters
@@ -81,28 +80,40 @@ def results_of(
     rows : list of Row
         Metrics of the run.
     predictions : list of Prediction
-    changes : list of dict
-        Settings that were changed on resume. Losses before a change of the loss's definition cannot be
-        compared with later ones, and do not count for the best (see `comparable`).
+    config : dict
+        Content of `config.json`. Losses before a change of the loss's definition on resume cannot be compared
+        with later ones, and do not count for the best (see `comparable`).
 
     Returns
     -------
     dict
         Content of `results.json`.
     """
+    changes, metric = config.get("changes", []), config.get("train", {}).get("best_metric", "loss")
     validated = comparable(rows, changes)
-    steps, losses = column(validated, "val_loss")
-    best = int(np.argmin(losses)) if losses else None
+    best = {name: min(column(validated, name)[1]) for name in _validated(validated)}
+    # Weights before a change of the metric were chosen by another one.
+    steps, values = column(comparable(rows, changes, {"best_metric"}), f"val_{metric}")
+    step = _best_step(metric, steps, values)
+    if is_correlation(metric) and values:
+        best[f"val_{metric}"] = max(values)
     speeds = column(rows, "samples_per_second")[1]
     return {
         "steps": int(max(column(rows, "loss")[0], default=0)),
-        "best_step": int(steps[best]) if best is not None else None,
-        "best": {name: min(column(validated, name)[1]) for name in _validated(validated)},
+        "best_metric": metric,
+        "best_step": step,
+        "best": best,
         "targets": {prediction.target: _quality(prediction) for prediction in predictions},
         "minutes": sum(column(rows, "seconds")[1]) / 60,
         "samples_per_second": float(np.median(speeds)) if speeds else None,
         "memory_mib": max(column(rows, "memory_mib")[1], default=None),
     }
+
+
+def _best_step(metric: str, steps: list[float], values: list[float]) -> int | None:
+    if not values:
+        return None
+    return int(steps[int(np.argmax(values) if is_correlation(metric) else np.argmin(values))])
 
 
 def _validated(rows: list[Row]) -> list[str]:
@@ -121,8 +132,10 @@ def _quality(prediction: Prediction) -> dict[str, float | int | None]:
 def _figures(results: dict[str, Any]) -> list[tuple[str, str, str]]:
     figures = []
     for name, loss in results["best"].items():
-        label = loss_labels()[name.removeprefix("val_")]
-        remark = f"at step {results['best_step']:,}" if name == "val_loss" else f"{label.unit}, lowest value"
+        label = label_of(name.removeprefix("val_"))
+        is_chosen = name == f"val_{results['best_metric']}" and results["best_step"] is not None
+        lowest = f"{label.unit}, lowest value" if label.unit else "lowest value"
+        remark = f"at step {results['best_step']:,}" if is_chosen else lowest
         figures.append((f"validation: {label.words}", f"{loss:.4g}", remark))
     for target, quality in results["targets"].items():
         r = f"r = {decimals(quality['r'])}"

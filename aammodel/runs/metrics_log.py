@@ -4,7 +4,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,9 @@ def discard_metrics_after(run: Path, step: int) -> None:
     replace_file(run / METRICS_FILE, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
-def comparable(rows: list[Row], changes: list[dict[str, Any]]) -> list[Row]:
+def comparable(
+    rows: list[Row], changes: list[dict[str, Any]], further: Collection[str] = frozenset()
+) -> list[Row]:
     """Return the lines after the last change of a setting that defines the validation loss.
 
     Parameters
@@ -114,8 +116,10 @@ def comparable(rows: list[Row], changes: list[dict[str, Any]]) -> list[Row]:
     rows : list of Row
     changes : list of dict
         Changes of the configuration, from `config.json`.
+    further : collection of str
+        Further settings whose changes count.
     """
-    keys = loss_defining_keys()
+    keys = loss_defining_keys().union(further)
     since = max((change["until_step"] for change in changes if keys & change["was"].keys()), default=0)
     return [row for row in rows if (row["step"] or 0) > since] if since else rows
 

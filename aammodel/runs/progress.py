@@ -12,7 +12,8 @@ class Progress:
     batches: int = 0
     """Number of micro-batches consumed."""
     best_loss: float | None = None
-    """Lowest validation loss so far."""
+    """Lowest validation loss so far, or that of the metric `best_metric` of `[train]`. Of a correlation, it
+    is the negative."""
     best_step: int = 0
     validations_since_best: int = 0
     validations_since_reduction: int = 0
@@ -37,7 +38,7 @@ class Progress:
         )
 
     def after_validation(self, loss: float, plateau_patience: int) -> "Progress":
-        """Return the progress after one more validation."""
+        """Return the progress after one more validation. The lower its loss, the better."""
         if self.best_loss is None or loss < self.best_loss:
             return replace(
                 self,

@@ -15,6 +15,7 @@ from rich.text import Text
 from aam_schemas.common.terminal import plain_console
 from aammodel.objectives.registry import loss_labels
 from aammodel.runs.metrics_log import Row
+from aammodel.training.best_metric import is_correlation, label_of
 from aammodel.training.notebook import NotebookBar, in_notebook
 from aammodel.training.tensorboard import Events
 
@@ -167,6 +168,11 @@ def _describe_losses(row: Row, prefix: str = "") -> str:
     values = {name: row.get(f"{prefix}{name}") for name in loss_labels() if name != "loss"}
     parts = [
         f"{loss_labels()[name].words} {value:.4f}" for name, value in values.items() if value is not None
+    ]
+    parts += [
+        f"{label_of(name.removeprefix(prefix)).words} {value:.4f}"
+        for name, value in row.items()
+        if name.startswith(prefix) and is_correlation(name) and value is not None
     ]
     return f"loss {row[f'{prefix}loss']:.4f}" + (f" ({', '.join(parts)})" if parts else "")
 

@@ -42,6 +42,7 @@ from aammodel.runs.config_file import machine, tool_versions
 from aammodel.runs.kinds import CHECKPOINT, RUN
 from aammodel.runs.metrics_log import discard_metrics_after
 from aammodel.runs.progress import Progress
+from aammodel.training.best_metric import check_best_metric
 from aammodel.training.console import SilentWatcher, make_watcher
 from aammodel.training.device import pick_device
 from aammodel.training.finite import OnNonFinite, raise_non_finite
@@ -106,7 +107,7 @@ def make_plan(shards_folder: ShardLocation, model_values: dict[str, Any], train:
     """
     shards = open_shards(shards_folder)
     check_shards(shards, train)
-    make_objectives(train)  # raises if an objective is not registered
+    check_best_metric(train)  # raises if an objective is not registered
     limit = train.token_limit or shards.manifest.choices.token_limit
     model = make_model_config(shards.manifest.sequence_length, limit, model_values, train)
     return Plan(shards, model, adapt_to_model(train, model))
@@ -174,12 +175,7 @@ def check_shards(shards: ShardSet, train: TrainConfig) -> None:
         from these shards.
     """
     if not shards.manifest.num_rows("train"):
-        drawn = "ids" if shards.manifest.choices.split_by is None else "values in the column of --split-by"
-        raise InvalidDataError(
-            "there is no training sample",
-            str(shards.folder),
-            f"shard a table with more samples: eight of ten are for training, drawn by their {drawn}",
-        )
+        raise InvalidDataError("there is no training sample", str(shards.folder), _more_for_training(shards))
     missing = [name for name in train.targets if not METRICS[name].is_available(shards.metric_inputs)]
     # The default target is not required: a run on shards without a tree learns from masked bases alone.
     learns_otherwise = train.nucleotide_weight > 0 or bool(train.objectives)
@@ -193,6 +189,14 @@ def check_shards(shards: ShardSet, train: TrainConfig) -> None:
                 str(shards.folder),
                 "shard the table again with --tree, or leave this objective out",
             )
+
+
+def _more_for_training(shards: ShardSet) -> str:
+    choices = shards.manifest.choices
+    if choices.split_ids:
+        return "shard the table again, with --split-ids train=FILE"
+    drawn = "ids" if choices.split_by is None else "values in the column of --split-by"
+    return f"shard a table with more samples: eight of ten are for training, drawn by their {drawn}"
 
 
 def shortcomings(plan: Plan) -> list[str]:
@@ -210,10 +214,12 @@ def shortcomings(plan: Plan) -> list[str]:
             "a batch of one sample has no pair, so distances are not learned; set batch_size to 2 or more"
         )
     if not shards.manifest.num_rows("validation"):
-        found.append(
-            "there is no validation sample: the last weights are kept, not the best ones. One of ten samples "
-            "is for validation, so shard a table with more samples to have some"
+        more = (
+            "List some with `aamprep shard --split-ids validation=FILE`"
+            if shards.manifest.choices.split_ids
+            else "One of ten samples is for validation, so shard a table with more samples to have some"
         )
+        found.append(f"there is no validation sample: the last weights are kept, not the best ones. {more}")
     return found
 
 

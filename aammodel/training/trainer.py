@@ -22,6 +22,7 @@ from aammodel.objectives.sums import LossSums
 from aammodel.runs.checkpoint import RunFolder
 from aammodel.runs.metrics_log import Row
 from aammodel.runs.progress import Progress
+from aammodel.training.best_metric import correlations, is_correlation, score_of
 from aammodel.training.console import Watcher
 from aammodel.training.finite import OnNonFinite, check_validation, check_weights, raise_non_finite
 from aammodel.training.optimizer import learning_rate
@@ -166,10 +167,14 @@ class Trainer:
             return False
         losses = self.stepper.measure(self.validation)
         check_validation(losses, self.progress.step, self.run)
-        named = losses.named("val_")
+        metric, named = self.config.best_metric, losses.named("val_")
+        if is_correlation(metric):
+            found = correlations(self.stepper, self.validation)
+            named |= {f"val_{name}": value for name, value in found.items()}
         row: Row = {"step": self.progress.step, **named, "seconds": self.clock.seconds()}
         self.folder.append(row)
-        self.progress = self.progress.after_validation(row["val_loss"] or 0.0, self.config.plateau_patience)
+        score = score_of(metric, named)
+        self.progress = self.progress.after_validation(score, self.config.plateau_patience)
         is_best = self.progress.validations_since_best == 0
         if is_best:
             self._save_best()

@@ -13,10 +13,11 @@ from aammodel.config.train import TrainConfig
 from aammodel.data.order import count_batches
 from aammodel.data.remote import ShardLocation, parse_location
 from aammodel.data.shards import ShardSet, open_shards
-from aammodel.objectives.registry import loss_defining_keys, make_objectives
+from aammodel.objectives.registry import loss_defining_keys
 from aammodel.runs.config_file import CONFIG_FILE, read_config_of
 from aammodel.runs.load import asvs_too_long
 from aammodel.runs.progress import Progress
+from aammodel.training.best_metric import check_best_metric
 from aammodel.training.setup import Plan, adapt_to_model, check_shards
 
 HARDWARE_KEYS = ("device", "num_workers", "sharding")
@@ -39,12 +40,12 @@ class Resumed:
         """Return the progress with which a run continues.
 
         A changed run may take further steps, and its patience starts anew. If a change affects the meaning
-        of the validation loss, the best loss is forgotten too.
+        of the validation loss, or the metric that chooses the weights, the best value is forgotten too.
         """
         if not self.changes:
             return progress
         # The best loss before such a change cannot be compared with a loss after it.
-        if loss_defining_keys() & self.changes.keys():
+        if (loss_defining_keys() | {"best_metric"}) & self.changes.keys():
             progress = replace(progress, best_loss=None)
         return replace(
             progress,
@@ -104,7 +105,7 @@ def read_plan(
         )
     if changes and not allow_changes:
         raise _refuse_changes(run, changes)
-    make_objectives(train)  # raises if an objective is not registered
+    check_best_metric(train)  # raises if an objective is not registered
     # The terms of the distance loss are in the order of the model's targets.
     train = replace(train, targets={name: train.targets[name] for name in model.targets})
     opened = open_shards(shards or parse_location(config["shards"]["folder"]))

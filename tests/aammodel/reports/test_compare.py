@@ -47,7 +47,7 @@ def prediction(num_pairs: int = 500) -> Prediction:
 def test_results_are_those_of_the_metrics(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    results = results_of(rows, [prediction()], [])
+    results = results_of(rows, [prediction()], {})
     assert (results["steps"], results["best_step"]) == (120, 120)
     assert results["best"] == {"val_loss": 2.0, "val_nucleotide_loss": 1.0}
     assert results["minutes"] == pytest.approx((120 * 0.5 + 3 * 6) / 60)
@@ -64,7 +64,7 @@ def test_the_best_loss_is_among_comparable_losses(tmp_path: Path) -> None:
     longer = {"until_step": 4, "was": {"max_steps": 4}}
     heavier = {"until_step": 2, "was": {"distance_weight": 0.3}}
     for changes, step, loss in (([longer], 1, 1), ([heavier, longer], 5, 7.5)):
-        results = results_of(rows, [], changes)
+        results = results_of(rows, [], {"changes": changes})
         assert (results["best_step"], results["best"]) == (step, {"val_loss": loss})
     run = write_run(tmp_path / "run")
     (run / "config.json").write_text(json.dumps(CONFIG | {"changes": [heavier | {"until_step": 119}]}))
