@@ -44,6 +44,7 @@ from aammodel.runs.training_asvs import TrainingAsvs, read_training_asvs
 from aammodel.training.device import pick_device
 from aammodel.training.setup import Plan, make_plan, make_trainer
 from aammodel.workflows import pretrain as pretraining
+from aammodel.workflows.anndata_files import make_anndata
 from aammodel.workflows.distance_matrix import all_pairs
 from aammodel.workflows.embed import (
     EmbeddedAsvs,
@@ -57,6 +58,7 @@ from aammodel.workflows.fit import measure_fit
 from aammodel.workflows.prepared import is_table, name_of, open_any_shards, open_data
 
 if TYPE_CHECKING:
+    from anndata import AnnData
     from skbio import DistanceMatrix
 
     from aammodel.cross_validation.result import Crossval
@@ -472,6 +474,34 @@ class Model:
         """
         with self.prepared(data, split, None, files) as todo:
             return embed_asvs(todo)
+
+    def to_anndata(
+        self, data: Any, *, split: str | None = None, token_limit: int | None = None, **files: Any
+    ) -> "AnnData":
+        """Return samples, ASVs and their embeddings as AnnData. This needs the package anndata.
+
+        Parameters
+        ----------
+        data, split, token_limit, **files
+            As for `embed`. With a `tree`, true UniFrac distances are included.
+
+        Returns
+        -------
+        anndata.AnnData
+            `X`: counts. `obs`: split and metadata. `var`: sequence and taxon. `obsm["X_aam"]`, `varm["aam"]`:
+            embeddings of samples and ASVs. `obsp`: distances, predicted ones as `predicted_NAME`.
+            `uns["aam"]`: origin.
+
+        Raises
+        ------
+        UsageError
+            If anndata is not installed; otherwise as `embed`.
+        InvalidDataError
+            As `embed`.
+        """
+        later = None if is_table(data) else files.pop("metadata", None)
+        with self.prepared(data, split, token_limit, files) as todo:
+            return make_anndata(todo, embed_samples(todo, later), self.preparation)
 
     @contextmanager
     def prepared(

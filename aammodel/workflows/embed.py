@@ -245,7 +245,7 @@ def embed_asvs(todo: ToEmbed) -> EmbeddedAsvs:
     InvalidDataError
         If a file is damaged.
     """
-    is_used = _asvs_of_split(todo)
+    is_used = asvs_of_split(todo)
     ids: list[str] = []
     sequences: list[str] = []
     embedding = np.empty((int(is_used.sum()), todo.model.config.width), dtype=np.float32)
@@ -261,7 +261,7 @@ def embed_asvs(todo: ToEmbed) -> EmbeddedAsvs:
     return EmbeddedAsvs(tuple(ids), tuple(sequences), embedding, todo.provenance)
 
 
-def _asvs_of_split(todo: ToEmbed) -> npt.NDArray[np.bool_]:
+def asvs_of_split(todo: ToEmbed) -> npt.NDArray[np.bool_]:
     """Return which ASVs of asvs.parquet are embedded."""
     is_used = np.full(todo.shards.manifest.num_asvs, todo.split is None)
     if todo.split is not None:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aam_schemas.common.errors import UsageError
-from aam_schemas.common.folders import PARQUET, PNG
+from aam_schemas.common.folders import HDF5, PARQUET, PNG
 from aam_schemas.common.html import png
 from aam_schemas.common.publish import published_file, replace_file
 from aammodel.workflows.output_file import check_output_file, start_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TABLE_SUFFIXES = (".parquet", ".tsv")
+ANNDATA_SUFFIX = ".h5ad"
 ROWS_PER_GROUP = 4096
 """Rows of a row group of a Parquet file."""
 _KEY = b"aam"
@@ -36,8 +38,10 @@ _SOFTWARE = "aammodel embed"
 _HEADER = re.compile(rb"(sample_id|asv_id\tsequence|sample_id\tasv_id\tcount)\taam_0[\t\n]")
 
 
-def check_embedding_file(path: Path, overwrite: bool, inputs: Iterable[Path]) -> None:
-    """Refuse an output for a table of embeddings that has an unknown suffix or may not be written.
+def check_embedding_file(
+    path: Path, overwrite: bool, inputs: Iterable[Path], suffixes: tuple[str, ...] = TABLE_SUFFIXES
+) -> None:
+    """Refuse an output for embeddings that has an unknown suffix or may not be written.
 
     Parameters
     ----------
@@ -46,17 +50,23 @@ def check_embedding_file(path: Path, overwrite: bool, inputs: Iterable[Path]) ->
         Whether a file of embeddings may be replaced.
     inputs : iterable of Path
         Files and folders that are read.
+    suffixes : tuple of str
+        Suffixes of the formats that can hold the embeddings.
 
     Raises
     ------
     UsageError
+        Also if the format is AnnData, and anndata is not installed.
     """
-    if path.suffix not in TABLE_SUFFIXES:
+    if path.suffix not in suffixes:
+        names = ", ".join(f"embedding{suffix}" for suffix in suffixes)
         raise UsageError(
-            f"the suffix {path.suffix!r} is not a format of this table",
+            f"the suffix {path.suffix!r} is not a format of these embeddings",
             str(path),
-            "name it embedding.parquet, or embedding.tsv for text",
+            f"choose among the names {names}",
         )
+    if path.suffix == ANNDATA_SUFFIX:
+        require_anndata(str(path))
     check_output_file(path, overwrite, inputs, holds_embeddings, "aammodel embed")
 
 
@@ -82,10 +92,12 @@ def write_plot(path: Path, figure: "Figure") -> None:
 
 
 def holds_embeddings(path: Path) -> bool:
-    """Return whether a regular file is a table of embeddings, as its suffix says."""
+    """Return whether a regular file holds embeddings, in the format that its suffix says."""
     start = start_of(path)
     if path.suffix == ".tsv":
         return _HEADER.match(start) is not None
+    if path.suffix == ANNDATA_SUFFIX:
+        return start.startswith(HDF5) and _has_samples(path)
     if not start.startswith(PARQUET):
         return False
     try:
@@ -93,6 +105,31 @@ def holds_embeddings(path: Path) -> bool:
     except (OSError, pa.ArrowException):
         return False
     return metadata is not None and _KEY in metadata
+
+
+def _has_samples(path: Path) -> bool:
+    import h5py
+
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return "obsm/X_aam" in file
+    except (OSError, KeyError):
+        return False
+
+
+def require_anndata(where: str) -> None:
+    """Raise an error if anndata is not installed.
+
+    Raises
+    ------
+    UsageError
+    """
+    if find_spec("anndata") is None:
+        raise UsageError(
+            "this needs the package anndata, which is not installed",
+            where,
+            "install it with `pip install anndata`, or write .parquet or .tsv",
+        )
 
 
 def table_of(columns: Mapping[str, Any], embedding: npt.NDArray[np.float32]) -> pa.Table:
