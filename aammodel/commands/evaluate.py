@@ -129,7 +129,7 @@ def _print(evaluation: "Evaluation", split: str, reason: str) -> None:
         )
     for prediction in evaluation.predictions:
         words = METRICS[prediction.target].words
-        print(f"\n{words}: {len(prediction.true):,} pairs of {prediction.num_samples:,} samples")
+        print(f"\n{words}: {prediction.pairs} of {prediction.num_samples:,} samples")
         print(
             f"  model          r {decimals(prediction.r)}   R2 {decimals(prediction.r_squared)}   "
             f"mean absolute error {prediction.mean_absolute_error:.4f}"

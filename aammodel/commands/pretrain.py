@@ -207,7 +207,7 @@ def _print(outcome: "Outcome") -> None:
         loss, step = progress.best_loss, progress.best_step
         print(f"best validation loss {loss:.4f}, at step {step} of {progress.step}")
     for prediction in outcome.predictions:
-        pairs = f"{len(prediction.true):,} pairs of {prediction.num_samples:,} validation samples"
+        pairs = f"{prediction.pairs} of {prediction.num_samples:,} validation samples"
         print(
             f"{METRICS[prediction.target].words}, {pairs}: r = {decimals(prediction.r)}, "
             f"mean absolute error {prediction.mean_absolute_error:.4f}"

@@ -41,13 +41,17 @@ class Prediction:
         return Prediction(target, predicted[is_pair], true[is_pair], num_samples)
 
     @property
+    def pairs(self) -> str:
+        """Number of pairs in words, such as `3 pairs`."""
+        return "1 pair" if len(self.true) == 1 else f"{len(self.true):,} pairs"
+
+    @property
     def caution(self) -> str:
         """Sentence for the user if there are too few samples for a correlation. Otherwise empty."""
-        if self.num_samples >= FEW_SAMPLES:
+        if self.num_samples >= FEW_SAMPLES or self.why_undefined:
             return ""
-        pairs = "1 pair" if len(self.true) == 1 else f"{len(self.true)} pairs"
         return (
-            f"r of {pairs} of {self.num_samples} samples says little: with so few samples, unrelated "
+            f"r of {self.pairs} of {self.num_samples} samples says little: with so few samples, unrelated "
             f"distances often have a large r. Use {FEW_SAMPLES} samples or more"
         )
 

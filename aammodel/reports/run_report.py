@@ -191,9 +191,7 @@ def draw_distances(prediction: Prediction) -> Figure:
     )
     axis.set(xlim=(0, largest), ylim=(0, largest), aspect="equal")
     axis.set(xlabel=f"true {metric.words}", ylabel="predicted")
-    axis.set_title(
-        f"r = {decimals(prediction.r)}, {len(prediction.true):,} pairs of {prediction.num_samples} samples"
-    )
+    axis.set_title(f"r = {decimals(prediction.r)}, {prediction.pairs} of {prediction.num_samples} samples")
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure

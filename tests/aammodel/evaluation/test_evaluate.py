@@ -132,6 +132,7 @@ def test_a_correlation_that_does_not_exist_is_undefined(run: Programs, tmp_path:
 def test_why_a_correlation_is_undefined(predicted: list[float], true: list[float], words: str) -> None:
     prediction = Prediction("braycurtis", np.array(predicted), np.array(true), 3)
     assert prediction.why_undefined == words
+    assert bool(prediction.caution) != bool(words)
     assert np.isnan(prediction.r) == bool(words)
 
 
