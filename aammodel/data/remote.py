@@ -15,7 +15,7 @@ from functools import cache
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
 from threading import Event, Thread
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from aam_schemas.common.errors import AamError, InvalidDataError, UsageError
 from aam_schemas.common.seekable import SeekableReader
@@ -82,9 +82,33 @@ class RemotePath:
 ShardLocation = Path | RemotePath
 
 
+_KEPT_IN_PATH = "/%:@!$&'()*+,;=~[]"
+"""Characters of a URL's path that are not encoded."""
+
+
 def parse_location(name: str) -> ShardLocation:
-    """Return the `RemotePath` of a URL, or the `Path` of a path."""
-    return RemotePath(name) if "://" in name else Path(name)
+    """Return the `RemotePath` of a URL, or the `Path` of a path.
+
+    Blanks and letters beyond ASCII in the URL of a web server are encoded, as browsers do.
+
+    Raises
+    ------
+    UsageError
+        If the URL of a web server has a query or a fragment. The names of files could not follow it.
+    """
+    if "://" not in name:
+        return Path(name)
+    if not name.lower().startswith(("http://", "https://")):
+        return RemotePath(name)
+    if "?" in name or "#" in name:
+        raise UsageError(
+            "a URL with '?' or '#' does not lead to a folder",
+            name,
+            "leave out what begins there, or write %3F and %23 if the folder has these in its name",
+        )
+    scheme, _, rest = name.partition("://")
+    host, slash, path = rest.partition("/")
+    return RemotePath(f"{scheme}://{host}{slash}{quote(path, safe=_KEPT_IN_PATH)}")
 
 
 class RangeFile(SeekableReader):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 
 @dataclass
@@ -32,7 +33,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*arguments)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
-        path = self.site.folder / self.path.lstrip("/")
+        path = self.site.folder / unquote(self.path.lstrip("/"))
         if self.site.failures:
             self.send_error(self.site.failures.pop(0))
             return

@@ -321,3 +321,26 @@ def test_a_redirect_to_another_folder_is_followed(site: Site) -> None:
     )) as url:  # fmt: skip
         content = RemotePath(url).read_bytes(MOST_BYTES)
     assert content == (site.folder / "shards" / "manifest.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("a b", "a b"),
+        ("a b", "a%20b"),
+        ("\u00e9\u65e5", "\u00e9\u65e5"),
+        ("\u00e9", "%C3%A9/"),
+        ("a#b?c", "a%23b%3Fc"),
+        ("[x]$(y)&=~", "[x]$(y)&=~"),
+    ],
+)
+def test_a_folder_of_any_name_is_read(site: Site, name: str, url: str) -> None:
+    (site.folder / "shards").rename(site.folder / name)
+    shards = open_shards(parse_location(f"{site.url}/{url}"))
+    assert shards.tokens.shape == open_shards(site.folder / name).tokens.shape
+
+
+@pytest.mark.parametrize("url", ["shards?token=x", "shards#part", "shards/?a", "a#b"])
+def test_a_url_that_leads_to_no_folder_is_named(site: Site, url: str) -> None:
+    with pytest.raises(UsageError, match="does not lead to a folder"):
+        parse_location(f"{site.url}/{url}")
