@@ -59,16 +59,27 @@ class Inputs:
         return self._made[name]
 
     @cached_property
+    def counts(self) -> sparse.csr_array:
+        """Reads of each sample in each ASV, shape (samples, ASVs), with ASVs that were dropped.
+
+        The columns are the rows of asvs.parquet.
+        """
+        return self._per_asv(lambda reads: reads)
+
+    @cached_property
     def abundance(self) -> sparse.csr_array:
         """Fraction of each sample's reads in each ASV, shape (samples, ASVs), with ASVs that were dropped."""
+        return self._per_asv(lambda reads: reads / reads.sum())
+
+    def _per_asv(self, values_of: Callable[[Float64Array], Float64Array]) -> sparse.csr_array:
         columns = [np.concatenate([sample.asv, sample.dropped_asv]) for sample in self.samples]
         reads = [np.concatenate([sample.count, sample.dropped_count]) for sample in self.samples]
-        fractions = [each / each.sum() for each in reads]
+        values = [values_of(each) for each in reads]
         # The trees of scikit-learn take indices of 32 bits only.
         bounds = np.cumsum([0, *map(len, columns)]).astype(np.int32)
         shape = (len(self.samples), self.shards.manifest.num_asvs)
         return sparse.csr_array(
-            (np.concatenate(fractions), np.concatenate(columns).astype(np.int32), bounds), shape=shape
+            (np.concatenate(values), np.concatenate(columns).astype(np.int32), bounds), shape=shape
         )
 
     @cached_property
@@ -148,6 +159,7 @@ def _groups(inputs: Inputs) -> npt.NDArray[np.object_]:
 
 INPUTS: dict[str, Input] = {
     "abundance": Input(lambda inputs: inputs.abundance),
+    "counts": Input(lambda inputs: inputs.counts),
     "kmers": Input(lambda inputs: inputs.kmers),
     "metadata": Input(
         _metadata_columns,

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+import aammodel
 import aamprep
 from tests.helpers.paths import ROOT
 
@@ -29,6 +30,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     columns += [f"{row}\tsubject-{number // 3}" for number, row in enumerate(rows)]
     (folder / "metadata.tsv").write_text("\n".join(columns), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="module")
+def labelled(folder: Path) -> None:
+    """Write shards with labels and a run, which the page on labels begins from."""
+    aamprep.shard(
+        folder / "table.biom", metadata=folder / "metadata.tsv", output=folder / "shards", overwrite=True
+    )
+    aammodel.pretrain(folder / "shards", output=folder / "run", max_steps=1, overwrite=True)
+
+
+def test_examples_of_labels_run(labelled: None, folder: Path) -> None:
+    examples = "\n".join(EXAMPLE.findall((ROOT / "docs" / "labels.md").read_text(encoding="utf-8")))
+    code = examples.replace("ExtraTreesClassifier(300", "ExtraTreesClassifier(10")
+    code = code.replace('group_by="host_subject_id")', 'group_by="host_subject_id", methods=["extra_trees"])')
+    script = f"import warnings; warnings.simplefilter('error')\n{code}\nassert 'my_run' in result.scores"
+    ran = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])

@@ -2,12 +2,16 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import aammodel
 import aamprep
@@ -48,6 +52,29 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "NUM_TREES", 20)
+
+
+def test_a_method_can_embed_the_samples_itself(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its predictions are those of the same estimator on the embedding of the model."""
+    shards = study / "shards"
+    run = aammodel.pretrain(
+        shards, output=study / "embedder-run", model=TINY, max_steps=1, targets="braycurtis", overwrite=True
+    )
+    sequences = aamprep.open_shards(shards).asvs(["sequence"])["sequence"].to_list()
+    embedder = aammodel.AamEmbedder(run, rep_seqs=sequences)
+
+    def make(*steps: object) -> Callable[..., object]:
+        return lambda task, inner: make_pipeline(*steps, StandardScaler(), LogisticRegression(max_iter=500))
+
+    monkeypatch.setattr(registry, "METHODS", dict(METHODS))
+    register_method("own", Method("own", "counts", make(embedder), is_baseline=False))
+    register_method("ours", Method("ours", "embedding", make(), is_baseline=False))
+    found = aammodel.crossval(
+        shards, "habitat", group_by="subject", model=run, methods=["own", "ours"], draws=10
+    )
+    np.testing.assert_allclose(
+        found.predictions["own"].values, found.predictions["ours"].values, rtol=0, atol=1e-3
+    )
 
 
 def test_a_planted_signal_is_found(study: Path) -> None:
