@@ -83,6 +83,15 @@ def test_names_are_printed_as_they_are(run: Programs, tmp_path: Path) -> None:
         assert f"{name}/m.tsv" in ran.out.replace("\n", "").replace(" ", "")
 
 
+def test_the_page_of_a_validation_has_names_as_text(tmp_path: Path) -> None:
+    folder = tmp_path / "<script>alert(1)<" / "b>&amp;"
+    study = write_named_study(folder, ["<script>", "&lt;", "</h1>", "a<b", "'\"", "`a`"])
+    page = aamprep.validate(study.table, **study.beside()).to_html(tmp_path / "page.html").read_text()
+    assert "<script" not in page
+    assert page.count("</h1>") == 1
+    assert "&lt;script&gt;alert(1)&lt;/b&gt;&amp;amp;" in page
+
+
 def test_a_character_that_turns_the_direction_of_text_is_shown_as_an_escape(
     run: Programs, tmp_path: Path
 ) -> None:
