@@ -213,9 +213,14 @@ def _median(values: Float64Array) -> float | None:
     return float(np.median(known)) if len(known) else None
 
 
-def _bend(rows: Iterable[DepthRow]) -> int | None:
-    flat = (row.depth for row in rows if row.gain_median is not None and row.gain_median <= LEAST_GAIN)
-    return next(flat, None)
+def _bend(rows: Sequence[DepthRow]) -> int | None:
+    """Return the smallest depth at which, and at all larger ones, the gain is small."""
+    bend = None
+    for row in reversed([row for row in rows if row.gain_median is not None]):
+        if row.gain_median is None or row.gain_median > LEAST_GAIN:
+            break
+        bend = row.depth
+    return bend
 
 
 def kept_by_limits(tables: Iterable[CountTable]) -> KeptByLimits | None:

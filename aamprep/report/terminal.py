@@ -153,7 +153,7 @@ def _print_depth_advice(kept: KeptByLimits, console: Console) -> None:
     if suggested is None:
         lines = [
             f"No depth is suggested, since fewer than half of the samples have {LEAST_DEPTH:,} reads. "
-            "Lower depths lose many of the rare ASVs: see the table."
+            "The table shows what lower depths keep."
         ]
     else:
         lines = [
@@ -161,8 +161,10 @@ def _print_depth_advice(kept: KeptByLimits, console: Console) -> None:
             f"({suggested.samples_share:.0%}) and {suggested.reads_share:.1%} of the reads. "
             f"The median of these samples keeps {suggested.asvs_median:.0%} of its ASVs."
         ]
-    if kept.bend is None:
-        lines.append("The rarefaction curve does not bend: twice the reads always add over 10% of ASVs.")
+    if all(row.gain_median is None for row in kept.depths):
+        lines.append("There are too few reads to tell where the rarefaction curve bends.")
+    elif kept.bend is None:
+        lines.append("The rarefaction curve does not bend: twice the reads still add over 10% of ASVs.")
     else:
         lines.append(
             f"The rarefaction curve bends at {kept.bend:,} reads: from there on, twice the reads add at most "

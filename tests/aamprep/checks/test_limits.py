@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from aamprep.checks.depths import suggested_depth
+from aamprep.checks.limits import DepthRow, _bend
 from aamprep.checks.thresholds import TOKEN_LIMITS
 from tests.helpers.paths import RealData
 from tests.helpers.studies import Programs, random_counts, random_sequences, write_table
@@ -90,6 +91,22 @@ def test_counts_that_are_whole_up_to_rounding_are_those_of_shard(run: Programs, 
     found = [json.loads(run("aamprep", "limits", table, "--json").out) for table in (near, whole)]
     assert found[0]["depths"]
     assert found[0] == found[1]
+
+
+def test_the_curve_bends_where_all_larger_depths_gain_little() -> None:
+    def row(depth: int, gain: float | None) -> DepthRow:
+        return DepthRow(depth, 9, 1.0, 1.0, 1.0, gain, False)
+
+    assert _bend([row(100, 0.2), row(200, 0.09), row(500, 0.11), row(1000, 0.05), row(2000, None)]) == 1000
+    assert _bend([row(100, 0.2), row(200, 0.1), row(500, 0.01)]) == 200
+    assert _bend([row(100, 0.05), row(200, 0.2), row(500, None)]) is None
+
+
+def test_too_few_reads_for_a_curve_are_said_to_be(run: Programs, tmp_path: Path) -> None:
+    """Nothing is said of a bend that was not seen."""
+    few = write_table(tmp_path, np.full((3, 9), 15), random_sequences(9))
+    ran = run("aamprep", "limits", few)
+    assert "too few reads to tell where the rarefaction curve bends" in " ".join(ran.out.split())
 
 
 def test_the_screen_names_the_options(table: Path, run: Programs) -> None:
