@@ -232,7 +232,7 @@ def test_metadata_of_a_spreadsheet(tmp_path: Path) -> None:
 def test_counts_of_anndata(tmp_path: Path) -> None:
     anndata = pytest.importorskip("anndata")
     var = pd.DataFrame(index=pd.Index(FEATURES, dtype=object))
-    obs = pd.DataFrame({"age": ["007"] * len(SAMPLES)}, index=pd.Index(SAMPLES, dtype=object))
+    obs = pd.DataFrame({"age": [7] * len(SAMPLES)}, index=pd.Index(SAMPLES, dtype=object))
     anndata.AnnData(COUNTS.T, obs=obs, var=var).write_h5ad(tmp_path / "FILE")
     assert refused(tmp_path / "FILE", "table").rule is rules.FILE_ANNDATA
     run_fix(tmp_path, rules.FILE_ANNDATA)
