@@ -167,7 +167,7 @@ COMMANDS = [
     Growing("verify: metadata columns", 500, verified_columns),
     Growing("verify: sample files", 30, lambda n, folder: verifies(many_files(n, folder))),
     Growing("merge: samples", 10000, merged_samples),
-    Growing("merge: sets", 20, merges),
+    Growing("merge: sets", 10, merges),
     Growing("merge: studies of a set", 10, merged_studies),
     Growing("open: sample files", 50, lambda n, folder: opens(many_files(n, folder))),
     Growing("open: samples", 20000, lambda n, folder: opens(shard(folder, write(folder, entries(n, 500))))),
