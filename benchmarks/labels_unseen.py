@@ -34,6 +34,7 @@ from labels import pretrained, shard
 from transfer import held_out_asvs
 
 STUDY, TARGET, SUBJECT = "ibd-2538", "ibd", "host_subject_id"
+RIVAL = "kmer_ridge"
 FEWEST_READS = 100
 """Samples with fewer reads of either kind are left out."""
 
@@ -116,7 +117,7 @@ def write_metadata(ids: list[str], path: Path) -> None:
 
 
 def show(both: Path, run: Path, names: list[str] | None) -> None:
-    """Fit all methods, and print balanced accuracy with its interval, and how far it is ahead of 6-mers."""
+    """Fit all methods, and print balanced accuracy and AUROC with their intervals."""
     shards, loaded = open_shards(both), aammodel.load(run)
     study = open_study(shards, CrossvalOptions(target=TARGET, group_by=SUBJECT))
     kind = study.metadata.columns["kind"].as_text()
@@ -132,19 +133,18 @@ def show(both: Path, run: Path, names: list[str] | None) -> None:
     target = replace(study.target, rows=study.target.rows[rows], values=study.target.values[rows])
     tested = {name: Predictions(each.values[:, rows], None) for name, each in found.items()}
     units = np.unique(study.groups[rows].astype(str), return_inverse=True)[1]
-    scores = {
-        name: each["balanced_accuracy"]
-        for name, each in score_methods(target, tested, units, 1000, 0).items()
-    }
-    print(f"| method | balanced accuracy of {len(rows)} samples | ahead of ridge on 6-mers |\n|---|---|---|")
-    for name in sorted(scores, key=lambda name: -scores[name][0]):
-        cells = [words_of(name)]
-        differences = scores[name] - scores.get("kmer_ridge", scores[name])
-        cells += [
+    scores = score_methods(target, tested, units, 1000, 0)
+    print(
+        f"| {len(rows)} samples | balanced accuracy | ahead of ridge on 6-mers | AUROC |\n|---|---|---|---|"
+    )
+    for name in sorted(scores, key=lambda name: -scores[name]["balanced_accuracy"][0]):
+        accuracy = scores[name]["balanced_accuracy"]
+        ahead = accuracy - scores.get(RIVAL, scores[name])["balanced_accuracy"]
+        cells = [
             f"{each.value:.3f} ({each.low:.3f} to {each.high:.3f})"
-            for each in (interval_of(scores[name]), interval_of(differences))
+            for each in map(interval_of, (accuracy, ahead, scores[name]["auroc"]))
         ]
-        print("| " + " | ".join(cells) + " |", flush=True)
+        print("| " + " | ".join([words_of(name), *cells]) + " |", flush=True)
 
 
 if __name__ == "__main__":
