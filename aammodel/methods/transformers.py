@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from aammodel.sample import Float64Array
@@ -57,33 +56,6 @@ class Clr(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         logs = np.log(X + self.pseudocount_)
         return np.asarray(logs - logs.mean(axis=1, keepdims=True))
-
-
-class PrincipalComponents(TransformerMixin, BaseEstimator):
-    """Principal components, each with a variance of 1 in training.
-
-    The columns of an embedding are strongly correlated. Without this, a penalty shrinks all directions but
-    the first few (`docs/experiments.md`).
-
-    Parameters
-    ----------
-    most : int
-        Largest number of components. There are never more than the training samples determine.
-    """
-
-    def __init__(self, most: int = 32) -> None:
-        self.most = most
-
-    def fit(self, X: Float64Array, y: Any = None) -> "PrincipalComponents":
-        """Find the components of the training samples X, shape (samples, columns)."""
-        number = max(1, min(self.most, min(X.shape) - 1))
-        self.components_ = PCA(number, whiten=True, svd_solver="full").fit(X)
-        return self
-
-    def transform(self, X: Float64Array) -> Float64Array:
-        """Return the components, shape (samples, components)."""
-        check_is_fitted(self)
-        return np.asarray(self.components_.transform(X))
 
 
 class FilledDistances(TransformerMixin, BaseEstimator):

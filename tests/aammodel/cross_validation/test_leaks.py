@@ -25,7 +25,7 @@ from aammodel.methods import registry
 from aammodel.methods.estimators import GroupMedian, KernelClassifier
 from aammodel.methods.inputs import INPUTS, Inputs, columns_of_samples
 from aammodel.methods.registry import METHODS, Method
-from aammodel.methods.transformers import Clr, DistanceKernel, PrincipalComponents
+from aammodel.methods.transformers import Clr, DistanceKernel
 
 TABLE_METHODS = [
     name for name, method in METHODS.items() if method.is_baseline and name != "untrained_linear"
@@ -142,11 +142,6 @@ def leaky(kind: str, inputs: Inputs, target: Target) -> Method:
         return _method(
             "abundance", lambda: make_pipeline(_Dense(), Fitted(scaler), KernelClassifier("linear"))
         )
-    if kind == "components":
-        components = PrincipalComponents(5).fit(dense)
-        return _method(
-            "abundance", lambda: make_pipeline(_Dense(), Fitted(components), KernelClassifier("linear"))
-        )
     if kind == "scale of a kernel":
         kernel = DistanceKernel().fit(inputs.get("jaccard"))
         return _method("jaccard", lambda: _Kernel(kernel))
@@ -200,7 +195,6 @@ KINDS = [
     ("filter by label", "habitat"),
     ("pseudocount", "habitat"),
     ("scale", "habitat"),
-    ("components", "habitat"),
     ("scale of a kernel", "habitat"),
     ("categories", "age"),
     ("class weights", "habitat"),
