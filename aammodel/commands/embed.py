@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from aam_schemas.common.cli import say
+from aam_schemas.common.cli import check_address_space, say
 from aam_schemas.common.errors import InvalidDataError, UsageError
 
 _BESIDE = "Files that belong to a table"
+_ADDRESS_SPACE = 4_000_000_000
+"""Bytes of address space that torch and the libraries that prepare a table need together."""
 
 
 def embed(
@@ -88,6 +90,7 @@ def embed(
     if is_plotted:
         check_plot_file(picture, overwrite, inputs)
     if is_table(table_or_shards):
+        check_address_space(_ADDRESS_SPACE)
         files, later = files_beside(table_or_shards, given), None
         # A tree beside the table is not used, since distances of many samples take time.
         files |= files_beside(table_or_shards, {"tree": tree} if tree else {})
