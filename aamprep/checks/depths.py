@@ -87,7 +87,8 @@ def check_depths(
     if shallow and is_whole:
         lowest = int(np.argmin(depth))
         where = f"sample {sample_ids[lowest]}"
-        findings.add(rules.SHALLOW, where, f"{depth[lowest]:,.0f} reads; {shallow}")
+        reads = f"{depth[lowest]:,.0f} read{'' if depth[lowest] == 1 else 's'}"
+        findings.add(rules.SHALLOW, where, f"{reads}; {shallow}")
     if not is_whole:
         findings.skip(rules.SHALLOW, "counts are not whole numbers")
     why_not = _why_not_compared(depth, rarefied, is_whole)
