@@ -4,11 +4,9 @@ The columns with names come first, then `aam_0`, `aam_1` and so on, float32. Tex
 the same float32 back. In text, ids with quotes are quoted as pandas, R, QIIME 2 and spreadsheets read them.
 """
 
-import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
@@ -22,7 +20,9 @@ import pyarrow.parquet as pq
 from aam_schemas.common.errors import UsageError
 from aam_schemas.common.folders import HDF5, PARQUET, PNG
 from aam_schemas.common.html import png
+from aam_schemas.common.ids import lost_in_text
 from aam_schemas.common.publish import published_file, replace_file
+from aam_schemas.common.tsv import write_tsv
 from aammodel.workflows.output_file import check_output_file, start_of
 
 if TYPE_CHECKING:
@@ -169,40 +169,50 @@ def write_rows(path: Path, tables: Iterable[pa.Table], provenance: Mapping[str, 
     Raises
     ------
     UsageError
-        If the file cannot be written.
+        If the file cannot be written, or text cannot hold an id.
     """
-    number, remaining = 0, iter(tables)
+    remaining = iter(tables)
     first = next(remaining)
-    with (
-        published_file(path) as temporary,
-        _writer(path.suffix, temporary, first.schema, provenance) as append,
-    ):
-        for table in chain([first], remaining):
-            append(table)
+    everything = chain([first], remaining)
+    with published_file(path) as temporary:
+        if path.suffix == ".tsv":
+            return _write_text(temporary, first.schema.names, everything, str(path))
+        return _write_parquet(temporary, first.schema, everything, provenance)
+
+
+def _write_parquet(
+    path: Path, schema: pa.Schema, tables: Iterable[pa.Table], provenance: Mapping[str, Any]
+) -> int:
+    number, text = 0, json.dumps(provenance, ensure_ascii=False, allow_nan=False)
+    with pq.ParquetWriter(path, schema.with_metadata({_KEY: text.encode()}), compression="zstd") as parquet:
+        for table in tables:
+            parquet.write_table(table, ROWS_PER_GROUP)
             number += len(table)
     return number
 
 
-@contextmanager
-def _writer(
-    suffix: str, path: Path, schema: pa.Schema, provenance: Mapping[str, Any]
-) -> Iterator[Callable[[pa.Table], None]]:
-    """Open a file, and yield a function that appends a table to it."""
-    if suffix == ".tsv":
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
-            writer.writerow(schema.names)
-            yield lambda table: writer.writerows(_cells(table))
-        return
-    text = json.dumps(provenance, ensure_ascii=False, allow_nan=False)
-    with pq.ParquetWriter(path, schema.with_metadata({_KEY: text.encode()}), compression="zstd") as parquet:
-        yield lambda table: parquet.write_table(table, ROWS_PER_GROUP)
+def _write_text(path: Path, names: list[str], tables: Iterable[pa.Table], where: str) -> int:
+    number = 0
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        nonlocal number
+        for table in tables:
+            number += len(table)
+            yield from _cells(table, where)
+
+    write_tsv(path, names, rows())
+    return number
 
 
-def _cells(table: pa.Table) -> Iterator[tuple[str, ...]]:
-    # `str` writes a number of float32 or float64 with as many digits as its type needs.
-    columns = (
-        column.to_pylist() if pa.types.is_string(column.type) else map(str, column.to_numpy())
-        for column in table.columns
-    )
+def _cells(table: pa.Table, where: str) -> Iterator[tuple[str, ...]]:
+    columns = []
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            columns.append(column.to_pylist())
+            lost = lost_in_text(columns[-1])
+            if lost:
+                raise UsageError(f"{lost}, so it would not be read back", where, "write .parquet")
+        else:
+            # `str` writes a number of float32 or float64 with as many digits as its type needs.
+            columns.append(list(map(str, column.to_numpy())))
     return zip(*columns, strict=True)

@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, given, settings
 
 import aammodel
 import aamprep
+from aam_schemas.common.errors import UsageError
 from aam_schemas.shards import SPLITS
 from aam_schemas.vocabulary import encode
 from aammodel.workflows import embed as embedding
+from aammodel.workflows.embedding_files import table_of, write_rows
 from tests.helpers.names import NAMES, names, write_named_study
 from tests.helpers.studies import Programs, random_counts, random_sequences, write_table
 
@@ -321,3 +323,12 @@ def test_a_result_is_plotted(study: Path, model: aammodel.Model, monkeypatch: py
     assert len(figure.axes[0].collections[0].get_offsets()) == 15
     with pytest.raises(aammodel.UsageError, match="no distance features"):
         model.embed(study / "shards", with_features=False).plot()
+
+
+def test_text_is_not_written_if_it_cannot_hold_an_id(tmp_path: Path) -> None:
+    table = table_of({"sample_id": ["a", "b\tc"]}, np.zeros((2, 3), dtype=np.float32))
+    with pytest.raises(UsageError, match="control character, so it would not be read back"):
+        write_rows(tmp_path / "embedding.tsv", [table], {})
+    assert not list(tmp_path.iterdir())
+    assert write_rows(tmp_path / "embedding.parquet", [table], {}) == 2
+    assert pq.read_table(tmp_path / "embedding.parquet")["sample_id"].to_pylist() == ["a", "b\tc"]
