@@ -201,11 +201,12 @@ def _print(outcome: "Outcome") -> None:
     if not outcome.is_main or not outcome.is_trained:
         return
     from aammodel.distances.metrics import METRICS
+    from aammodel.training.best_metric import best_in_words
 
     progress = outcome.progress
     if progress.best_loss is not None:
-        loss, step = progress.best_loss, progress.best_step
-        print(f"best validation loss {loss:.4f}, at step {step} of {progress.step}")
+        best = best_in_words(outcome.best_metric, progress.best_loss)
+        print(f"{best}, at step {progress.best_step} of {progress.step}")
     for prediction in outcome.predictions:
         pairs = f"{prediction.pairs} of {prediction.num_samples:,} validation samples"
         print(

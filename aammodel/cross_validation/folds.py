@@ -161,5 +161,5 @@ def _check_number(num_folds: int, number: int, words: str) -> None:
         raise UsageError(
             f"{num_folds} folds cannot be made of {number} {words}",
             "--folds",
-            f"set --folds {number} or less",
+            f"set --folds {number}" if number == 2 else f"set --folds to 2 to {number}",
         )

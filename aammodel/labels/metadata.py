@@ -72,7 +72,7 @@ class Metadata:
         if name in self.columns:
             return self.columns[name]
         if not self.columns:
-            fix = "make the shards again with --metadata, or give --metadata FILE"
+            fix = "give a file of metadata, or make the shards again with one (in Python: metadata=FILE)"
             raise UsageError("there are no metadata, so no column can be chosen", option, fix)
         similar = difflib.get_close_matches(name.lower(), [known.lower() for known in self.columns], n=3)
         close = [known for known in self.columns if known.lower() in similar]

@@ -62,6 +62,14 @@ def label_of(metric: str) -> Label:
     return Label(f"r of {METRICS[target].words if target in METRICS else target}", "Pearson correlation")
 
 
+def best_in_words(metric: str, score: float) -> str:
+    """Return the best value of a metric, for people, from the score that `score_of` returned."""
+    if is_correlation(metric):
+        return f"best {label_of(metric).words} in validation {-score:.4f}"
+    words = label_of(metric).words
+    return f"best validation loss {'' if metric == 'loss' else f'of {words} '}{score:.4f}"
+
+
 def score_of(metric: str, figures: Figures) -> float:
     """Return a number that is lower the better the weights are.
 

@@ -40,7 +40,10 @@ class Fit:
         return [*self.differences, *self._depth(), *self._cut(), *self._unseen()]
 
     def _depth(self) -> Iterator[str]:
-        if self.training_depth and not 1 / _RATIO < self.median_depth / self.training_depth < _RATIO:
+        # Without samples, or without a record of the training, there is nothing to compare.
+        if not (self.training_depth and self.median_depth):
+            return
+        if not 1 / _RATIO < self.median_depth / self.training_depth < _RATIO:
             yield (
                 f"the median depth is {self.median_depth:,.0f} reads, and that of the training samples was "
                 f"{self.training_depth:,.0f}"

@@ -114,9 +114,9 @@ def open_data(
             rejected = opened.rejected(kind)
             if rejected:
                 name, reason = next(iter(rejected.items()))
-                text = (
-                    f"{len(rejected):,} {kind}s of the table are left out. The first is {shorten(name, 80)}"
-                )
+                are = "is" if len(rejected) == 1 else "are"
+                number = f"{len(rejected):,} {kind}{'' if len(rejected) == 1 else 's'}"
+                text = f"{number} of the table {are} invalid. The first is {shorten(name, 80)}"
                 _LOGGER.warning("%s, which %s", text, reason)
         yield opened
 

@@ -51,6 +51,8 @@ class Outcome:
     """The signal that stopped the run before its end; 0 if none did."""
     is_main: bool = True
     """False on all ranks but the main one."""
+    best_metric: str = "loss"
+    """The metric that chose the weights."""
 
 
 def pretrain(plan: Plan, run: Path, overwrite: bool = False) -> Outcome:
@@ -182,6 +184,7 @@ def _outcome(trainer: Trainer, predictions: Sequence[Prediction] = (), is_traine
         is_trained=is_trained,
         stop_signal=trainer.stop_signal,
         is_main=trainer.ranks.is_main,
+        best_metric=trainer.config.best_metric,
     )
 
 

@@ -31,7 +31,7 @@ def check_choices(choices: Choices) -> Choices:
         raise ParameterError(f"the seed {choices.seed} is too large", "seed", "give fewer than 19 digits")
     if choices.split_by is not None and choices.split_ids:
         what = "samples cannot be divided by a column and by lists"
-        raise ParameterError(what, "split_ids", "leave out split_by or split_ids")
+        raise ParameterError(what, "split_ids", "leave one of them out")
     if choices.rarefy_depth is not None:
         _check_depth(choices.rarefy_depth)
     return choices

@@ -778,7 +778,8 @@ TAXONOMY_ID = error(
 HASH_IDS = error(
     "ids-are-hashes",
     "feature ids are sequences, or hashes of sequences that are given as rep-seqs",
-    "give the sequences with --rep-seqs rep-seqs.qza (or .fasta), or put that file next to the table",
+    "give the sequences with --rep-seqs rep-seqs.qza (or .fasta), or put that file next to the table, where "
+    "commands find it; in Python, give rep_seqs='rep-seqs.qza'",
     "table.qza: 770 ids, such as '4b5eeb300368260019c1fbc7a3c718fc'; no rep-seqs were given",
 )
 OTHER_IDS = error(
@@ -803,7 +804,7 @@ TRANSPOSED = error(
     "the rows of a table are features, and its columns are samples",
     "transpose the table: t() in R before you write it, `qiime feature-table transpose` for an artifact, or "
     "`python -c \"import biom; t = biom.load_table('FILE').transpose(); open('table.biom', 'w').write("
-    "t.to_json('transposed'))\"`",
+    "t.to_json('transposed'))\"`; a data frame in Python has a row for each sample, so give its .T",
     "table.biom: 8 of 8 sample ids are sequences, such as TACGG...",
 )
 NO_FEATURES = error(

@@ -134,7 +134,9 @@ def assert_near(found: dict[str, Any], expected: dict[str, Any]) -> None:
     assert found["tensors"].keys() == expected["tensors"].keys()
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name == "euclidean" else ()) for name in CONFIGS]
+)
 def test_losses_are_those_of_before(shards: Path, name: str) -> None:
     (shards / f"{name}.toml").write_text(CONFIGS[name])
     options = ("--config", f"{name}.toml", "--output", name)

@@ -51,4 +51,5 @@ def test_defaults_in_help_texts_are_those_of_the_configuration() -> None:
             if match and each.name in defaults:
                 assert match[1] == str(defaults[each.name]), (name, each.name)
                 compared.add(each.name)
-    assert compared == {"epochs", "batch_size", "accumulate", "seed", "precision", "checkpoint_every"}
+    expected = {"epochs", "batch_size", "accumulate", "seed", "precision", "checkpoint_every", "best_metric"}
+    assert compared == expected

@@ -134,7 +134,7 @@ def test_what_does_not_fit_into_memory_is_refused_with_the_figure(run: Programs,
     shards = make_shards(run, tmp_path).folder
     config = tiny_config(tmp_path)
     small = config.read_text()
-    config.write_text(small.replace("width = 16", "width = 16384\nfeed_forward = 64\nsample_layers = 512"))
+    config.write_text(small.replace("width = 16", "width = 16384\nfeed_forward = 64\nsample_layers = 8"))
     config.write_text(config.read_text().replace("sample_layers = 1\n", ""))
     for command in (("pretrain", shards, "--output", tmp_path / "run"), ("plan", shards)):
         ran = run("aammodel", *command, "--config", config)

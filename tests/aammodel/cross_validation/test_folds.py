@@ -79,6 +79,6 @@ def test_more_folds_than_groups_are_refused() -> None:
     target = target_of(0, 12, 2)
     with pytest.raises(UsageError, match="5 folds cannot be made of 3 groups in column subject") as caught:
         grouped_folds(target, groups_for(0, 12)[[0, 1, 2] * 4], "subject", 5, 1, 0)
-    assert caught.value.fix == "set --folds 3 or less"
+    assert caught.value.fix == "set --folds to 2 to 3"
     with pytest.raises(UsageError, match="13 folds cannot be made of 12 samples"):
         random_folds(target, 13, 1, 0)

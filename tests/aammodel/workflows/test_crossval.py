@@ -215,7 +215,7 @@ BAD = [
     (["--target", "empty"], "no value for any sample"),
     (["--target", "same"], "nothing to predict"),
     (["--target", "note", "--task", "regression"], "cannot be regressed"),
-    (["--target", "habitat", "--group-by", "subject", "--folds", "21"], "set --folds 20 or less"),
+    (["--target", "habitat", "--group-by", "subject", "--folds", "21"], "set --folds to 2 to 20"),
     (["--target", "habitat", "--group-by", "same"], "choose a column with two groups or more"),
     (["--target", "habitat", "--folds", "1"], "set 2 or more"),
     (["--target", "habitat", "--group-by", "subject", "--leave-out", "subject"], "choose one of them"),

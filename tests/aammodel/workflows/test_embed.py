@@ -231,7 +231,7 @@ def test_samples_that_are_left_out_are_named(run: Programs, study: Path, tmp_pat
     table = write_table(tmp_path / "other", counts, random_sequences(30))
     ran = run("aammodel", "embed", table, "--model", trained, "--output", tmp_path / "e.tsv")
     assert ran.code == 0, ran.err
-    assert "1 samples of the table are left out. The first is S3" in ran.err
+    assert "1 sample of the table is invalid. The first is S3" in ran.err
     assert "S3" not in pd.read_csv(tmp_path / "e.tsv", sep="\t")["sample_id"].tolist()
 
 

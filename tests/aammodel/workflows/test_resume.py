@@ -258,7 +258,7 @@ def started(run: Programs, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(call, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-@pytest.mark.parametrize("at", ["steps", "the start of a worker"])
+@pytest.mark.parametrize("at", ["steps", pytest.param("the start of a worker", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("number", "code"),
     [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long), (signal.SIGINT, 130)],

@@ -337,7 +337,7 @@ TABLES = [
 
 @pytest.mark.parametrize(
     "case",
-    parameters(TEXTS + TABLES, {"metadata: columns", "rep-seqs: sequences", "tree: tips"}),
+    parameters(TEXTS + TABLES, {"metadata: columns"}),
 )
 def test_time_and_memory_of_a_reader_grow_as_its_input(case: Growing, tmp_path: Path) -> None:
     check_growth(case, tmp_path)

@@ -51,7 +51,7 @@ def content(folder: Path) -> dict[str, Any]:
     return found
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_changed_set_is_refused_or_means_the_same(seed: int, sound: Path, tmp_path: Path) -> None:
     folder = tmp_path / "shards"
