@@ -295,6 +295,7 @@ def check_compiled(case: Case, device: str = "cpu") -> None:
 
 
 # The compiler of torch raises warnings about its own code.
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_compiled_and_activations_computed_again(without_shape_checks: None) -> None:
     check_compiled(cell(checkpoint_positions=0))

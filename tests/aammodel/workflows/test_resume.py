@@ -26,7 +26,7 @@ from tests.helpers.shards import make_shards, tiny_config
 from tests.helpers.studies import Programs
 
 ALL = range(1, 61)
-FEW = range(1, 13)
+FEW = range(1, 8)
 MORE = """
 max_steps = {steps}
 batch_size = 4
@@ -229,6 +229,7 @@ def test_the_last_checkpoints_and_the_best_are_kept(run: Programs, tmp_path: Pat
         assert same(kept, load_file(tmp_path / "run" / "model.safetensors"))
 
 
+@pytest.mark.long
 def test_an_incomplete_line_of_metrics_is_discarded(run: Programs, tmp_path: Path) -> None:
     part = begin(run, tmp_path, steps=12)
     train_until(part, End("metrics", 8))

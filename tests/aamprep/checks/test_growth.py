@@ -133,6 +133,6 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", parameters(CASES, {"metadata columns"}))
+@pytest.mark.parametrize("case", parameters(CASES, set()))
 def test_time_and_memory_of_the_checks_grow_as_their_input(case: Growing, tmp_path: Path) -> None:
     check_growth(case, tmp_path)
