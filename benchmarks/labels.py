@@ -27,7 +27,7 @@ from helpers.paths import STUDIES_FOLDER
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a study."""
+    """A metadata column to predict in a study, and how samples are divided."""
 
     study: str
     target: str
@@ -70,7 +70,7 @@ def main() -> None:
 def row(question: Question, given: argparse.Namespace) -> str:
     """Answer a question, as a row of a table."""
     shards = shard(question.study, given.work)
-    run = pretrained(shards, given) if given.train else None
+    run = pretrained(shards, given.work, given.train, given.objective) if given.train else None
     metadata = labels(question, shards, given.work, given.shuffled)
     start = time.monotonic()
     found = aammodel.crossval(
@@ -107,16 +107,16 @@ def shard(study: str, work: Path) -> Path:
     return output
 
 
-def pretrained(shards: Path, given: argparse.Namespace) -> Path:
+def pretrained(shards: Path, work: Path, steps: int, objectives: list[str]) -> Path:
     """Pretrain a model on all training samples of a study. It sees no label."""
-    run = given.work / f"{shards.name}-run-{given.train}-{'-'.join(given.objective) or 'plain'}"
+    run = work / f"{shards.name}-run-{steps}-{'-'.join(objectives) or 'plain'}"
     if not (run / "report.html").exists():
-        weights = dict(pair.split("=") for pair in given.objective)
+        weights = dict(pair.split("=") for pair in objectives)
         aammodel.pretrain(
             shards,
             output=run,
             overwrite=True,
-            max_steps=given.train,
+            max_steps=steps,
             batch_size=16,
             token_limit=128,
             objectives={name: float(weight) for name, weight in weights.items()},

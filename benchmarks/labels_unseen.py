@@ -67,10 +67,7 @@ def main() -> None:
         work = given.work / f"draw-{draw}"
         work.mkdir(exist_ok=True)
         known, both = two_kinds(whole, draw, work)
-        given.work = work
-        run = pretrained(known, given)
-        show(both, run, given.methods)
-        given.work = work.parent
+        show(both, pretrained(known, work, given.train, given.objective), given.methods)
 
 
 def two_kinds(whole: Path, draw: int, work: Path) -> tuple[Path, Path]:

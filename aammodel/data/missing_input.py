@@ -1,4 +1,4 @@
-"""What a shard set lacks for a metric, and which metrics it has everything for."""
+"""Find the inputs that a metric needs and a shard set lacks, and the metrics that can be computed."""
 
 from aam_schemas.common.errors import UsageError
 from aam_schemas.shards import DISTANCES_FILE

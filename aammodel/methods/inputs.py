@@ -128,7 +128,7 @@ class Input:
     is_pairwise: bool = False
     """True for distances, which have a column for each sample."""
     needs: str = ""
-    """What must be given so that it is available, for messages."""
+    """Name, for messages, of the option or file that makes this input available."""
 
 
 def _distance(metric: str) -> Input:

@@ -94,9 +94,9 @@ class DiversityObjective(Objective):
         """Return the sum of the squared errors over samples. Shape ()."""
         head, batch = self._head(forward.model), forward.batch
         assert batch.labels is not None
+        error = head(forward.output.embedding) - head.standardize(batch.labels.of(self.name))
         # A product with a mask would turn a missing value into a gradient of NaN.
-        true = torch.where(self._counts(batch), head.standardize(batch.labels.of(self.name)), 0.0)
-        error = torch.where(self._counts(batch), head(forward.output.embedding) - true, 0.0)
+        error = torch.where(self._counts(batch), error, 0.0)
         return error.square().sum()
 
     def _counts(self, batch: Batch) -> Tensor:

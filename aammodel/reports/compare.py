@@ -45,7 +45,7 @@ class Comparison:
 
     @property
     def conclusion(self) -> str:
-        """What the differences mean for the losses, for people."""
+        """Sentence that tells whether the losses can be compared, given the differences."""
         if len(self.runs) == 1:
             return "There is one run: name others to compare it with."
         if not self.differences:

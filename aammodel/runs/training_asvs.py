@@ -31,7 +31,7 @@ Hashes = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class TrainingAsvs:
-    """What a run keeps of its training samples."""
+    """Record of the training samples in a run: hashes of their ASVs, and their median depth."""
 
     hashes: Hashes
     """Hashes of their ASVs, in ascending order."""

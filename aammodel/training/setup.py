@@ -299,9 +299,10 @@ def make_stepper(plan: Plan, first: Batch | None, ranks: Ranks = ALONE) -> Stepp
     # The heads of objectives draw their weights last. So the other weights do not depend on the objectives.
     add_heads(model, (objective.name for objective in objectives))
     if first is not None:
-        model.init_from_batch(first.to(device))
+        first = first.to(device)
+        model.init_from_batch(first)
         for objective in objectives:
-            objective.init_from_batch(model, first.to(device))
+            objective.init_from_batch(model, first)
     ranks.share_weights(model)
     if config.sharding == "fsdp" and ranks.size > 1:
         # The heads are small. They stay whole on each rank.

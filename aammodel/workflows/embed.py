@@ -1,5 +1,6 @@
 """Embed samples and ASVs, with names and metadata: what `aammodel embed` writes and `Model.embed` returns."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -41,8 +42,40 @@ MOST_PLOTTED = 2000
 """Largest number of samples in a plot. The matrix of their distances takes 32 MB."""
 
 
+class EmbeddingTable(ABC):
+    """Embeddings with a name for each row, which become a data frame or a file."""
+
+    provenance: dict[str, Any]
+    """Model, data and versions, as they are stored in files."""
+
+    @abstractmethod
+    def table(self) -> pa.Table:
+        """Return the embeddings as an Arrow table. The first column has the ids of the rows."""
+
+    def frame(self, library: Frame = "pandas") -> "pd.DataFrame | pl.DataFrame":
+        """Return the columns of `table` as a data frame.
+
+        Parameters
+        ----------
+        library : {"pandas", "polars"}
+            In pandas, the ids are the index. In polars, they are the first column.
+        """
+        table = self.table()
+        return _frame(table, table.column_names[:1], library)
+
+    def write(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the embeddings as Parquet or text, as the suffix says: `.parquet` or `.tsv`.
+
+        Raises
+        ------
+        UsageError
+            If the file exists and is not to be replaced, or cannot be written.
+        """
+        _write(Path(path), self.table(), self.provenance, overwrite)
+
+
 @dataclass(frozen=True)
-class EmbeddedSamples(Embeddings):
+class EmbeddedSamples(EmbeddingTable, Embeddings):
     """Embeddings of samples, in the order of the table or shards, with what is known of the samples."""
 
     splits: tuple[str, ...]
@@ -54,16 +87,6 @@ class EmbeddedSamples(Embeddings):
     model: AamModel
     provenance: dict[str, Any]
     """Model, data and versions, as they are stored in files."""
-
-    def frame(self, library: Frame = "pandas") -> "pd.DataFrame | pl.DataFrame":
-        """Return the embeddings as a data frame with the columns `aam_0`, `aam_1` and so on.
-
-        Parameters
-        ----------
-        library : {"pandas", "polars"}
-            In pandas, the sample ids are the index, `sample_id`. In polars, they are the first column.
-        """
-        return _frame(self.table(), ["sample_id"], library)
 
     def table(self) -> pa.Table:
         """Return the embeddings as an Arrow table: `sample_id`, then a column per dimension."""
@@ -107,19 +130,9 @@ class EmbeddedSamples(Embeddings):
         ]
         return draw_ordinations(found, None if values is None else values[rows], color_by or "")
 
-    def write(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the embeddings as Parquet or text, as the suffix says: `.parquet` or `.tsv`.
-
-        Raises
-        ------
-        UsageError
-            If the file exists and is not to be replaced, or cannot be written.
-        """
-        _write(Path(path), self.table(), self.provenance, overwrite)
-
 
 @dataclass(frozen=True)
-class EmbeddedAsvs:
+class EmbeddedAsvs(EmbeddingTable):
     """Embeddings of ASVs, each on its own: they are the same in every sample."""
 
     asv_ids: tuple[str, ...]
@@ -129,29 +142,9 @@ class EmbeddedAsvs:
     provenance: dict[str, Any]
     """Model, data and versions, as they are stored in files."""
 
-    def frame(self, library: Frame = "pandas") -> "pd.DataFrame | pl.DataFrame":
-        """Return the embeddings as a data frame: `sequence`, then `aam_0`, `aam_1` and so on.
-
-        Parameters
-        ----------
-        library : {"pandas", "polars"}
-            In pandas, the ASV ids are the index, `asv_id`. In polars, they are the first column.
-        """
-        return _frame(self.table(), ["asv_id"], library)
-
     def table(self) -> pa.Table:
         """Return the embeddings as an Arrow table: `asv_id`, `sequence`, then a column per dimension."""
         return table_of({"asv_id": self.asv_ids, "sequence": self.sequences}, self.embedding)
-
-    def write(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the embeddings as Parquet or text, as the suffix says: `.parquet` or `.tsv`.
-
-        Raises
-        ------
-        UsageError
-            If the file exists and is not to be replaced, or cannot be written.
-        """
-        _write(Path(path), self.table(), self.provenance, overwrite)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from aammodel.evaluation.embed import filled_splits, samples_in_order
 from aammodel.runs.training_asvs import TrainingAsvs
 
 _RATIO = 2
-"""Ratio of depths from which a user is told."""
+"""Ratio of two depths from which the difference is reported."""
 
 
 @dataclass(frozen=True)

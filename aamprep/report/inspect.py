@@ -41,7 +41,7 @@ class Inspection:
 
     @property
     def is_recognized(self) -> bool:
-        """Whether the type is known, the content can be read, and a table is not transposed."""
+        """Whether the file has a known type, readable content and, if it is a table, samples as columns."""
         return self.findings.valid
 
     def to_dict(self) -> Facts:

@@ -24,7 +24,7 @@ class Change:
     there: Forms
     """Forms of ids of the table and of the other file that would be equal."""
     needs: Callable[[str], bool] = bool
-    """Whether a character allows for this change. It is not tried if no id has such a character."""
+    """Return whether this change can affect a character. It is tried only if an id has such a character."""
 
 
 def _both(condition: str, form: Forms, needs: Callable[[str], bool] = bool) -> Change:
